@@ -1,0 +1,78 @@
+"""The errors gpgen raises, arranged by what the caller would do about them.
+
+Every error is one line: what was wrong and where, then what to do next. It
+carries a stable ``code`` for programs, and is still the built-in exception
+that a caller who has never heard of gpgen would catch.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "ClusterError",
+    "DatasetError",
+    "GpgenError",
+    "MissingPackageError",
+    "RecipeError",
+    "TargetError",
+    "UsageError",
+]
+
+
+class GpgenError(Exception):
+    """Anything that gpgen refuses or fails to do.
+
+    Parameters
+    ----------
+    message
+        What was wrong, and where.
+    hint
+        What to do next, as an imperative sentence without a full stop.
+    """
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class UsageError(GpgenError, ValueError):
+    """An argument that can't be fulfilled: correct it and call again."""
+
+    code = "usage"
+
+
+class RecipeError(UsageError):
+    """A recipe that can't be read, or asks for what can't be drawn: mend the recipe."""
+
+    code = "recipe"
+
+
+class TargetError(GpgenError, OSError):
+    """A place that can't be written to (it exists, is in use, is full): choose or free it."""
+
+    code = "target"
+
+
+class DatasetError(GpgenError, ValueError):
+    """A dataset that is unfinished, damaged or not gpgen's: finish, verify or remake it."""
+
+    code = "dataset"
+
+
+class ClusterError(GpgenError, RuntimeError):
+    """Workers or a scheduler that don't answer or keep failing: look at the cluster."""
+
+    code = "cluster"
+
+
+class MissingPackageError(GpgenError, ImportError):
+    """An optional package that the request needs: install it."""
+
+    code = "missing-package"
