@@ -1,0 +1,449 @@
+"""A recipe: everything that determines a dataset, but for its length.
+
+A recipe is read from TOML into frozen structs, checked as a whole, and identified by the
+SHA-256 of its canonical form.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+import tomllib
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from gpgen.errors import RecipeError
+from gpgen.kernels import KERNELS
+
+__all__ = ["Component", "Recipe", "builtin_recipes"]
+
+LengthScale = float | tuple[float, ...]
+
+_LARGEST_IMAGE: Final = 2**28
+"""Pixels."""
+
+_LONGEST_AXIS: Final = 2**16
+"""Pixels."""
+
+_MOST_CLASSES: Final = 2**12
+
+_SHORTEST_LENGTH: Final = 0.25
+"""Pixels; neighbouring pixels' correlation is 3e-4 there."""
+
+
+class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One of the fields that add up to a texture.
+
+    Parameters
+    ----------
+    kernel
+        Name of the covariance function, of `gpgen.kernels.KERNELS`.
+    length_scales
+        The length-scales on offer, in pixels: numbers, or one number for each axis.
+    weight
+        The factor of the field in the sum.
+    """
+
+    kernel: str
+    length_scales: tuple[LengthScale, ...]
+    weight: float = 1.0
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What to draw: the sizes, the components and the root seed.
+
+    Parameters
+    ----------
+    name
+        The recipe's name.
+    shape
+        Pixels of each axis; one, two or three axes, the last one contiguous in memory.
+    components
+        The fields to add up. One length-scale chosen from each makes a class.
+    boundary
+        "open", or "periodic" for textures whose opposite edges meet.
+    standardize
+        Whether each field is shifted and scaled to mean 0 and standard deviation 1 over its
+        pixels before it is weighted.
+    dtype
+        The pixels' type.
+    seed
+        The root seed, from which each sample's own seed is derived.
+    splits
+        Names and fractions of the parts of the dataset. Classes are balanced in each.
+
+    Raises
+    ------
+    RecipeError
+        If no dataset could be made from it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    components: tuple[Component, ...]
+    boundary: Literal["open", "periodic"] = "open"
+    standardize: bool = True
+    dtype: Literal["float32", "float16"] = "float32"
+    seed: int = 0
+    splits: dict[str, float] = msgspec.field(
+        default_factory=lambda: {"train": 0.8, "validation": 0.1, "test": 0.1}
+    )
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
+
+    # Reading and writing
+
+    @classmethod
+    def load(cls, source: str | Path) -> Recipe:
+        """Load a built-in recipe by its name, or one from a TOML file by its path.
+
+        Raises
+        ------
+        RecipeError
+            If there is none, or it can't be read, or asks for what can't be drawn exactly.
+        """
+        text = str(source)
+        if text in builtin_recipes():
+            return cls.from_toml((_folder() / f"{text}.toml").read_text(encoding="utf-8"), text)
+        path = Path(source)
+        if path.suffix != ".toml" and not path.exists():
+            raise RecipeError(
+                f"no built-in recipe is called {text!r}",
+                _nearest(text, builtin_recipes()) + ", or give the path of a .toml file",
+            )
+        try:
+            toml = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or "it isn't UTF-8 text"
+            raise RecipeError(
+                f"recipe {text!r} can't be read: {reason}",
+                "give a built-in name (`gpgen recipes`) or the path of a .toml file",
+            ) from error
+        return cls.from_toml(toml, text)
+
+    @classmethod
+    def from_toml(cls, text: str, where: str = "recipe") -> Recipe:
+        """Read a recipe from TOML; `where` names the source in errors."""
+        try:
+            fields = tomllib.loads(text)
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            raise RecipeError(f"{where}: not valid TOML: {error}", "correct the file") from error
+        return cls.from_dict(fields, where)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any], where: str = "recipe") -> Recipe:
+        """Read a recipe from plain values, as `to_dict` gives them."""
+        _refuse_unknown(fields, where)
+        try:
+            return msgspec.convert(dict(fields), cls)
+        except msgspec.ValidationError as error:
+            if isinstance(error.__cause__, RecipeError):
+                cause = error.__cause__
+                raise RecipeError(f"{where}: {cause.message}", cause.hint) from None
+            raise RecipeError(
+                f"{where}: {str(error)[0].lower()}{str(error)[1:]}", "see `gpgen recipes show`"
+            ) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields as plain values that JSON can hold."""
+        fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        plain: dict[str, Any] = json.loads(json.dumps(msgspec.to_builtins(fields)))
+        return plain
+
+    def to_toml(self) -> str:
+        """Return the recipe as TOML, every field written out."""
+        fields = self.to_dict()
+        components = fields.pop("components")
+        lines = [f"{key} = {_toml(value)}" for key, value in fields.items()]
+        for component in components:
+            lines += ["", "[[components]]"]
+            lines += [f"{key} = {_toml(value)}" for key, value in component.items()]
+        return "\n".join(lines) + "\n"
+
+    def replace(self, **changes: Any) -> Recipe:  # noqa: ANN401
+        """Return a recipe with some fields changed, checked like any other."""
+        return self.from_dict({**self.to_dict(), **changes}, self.name)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the canonical form: JSON, sorted keys, no spaces, defaults left out.
+
+        Leaving the defaults out keeps today's hashes when recipes learn a new field. The splits
+        are a list, since their order matters.
+        """
+        fields = msgspec.to_builtins(self) | {"splits": list(self.splits.items())}
+        canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    # What it describes
+
+    @property
+    def numpy_dtype(self) -> np.dtype[Any]:
+        """The pixels' type, little-endian."""
+        return np.dtype(self.dtype).newbyteorder("<")
+
+    @property
+    def image_nbytes(self) -> int:
+        """Bytes of one image."""
+        return math.prod(self.shape) * self.numpy_dtype.itemsize
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes' names, by label: the length-scales, joined by "-"."""
+        return tuple(
+            "-".join(_name(scale) for scale in self.length_scales_of(label))
+            for label in range(self._class_count)
+        )
+
+    @property
+    def _class_count(self) -> int:
+        return math.prod(len(component.length_scales) for component in self.components)
+
+    def choices_of(self, label: int) -> tuple[int, ...]:
+        """Return which of its length-scales each component takes in a class.
+
+        The label counts in mixed radix, the first component fastest.
+        """
+        choices = []
+        for component in self.components:
+            label, choice = divmod(label, len(component.length_scales))
+            choices.append(choice)
+        return tuple(choices)
+
+    def length_scales_of(self, label: int) -> tuple[LengthScale, ...]:
+        """Return each component's length-scale in a class, in pixels."""
+        return tuple(
+            component.length_scales[choice]
+            for component, choice in zip(self.components, self.choices_of(label), strict=True)
+        )
+
+    def label_of(self, index: int) -> int:
+        """Return the label of a sample: its index modulo the number of classes."""
+        return index % self._class_count
+
+    def labels(self, start: int, stop: int) -> npt.NDArray[np.int64]:
+        """Return the labels of samples start..stop-1."""
+        return np.arange(start, stop, dtype=np.int64) % self._class_count
+
+    def length_scale_array(self, start: int, stop: int) -> npt.NDArray[np.float64]:
+        """Return the length-scales of samples start..stop-1, in pixels.
+
+        Returns
+        -------
+        ndarray of float64
+            Shape (sample, component), or (sample, component, axis) if any component has one
+            length-scale an axis.
+        """
+        per_axis = any(isinstance(scale, tuple) for scale in self._all_length_scales())
+        table = np.array(
+            [
+                [self.per_axis(scale) if per_axis else scale for scale in self.length_scales_of(c)]
+                for c in range(self._class_count)
+            ],
+            dtype=np.float64,
+        )
+        return table[self.labels(start, stop)]
+
+    def per_axis(self, length_scale: LengthScale) -> tuple[float, ...]:
+        """Return a length-scale as one number for each axis, in pixels."""
+        if isinstance(length_scale, tuple):
+            return length_scale
+        return (length_scale,) * len(self.shape)
+
+    def _all_length_scales(self) -> Iterator[LengthScale]:
+        for component in self.components:
+            yield from component.length_scales
+
+    def split_codes(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
+        """Return the position in `splits` of the part that each of samples start..stop-1 is in.
+
+        A group of one sample of each class stays together, and every prefix of the groups is
+        divided as `splits` asks, to within a group for each split: the first split takes the
+        groups at which its rounded share grows, the next the same of the others.
+        """
+        groups = np.arange(start, stop, dtype=np.int64) // self._class_count
+        codes = np.full(len(groups), len(self.splits) - 1, dtype=np.uint8)
+        undecided = np.ones(len(groups), dtype=bool)
+        left = Fraction(1)
+        for code, fraction in enumerate(map(_fraction, list(self.splits.values())[:-1])):
+            share = (fraction / left).limit_denominator(10**6)
+            a, b = share.numerator, share.denominator
+            before, after = ((2 * a * g + b) // (2 * b) for g in (groups, groups + 1))
+            taken = undecided & (after > before)
+            codes[taken] = code
+            undecided &= ~taken
+            groups = groups - before
+            left -= fraction
+        return codes
+
+
+def builtin_recipes() -> tuple[str, ...]:
+    """Return the names of the recipes that come with gpgen."""
+    return tuple(sorted(path.stem for path in _folder().glob("*.toml")))
+
+
+def _folder() -> Path:
+    """Return the recipes' folder: inside an installed package, beside one in a checkout."""
+    package = Path(__file__).parent
+    installed = package / "datasets"
+    return installed if installed.is_dir() else package.parent / "datasets"
+
+
+def _fraction(value: float) -> Fraction:
+    return Fraction(repr(value))
+
+
+def _name(scale: LengthScale) -> str:
+    if isinstance(scale, tuple):
+        return "x".join(_name(s) for s in scale)
+    return str(int(scale)) if scale == int(scale) else repr(scale)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_toml_key(k)} = {_toml(v)}" for k, v in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)  # strings, numbers and booleans are written alike in both
+
+
+def _toml_key(key: str) -> str:
+    bare = key.isascii() and key.replace("-", "_").isidentifier()
+    return key if bare else json.dumps(key)
+
+
+# Checks
+
+
+def _nearest(word: str, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(known)}"
+
+
+def _refuse_unknown(fields: Mapping[str, Any], where: str) -> None:
+    components = fields.get("components")
+    parts = [(where, fields, Recipe)]
+    if isinstance(components, list | tuple):
+        parts += [
+            (f"{where}, component {i}", component, Component)
+            for i, component in enumerate(components, start=1)
+            if isinstance(component, Mapping)
+        ]
+    for place, mapping, struct in parts:
+        for key in mapping:
+            if key not in struct.__struct_fields__:
+                raise RecipeError(
+                    f"{place}: unknown key {key!r}", _nearest(str(key), struct.__struct_fields__)
+                )
+
+
+def _require(condition: bool, message: str, hint: str) -> None:
+    if not condition:
+        raise RecipeError(message, hint)
+
+
+def _check(recipe: Recipe) -> None:
+    _require(
+        recipe.name.isprintable() and 0 < len(recipe.name) <= 100,
+        f"name {recipe.name[:40]!r} is empty, too long or not printable",
+        "give a name of 1 to 100 printable characters",
+    )
+    _require(
+        1 <= len(recipe.shape) <= 3,
+        f"shape {list(recipe.shape)[:5]} has {len(recipe.shape)} axes",
+        "give one, two or three",
+    )
+    for n in recipe.shape:
+        _require(
+            2 <= n <= _LONGEST_AXIS,
+            f"an axis of {n} pixels is out of range",
+            f"use 2 to {_LONGEST_AXIS}",
+        )
+    _require(
+        math.prod(recipe.shape) <= _LARGEST_IMAGE,
+        f"an image of {math.prod(recipe.shape)} pixels is too large",
+        f"use at most {_LARGEST_IMAGE}",
+    )
+    _require(0 <= recipe.seed < 2**63, f"seed {recipe.seed} is out of range", "use 0 to 2**63 - 1")
+    _require(len(recipe.components) > 0, "there are no components", "add a [[components]] table")
+    for number, component in enumerate(recipe.components, start=1):
+        _check_component(recipe, component, f"component {number}")
+    _require(
+        recipe._class_count <= _MOST_CLASSES,
+        f"the components make {recipe._class_count} classes",
+        f"use at most {_MOST_CLASSES}",
+    )
+    total = sum(component.weight for component in recipe.components)
+    _require(
+        recipe.dtype == "float32" or total <= 500,
+        f"weights that sum to {total:g} overflow float16",
+        'use smaller weights or dtype = "float32"',
+    )
+    _check_splits(recipe.splits)
+
+
+def _check_component(recipe: Recipe, component: Component, where: str) -> None:
+    known = ", ".join(KERNELS)
+    _require(
+        component.kernel in KERNELS,
+        f"{where}: unknown kernel {component.kernel!r}",
+        f"use one of: {known}",
+    )
+    _require(
+        0 < component.weight <= 1e6,
+        f"{where}: weight {component.weight} is not above 0 and at most 1e6",
+        "give a positive number",
+    )
+    scales = component.length_scales
+    _require(len(scales) > 0, f"{where}: no length_scales", "give at least one, in pixels")
+    for scale in scales:
+        lengths = recipe.per_axis(scale)
+        _require(
+            len(lengths) == len(recipe.shape),
+            f"{where}: {len(lengths)} length-scales for {len(recipe.shape)} axes",
+            "give one number, or one for each axis",
+        )
+        for length in lengths:
+            _require(
+                _SHORTEST_LENGTH <= length <= 1e9,
+                f"{where}: length-scale {length} px is not between {_SHORTEST_LENGTH} and 1e9 px",
+                "give a positive number of pixels",
+            )
+    names = [_name(scale) for scale in scales]
+    twice = {name for name in names if names.count(name) > 1}
+    _require(
+        not twice,
+        f"{where}: length-scale {', '.join(sorted(twice))} px appears twice",
+        "remove one: two classes would be the same",
+    )
+
+
+def _check_splits(splits: dict[str, float]) -> None:
+    _require(0 < len(splits) <= 64, "splits are empty or too many", "give 1 to 64 of them")
+    for name, fraction in splits.items():
+        _require(
+            name.isprintable() and 0 < len(name) <= 100 and not name.isspace() and " " not in name,
+            f"split name {name[:40]!r} is empty, too long or has spaces",
+            "use letters, digits, - and _",
+        )
+        _require(
+            0 < fraction <= 1,
+            f"split {name!r} has the fraction {fraction}",
+            "give each split a fraction above 0 and at most 1",
+        )
+    total = math.fsum(splits.values())
+    _require(
+        abs(total - 1) < 1e-9, f"splits sum to {total:g}, not 1", "make the fractions sum to 1"
+    )

@@ -1,0 +1,393 @@
+"""One sample from its recipe, seed and label."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from gpgen.axis import BLOCK, FACTOR_BITS
+from gpgen.errors import RecipeError, UsageError
+from gpgen.field import Field, grid_below
+from gpgen.fixed_point import SIGNIFICAND_BITS, round_to_grid
+from gpgen.kernels import KERNELS
+from gpgen.normal import LARGEST
+from gpgen.recipe import LengthScale, Recipe
+
+__all__ = ["SAMPLING_VERSION", "Accuracy", "Sample", "Sampler", "sample", "sampler_for", "seeds"]
+
+SAMPLING_VERSION: Final = 1
+"""Changes whenever the pixels of a recipe, seed and label would."""
+
+_SEED_BLOCK: Final = 1024
+"""Samples whose seeds come from one SeedSequence."""
+
+_BATCH_BYTES: Final = 2**20
+"""Small images are drawn together up to about this many bytes of float64."""
+
+_LARGEST_COVARIANCE_ERROR: Final = 1e-6
+
+_SMALLEST_DEVIATION: Final = 1 / 64
+"""Standardizing may enlarge a field, and its rounding errors, by no more than about 64."""
+
+Array = npt.NDArray[np.float64]
+Image = npt.NDArray[Any]
+
+
+def seeds(root_seed: int, start: int, stop: int) -> npt.NDArray[np.uint64]:
+    """Return the seeds of samples start..stop-1.
+
+    The seed of sample i is word ``i % 1024`` of
+    ``numpy.random.SeedSequence(root_seed, spawn_key=(i // 1024,))``: it depends on the root
+    seed and i alone.
+
+    Returns
+    -------
+    ndarray of uint64, shape (stop - start,)
+    """
+    first, last = start // _SEED_BLOCK, -(-stop // _SEED_BLOCK)
+    blocks = [
+        np.random.SeedSequence(root_seed, spawn_key=(block,)).generate_state(_SEED_BLOCK, np.uint64)
+        for block in range(first, last)
+    ]
+    if not blocks:
+        return np.empty(0, dtype=np.uint64)
+    offset = first * _SEED_BLOCK
+    return np.concatenate(blocks)[start - offset : stop - offset]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How exactly a recipe's textures are drawn, by computation.
+
+    Parameters
+    ----------
+    covariance_error
+        The largest absolute difference, over components, length-scales and pairs of pixels,
+        between the covariance of what is drawn and the kernel.
+    bits_used
+        Bits that the largest possible partial sum takes; no more than 53 are exact.
+    grid
+        The spacing of the grid to which intermediate values are rounded.
+    """
+
+    covariance_error: float
+    bits_used: float
+    grid: float
+
+
+@dataclass(frozen=True)
+class _Class:
+    """What drawing one class needs."""
+
+    fields: tuple[Field, ...]
+    last: tuple[_Block, ...]
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Pixels ``start:stop`` of the last axis, from the components' columns, side by side."""
+
+    start: int
+    stop: int
+    columns: tuple[slice, ...]
+    matrix: Array
+    """float64, shape (columns of all components, stop - start)."""
+
+
+class Sampler:
+    """Draws a recipe's samples.
+
+    Factors are built when a class is first drawn, and kept. Not for use by several threads
+    at once: `sampler_for` gives each thread its own.
+
+    Parameters
+    ----------
+    recipe
+        What to draw.
+
+    Raises
+    ------
+    RecipeError
+        If the recipe can't be drawn exactly: a length-scale doesn't fit on a periodic axis, or
+        is so long that standardizing would turn the image into rounding noise.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.accuracy = accuracy(recipe)
+        self._classes: dict[int, _Class] = {}
+        self._weights = np.array([component.weight for component in recipe.components])
+
+    def image(self, seed: int, label: int, out: Image | None = None) -> Image:
+        """Draw one image.
+
+        Parameters
+        ----------
+        seed
+            The sample's seed, an unsigned 64-bit number.
+        label
+            The class.
+        out
+            Where to write: the recipe's shape and dtype, C-contiguous.
+
+        Returns
+        -------
+        ndarray, the recipe's shape and dtype
+        """
+        out = self._out(out, self.recipe.shape)
+        self._draw(label, np.array([seed], dtype=np.uint64), out[None])
+        return out
+
+    def images(self, start: int, stop: int, out: Image | None = None) -> Image:
+        """Draw the images of samples start..stop-1.
+
+        Parameters
+        ----------
+        start, stop
+            The first index, and the one after the last.
+        out
+            Where to write: shape (stop - start, *recipe.shape), the recipe's dtype.
+
+        Returns
+        -------
+        ndarray, shape (stop - start, *recipe.shape), the recipe's dtype
+        """
+        out = self._out(out, (stop - start, *self.recipe.shape))
+        sample_seeds = seeds(self.recipe.seed, start, stop)
+        classes = len(self.recipe.classes)
+        batch = max(1, _BATCH_BYTES // (8 * math.prod(self.recipe.shape)))
+        for first in range(min(classes, stop - start)):
+            label = self.recipe.label_of(start + first)
+            chosen = range(first, stop - start, classes)
+            for low in range(0, len(chosen), batch):
+                part = chosen[low : low + batch]
+                where = slice(part.start, part.stop, part.step)
+                self._draw(label, sample_seeds[where], out[where])
+        return out
+
+    def _out(self, out: Image | None, shape: tuple[int, ...]) -> Image:
+        if out is None:
+            return np.empty(shape, self.recipe.numpy_dtype)
+        if out.shape != shape or out.dtype != self.recipe.numpy_dtype:
+            raise UsageError(
+                f"out has shape {out.shape} and dtype {out.dtype}",
+                f"give an array of shape {shape} and dtype {self.recipe.dtype}",
+            )
+        return out
+
+    def class_(self, label: int) -> _Class:
+        """Return the fields of a class and the joint factor of its last axis."""
+        if label not in self._classes:
+            scales = self.recipe.length_scales_of(label)
+            fields = tuple(
+                _field(self.recipe, component.kernel, scale)
+                for component, scale in zip(self.recipe.components, scales, strict=True)
+            )
+            self._classes[label] = _Class(fields, _join_last_axis(fields))
+        return self._classes[label]
+
+    def _draw(self, label: int, sample_seeds: npt.NDArray[np.uint64], out: Image) -> None:
+        """Draw samples of one class into out, shape (samples, *recipe.shape)."""
+        what = self.class_(label)
+        rows, shift = self._rows(what, sample_seeds)
+        count, pixels = len(sample_seeds), self.recipe.shape[-1]
+        flat_rows = [r.reshape(-1, r.shape[-1]) for r in rows]
+        flat_out = out.reshape(count, -1, pixels) if count > 1 else out.reshape(1, -1, pixels)
+        lines = flat_out.shape[1]
+        joined = np.empty((count * lines, max(b.matrix.shape[0] for b in what.last)))
+        values = np.empty((count * lines, BLOCK))
+        for block in what.last:
+            side_by_side = joined[:, : block.matrix.shape[0]]
+            np.concatenate(
+                [r[:, c] for r, c in zip(flat_rows, block.columns, strict=True)],
+                axis=1,
+                out=side_by_side,
+            )
+            part = values[:, : block.stop - block.start]
+            np.matmul(side_by_side, block.matrix, out=part)
+            part = part.reshape(count, lines, -1)
+            if self.recipe.standardize:
+                part -= shift[:, None, None]
+            flat_out[:, :, block.start : block.stop] = part
+
+    def _rows(
+        self, what: _Class, sample_seeds: npt.NDArray[np.uint64]
+    ) -> tuple[list[Array], Array]:
+        """Return each component's rows before the last axis, and each sample's shift."""
+        rows = []
+        shift = np.zeros(len(sample_seeds))
+        bound = np.zeros(len(sample_seeds))
+        for stream, (field, weight) in enumerate(zip(what.fields, self._weights, strict=True)):
+            noise = field.noise(sample_seeds, stream)
+            scale = np.full(len(sample_seeds), weight)
+            if self.recipe.standardize:
+                mean, deviation = field.moments(noise)
+                scale = weight / deviation
+                shift += mean * scale
+            part, part_bound = field.along_leading_axes(noise, scale)
+            rows.append(part)
+            bound += part_bound * field.factors[-1].matrix.row_sum
+        # All components are summed in one product, so they share one grid.
+        bits = grid_below(bound)
+        for part in rows:
+            round_to_grid(part, bits.reshape(-1, *(1,) * (part.ndim - 1)), out=part)
+        return rows, shift
+
+
+def _join_last_axis(fields: tuple[Field, ...]) -> tuple[_Block, ...]:
+    bands = zip(*(field.factors[-1].matrix.bands for field in fields), strict=True)
+    return tuple(
+        _Block(
+            parts[0].start,
+            parts[0].stop,
+            tuple(slice(part.first, part.last) for part in parts),
+            np.concatenate([part.matrix.T for part in parts]),
+        )
+        for parts in bands
+    )
+
+
+@lru_cache(maxsize=256)
+def _field(recipe: Recipe, kernel: str, scale: LengthScale) -> Field:
+    kernels = tuple(KERNELS[kernel](length) for length in recipe.per_axis(scale))
+    return Field.of(kernels, recipe.shape, recipe.boundary)
+
+
+@lru_cache(maxsize=64)
+def accuracy(recipe: Recipe) -> Accuracy:
+    """Compute how exactly a recipe is drawn, and refuse one that can't be.
+
+    Raises
+    ------
+    RecipeError
+        See `Sampler`.
+    """
+    error = bound = 0.0
+    for component in recipe.components:
+        gain = 0.0
+        for scale in component.length_scales:
+            field = _field(recipe, component.kernel, scale)
+            error = max(error, field.covariance_error)
+            deviation = 1.0
+            if recipe.standardize:
+                deviation = field.relative_deviation
+                if deviation < _SMALLEST_DEVIATION:
+                    raise _too_smooth(recipe, component.kernel, scale)
+            gain = max(gain, field.gain / deviation)
+        bound += component.weight * gain * LARGEST
+    if error > _LARGEST_COVARIANCE_ERROR:
+        raise RecipeError(
+            f"the covariance would be wrong by {error:.1e}, more than 1e-6",
+            "use other length-scales, and report this recipe as a bug",
+        )
+    bits = int(grid_below(bound))
+    return Accuracy(error, math.log2(bound) + bits + FACTOR_BITS, 2.0**-bits)
+
+
+def _too_smooth(recipe: Recipe, kernel: str, scale: LengthScale) -> RecipeError:
+    lengths = recipe.per_axis(scale)
+    low, high = 0.0, 1.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        shorter = tuple(KERNELS[kernel](max(0.25, middle * length)) for length in lengths)
+        field = Field.of(shorter, recipe.shape, recipe.boundary)
+        if field.relative_deviation < _SMALLEST_DEVIATION:
+            high = middle
+        else:
+            low = middle
+    size = "x".join(map(str, recipe.shape))
+    return RecipeError(
+        f"length-scale {scale} px is so long that an image of {size} px is almost constant, and "
+        "standardizing would turn it into rounding noise",
+        f"use at most {low * max(lengths):.3g} px, a larger size, or standardize = false",
+    )
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One drawn sample.
+
+    Parameters
+    ----------
+    image
+        The recipe's shape and dtype.
+    label
+        The class.
+    class_name
+        Its name.
+    length_scales
+        Each component's length-scale, in pixels.
+    seed
+        The sample's own seed.
+    index
+        Its place in the dataset, if it was asked for by index.
+    """
+
+    image: Image
+    label: int
+    class_name: str
+    length_scales: tuple[LengthScale, ...]
+    seed: int
+    index: int | None
+
+
+def sample(
+    recipe: Recipe,
+    index: int | None = None,
+    *,
+    seed: int | None = None,
+    label: int | None = None,
+) -> Sample:
+    """Draw one sample, by its index in the dataset or by a seed and a label of its own.
+
+    Parameters
+    ----------
+    recipe
+        What to draw.
+    index
+        The sample's place in the dataset that the recipe describes.
+    seed, label
+        Instead of `index`: an unsigned 64-bit seed, and the class.
+
+    Raises
+    ------
+    UsageError
+        If neither or both are given, or out of range.
+    """
+    classes = recipe.classes
+    if (index is None) == (seed is None) or (seed is None) != (label is None):
+        raise UsageError("sample needs an index, or a seed and a label", "give one of the two")
+    if index is not None:
+        if index < 0:
+            raise UsageError(f"index {index} is negative", "count from 0")
+        seed, label = int(seeds(recipe.seed, index, index + 1)[0]), recipe.label_of(index)
+    assert seed is not None and label is not None  # noqa: S101, PT018 - narrows the types
+    if not 0 <= label < len(classes):
+        raise UsageError(f"label {label} is out of range", f"use 0 to {len(classes) - 1}")
+    if not 0 <= seed < 2**64:
+        raise UsageError(f"seed {seed} is out of range", "use 0 to 2**64 - 1")
+    image = sampler_for(recipe).image(seed, label)
+    return Sample(image, label, classes[label], recipe.length_scales_of(label), seed, index)
+
+
+_local = threading.local()
+_SAMPLERS_KEPT: Final = 4
+
+
+def sampler_for(recipe: Recipe) -> Sampler:
+    """Return this thread's sampler of a recipe; the last few are kept."""
+    kept: OrderedDict[str, Sampler] = _local.__dict__.setdefault("samplers", OrderedDict())
+    key = recipe.sha256
+    if key not in kept:
+        kept[key] = Sampler(recipe)
+        if len(kept) > _SAMPLERS_KEPT:
+            kept.popitem(last=False)
+    kept.move_to_end(key)
+    return kept[key]
