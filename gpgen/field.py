@@ -151,7 +151,8 @@ class Field:
         left = (noise * 2.0**NORMAL_BITS).astype(np.int64)
         right = np.rint(product * 2.0**bits).astype(np.int64)
         total = np.sum((left * right).reshape(len(noise), -1), axis=1).astype(np.float64)
-        return np.ldexp(total, scale - bits - NORMAL_BITS) / self.pixels
+        mean_square: Array = np.ldexp(total, scale - bits - NORMAL_BITS) / self.pixels
+        return mean_square
 
     def along_leading_axes(self, noise: Array, scale: Array) -> tuple[Array, Array]:
         """Multiply scaled noise by the factors of all axes but the last.

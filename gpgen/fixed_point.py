@@ -65,8 +65,9 @@ def round_to_grid(x: Array, bits: int | npt.NDArray[np.int64], out: Array | None
     """
     # Adding a number whose unit in the last place is the grid's spacing rounds to the grid.
     shifter = np.ldexp(1.5, 52 - np.asarray(bits))
-    out = np.add(x, shifter, out=out)
-    return np.subtract(out, shifter, out=out)
+    shifted = np.add(x, shifter, out=out)
+    rounded: Array = np.subtract(shifted, shifter, out=shifted)
+    return rounded
 
 
 def exp(x: npt.ArrayLike) -> Array:
@@ -84,7 +85,8 @@ def exp(x: npt.ArrayLike) -> Array:
     series = np.full_like(r, 1 / math.factorial(13))
     for n in range(12, -1, -1):
         series = series * r + 1 / math.factorial(n)
-    return np.ldexp(series, exponent.astype(np.int64))
+    value: Array = np.ldexp(series, exponent.astype(np.int64))
+    return value
 
 
 def log(x: npt.ArrayLike) -> Array:
@@ -105,4 +107,5 @@ def log(x: npt.ArrayLike) -> Array:
     series = np.full_like(s, 1 / 21)
     for n in range(19, 0, -2):
         series = series * s2 + 1 / n
-    return exponent * _LN2_HIGH + (2 * s * series + exponent * _LN2_LOW)
+    value: Array = exponent * _LN2_HIGH + (2 * s * series + exponent * _LN2_LOW)
+    return value

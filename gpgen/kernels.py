@@ -25,6 +25,8 @@ Array = npt.NDArray[np.float64]
 class SeparableKernel(Protocol):
     """One axis of a kernel that is a product of one-dimensional kernels."""
 
+    def __hash__(self) -> int: ...
+
     @property
     def length_scale(self) -> float:
         """The length-scale, in pixels."""

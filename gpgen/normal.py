@@ -26,9 +26,9 @@ NORMAL_BITS: Final = 20
 LARGEST: Final = 8.5
 """Above every normal number: the smallest uniform one is 2**-54, whose quantile is -8.29."""
 
-# Rational approximations of degree 7 over 7 to the normal quantile, relative error 1e-16:
-# M. J. Wichura, "Algorithm AS 241: The percentage points of the normal distribution",
-# Applied Statistics 37 (1988) 477-484. Numerators and denominators, highest power first.
+# Rational approximations of the normal quantile, 7th degree over 7th, good to 1e-16; numerator
+# and denominator, highest power first. From M. J. Wichura, Algorithm AS 241, "The percentage
+# points of the normal distribution", Applied Statistics 37, 1988, pages 477 to 484.
 _CENTRE: Final = (
     (2509.0809287301226727, 33430.575583588128105, 67265.770927008700853, 45921.953931549871457,
      13731.693765509461125, 1971.5909503065514427, 133.14166789178437745, 3.3871328727963666080),

@@ -6,7 +6,6 @@ SHA-256 of its canonical form.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
@@ -14,29 +13,19 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from gpgen.accuracy import Accuracy, accuracy
 from gpgen.errors import RecipeError
-from gpgen.kernels import KERNELS
+from gpgen.recipe_checks import check, length_scale_name, nearest
 
 __all__ = ["Component", "Recipe", "builtin_recipes"]
 
 LengthScale = float | tuple[float, ...]
-
-_LARGEST_IMAGE: Final = 2**28
-"""Pixels."""
-
-_LONGEST_AXIS: Final = 2**16
-"""Pixels."""
-
-_MOST_CLASSES: Final = 2**12
-
-_SHORTEST_LENGTH: Final = 0.25
-"""Pixels; neighbouring pixels' correlation is 3e-4 there."""
 
 
 class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,7 +87,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     )
 
     def __post_init__(self) -> None:
-        _check(self)
+        check(self)
 
     def __hash__(self) -> int:
         return hash(self.sha256)
@@ -121,7 +110,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         if path.suffix != ".toml" and not path.exists():
             raise RecipeError(
                 f"no built-in recipe is called {text!r}",
-                _nearest(text, builtin_recipes()) + ", or give the path of a .toml file",
+                nearest(text, builtin_recipes()) + ", or give the path of a .toml file",
             )
         try:
             toml = path.read_text(encoding="utf-8")
@@ -147,14 +136,20 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         """Read a recipe from plain values, as `to_dict` gives them."""
         _refuse_unknown(fields, where)
         try:
-            return msgspec.convert(dict(fields), cls)
+            recipe = msgspec.convert(dict(fields), cls)
         except msgspec.ValidationError as error:
             if isinstance(error.__cause__, RecipeError):
                 cause = error.__cause__
                 raise RecipeError(f"{where}: {cause.message}", cause.hint) from None
             raise RecipeError(
-                f"{where}: {str(error)[0].lower()}{str(error)[1:]}", "see `gpgen recipes show`"
+                f"{where}: {str(error)[0].lower()}{str(error)[1:]}",
+                "compare it with a built-in recipe: `gpgen recipes show two-scale`",
             ) from None
+        try:
+            accuracy(recipe)
+        except RecipeError as error:
+            raise RecipeError(f"{where}: {error.message}", error.hint) from None
+        return recipe
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain values that JSON can hold."""
@@ -190,6 +185,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     # What it describes
 
     @property
+    def accuracy(self) -> Accuracy:
+        """How exactly it is drawn, by computation."""
+        return accuracy(self)
+
+    @property
     def numpy_dtype(self) -> np.dtype[Any]:
         """The pixels' type, little-endian."""
         return np.dtype(self.dtype).newbyteorder("<")
@@ -203,12 +203,13 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     def classes(self) -> tuple[str, ...]:
         """The classes' names, by label: the length-scales, joined by "-"."""
         return tuple(
-            "-".join(_name(scale) for scale in self.length_scales_of(label))
-            for label in range(self._class_count)
+            "-".join(length_scale_name(scale) for scale in self.length_scales_of(label))
+            for label in range(self.class_count)
         )
 
     @property
-    def _class_count(self) -> int:
+    def class_count(self) -> int:
+        """How many classes there are."""
         return math.prod(len(component.length_scales) for component in self.components)
 
     def choices_of(self, label: int) -> tuple[int, ...]:
@@ -231,11 +232,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     def label_of(self, index: int) -> int:
         """Return the label of a sample: its index modulo the number of classes."""
-        return index % self._class_count
+        return index % self.class_count
 
     def labels(self, start: int, stop: int) -> npt.NDArray[np.int64]:
         """Return the labels of samples start..stop-1."""
-        return np.arange(start, stop, dtype=np.int64) % self._class_count
+        return np.arange(start, stop, dtype=np.int64) % self.class_count
 
     def length_scale_array(self, start: int, stop: int) -> npt.NDArray[np.float64]:
         """Return the length-scales of samples start..stop-1, in pixels.
@@ -250,7 +251,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         table = np.array(
             [
                 [self.per_axis(scale) if per_axis else scale for scale in self.length_scales_of(c)]
-                for c in range(self._class_count)
+                for c in range(self.class_count)
             ],
             dtype=np.float64,
         )
@@ -273,7 +274,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         divided as `splits` asks, to within a group for each split: the first split takes the
         groups at which its rounded share grows, the next the same of the others.
         """
-        groups = np.arange(start, stop, dtype=np.int64) // self._class_count
+        groups = np.arange(start, stop, dtype=np.int64) // self.class_count
         codes = np.full(len(groups), len(self.splits) - 1, dtype=np.uint8)
         undecided = np.ones(len(groups), dtype=bool)
         left = Fraction(1)
@@ -305,12 +306,6 @@ def _fraction(value: float) -> Fraction:
     return Fraction(repr(value))
 
 
-def _name(scale: LengthScale) -> str:
-    if isinstance(scale, tuple):
-        return "x".join(_name(s) for s in scale)
-    return str(int(scale)) if scale == int(scale) else repr(scale)
-
-
 def _toml(value: object) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{_toml_key(k)} = {_toml(v)}" for k, v in value.items()) + " }"
@@ -324,17 +319,9 @@ def _toml_key(key: str) -> str:
     return key if bare else json.dumps(key)
 
 
-# Checks
-
-
-def _nearest(word: str, known: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(known)}"
-
-
 def _refuse_unknown(fields: Mapping[str, Any], where: str) -> None:
     components = fields.get("components")
-    parts = [(where, fields, Recipe)]
+    parts: list[tuple[str, Mapping[str, Any], type[msgspec.Struct]]] = [(where, fields, Recipe)]
     if isinstance(components, list | tuple):
         parts += [
             (f"{where}, component {i}", component, Component)
@@ -345,105 +332,5 @@ def _refuse_unknown(fields: Mapping[str, Any], where: str) -> None:
         for key in mapping:
             if key not in struct.__struct_fields__:
                 raise RecipeError(
-                    f"{place}: unknown key {key!r}", _nearest(str(key), struct.__struct_fields__)
+                    f"{place}: unknown key {key!r}", nearest(str(key), struct.__struct_fields__)
                 )
-
-
-def _require(condition: bool, message: str, hint: str) -> None:
-    if not condition:
-        raise RecipeError(message, hint)
-
-
-def _check(recipe: Recipe) -> None:
-    _require(
-        recipe.name.isprintable() and 0 < len(recipe.name) <= 100,
-        f"name {recipe.name[:40]!r} is empty, too long or not printable",
-        "give a name of 1 to 100 printable characters",
-    )
-    _require(
-        1 <= len(recipe.shape) <= 3,
-        f"shape {list(recipe.shape)[:5]} has {len(recipe.shape)} axes",
-        "give one, two or three",
-    )
-    for n in recipe.shape:
-        _require(
-            2 <= n <= _LONGEST_AXIS,
-            f"an axis of {n} pixels is out of range",
-            f"use 2 to {_LONGEST_AXIS}",
-        )
-    _require(
-        math.prod(recipe.shape) <= _LARGEST_IMAGE,
-        f"an image of {math.prod(recipe.shape)} pixels is too large",
-        f"use at most {_LARGEST_IMAGE}",
-    )
-    _require(0 <= recipe.seed < 2**63, f"seed {recipe.seed} is out of range", "use 0 to 2**63 - 1")
-    _require(len(recipe.components) > 0, "there are no components", "add a [[components]] table")
-    for number, component in enumerate(recipe.components, start=1):
-        _check_component(recipe, component, f"component {number}")
-    _require(
-        recipe._class_count <= _MOST_CLASSES,
-        f"the components make {recipe._class_count} classes",
-        f"use at most {_MOST_CLASSES}",
-    )
-    total = sum(component.weight for component in recipe.components)
-    _require(
-        recipe.dtype == "float32" or total <= 500,
-        f"weights that sum to {total:g} overflow float16",
-        'use smaller weights or dtype = "float32"',
-    )
-    _check_splits(recipe.splits)
-
-
-def _check_component(recipe: Recipe, component: Component, where: str) -> None:
-    known = ", ".join(KERNELS)
-    _require(
-        component.kernel in KERNELS,
-        f"{where}: unknown kernel {component.kernel!r}",
-        f"use one of: {known}",
-    )
-    _require(
-        0 < component.weight <= 1e6,
-        f"{where}: weight {component.weight} is not above 0 and at most 1e6",
-        "give a positive number",
-    )
-    scales = component.length_scales
-    _require(len(scales) > 0, f"{where}: no length_scales", "give at least one, in pixels")
-    for scale in scales:
-        lengths = recipe.per_axis(scale)
-        _require(
-            len(lengths) == len(recipe.shape),
-            f"{where}: {len(lengths)} length-scales for {len(recipe.shape)} axes",
-            "give one number, or one for each axis",
-        )
-        for length in lengths:
-            _require(
-                _SHORTEST_LENGTH <= length <= 1e9,
-                f"{where}: length-scale {length} px is not between {_SHORTEST_LENGTH} and 1e9 px",
-                "give a positive number of pixels",
-            )
-    names = [_name(scale) for scale in scales]
-    twice = {name for name in names if names.count(name) > 1}
-    _require(
-        not twice,
-        f"{where}: length-scale {', '.join(sorted(twice))} px appears twice",
-        "remove one: two classes would be the same",
-    )
-
-
-def _check_splits(splits: dict[str, float]) -> None:
-    _require(0 < len(splits) <= 64, "splits are empty or too many", "give 1 to 64 of them")
-    for name, fraction in splits.items():
-        _require(
-            name.isprintable() and 0 < len(name) <= 100 and not name.isspace() and " " not in name,
-            f"split name {name[:40]!r} is empty, too long or has spaces",
-            "use letters, digits, - and _",
-        )
-        _require(
-            0 < fraction <= 1,
-            f"split {name!r} has the fraction {fraction}",
-            "give each split a fraction above 0 and at most 1",
-        )
-    total = math.fsum(splits.values())
-    _require(
-        abs(total - 1) < 1e-9, f"splits sum to {total:g}, not 1", "make the fractions sum to 1"
-    )

@@ -6,21 +6,19 @@ import math
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.axis import BLOCK, FACTOR_BITS
-from gpgen.errors import RecipeError, UsageError
+from gpgen.accuracy import accuracy, field_of
+from gpgen.axis import BLOCK
+from gpgen.errors import UsageError
 from gpgen.field import Field, grid_below
-from gpgen.fixed_point import SIGNIFICAND_BITS, round_to_grid
-from gpgen.kernels import KERNELS
-from gpgen.normal import LARGEST
+from gpgen.fixed_point import round_to_grid
 from gpgen.recipe import LengthScale, Recipe
 
-__all__ = ["SAMPLING_VERSION", "Accuracy", "Sample", "Sampler", "sample", "sampler_for", "seeds"]
+__all__ = ["SAMPLING_VERSION", "Sample", "Sampler", "sample", "sampler_for", "seeds"]
 
 SAMPLING_VERSION: Final = 1
 """Changes whenever the pixels of a recipe, seed and label would."""
@@ -30,11 +28,6 @@ _SEED_BLOCK: Final = 1024
 
 _BATCH_BYTES: Final = 2**20
 """Small images are drawn together up to about this many bytes of float64."""
-
-_LARGEST_COVARIANCE_ERROR: Final = 1e-6
-
-_SMALLEST_DEVIATION: Final = 1 / 64
-"""Standardizing may enlarge a field, and its rounding errors, by no more than about 64."""
 
 Array = npt.NDArray[np.float64]
 Image = npt.NDArray[Any]
@@ -53,33 +46,16 @@ def seeds(root_seed: int, start: int, stop: int) -> npt.NDArray[np.uint64]:
     """
     first, last = start // _SEED_BLOCK, -(-stop // _SEED_BLOCK)
     blocks = [
-        np.random.SeedSequence(root_seed, spawn_key=(block,)).generate_state(_SEED_BLOCK, np.uint64)
+        np.random.SeedSequence(root_seed, spawn_key=(block,))
+        .generate_state(_SEED_BLOCK, np.uint64)
+        .astype(np.uint64)
         for block in range(first, last)
     ]
     if not blocks:
         return np.empty(0, dtype=np.uint64)
     offset = first * _SEED_BLOCK
-    return np.concatenate(blocks)[start - offset : stop - offset]
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """How exactly a recipe's textures are drawn, by computation.
-
-    Parameters
-    ----------
-    covariance_error
-        The largest absolute difference, over components, length-scales and pairs of pixels,
-        between the covariance of what is drawn and the kernel.
-    bits_used
-        Bits that the largest possible partial sum takes; no more than 53 are exact.
-    grid
-        The spacing of the grid to which intermediate values are rounded.
-    """
-
-    covariance_error: float
-    bits_used: float
-    grid: float
+    words: npt.NDArray[np.uint64] = np.concatenate(blocks)[start - offset : stop - offset]
+    return words
 
 
 @dataclass(frozen=True)
@@ -182,12 +158,12 @@ class Sampler:
             )
         return out
 
-    def class_(self, label: int) -> _Class:
+    def class_of(self, label: int) -> _Class:
         """Return the fields of a class and the joint factor of its last axis."""
         if label not in self._classes:
             scales = self.recipe.length_scales_of(label)
             fields = tuple(
-                _field(self.recipe, component.kernel, scale)
+                field_of(self.recipe, component.kernel, scale)
                 for component, scale in zip(self.recipe.components, scales, strict=True)
             )
             self._classes[label] = _Class(fields, _join_last_axis(fields))
@@ -195,11 +171,11 @@ class Sampler:
 
     def _draw(self, label: int, sample_seeds: npt.NDArray[np.uint64], out: Image) -> None:
         """Draw samples of one class into out, shape (samples, *recipe.shape)."""
-        what = self.class_(label)
+        what = self.class_of(label)
         rows, shift = self._rows(what, sample_seeds)
         count, pixels = len(sample_seeds), self.recipe.shape[-1]
         flat_rows = [r.reshape(-1, r.shape[-1]) for r in rows]
-        flat_out = out.reshape(count, -1, pixels) if count > 1 else out.reshape(1, -1, pixels)
+        flat_out = out.reshape(count, -1, pixels)
         lines = flat_out.shape[1]
         joined = np.empty((count * lines, max(b.matrix.shape[0] for b in what.last)))
         values = np.empty((count * lines, BLOCK))
@@ -251,62 +227,6 @@ def _join_last_axis(fields: tuple[Field, ...]) -> tuple[_Block, ...]:
             np.concatenate([part.matrix.T for part in parts]),
         )
         for parts in bands
-    )
-
-
-@lru_cache(maxsize=256)
-def _field(recipe: Recipe, kernel: str, scale: LengthScale) -> Field:
-    kernels = tuple(KERNELS[kernel](length) for length in recipe.per_axis(scale))
-    return Field.of(kernels, recipe.shape, recipe.boundary)
-
-
-@lru_cache(maxsize=64)
-def accuracy(recipe: Recipe) -> Accuracy:
-    """Compute how exactly a recipe is drawn, and refuse one that can't be.
-
-    Raises
-    ------
-    RecipeError
-        See `Sampler`.
-    """
-    error = bound = 0.0
-    for component in recipe.components:
-        gain = 0.0
-        for scale in component.length_scales:
-            field = _field(recipe, component.kernel, scale)
-            error = max(error, field.covariance_error)
-            deviation = 1.0
-            if recipe.standardize:
-                deviation = field.relative_deviation
-                if deviation < _SMALLEST_DEVIATION:
-                    raise _too_smooth(recipe, component.kernel, scale)
-            gain = max(gain, field.gain / deviation)
-        bound += component.weight * gain * LARGEST
-    if error > _LARGEST_COVARIANCE_ERROR:
-        raise RecipeError(
-            f"the covariance would be wrong by {error:.1e}, more than 1e-6",
-            "use other length-scales, and report this recipe as a bug",
-        )
-    bits = int(grid_below(bound))
-    return Accuracy(error, math.log2(bound) + bits + FACTOR_BITS, 2.0**-bits)
-
-
-def _too_smooth(recipe: Recipe, kernel: str, scale: LengthScale) -> RecipeError:
-    lengths = recipe.per_axis(scale)
-    low, high = 0.0, 1.0
-    for _ in range(30):
-        middle = (low + high) / 2
-        shorter = tuple(KERNELS[kernel](max(0.25, middle * length)) for length in lengths)
-        field = Field.of(shorter, recipe.shape, recipe.boundary)
-        if field.relative_deviation < _SMALLEST_DEVIATION:
-            high = middle
-        else:
-            low = middle
-    size = "x".join(map(str, recipe.shape))
-    return RecipeError(
-        f"length-scale {scale} px is so long that an image of {size} px is almost constant, and "
-        "standardizing would turn it into rounding noise",
-        f"use at most {low * max(lengths):.3g} px, a larger size, or standardize = false",
     )
 
 

@@ -1,0 +1,142 @@
+"""What a recipe must fulfil before anything is computed from it."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from gpgen.errors import RecipeError
+from gpgen.kernels import KERNELS
+
+if TYPE_CHECKING:
+    from gpgen.recipe import Component, Recipe
+
+__all__ = ["check", "length_scale_name", "nearest"]
+
+_LARGEST_IMAGE: Final = 2**28
+"""Pixels."""
+
+_LONGEST_AXIS: Final = 2**16
+"""Pixels."""
+
+_MOST_CLASSES: Final = 2**12
+
+_SHORTEST_LENGTH: Final = 0.25
+"""Pixels; neighbouring pixels' correlation is 3e-4 there."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return a hint that names the known word closest to a misspelt one, or all of them."""
+    known = tuple(known)
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(known)}"
+
+
+def length_scale_name(scale: float | tuple[float, ...]) -> str:
+    """Return a length-scale as class names write it: 80, 9.5, 10x12."""
+    if isinstance(scale, tuple):
+        return "x".join(length_scale_name(s) for s in scale)
+    return str(int(scale)) if scale == int(scale) else repr(scale)
+
+
+def _require(condition: bool, message: str, hint: str) -> None:
+    if not condition:
+        raise RecipeError(message, hint)
+
+
+def check(recipe: Recipe) -> None:
+    """Raise `RecipeError` for the first field whose value no dataset could be made from."""
+    _require(
+        recipe.name.isprintable() and 0 < len(recipe.name) <= 100,
+        f"name {recipe.name[:40]!r} is empty, too long or not printable",
+        "give a name of 1 to 100 printable characters",
+    )
+    _require(
+        1 <= len(recipe.shape) <= 3,
+        f"shape {list(recipe.shape)[:5]} has {len(recipe.shape)} axes",
+        "give one, two or three",
+    )
+    for n in recipe.shape:
+        _require(
+            2 <= n <= _LONGEST_AXIS,
+            f"an axis of {n} pixels is out of range",
+            f"use 2 to {_LONGEST_AXIS}",
+        )
+    _require(
+        math.prod(recipe.shape) <= _LARGEST_IMAGE,
+        f"an image of {math.prod(recipe.shape)} pixels is too large",
+        f"use at most {_LARGEST_IMAGE}",
+    )
+    _require(0 <= recipe.seed < 2**63, f"seed {recipe.seed} is out of range", "use 0 to 2**63 - 1")
+    _require(len(recipe.components) > 0, "there are no components", "add a [[components]] table")
+    for number, component in enumerate(recipe.components, start=1):
+        _check_component(recipe, component, f"component {number}")
+    _require(
+        recipe.class_count <= _MOST_CLASSES,
+        f"the components make {recipe.class_count} classes",
+        f"use at most {_MOST_CLASSES}",
+    )
+    total = sum(component.weight for component in recipe.components)
+    _require(
+        recipe.dtype == "float32" or total <= 500,
+        f"weights that sum to {total:g} overflow float16",
+        'use smaller weights or dtype = "float32"',
+    )
+    _check_splits(recipe.splits)
+
+
+def _check_component(recipe: Recipe, component: Component, where: str) -> None:
+    known = ", ".join(KERNELS)
+    _require(
+        component.kernel in KERNELS,
+        f"{where}: unknown kernel {component.kernel!r}",
+        f"use one of: {known}",
+    )
+    _require(
+        0 < component.weight <= 1e6,
+        f"{where}: weight {component.weight} is not above 0 and at most 1e6",
+        "give a positive number",
+    )
+    scales = component.length_scales
+    _require(len(scales) > 0, f"{where}: no length_scales", "give at least one, in pixels")
+    for scale in scales:
+        lengths = recipe.per_axis(scale)
+        _require(
+            len(lengths) == len(recipe.shape),
+            f"{where}: {len(lengths)} length-scales for {len(recipe.shape)} axes",
+            "give one number, or one for each axis",
+        )
+        for length in lengths:
+            _require(
+                _SHORTEST_LENGTH <= length <= 1e9,
+                f"{where}: length-scale {length} px is not between {_SHORTEST_LENGTH} and 1e9 px",
+                "give a positive number of pixels",
+            )
+    names = [length_scale_name(scale) for scale in scales]
+    twice = {name for name in names if names.count(name) > 1}
+    _require(
+        not twice,
+        f"{where}: length-scale {', '.join(sorted(twice))} px appears twice",
+        "remove one: two classes would be the same",
+    )
+
+
+def _check_splits(splits: dict[str, float]) -> None:
+    _require(0 < len(splits) <= 64, "splits are empty or too many", "give 1 to 64 of them")
+    for name, fraction in splits.items():
+        _require(
+            name.isprintable() and 0 < len(name) <= 100 and not name.isspace() and " " not in name,
+            f"split name {name[:40]!r} is empty, too long or has spaces",
+            "use letters, digits, - and _",
+        )
+        _require(
+            0 < fraction <= 1,
+            f"split {name!r} has the fraction {fraction}",
+            "give each split a fraction above 0 and at most 1",
+        )
+    total = math.fsum(splits.values())
+    _require(
+        abs(total - 1) < 1e-9, f"splits sum to {total:g}, not 1", "make the fractions sum to 1"
+    )
