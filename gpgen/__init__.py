@@ -8,26 +8,39 @@ from typing import TYPE_CHECKING
 from gpgen._version import __version__
 
 if TYPE_CHECKING:
+    from gpgen.dataset import Dataset, open_dataset
+    from gpgen.making import make, plan
     from gpgen.recipe import Component, Recipe, builtin_recipes
     from gpgen.sampling import Sample, Sampler, sample
+    from gpgen.verification import verify
 
 __all__ = [
     "Component",
+    "Dataset",
     "Recipe",
     "Sample",
     "Sampler",
     "__version__",
     "builtin_recipes",
+    "make",
+    "open_dataset",
+    "plan",
     "sample",
+    "verify",
 ]
 
 _HOME = {
     "Component": "recipe",
+    "Dataset": "dataset",
     "Recipe": "recipe",
     "Sample": "sampling",
     "Sampler": "sampling",
     "builtin_recipes": "recipe",
+    "make": "making",
+    "open_dataset": "dataset",
+    "plan": "making",
     "sample": "sampling",
+    "verify": "verification",
 }
 
 
