@@ -178,7 +178,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         Leaving the defaults out keeps today's hashes when recipes learn a new field. The splits
         are a list, since their order matters.
         """
-        fields = msgspec.to_builtins(self) | {"splits": list(self.splits.items())}
+        # Not msgspec's omit_defaults, which compares by identity: a string that was pickled or
+        # put together is not the default's object, and the hash would change on a worker.
+        defaults = {field.name: field.default for field in msgspec.structs.fields(self)}
+        fields = {name: v for name, v in self.to_dict().items() if v != defaults[name]}
+        fields["splits"] = list(self.splits.items())
         canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -46,7 +46,9 @@ def test_toml_and_dictionary_and_pickle_give_the_recipe_back(small: Recipe) -> N
     for recipe in (small, *map(Recipe.load, builtin_recipes())):
         assert Recipe.from_toml(recipe.to_toml()) == recipe
         assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
-        assert pickle.loads(pickle.dumps(recipe)) == recipe  # noqa: S301
+        pickled = pickle.loads(pickle.dumps(recipe))  # noqa: S301
+        assert pickled == recipe
+        assert pickled.sha256 == recipe.sha256  # a worker must know it for the same
 
 
 def test_hash_follows_the_content_and_not_the_writing() -> None:
