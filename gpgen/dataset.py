@@ -1,0 +1,301 @@
+"""Opening and reading a finished dataset."""
+
+from __future__ import annotations
+
+import operator
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpgen.errors import DatasetError, UsageError
+from gpgen.recipe import Recipe
+from gpgen.sampling import SAMPLING_VERSION
+from gpgen.store import store_for
+from gpgen.store.finding import find
+from gpgen.store.interface import Reader
+from gpgen.store.layout import Format
+from gpgen.store.manifest import VERIFY, Manifest, SmallArray, derived_arrays
+from gpgen.store.reading import PixelReader
+
+__all__ = ["Dataset", "ImageArray", "SampleArray", "open_dataset"]
+
+Indices = Sequence[int] | npt.NDArray[Any]
+
+
+def open_dataset(path: str | Path) -> Dataset:
+    """Open a finished dataset; nothing but its manifest is read.
+
+    Parameters
+    ----------
+    path
+        A Zarr folder, an HDF5 file, or for HDF5 shards their pattern
+        (``data-{shard:05d}.h5``), their folder, or their manifest file.
+
+    Raises
+    ------
+    DatasetError
+        If there is none, it is unfinished (the error says how far it is and the command
+        that finishes it), or its manifest is damaged.
+    """
+    manifest, form = find(path)
+    return Dataset(store_for(form).reader(manifest), form)
+
+
+def _whole_numbers(indices: Any, n: int) -> npt.NDArray[np.int64]:  # noqa: ANN401 - any sequence
+    """Return indices as an array of numbers from 0 to n - 1."""
+    array = np.asarray(indices)
+    if array.dtype == bool:
+        if array.shape != (n,):
+            raise IndexError(f"a mask of shape {array.shape} does not fit {n} samples")
+        return np.flatnonzero(array)
+    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
+        raise IndexError(f"samples are chosen by whole numbers in one dimension, not {indices!r}")
+    array = array.astype(np.int64)
+    wrong = array[(array < -n) | (array >= n)]
+    if wrong.size:
+        raise IndexError(f"sample {wrong[0]} is out of range: the dataset has {n}")
+    return np.where(array < 0, array + n, array)
+
+
+class _Lazy:
+    """What lazy arrays share: the first axis counts samples and is read on demand."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def _read(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        raise NotImplementedError
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory when read as a whole."""
+        return self.size * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> Any:  # noqa: ANN401 - like an ndarray
+        first, *rest = key if isinstance(key, tuple) else (key,)
+        if first is Ellipsis:
+            given = sum(part is not None for part in rest)
+            first = slice(None)
+            rest = [Ellipsis, *rest] if given else []
+            if given >= self.ndim:
+                first, *rest = rest[1:]
+        n = self.shape[0]
+        if isinstance(first, slice):
+            values = self._read(np.arange(n, dtype=np.int64)[first])
+        elif hasattr(first, "__index__") and getattr(first, "ndim", 0) == 0:
+            values = self._read(_whole_numbers([operator.index(first)], n))[0]
+            return values[tuple(rest)] if rest else values
+        else:
+            values = self._read(_whole_numbers(first, n))
+        return values[(slice(None), *rest)] if rest else values
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:  # noqa: ANN401
+        if copy is False:
+            raise ValueError("a lazy array can't be taken without a copy")
+        return np.asarray(self[:], dtype=dtype)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} shape {self.shape}, {self.dtype}, read on demand>"
+
+
+class ImageArray(_Lazy):
+    """The images ``(sample, *shape)``: read when indexed, each one's checksum verified.
+
+    Parameters
+    ----------
+    dataset
+        The dataset.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self.shape = (dataset.n, *dataset.recipe.shape)
+        self.dtype = dataset.recipe.numpy_dtype
+
+    def _read(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        return self._dataset.read(indices)
+
+
+class SampleArray(_Lazy):
+    """One value (or row) a sample: read when indexed, and compared with the recipe.
+
+    Parameters
+    ----------
+    reader
+        The dataset's files.
+    expected
+        The array as it follows from the recipe.
+    """
+
+    def __init__(self, reader: Reader, expected: SmallArray) -> None:
+        self._reader = reader
+        self._name = expected.name
+        self.shape = expected.shape
+        self.dtype = expected.dtype
+
+    def _read(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        if not indices.size:
+            return np.empty((0, *self.shape[1:]), self.dtype)
+        start, stop = int(indices.min()), int(indices.max()) + 1
+        values = self._reader.rows(self._name, start, stop)
+        if self._reader.manifest.sampling_version == SAMPLING_VERSION:
+            expected = next(
+                array
+                for array in derived_arrays(self._reader.recipe, self.shape[0])
+                if array.name == self._name
+            ).rows(start, stop)
+            if not np.array_equal(values, expected):
+                differs = (values != expected).reshape(stop - start, -1).any(axis=1)
+                raise DatasetError(
+                    f"{self._reader.array_file(self._name)}: the {self._name} of sample "
+                    f"{start + int(differs.argmax())} is damaged",
+                    VERIFY,
+                )
+        return values[indices - start]
+
+
+class Dataset:
+    """A finished dataset. Pickles, survives a fork, and may be read by several threads.
+
+    Use it as a context manager, or `close` it, to give back its open files.
+
+    Attributes
+    ----------
+    path : Path
+        The Zarr folder, the HDF5 file, or the HDF5 shards' manifest file.
+    format : {"zarr", "hdf5", "hdf5-shards"}
+        How it is stored.
+    recipe : Recipe
+        What was drawn.
+    manifest : Manifest
+        All that the dataset says about itself.
+    image : ImageArray
+        Shape ``(sample, *recipe.shape)``, the recipe's dtype.
+    label : SampleArray
+        int64, shape ``(sample,)``.
+    length_scale : SampleArray
+        float64 pixels, shape ``(sample, component)``, or ``(sample, component, axis)``.
+    seed : SampleArray
+        uint64, shape ``(sample,)``.
+    split : SampleArray
+        uint8, shape ``(sample,)``: a position in `splits`.
+    """
+
+    image: ImageArray
+    label: SampleArray
+    length_scale: SampleArray
+    seed: SampleArray
+    split: SampleArray
+
+    def __init__(self, reader: Reader, form: Format) -> None:
+        self._reader = reader
+        self.format = form
+        self.path: Path = reader.path
+        self.recipe: Recipe = reader.recipe
+        self.manifest: Manifest = reader.manifest
+        self.n = reader.manifest.n
+        self._opened: list[PixelReader] = []
+        self._local = threading.local()
+        self._add_arrays()
+
+    def _add_arrays(self) -> None:
+        self.image = ImageArray(self)
+        for array in derived_arrays(self.recipe, self.n):
+            setattr(self, array.name, SampleArray(self._reader, array))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes' names, by label."""
+        return tuple(self.manifest.class_names)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits' names, by code."""
+        return tuple(self.manifest.split_names)
+
+    def indices(self, split: str) -> npt.NDArray[np.int64]:
+        """Return the indices of a split's samples, ascending.
+
+        Raises
+        ------
+        UsageError
+            If there is no split of that name.
+        """
+        if split not in self.splits:
+            raise UsageError(f"there is no split {split!r}", f"use one of {', '.join(self.splits)}")
+        return np.flatnonzero(self.recipe.split_codes(0, self.n) == self.splits.index(split))
+
+    def read(self, indices: Indices) -> npt.NDArray[Any]:
+        """Read images, in the order asked for, and verify the checksum of each.
+
+        Parameters
+        ----------
+        indices
+            Whole numbers from ``-n`` to ``n - 1``, repeats allowed, or a mask of n booleans.
+
+        Returns
+        -------
+        ndarray, shape (len(indices), *recipe.shape), the recipe's dtype
+
+        Raises
+        ------
+        IndexError
+            If an index is out of range.
+        DatasetError
+            If a file is missing or damaged.
+        """
+        numbers = _whole_numbers(indices, self.n)
+        out = np.empty((len(numbers), *self.recipe.shape), self.recipe.numpy_dtype)
+        self._pixels().read_into(numbers, out)
+        return out
+
+    def _pixels(self) -> PixelReader:
+        reader: PixelReader | None = getattr(self._local, "reader", None)
+        if reader is None:
+            reader = self._local.reader = PixelReader(self._reader)
+            self._opened.append(reader)
+        return reader
+
+    def close(self) -> None:
+        """Close all files. They are opened again if the dataset is used again."""
+        for reader in self._opened:
+            reader.close()
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __enter__(self) -> Dataset:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Callable[..., Dataset], tuple[Reader, Format]]:
+        return Dataset, (self._reader, self.format)
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.recipe.shape))
+        return f"<Dataset {self.path}: {self.n} samples {shape}, {len(self.class_names)} classes>"

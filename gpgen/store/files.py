@@ -1,0 +1,265 @@
+"""Every effect on the file system, in one place.
+
+Nothing else under :mod:`gpgen.store` creates, writes, syncs, renames or
+removes. So the order of effects, on which the promise to survive a kill at
+any instant rests, can be watched: a hook set with :func:`watch` is called
+before each of them, and the tests kill the process at every one in turn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+from gpgen.errors import TargetError
+
+__all__ = [
+    "append",
+    "create",
+    "is_writable",
+    "lock",
+    "make_folder",
+    "open_existing",
+    "read_at",
+    "remove",
+    "remove_tree",
+    "rename",
+    "replace_file",
+    "start_writeback",
+    "sync",
+    "sync_folder",
+    "target_errors",
+    "temporary_name",
+    "truncate",
+    "watch",
+    "write",
+    "write_at",
+]
+
+Buffer = bytes | bytearray | memoryview
+
+
+def _find_sync_file_range() -> Callable[[int, int, int, int], int] | None:
+    """Return Linux's sync_file_range, which Python's os module lacks."""
+    try:
+        function = ctypes.CDLL(None).sync_file_range
+    except (AttributeError, OSError):
+        return None
+    function.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+    return cast("Callable[[int, int, int, int], int]", function)
+
+
+_sync_file_range = _find_sync_file_range()
+_hook: Callable[[str, str], None] | None = None
+
+
+def watch(hook: Callable[[str, str], None] | None) -> None:
+    """Call ``hook(action, path)`` before every effect; ``None`` stops that."""
+    global _hook
+    _hook = hook
+
+
+def _step(action: str, path: object) -> None:
+    if _hook is not None:
+        _hook(action, str(path))
+
+
+@contextlib.contextmanager
+def target_errors(what: str) -> Iterator[None]:
+    """Turn the operating system's refusals to write into a `TargetError` that says where.
+
+    Raises
+    ------
+    TargetError
+        For a full disk, an exhausted quota, a read-only or forbidden place.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, TargetError):
+            raise
+        hints = {
+            errno.ENOSPC: "free some space, then run the same command with --resume",
+            errno.EDQUOT: "free some of your quota, then run the same command with --resume",
+            errno.EFBIG: "raise the file-size limit or write smaller files with "
+            "--out 'data-{shard:05d}.h5', then run again",
+            errno.EROFS: "make the file system writable, then run the same command with --resume",
+            errno.EACCES: "give yourself permission to write there, or choose another --out",
+            errno.EPERM: "give yourself permission to write there, or choose another --out",
+        }
+        if error.errno not in hints:
+            raise
+        reason = os.strerror(error.errno or 0).lower()
+        raise TargetError(f"{what}: {reason}", hints[error.errno]) from error
+
+
+def create(path: Path) -> int:
+    """Create or empty the file at ``path``; return a descriptor for reading and writing."""
+    _step("create", path)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+
+
+def open_existing(path: Path, *, write: bool = False) -> int:
+    """Open the file at ``path`` without creating it; return a descriptor."""
+    return os.open(path, (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC)
+
+
+def write(descriptor: int, buffers: Sequence[Buffer]) -> None:
+    """Write ``buffers`` one after the other at the descriptor's position, however long."""
+    _step("write", descriptor)
+    # IOV_MAX is 1024 on Linux, and one call moves at most 2 GiB.
+    for first in range(0, len(buffers), 512):
+        pending = [memoryview(b).cast("B") for b in buffers[first : first + 512]]
+        while pending:
+            done = os.writev(descriptor, pending)
+            while pending and done >= len(pending[0]):
+                done -= len(pending.pop(0))
+            if pending:
+                pending[0] = pending[0][done:]
+
+
+def write_at(descriptor: int, buffer: Buffer, offset: int) -> None:
+    """Write the whole of ``buffer`` at ``offset`` bytes, leaving the position alone."""
+    _step("write", descriptor)
+    left = memoryview(buffer).cast("B")
+    while left:
+        done = os.pwrite(descriptor, left, offset)
+        left, offset = left[done:], offset + done
+
+
+def read_at(descriptor: int, buffer: memoryview, offset: int) -> int:
+    """Fill ``buffer`` from ``offset``; return the bytes read, fewer only at the file's end."""
+    left, total = buffer.cast("B"), 0
+    while left:
+        done = os.preadv(descriptor, [left], offset + total)
+        if done == 0:
+            break
+        left, total = left[done:], total + done
+    return total
+
+
+def truncate(descriptor: int, nbytes: int) -> None:
+    """Make the file ``nbytes`` long; what is added reads as zeros and takes no space yet."""
+    _step("truncate", descriptor)
+    os.ftruncate(descriptor, nbytes)
+
+
+def append(descriptor: int, data: bytes) -> None:
+    """Add ``data`` to a file opened at its end, and see it safely on the disk."""
+    write(descriptor, [data])
+    sync(descriptor)
+
+
+def start_writeback(descriptor: int, offset: int, nbytes: int) -> None:
+    """Ask the kernel to begin writing a range to the disk, without waiting for it.
+
+    Only a matter of speed: where the system lacks the call, nothing happens.
+    """
+    if _sync_file_range is not None:
+        _sync_file_range(descriptor, offset, nbytes, 2)  # SYNC_FILE_RANGE_WRITE
+
+
+def sync(descriptor: int) -> None:
+    """Wait until the file's bytes are on the disk."""
+    _step("sync", descriptor)
+    os.fsync(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    _step("sync folder", path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot sync a folder, and need not.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def rename(source: Path, destination: Path) -> None:
+    """Give a file or folder its new name in one step, replacing a file that has it."""
+    _step("rename", destination)
+    source.replace(destination)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder unless it is there; its parent must exist."""
+    _step("make folder", path)
+    path.mkdir(exist_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a file if it is there."""
+    _step("remove", path)
+    path.unlink(missing_ok=True)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder and all in it, if it is there.
+
+    A worker that outlived its driver may still add a file meanwhile: what
+    can't be removed is left, and the next run removes it.
+    """
+    _step("remove", path)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def temporary_name(folder: Path, name: str) -> Path:
+    """Return a path in ``folder`` that no other writer uses, on this host or another."""
+    return folder / f"{name}.{secrets.token_hex(6)}"
+
+
+def replace_file(path: Path, data: bytes, temporary: Path) -> None:
+    """Put ``data`` at ``path`` whole or not at all, by way of the folder ``temporary``."""
+    name = temporary_name(temporary, path.name)
+    descriptor = create(name)
+    try:
+        write(descriptor, [data])
+        sync(descriptor)
+    finally:
+        os.close(descriptor)
+    rename(name, path)
+
+
+def lock(path: Path) -> int | None:
+    """Take an exclusive lock on the file at ``path``, created if need be.
+
+    The lock is the kernel's, so it goes when its owner dies, however it dies.
+
+    Returns
+    -------
+    int or None
+        The descriptor that holds the lock until closed, or ``None`` if
+        another process holds it.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                return None
+            raise
+        # The owner before us may have removed the file between our open and
+        # our lock: then we hold a lock on a name that is gone.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        os.close(descriptor)
+
+
+def is_writable(folder: Path) -> bool:
+    """Return whether this process may add names to ``folder``."""
+    return os.access(folder, os.W_OK | os.X_OK)

@@ -1,0 +1,97 @@
+"""From what the user calls a dataset to its manifest; refusing what is unfinished."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gpgen.errors import DatasetError, TargetError, UsageError
+from gpgen.store.job import read_job, resume_command
+from gpgen.store.journal import count_finished
+from gpgen.store.layout import Format, Target
+
+__all__ = ["find", "unfinished"]
+
+_MAKING = ".making"
+_SUFFIXES = (".h5", ".hdf5")
+
+
+def find(path: str | Path) -> tuple[Path, Format]:
+    """Return a dataset's manifest and format.
+
+    Raises
+    ------
+    DatasetError
+        If there is no finished dataset.
+    """
+    place = Path(path).expanduser().absolute()
+    if place.suffix == _MAKING:
+        place = place.with_name(place.name.removesuffix(_MAKING))
+    target = _target(place)
+    if target is not None and target.form == "hdf5-shards":
+        place = target.manifest
+    if place.is_dir() and not (place / "zarr.json").exists():
+        place = _manifest_in(place)
+    if place.is_dir():
+        return place, "zarr"
+    if place.exists():
+        return place, _hdf5_form(place)
+    error = unfinished(place)
+    if error is not None:
+        raise error
+    raise DatasetError(f"there is no dataset at {path}", "make it with `gpgen make`")
+
+
+def _target(path: Path) -> Target | None:
+    try:
+        return Target.parse(path)
+    except UsageError:
+        return None
+
+
+def unfinished(manifest: Path) -> DatasetError | None:
+    """Return the error that says how far an unfinished dataset is, if there is one."""
+    working = manifest.with_name(manifest.name + _MAKING)
+    if not (working / "job.json").exists():
+        return None
+    try:
+        job = read_job(working)
+    except TargetError as error:
+        return DatasetError(f"{manifest} is unfinished: {error.message}", error.hint)
+    if job is None:
+        return None
+    done = count_finished(working / "journal.jsonl", job.layout)
+    return DatasetError(
+        f"{job.target.path} is unfinished: {done} of {job.layout.shards} shards are done",
+        f"finish it with `{resume_command(job)}`",
+    )
+
+
+def _manifest_in(folder: Path) -> Path:
+    """Return the one manifest of HDF5 shards in a folder."""
+    names = sorted(p for p in folder.iterdir() if "manifest" in p.name and p.suffix in _SUFFIXES)
+    if len(names) == 1:
+        return names[0]
+    if names:
+        raise DatasetError(
+            f"{folder} holds {len(names)} datasets",
+            f"open one of {', '.join(p.name for p in names)}",
+        )
+    for working in sorted(folder.glob(f"*manifest*{_MAKING}")):
+        error = unfinished(working.with_name(working.name.removesuffix(_MAKING)))
+        if error is not None:
+            raise error
+    raise DatasetError(
+        f"{folder} is not a finished dataset: it has no zarr.json and no manifest",
+        "finish it with `gpgen make ... --resume`, or make it with `gpgen make`",
+    )
+
+
+def _hdf5_form(path: Path) -> Format:
+    from gpgen.store.hdf5_file import read_hdf5
+
+    attributes, _ = read_hdf5(path)
+    if attributes.get("format") == "gpgen-shard":
+        raise DatasetError(
+            f"{path} is one shard of a dataset", "open the manifest, their folder or their pattern"
+        )
+    return "hdf5-shards" if "shard_pattern" in attributes else "hdf5"

@@ -1,0 +1,236 @@
+"""One HDF5 file a shard, and a manifest file of the same pattern.
+
+A shard is complete in itself: images, labels, seeds, checksums and recipe. The
+manifest holds the same small arrays for all samples and the SHA-256 of each
+shard's file; without it there is no dataset.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpgen.errors import DatasetError
+from gpgen.recipe import Recipe
+from gpgen.store import files
+from gpgen.store.hdf5 import complete_file, with_checksums
+from gpgen.store.hdf5_file import (
+    Hdf5Dataset,
+    Skeleton,
+    check_user_block,
+    dataset_offset,
+    image_array,
+    lay_out,
+    manifest_arrays,
+    read_hdf5,
+)
+from gpgen.store.interface import Place, Problem, Reader, Region
+from gpgen.store.job import Job, ShardRecord
+from gpgen.store.journal import Journal
+from gpgen.store.layout import Layout, Target
+from gpgen.store.manifest import VERIFY, SmallArray, derived_arrays, root_attributes, seal
+from gpgen.store.stream import new_file, write_images
+
+__all__ = ["Hdf5ShardsReader", "Hdf5ShardsStore"]
+
+
+def _shard_skeleton(
+    recipe: Recipe, layout: Layout, shard: int, version: str
+) -> tuple[Skeleton, list[SmallArray]]:
+    """Return a shard file's layout and its small arrays, the CRC-32C left out."""
+    start, stop = layout.bounds(shard)
+    attributes: dict[str, Any] = root_attributes(recipe, layout, version)
+    attributes |= {"format": "gpgen-shard", "shard": shard, "first_sample": start}
+
+    def shifted(array: SmallArray) -> SmallArray:
+        return dataclasses.replace(
+            array,
+            shape=(stop - start, *array.shape[1:]),
+            rows=lambda low, high: array.rows(start + low, start + high),
+        )
+
+    arrays = [shifted(array) for array in derived_arrays(recipe, layout.n)]
+    crc = SmallArray("crc32c", (stop - start,), np.dtype("<u4"), ("sample",), _unknown_rows)
+    # The checksums come last: they are known when all images are written.
+    skeleton = lay_out(attributes, [*arrays, image_array(recipe, stop - start), crc], user_block=0)
+    return skeleton, arrays
+
+
+def _unknown_rows(start: int, stop: int) -> NDArray[Any]:
+    """Stand for rows that are not known yet."""
+    raise NotImplementedError(f"rows {start} to {stop} are not known yet")
+
+
+class Hdf5ShardsStore:
+    """Makes HDF5 files after a pattern."""
+
+    def _shard_path(self, job: Job, shard: int) -> Path:
+        return job.data / job.target.shard_name(shard)
+
+    def _manifest_skeleton(self, job: Job) -> Skeleton:
+        attributes = root_attributes(job.recipe, job.layout, job.gpgen_version)
+        attributes = seal({**attributes, "shard_pattern": job.target.path.name})
+        return lay_out(attributes, manifest_arrays(job.recipe, job.layout))
+
+    def nbytes(self, job: Job) -> int:
+        """Return the exact bytes that the finished dataset takes."""
+        recipe, layout = job.recipe, job.layout
+        last = layout.shards - 1
+        sizes = [
+            _shard_skeleton(recipe, layout, shard, job.gpgen_version)[0].nbytes
+            for shard in sorted({0, last})
+        ]
+        return sizes[0] * last + sizes[-1] + self._manifest_skeleton(job).nbytes
+
+    def begin(self, job: Job) -> None:
+        """Need nothing: the shards go into the data folder."""
+
+    def has_shard(self, job: Job, record: ShardRecord) -> bool:
+        """Return whether a shard that the journal lists is still there."""
+        path = self._shard_path(job, record.shard)
+        if not path.is_file() and self._committing(job).exists():
+            path = job.target.path.with_name(path.name)
+        return path.is_file() and path.stat().st_size == record.nbytes
+
+    def write_shard(self, job: Job, shard: int, check: Callable[[], None]) -> ShardRecord:
+        """Draw a shard and write its file, front to back."""
+        recipe = job.recipe
+        start, stop = job.layout.bounds(shard)
+        skeleton, arrays = _shard_skeleton(recipe, job.layout, shard, job.gpgen_version)
+        pieces = list(skeleton.metadata)
+        pieces += [(skeleton.offsets[a.name], a.block(0, stop - start)) for a in arrays]
+        image = skeleton.offsets["image"]
+        after = image + (stop - start) * recipe.image_nbytes
+        with new_file(job.temporary, self._shard_path(job, shard)) as stream:
+            for offset, raw in sorted(piece for piece in pieces if piece[0] < image):
+                stream.write([bytes(offset - stream.offset), raw])
+            stream.write([bytes(image - stream.offset)])
+            crcs = write_images(stream, recipe, start, stop, check)
+            pieces.append((skeleton.offsets["crc32c"], crcs.tobytes()))
+            for offset, raw in sorted(piece for piece in pieces if piece[0] >= after):
+                stream.write([bytes(offset - stream.offset), raw])
+            stream.write([bytes(skeleton.nbytes - stream.offset)])
+        return ShardRecord(shard, stream.sha256(), stream.nbytes, crcs.tobytes())
+
+    def _committing(self, job: Job) -> Path:
+        return job.data / "committing"
+
+    def commit(self, job: Job, journal: Journal) -> None:
+        """Write the manifest; move the shards to their names, and the manifest last."""
+        if self.committed(job):
+            return
+        target, marker = job.target, self._committing(job)
+        manifest = job.data / target.manifest.name
+        if not marker.exists():
+            self._write_manifest(job, journal, manifest)
+            files.replace_file(marker, b"", job.temporary)
+            files.sync_folder(job.data)
+        folder = target.path.parent
+        # From here the old dataset, if there is one, is replaced: first it ceases to be one.
+        files.remove(target.manifest)
+        for name in [entry.name for entry in os.scandir(folder)]:
+            number = target.shard_number(name)
+            if number is not None and number >= job.layout.shards:
+                files.remove(folder / name)
+        files.sync_folder(folder)
+        for shard in range(job.layout.shards):
+            path = self._shard_path(job, shard)
+            if path.exists():
+                files.rename(path, folder / path.name)
+        files.sync_folder(folder)
+        files.rename(manifest, target.manifest)
+        files.sync_folder(folder)
+
+    def _write_manifest(self, job: Job, journal: Journal, path: Path) -> None:
+        skeleton = self._manifest_skeleton(job)
+        arrays = with_checksums(manifest_arrays(job.recipe, job.layout), journal)
+        descriptor = files.create(path)
+        try:
+            files.truncate(descriptor, skeleton.nbytes)
+            complete_file(descriptor, path, skeleton, arrays, (0, 0))
+        finally:
+            os.close(descriptor)
+
+    def committed(self, job: Job) -> bool:
+        """Return whether a commit was cut off after the manifest had its name."""
+        manifest = job.data / job.target.manifest.name
+        return self._committing(job).exists() and not manifest.exists()
+
+    def occupied(self, job: Job) -> Path | None:
+        """Return what stands where the dataset shall go, if anything does."""
+        if self._committing(job).exists():
+            return None
+        folder = job.target.path.parent
+        if os.path.lexists(job.target.manifest):
+            return job.target.manifest
+        for entry in os.scandir(folder):
+            if job.target.shard_number(entry.name) is not None:
+                return folder / entry.name
+        return None
+
+    def reader(self, path: Path) -> Reader:
+        """Open a finished dataset by its manifest file."""
+        return Hdf5ShardsReader(path)
+
+    def check_first(self, path: Path) -> Iterator[Problem]:
+        """Check what can be checked before HDF5 reads the file."""
+        return check_user_block(path)
+
+
+class Hdf5ShardsReader(Hdf5Dataset):
+    """A finished dataset of HDF5 shards, by its manifest file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        pattern = self.manifest.shard_pattern
+        if pattern is None or Path(pattern).name != pattern:
+            raise DatasetError(f"{path}: the manifest does not name its shards", VERIFY)
+        self._target = Target(path.with_name(pattern), "hdf5-shards")
+
+    def _shard_path(self, shard: int) -> Path:
+        return self.path.with_name(self._target.shard_name(shard))
+
+    def place(self, shard: int) -> Place:
+        """Return where a shard's images lie.
+
+        Raises
+        ------
+        DatasetError
+            If the file is missing or is another dataset's, or another shard.
+        """
+        path = self._shard_path(shard)
+        attributes, found = read_hdf5(path)
+        expected = {
+            "format": "gpgen-shard",
+            "recipe_sha256": self.manifest.recipe_sha256,
+            "n": self.manifest.n,
+            "shard_size": self.manifest.shard_size,
+            "shard": shard,
+        }
+        for key, value in expected.items():
+            if attributes.get(key) != value:
+                raise DatasetError(
+                    f"{path} does not belong to the dataset: its {key} is "
+                    f"{attributes.get(key)!r}, not {value!r}",
+                    VERIFY,
+                )
+        start, stop = self.manifest.layout.bounds(shard)
+        offset = dataset_offset(path, found, image_array(self.recipe, stop - start))
+        return Place(path, offset, self.recipe.image_nbytes)
+
+    def region(self, shard: int) -> Region:
+        """Return the shard's file."""
+        return Region(self._shard_path(shard), 0, None, whole_file=True)
+
+    def problems(self) -> Iterator[Problem]:
+        """Look for shards that don't belong; the user block has covered the manifest."""
+        for entry in sorted(os.scandir(self.path.parent), key=lambda entry: entry.name):
+            number = self._target.shard_number(entry.name)
+            if number is not None and number >= self.manifest.layout.shards:
+                yield Problem(entry.name, "does not belong to the dataset")

@@ -1,0 +1,154 @@
+"""What a format must be able to do, and what reading one needs to know."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from gpgen.recipe import Recipe
+from gpgen.store.job import Job, ShardRecord
+from gpgen.store.journal import Journal
+from gpgen.store.manifest import Manifest
+
+__all__ = ["Place", "Problem", "Reader", "Region", "Store"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a shard's images lie: uncompressed, one after the other.
+
+    Parameters
+    ----------
+    path
+        The file.
+    offset
+        Byte at which the shard's first image begins.
+    image_nbytes
+        Bytes of an image.
+    chunk_size
+        Images between two checksums of the file format, or ``None`` if there are none.
+    gap
+        Bytes of such a checksum.
+    """
+
+    path: Path
+    offset: int
+    image_nbytes: int
+    chunk_size: int | None = None
+    gap: int = 0
+
+    def of(self, position: int) -> int:
+        """Return the byte at which the shard's image number ``position`` begins."""
+        gaps = position // self.chunk_size * self.gap if self.chunk_size else 0
+        return self.offset + position * self.image_nbytes + gaps
+
+
+@dataclasses.dataclass(frozen=True)
+class Region:
+    """What a shard's SHA-256 is taken of: a whole file, or a range of one.
+
+    Parameters
+    ----------
+    path
+        The file.
+    offset, nbytes
+        The range; ``nbytes`` is ``None`` if only the hash knows how long the file is.
+    whole_file
+        Whether the file holds nothing else.
+    """
+
+    path: Path
+    offset: int
+    nbytes: int | None
+    whole_file: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Something wrong with a dataset.
+
+    Parameters
+    ----------
+    file
+        The file, relative to the dataset.
+    what
+        What is wrong with it.
+    """
+
+    file: str
+    what: str
+
+
+class Reader(Protocol):
+    """A finished dataset on disk. Holds no open files, so that it pickles and forks."""
+
+    path: Path
+    manifest: Manifest
+    recipe: Recipe
+
+    def place(self, shard: int) -> Place:
+        """Return where a shard's images lie."""
+        ...
+
+    def region(self, shard: int) -> Region:
+        """Return what a shard's SHA-256 is taken of."""
+        ...
+
+    def rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        """Return rows of a small array as they stand on the disk."""
+        ...
+
+    def array_file(self, name: str) -> Path:
+        """Return the file to be named when a small array is wrong."""
+        ...
+
+    def problems(self) -> Iterator[Problem]:
+        """Check every byte outside the images: sizes, hashes, missing and foreign files."""
+        ...
+
+
+class Store(Protocol):
+    """A format: how a job's shards are written, made into a dataset, and read."""
+
+    def nbytes(self, job: Job) -> int:
+        """Return the exact bytes that the finished dataset takes."""
+        ...
+
+    def begin(self, job: Job) -> None:
+        """Prepare the job's data folder; may be called again on resuming."""
+        ...
+
+    def has_shard(self, job: Job, record: ShardRecord) -> bool:
+        """Return whether a shard that the journal lists is still there."""
+        ...
+
+    def write_shard(self, job: Job, shard: int, check: Callable[[], None]) -> ShardRecord:
+        """Draw a shard and put it safely on the disk; runs on a worker.
+
+        ``check`` is called now and then; what it raises ends the writing.
+        """
+        ...
+
+    def commit(self, job: Job, journal: Journal) -> None:
+        """Complete the dataset and give it its final name; may be repeated after a crash."""
+        ...
+
+    def committed(self, job: Job) -> bool:
+        """Return whether a commit was cut off after the dataset had its final name."""
+        ...
+
+    def occupied(self, job: Job) -> Path | None:
+        """Return what stands where the dataset shall go, if anything does."""
+        ...
+
+    def reader(self, path: Path) -> Reader:
+        """Open a finished dataset by its manifest's path."""
+        ...
+
+    def check_first(self, path: Path) -> Iterator[Problem]:
+        """Check what can be checked before the file is trusted enough to be opened."""
+        ...

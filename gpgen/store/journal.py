@@ -1,0 +1,153 @@
+"""The journal: one line for each finished shard, safely on disk before it counts.
+
+A line may be torn by a crash; reading stops at the first line that is not
+whole, and what came after is made again. In memory a shard costs nine bytes,
+whatever its line holds, so that a million shards are no burden.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+from array import array
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpgen.store import files
+from gpgen.store.job import Job, ShardRecord
+from gpgen.store.layout import Layout
+
+__all__ = ["Journal", "count_finished"]
+
+
+def _line(record: ShardRecord) -> bytes:
+    content = {
+        "shard": record.shard,
+        "sha256": record.sha256.hex(),
+        "nbytes": record.nbytes,
+        "crc32c": base64.b64encode(record.crc32c).decode(),
+    }
+    return json.dumps(content).encode() + b"\n"
+
+
+def _parse(line: bytes, layout: Layout) -> ShardRecord | None:
+    """Return the record of a line, or ``None`` if it is not one of this layout's."""
+    try:
+        content: Any = json.loads(line)
+        shard, nbytes = content["shard"], content["nbytes"]
+        sha256 = bytes.fromhex(content["sha256"])
+        crc32c = base64.b64decode(content["crc32c"], validate=True)
+    except (ValueError, TypeError, KeyError, RecursionError, binascii.Error):
+        return None
+    if type(shard) is not int or type(nbytes) is not int or not 0 <= shard < layout.shards:
+        return None
+    start, stop = layout.bounds(shard)
+    if len(sha256) != 32 or len(crc32c) != 4 * (stop - start):
+        return None
+    return ShardRecord(shard, sha256, nbytes, crc32c)
+
+
+class Journal:
+    """The journal of a job, open for adding; its owner holds the target's lock.
+
+    Parameters
+    ----------
+    job
+        The job whose shards it lists.
+    """
+
+    def __init__(self, job: Job) -> None:
+        path = job.working / "journal.jsonl"
+        self._layout = job.layout
+        self._positions = array("q", bytes(8 * job.layout.shards))
+        self._done = bytearray(job.layout.shards)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._end = 0
+        with path.open("rb") as lines:
+            for line in lines:
+                record = _parse(line, self._layout) if line.endswith(b"\n") else None
+                if record is None:
+                    break
+                self._note(record.shard, line)
+        files.truncate(self._descriptor, self._end)
+
+    def _note(self, shard: int, line: bytes) -> None:
+        self._positions[shard] = self._end
+        self._done[shard] = 1
+        self._end += len(line)
+
+    @property
+    def finished(self) -> int:
+        """Number of finished shards."""
+        return self._done.count(1)
+
+    def is_finished(self, shard: int) -> bool:
+        """Return whether the journal lists a shard."""
+        return bool(self._done[shard])
+
+    def forget(self, shard: int) -> None:
+        """Take a shard for unfinished, because its data is gone."""
+        self._done[shard] = 0
+
+    def add(self, records: Iterable[ShardRecord]) -> None:
+        """Add finished shards and wait until they are on the disk."""
+        lines = [(record.shard, _line(record)) for record in records]
+        files.write_at(self._descriptor, b"".join(line for _, line in lines), self._end)
+        files.sync(self._descriptor)
+        for shard, line in lines:
+            self._note(shard, line)
+
+    def record(self, shard: int) -> ShardRecord:
+        """Return what is known of a finished shard, read from the file."""
+        position, parts = self._positions[shard], []
+        while True:
+            part = os.pread(self._descriptor, 2**16, position)
+            head, newline, _ = part.partition(b"\n")
+            parts.append(head)
+            position += len(part)
+            if newline or not part:
+                break
+        record = _parse(b"".join(parts), self._layout)
+        if record is None or record.shard != shard:
+            raise OSError(f"the journal's line of shard {shard} changed while it was in use")
+        return record
+
+    def crc32c(self, start: int, stop: int) -> NDArray[np.uint32]:
+        """Return the CRC-32C of the samples from ``start`` to ``stop``."""
+        size = self._layout.shard_size
+        parts = []
+        for shard in range(start // size, -(-stop // size)):
+            first, _ = self._layout.bounds(shard)
+            values = np.frombuffer(self.record(shard).crc32c, "<u4")
+            parts.append(values[max(start - first, 0) : stop - first])
+        return np.concatenate(parts)
+
+    def sha256(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Return the SHA-256 of the shards from ``start`` to ``stop``, one a row."""
+        digests = b"".join(self.record(shard).sha256 for shard in range(start, stop))
+        return np.frombuffer(digests, np.uint8).reshape(-1, 32)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+
+def count_finished(path: Path, layout: Layout) -> int:
+    """Return how many shards the journal at ``path`` lists, without touching it."""
+    shards = set()
+    try:
+        with path.open("rb") as lines:
+            for line in lines:
+                record = _parse(line, layout) if line.endswith(b"\n") else None
+                if record is None:
+                    break
+                shards.add(record.shard)
+    except OSError:
+        return 0
+    return len(shards)

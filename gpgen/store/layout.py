@@ -1,0 +1,172 @@
+"""How many samples go into a chunk and a shard, and where a dataset's files lie."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Literal
+
+from gpgen.errors import UsageError
+
+__all__ = ["CHUNK_BYTES", "SHARD_BYTES", "Format", "Layout", "Target", "choose_layout"]
+
+Format = Literal["zarr", "hdf5", "hdf5-shards"]
+
+# One read of a chunk should cost about as much as finding it: 1 MiB.
+CHUNK_BYTES = 2**20
+# A shard is lost work when a worker dies and a file to look after: 256 MiB.
+SHARD_BYTES = 2**28
+
+_FIELD = re.compile(r"\{shard(?::0?(\d+)d?)?\}")
+_FORMS = "name it like data.zarr, data.h5 or 'data-{shard:05d}.h5'"
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How ``n`` samples are cut into shards, and shards into chunks.
+
+    Parameters
+    ----------
+    n
+        Number of samples.
+    shard_size
+        Samples a shard; the last shard may hold fewer.
+    chunk_size
+        Samples a chunk, dividing ``shard_size``; ``None`` where the format has no chunks.
+    """
+
+    n: int
+    shard_size: int
+    chunk_size: int | None
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return -(-self.n // self.shard_size)
+
+    def bounds(self, shard: int) -> tuple[int, int]:
+        """Return the first index of a shard and the index after its last."""
+        start = shard * self.shard_size
+        return start, min(start + self.shard_size, self.n)
+
+
+def _positive(name: str, value: int | None) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise UsageError(f"{name} is {value!r}", f"give {name} as a number of samples, 1 or more")
+
+
+def choose_layout(
+    form: Format,
+    image_nbytes: int,
+    n: int,
+    chunk_size: int | None = None,
+    shard_size: int | None = None,
+) -> Layout:
+    """Return the layout asked for, choosing from the image's size what is not given.
+
+    The choice depends on the recipe and ``n`` alone, never on the machine or
+    its workers, so that a dataset made elsewhere has the same bytes.
+
+    Raises
+    ------
+    UsageError
+        If a size is not a positive number, or the two don't fit each other or the format.
+    """
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise UsageError(f"n is {n!r}", "ask for 1 sample or more")
+    _positive("chunk_size", chunk_size)
+    _positive("shard_size", shard_size)
+    if form != "zarr":
+        if chunk_size is not None:
+            raise UsageError(
+                f"chunk_size is {chunk_size}, but HDF5 images are stored in one piece",
+                "leave chunk_size out, or write to a .zarr target",
+            )
+        return Layout(n, min(shard_size or max(1, SHARD_BYTES // image_nbytes), n), None)
+    if chunk_size is not None and shard_size is not None and shard_size % chunk_size:
+        raise UsageError(
+            f"shard_size {shard_size} is not a multiple of chunk_size {chunk_size}",
+            f"try shard_size {-(-shard_size // chunk_size) * chunk_size}",
+        )
+    if chunk_size is None:
+        chunk_size = min(max(1, CHUNK_BYTES // image_nbytes), n)
+        if shard_size is not None:
+            chunk_size = _largest_divisor(shard_size, chunk_size)
+    if shard_size is None:
+        shard_size = max(1, SHARD_BYTES // image_nbytes)
+        shard_size = max(chunk_size, shard_size // chunk_size * chunk_size)
+    return Layout(n, min(shard_size, -(-n // chunk_size) * chunk_size), chunk_size)
+
+
+def _largest_divisor(number: int, limit: int) -> int:
+    return next(d for d in range(min(number, limit), 0, -1) if number % d == 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """Where a dataset goes, and by its name in which format.
+
+    Parameters
+    ----------
+    path
+        Absolute path of the Zarr folder or HDF5 file; for HDF5 shards the
+        path with the field ``{shard:05d}`` still in its name.
+    form
+        The format.
+    """
+
+    path: Path
+    form: Format
+
+    @classmethod
+    def parse(cls, out: str | Path) -> Target:
+        """Return the target that ``out`` names.
+
+        Raises
+        ------
+        UsageError
+            If no format belongs to the name.
+        """
+        path = Path(out).expanduser().absolute()
+        fields = _FIELD.findall(path.name)
+        if "{" in str(path) and "shard" in str(path):
+            if len(fields) != 1 or _FIELD.search(str(path.parent)):
+                raise UsageError(
+                    f"the target {str(out)!r} must have one field {{shard}} in the file's name",
+                    _FORMS,
+                )
+            if path.suffix not in (".h5", ".hdf5"):
+                raise UsageError(f"the shards {str(out)!r} are not HDF5 files", _FORMS)
+            return cls(path, "hdf5-shards")
+        if path.suffix == ".zarr":
+            return cls(path, "zarr")
+        if path.suffix in (".h5", ".hdf5"):
+            return cls(path, "hdf5")
+        raise UsageError(f"no format belongs to the target {str(out)!r}", _FORMS)
+
+    @property
+    def manifest(self) -> Path:
+        """The path whose existence makes the dataset a dataset."""
+        if self.form == "hdf5-shards":
+            return self.path.with_name(_FIELD.sub("manifest", self.path.name))
+        return self.path
+
+    @property
+    def working(self) -> Path:
+        """The folder in which an unfinished dataset is made."""
+        return self.manifest.with_name(self.manifest.name + ".making")
+
+    def shard_name(self, shard: int) -> str:
+        """Return the file name of a shard (HDF5 shards only)."""
+        field = _FIELD.search(self.path.name)
+        width = int(field.group(1) or 1) if field else 1
+        return _FIELD.sub(f"{shard:0{width}d}", self.path.name)
+
+    def shard_number(self, name: str) -> int | None:
+        """Return the shard whose file is called ``name``, or ``None``."""
+        before, after = _FIELD.sub("\0", self.path.name).split("\0")
+        match = re.fullmatch(re.escape(before) + r"(\d+)" + re.escape(after), name)
+        if match is None or self.shard_name(int(match.group(1))) != name:
+            return None
+        return int(match.group(1))

@@ -1,0 +1,167 @@
+"""Reading what is stored: every byte checked, nothing kept open across processes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpgen.errors import DatasetError
+from gpgen.store import files
+from gpgen.store.interface import Place, Problem, Reader
+from gpgen.store.manifest import VERIFY, SmallArray
+from gpgen.store.stream import crc32c
+
+__all__ = ["PixelReader", "check_file", "file_sha256", "read_rows"]
+
+_READ_BYTES = 2**22
+_OPEN_FILES = 64
+_CRC_ROWS = 2**16
+
+
+def read_rows(path: Path, array: SmallArray, offset: int, count: int) -> NDArray[Any]:
+    """Read ``count`` rows of a small array that begin at byte ``offset`` of a file.
+
+    Raises
+    ------
+    DatasetError
+        If the file is missing or too short.
+    """
+    out: Any = np.empty((count, *array.shape[1:]), array.dtype)
+    try:
+        descriptor = files.open_existing(path)
+    except OSError as error:
+        raise DatasetError(f"{path} can't be read: {error.strerror}", VERIFY) from error
+    try:
+        got = files.read_at(descriptor, memoryview(out).cast("B"), offset) if count else 0
+    finally:
+        os.close(descriptor)
+    if got != out.nbytes:
+        raise DatasetError(f"{path} ends early", VERIFY)
+    return out
+
+
+def file_sha256(
+    path: Path, offset: int, nbytes: int, check: Callable[[int], None] | None = None
+) -> tuple[str, int]:
+    """Hash a range of a file; return the hex digest and the bytes there were.
+
+    ``check`` is told after each few MiB how many bytes were read.
+    """
+    digest, total = hashlib.sha256(), 0
+    buffer = memoryview(bytearray(min(_READ_BYTES, max(nbytes, 1))))
+    descriptor = files.open_existing(path)
+    try:
+        while total < nbytes:
+            part = buffer[: min(len(buffer), nbytes - total)]
+            got = files.read_at(descriptor, part, offset + total)
+            digest.update(part[:got])
+            total += got
+            if check is not None:
+                check(got)
+            if got < len(part):
+                break
+    finally:
+        os.close(descriptor)
+    return digest.hexdigest(), total
+
+
+def check_file(folder: Path, name: str, sha256: str) -> Iterator[Problem]:
+    """Check a file's SHA-256."""
+    path = folder / name
+    try:
+        digest, _ = file_sha256(path, 0, path.stat().st_size)
+    except FileNotFoundError:
+        yield Problem(name, "missing")
+    except OSError as error:
+        yield Problem(name, f"can't be read: {error.strerror}")
+    else:
+        if digest != sha256:
+            yield Problem(name, "damaged: its SHA-256 is not the manifest's")
+
+
+class PixelReader:
+    """Reads images at random, each checked against its CRC-32C in the manifest.
+
+    The checksums stand in the manifest and not beside the pixels, so that a
+    shard in the place of another is noticed too. Not for several threads at once.
+
+    Parameters
+    ----------
+    reader
+        The dataset.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._layout = reader.manifest.layout
+        self._open: OrderedDict[int, tuple[int, Place]] = OrderedDict()
+        self._crcs: OrderedDict[int, NDArray[np.uint32]] = OrderedDict()
+
+    def read_into(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Read the images of ``indices``, all within range, into ``out`` (k, *shape).
+
+        Raises
+        ------
+        DatasetError
+            If a file is missing or an image is damaged.
+        """
+        shards, positions = np.divmod(indices, self._layout.shard_size)
+        # In the order in which they lie on the disk.
+        order = np.argsort(indices, kind="stable") if len(indices) > 1 else range(len(indices))
+        size = self._reader.recipe.image_nbytes
+        for k in order:
+            shard = int(shards[k])
+            descriptor, place = self._file(shard)
+            image = out[k]
+            view = memoryview(image).cast("B")
+            if files.read_at(descriptor, view, place.of(int(positions[k]))) != size:
+                self._forget(shard)
+                raise DatasetError(f"{place.path} ends before sample {indices[k]}", VERIFY)
+            if crc32c(image) != self._crc(int(indices[k])):
+                self._forget(shard)
+                raise DatasetError(f"{place.path}: sample {indices[k]} is damaged", VERIFY)
+
+    def _file(self, shard: int) -> tuple[int, Place]:
+        found = self._open.get(shard)
+        if found is None:
+            place = self._reader.place(shard)
+            try:
+                found = files.open_existing(place.path), place
+            except OSError as error:
+                message = f"{place.path} can't be read: {(error.strerror or '').lower()}"
+                raise DatasetError(message, VERIFY) from error
+            if len(self._open) >= _OPEN_FILES:
+                _, (oldest, _) = self._open.popitem(last=False)
+                os.close(oldest)
+            self._open[shard] = found
+        else:
+            self._open.move_to_end(shard)
+        return found
+
+    def _forget(self, shard: int) -> None:
+        descriptor, _ = self._open.pop(shard)
+        os.close(descriptor)
+
+    def _crc(self, index: int) -> int:
+        block, position = divmod(index, _CRC_ROWS)
+        values = self._crcs.get(block)
+        if values is None:
+            stop = min((block + 1) * _CRC_ROWS, self._layout.n)
+            values = self._reader.rows("crc32c", block * _CRC_ROWS, stop)
+            if len(self._crcs) >= _OPEN_FILES:
+                self._crcs.popitem(last=False)
+            self._crcs[block] = values
+        return int(values[position])
+
+    def close(self) -> None:
+        """Close all files; they are opened again when needed."""
+        while self._open:
+            _, (descriptor, _) = self._open.popitem()
+            os.close(descriptor)

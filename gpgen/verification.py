@@ -1,0 +1,327 @@
+"""What is on disk against the manifest, against the recipe, and against drawing it again."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import threadpoolctl
+
+from gpgen.errors import DatasetError, UsageError
+from gpgen.planning import worker_count
+from gpgen.sampling import SAMPLING_VERSION, sampler_for
+from gpgen.store import files, store_for
+from gpgen.store.finding import find
+from gpgen.store.interface import Place, Problem, Reader
+from gpgen.store.manifest import derived_arrays
+from gpgen.store.reading import file_sha256
+from gpgen.store.stream import batch_size, crc32c
+
+__all__ = ["Problem", "Report", "VerifyProgress", "verify"]
+
+_BLOCK_ROWS = 2**20
+_SAMPLES_NAMED = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class VerifyProgress:
+    """How far verifying is.
+
+    Parameters
+    ----------
+    bytes_done, nbytes
+        Bytes of shards read, and in all.
+    samples_regenerated, samples_to_regenerate
+        Samples drawn again, and in all.
+    """
+
+    bytes_done: int
+    nbytes: int
+    samples_regenerated: int
+    samples_to_regenerate: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What verifying found.
+
+    Parameters
+    ----------
+    path
+        The dataset.
+    problems
+        What is wrong, file by file.
+    shards
+        Shards whose every byte was read.
+    samples_regenerated
+        Samples drawn again and compared, pixel by pixel.
+    """
+
+    path: Path
+    problems: tuple[Problem, ...]
+    shards: int
+    samples_regenerated: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def verify(
+    path: str | Path,
+    *,
+    regenerate: int | Literal["all"] | None = None,
+    progress: Callable[[VerifyProgress], None] | None = None,
+) -> Report:
+    """Check every byte of a dataset.
+
+    Parameters
+    ----------
+    path
+        As for `gpgen.open_dataset`.
+    regenerate
+        Draw this many samples again, spread evenly over the dataset, or ``"all"``, and
+        compare them pixel by pixel.
+    progress
+        Called now and then, from one thread at a time.
+
+    Returns
+    -------
+    Report
+        Names each file that is damaged, missing or foreign, and the samples where known.
+
+    Raises
+    ------
+    DatasetError
+        If there is no finished dataset at all.
+    UsageError
+        If `regenerate` is neither a number of samples nor ``"all"``.
+    """
+    if regenerate not in (None, "all") and (
+        isinstance(regenerate, bool) or not isinstance(regenerate, int) or regenerate < 1
+    ):
+        raise UsageError(f"regenerate is {regenerate!r}", 'give a number of samples, or "all"')
+    manifest, form = _find(path)
+    store = store_for(form)
+    problems = list(store.check_first(manifest))
+    try:
+        reader = store.reader(manifest)
+    except DatasetError as error:
+        name = manifest.name if form != "zarr" else "zarr.json"
+        problems = problems or [Problem(name, error.message)]
+        return Report(manifest, tuple(problems), 0, 0)
+    problems += reader.problems()
+    problems += _small_array_problems(reader)
+    count = 0 if regenerate is None else reader.manifest.n
+    if isinstance(regenerate, int):
+        count = min(regenerate, count)
+    run = _Run(reader, count, progress)
+    problems += run.problems()
+    return Report(manifest, tuple(dict.fromkeys(problems)), run.shards_done, run.samples_done)
+
+
+def _find(path: str | Path) -> tuple[Path, Any]:
+    try:
+        return find(path)
+    except DatasetError as error:
+        place = Path(path).expanduser().absolute()
+        if place.is_file() and isinstance(error.__cause__, OSError | KeyError | ValueError):
+            return place, "hdf5"
+        raise
+
+
+def _small_array_problems(reader: Reader) -> Iterator[Problem]:
+    """Compare labels, length-scales, seeds and splits with what the recipe says."""
+    n = reader.manifest.n
+    if reader.manifest.sampling_version != SAMPLING_VERSION:
+        return
+    for array in derived_arrays(reader.recipe, n):
+        file = _relative(reader, reader.array_file(array.name))
+        wrong: list[int] = []
+        try:
+            for start in range(0, n, _BLOCK_ROWS):
+                stop = min(start + _BLOCK_ROWS, n)
+                differs = reader.rows(array.name, start, stop) != array.rows(start, stop)
+                found = np.flatnonzero(differs.reshape(stop - start, -1).any(axis=1))
+                wrong += (start + found[: _SAMPLES_NAMED + 1]).tolist()
+        except DatasetError as error:
+            yield Problem(file, error.message)
+        if wrong:
+            yield Problem(file, f"{array.name} is not what the recipe says: {_samples(wrong)}")
+
+
+def _relative(reader: Reader, path: Path) -> str:
+    root = reader.path if reader.path.is_dir() else reader.path.parent
+    return str(path.relative_to(root))
+
+
+def _samples(indices: list[int]) -> str:
+    named = ", ".join(map(str, indices[:_SAMPLES_NAMED]))
+    more = " and more" if len(indices) > _SAMPLES_NAMED else ""
+    return f"sample{'s' if len(indices) > 1 else ''} {named}{more}"
+
+
+class _Run:
+    """Reading all shards and drawing samples again, on all cores."""
+
+    def __init__(
+        self, reader: Reader, regenerate: int, progress: Callable[[VerifyProgress], None] | None
+    ) -> None:
+        self.reader = reader
+        self.layout = reader.manifest.layout
+        self.regenerate = regenerate
+        self.shards_done = 0
+        self.samples_done = 0
+        self._progress = progress
+        self._bytes_done = 0
+        self._nbytes = reader.manifest.n * reader.recipe.image_nbytes
+        self._lock = threading.Lock()
+
+    def problems(self) -> list[Problem]:
+        """Check all shards, a few at a time."""
+        found: list[Problem] = []
+        waiting: deque[Future[list[Problem]]] = deque()
+        workers = worker_count(None)
+        with (
+            threadpoolctl.threadpool_limits(1, user_api="blas"),
+            ThreadPoolExecutor(workers) as pool,
+        ):
+            try:
+                for shard in range(self.layout.shards):
+                    waiting.append(pool.submit(self._check_shard, shard))
+                    if len(waiting) > 2 * workers:
+                        found += waiting.popleft().result()
+                for future in waiting:
+                    found += future.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return found
+
+    def _report(self, nbytes: int = 0, samples: int = 0) -> None:
+        with self._lock:
+            self._bytes_done += nbytes
+            self.samples_done += samples
+            if self._progress is not None:
+                self._progress(
+                    VerifyProgress(
+                        min(self._bytes_done, self._nbytes),
+                        self._nbytes,
+                        self.samples_done,
+                        self.regenerate,
+                    )
+                )
+
+    def _chosen(self, start: int, stop: int) -> range | list[int]:
+        """Return which samples from ``start`` to ``stop`` are to be drawn again.
+
+        The k-th of K over the whole dataset is sample ``(2 k + 1) n // (2 K)``.
+        """
+        n, total = self.layout.n, self.regenerate
+        if total == n:
+            return range(start, stop)
+        if total == 0:
+            return []
+        first = max(0, start * total // n - 1)
+        last = min(total, stop * total // n + 2)
+        samples = [(2 * k + 1) * n // (2 * total) for k in range(first, last)]
+        return [sample for sample in samples if start <= sample < stop]
+
+    def _check_shard(self, shard: int) -> list[Problem]:
+        region = self.reader.region(shard)
+        name = _relative(self.reader, region.path)
+        problems: list[Problem] = []
+        try:
+            size = region.path.stat().st_size
+            nbytes = size if region.nbytes is None else region.nbytes
+            digest, got = file_sha256(
+                region.path, region.offset, nbytes, lambda done: self._report(nbytes=done)
+            )
+        except FileNotFoundError:
+            return [Problem(name, "missing")]
+        except OSError as error:
+            return [Problem(name, f"can't be read: {(error.strerror or '').lower()}")]
+        self.shards_done += 1
+        if got < nbytes:
+            return [Problem(name, f"ends early: {size} bytes of {region.offset + nbytes}")]
+        if region.whole_file and size > nbytes:
+            problems.append(Problem(name, f"is too long: {size} bytes instead of {nbytes}"))
+        try:
+            expected = self.reader.rows("shard_sha256", shard, shard + 1).tobytes().hex()
+            whole = digest == expected
+            if not whole:
+                problems.append(self._damage(shard, name))
+            problems += self._regenerate(shard, name)
+        except DatasetError as error:
+            problems.append(Problem(name, error.message))
+        return problems
+
+    def _damage(self, shard: int, name: str) -> Problem:
+        """Say which samples of a damaged shard are wrong."""
+        start, stop = self.layout.bounds(shard)
+        crcs = self.reader.rows("crc32c", start, stop)
+        wrong: list[int] = []
+        for first, images in _read(self.reader.place(shard), self.reader, start, stop):
+            wrong += [
+                first + k
+                for k, image in enumerate(images)
+                if crc32c(image) != crcs[first + k - start]
+            ]
+        if len(wrong) == stop - start and len(wrong) > 1:
+            where = f"none of its {len(wrong)} samples is right"
+        else:
+            where = _samples(wrong) if wrong else "outside the images"
+        return Problem(name, f"damaged: its SHA-256 is not the manifest's ({where})")
+
+    def _regenerate(self, shard: int, name: str) -> list[Problem]:
+        start, stop = self.layout.bounds(shard)
+        chosen = self._chosen(start, stop)
+        if not chosen:
+            return []
+        recipe, wrong = self.reader.recipe, []
+        place = self.reader.place(shard)
+        step = batch_size(recipe)
+        runs = (
+            [(k, min(k + step, stop)) for k in range(start, stop, step)]
+            if isinstance(chosen, range)
+            else [(k, k + 1) for k in chosen]
+        )
+        sampler = sampler_for(recipe)
+        for low, high in runs:
+            drawn = sampler.images(low, high)
+            for _, images in _read(place, self.reader, low, high, shard_start=start):
+                differs = (drawn.view("u1") != images.view("u1")).reshape(high - low, -1)
+                wrong += (low + np.flatnonzero(differs.any(axis=1))).tolist()
+            self._report(samples=high - low)
+        if wrong:
+            return [Problem(name, f"not the pixels that the recipe makes: {_samples(wrong)}")]
+        return []
+
+
+def _read(
+    place: Place, reader: Reader, start: int, stop: int, shard_start: int | None = None
+) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """Read images as they stand on the disk, checking nothing, a batch at a time."""
+    recipe = reader.recipe
+    origin = start if shard_start is None else shard_start
+    step = batch_size(recipe)
+    descriptor = files.open_existing(place.path)
+    try:
+        for low in range(start, stop, step):
+            high = min(low + step, stop)
+            images = np.zeros((high - low, *recipe.shape), recipe.numpy_dtype)
+            for k in range(low, high):
+                view = memoryview(images[k - low]).cast("B")
+                files.read_at(descriptor, view, place.of(k - origin))
+            yield low, images
+    finally:
+        os.close(descriptor)
