@@ -15,8 +15,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from gpgen.recipe import Recipe
-from gpgen.sampling import Sampler
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -26,6 +24,8 @@ from benchmarks.circulant import CirculantEmbedding, CirculantPair, PrunedCircul
 from benchmarks.machine import describe_machine
 from benchmarks.packages import PACKAGES, installed
 from benchmarks.timing import interleaved
+from gpgen.recipe import Recipe
+from gpgen.sampling import Sampler
 
 __all__ = ["contenders", "inverse_fft", "main", "ours", "two_scale"]
 

@@ -192,7 +192,7 @@ def _sheet(
             rows[recipe.classes[label]] = images
     omitted = classes - len(rows)
     note = f"{omitted:,} of {classes:,} classes not shown" if omitted else ""
-    grid = _Grid(recipe, list(rows.values()), left=0.85, note=note)
+    grid = _Grid(recipe, list(rows.values()), left=1.0, note=note)
     for row, name in enumerate(rows):
         grid.name_row(row, name)
     grid.remark(grid.left - 0.1, "length-scales, px")

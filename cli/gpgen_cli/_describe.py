@@ -8,9 +8,10 @@ from gpgen_cli._format import count, nbytes, plural, size
 
 if TYPE_CHECKING:
     from gpgen.making import Plan
+
     from gpgen.recipe import Component, LengthScale, Recipe
 
-__all__ = ["class_list", "component_line", "headline", "plan_rows", "split_list"]
+__all__ = ["class_list", "component_line", "headline", "plan_rows", "shard_sizes", "split_list"]
 
 FORMATS = {
     "zarr": "Zarr v3",
@@ -52,6 +53,16 @@ def split_list(recipe: Recipe) -> str:
     return ", ".join(f"{name} {100 * share:g} %" for name, share in recipe.splits.items())
 
 
+def shard_sizes(shards: int, shard_size: int, chunk_size: int | None) -> str:
+    """Return how the samples are laid out."""
+    text = count(shards, "shard")
+    if shards > 1:
+        text += f" of {count(shard_size, 'sample')}"
+    if chunk_size:
+        text += f", in chunks of {chunk_size:,}"
+    return text
+
+
 def plan_rows(plan: Plan, kind: str, scheduler: str | None) -> list[tuple[str, str]]:
     """Return what will be made, as names and values.
 
@@ -64,19 +75,18 @@ def plan_rows(plan: Plan, kind: str, scheduler: str | None) -> list[tuple[str, s
     scheduler
         Address of the cluster that does the work, if not this machine.
     """
-    shards = count(plan.shards, "shard")
-    sizes = f"{shards} of up to {count(plan.shard_size, 'sample')}"
-    if plan.chunk_size:
-        sizes += f", in chunks of {plan.chunk_size:,}"
     share = f"{nbytes(plan.nbytes)} needed, {nbytes(plan.free_bytes)} free"
-    workers = scheduler or f"{plan.workers} {plural(plan.workers, kind)}"
+    if plan.nbytes > plan.free_bytes:
+        share += ": not enough"
+    busy = min(plan.workers, plan.shards)
+    workers = scheduler or f"{busy} {plural(busy, kind)}"
     return [
         ("recipe", headline(plan.recipe)),
         ("samples", f"{plan.n:,}, seed {plan.recipe.seed}"),
         ("classes", class_list(plan.recipe)),
         ("splits", split_list(plan.recipe)),
         ("output", f"{plan.out} ({FORMATS.get(plan.format, plan.format)})"),
-        ("shards", sizes),
+        ("shards", shard_sizes(plan.shards, plan.shard_size, plan.chunk_size)),
         ("disk", share),
         ("workers", f"{workers}, up to {nbytes(plan.memory_per_worker)} of memory each"),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import sys
@@ -85,9 +86,15 @@ def _explain_click(error: click.ClickException) -> tuple[int, str, str, str | No
     context = getattr(error, "ctx", None)
     if not isinstance(error, click.UsageError):
         return FAILURE, "error", message, None
-    if message.endswith("?") or context is None:
+    if context is None or message.endswith("?"):
         return USAGE, "usage", message, None
-    return USAGE, "usage", message, f"see '{context.command_path} --help'"
+    hint = f"see '{context.command_path} --help'"
+    if isinstance(error, click.NoSuchOption):
+        message = f"there is no option {error.option_name}"
+        options = [name for parameter in context.command.params for name in parameter.opts]
+        near = difflib.get_close_matches(error.option_name, options, n=1)
+        hint = f"did you mean {near[0]}?" if near else hint
+    return USAGE, "usage", message, hint
 
 
 def _one_line(text: str) -> str:

@@ -18,7 +18,7 @@ import click
 from gpgen_cli._format import count, duration, rate
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
 __all__ = ["Advance", "Output", "details", "output_options"]
 
@@ -52,10 +52,17 @@ class Output:
             return
         from rich.console import Console
 
-        terminal = sys.stdout.isatty()
-        console = Console(
-            file=sys.stdout, highlight=False, width=None if terminal else _PLAIN_WIDTH
-        )
+        if sys.stdout.isatty():
+            self._print(Console(highlight=False), parts)
+            return
+        # Rich fills lines up to a table's width: of no use in a file.
+        console = Console(highlight=False, width=_PLAIN_WIDTH, color_system=None)
+        with console.capture() as captured:
+            self._print(console, parts)
+        click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+    @staticmethod
+    def _print(console: Console, parts: Sequence[RenderableType]) -> None:
         for part in parts:
             # Paths and commands are copied from here: never break a line of text,
             # and take no bracket in a name for markup.

@@ -12,43 +12,30 @@ from click.shell_completion import CompletionItem
 if TYPE_CHECKING:
     from gpgen.recipe import Recipe
 
-__all__ = ["RecipeName", "Size", "override", "recipe_options"]
+__all__ = ["complete_recipe", "override", "parse_size", "recipe_options"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
 
-class RecipeName(click.ParamType):
-    """The name of a built-in recipe or the path of a ``.toml`` file."""
+def complete_recipe(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offer the built-in recipes' names, then files, to a shell."""
+    from gpgen.recipe import builtin_recipes
 
-    name = "name|file.toml"
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        """Offer the built-in names, then files."""
-        from gpgen.recipe import builtin_recipes
-
-        names = [name for name in builtin_recipes() if name.startswith(incomplete)]
-        return [*map(CompletionItem, names), CompletionItem(incomplete, type="file")]
+    names = [name for name in builtin_recipes() if name.startswith(incomplete)]
+    return [*map(CompletionItem, names), CompletionItem(incomplete, type="file")]
 
 
-class Size(click.ParamType):
-    """Pixels: ``512`` for every axis, or ``480x640`` axis by axis."""
-
-    name = "pixels"
-
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,
-        ctx: click.Context | None,  # noqa: ANN401
-    ) -> tuple[int, ...]:
-        """Return one number, or one for each axis."""
-        if isinstance(value, tuple):
-            return value
-        if not re.fullmatch(r"-?\d+(x\d+)*", str(value)):
-            self.fail(f"{value!r} is not a size: give pixels like 512, or 480x640", param, ctx)
-        return tuple(int(pixels) for pixels in str(value).split("x"))
+def parse_size(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[int, ...] | None:
+    """Return the pixels of ``512``, for every axis, or of ``480x640``, axis by axis."""
+    if value is None:
+        return None
+    if not re.fullmatch(r"-?\d+(x\d+)*", value):
+        raise click.BadParameter(f"{value!r} is not a size like 512 or 480x640", ctx, param)
+    return tuple(int(pixels) for pixels in value.split("x"))
 
 
 def recipe_options(verb: F) -> F:
@@ -57,12 +44,18 @@ def recipe_options(verb: F) -> F:
         click.option(
             "--recipe",
             "source",
-            type=RecipeName(),
+            metavar="NAME|FILE.toml",
+            shell_complete=complete_recipe,
             default="two-scale",
             show_default=True,
             help="Built-in recipe ('gpgen recipes') or a .toml file.",
         ),
-        click.option("--size", type=Size(), help="Pixels: 512 for every axis, or 480x640."),
+        click.option(
+            "--size",
+            metavar="PIXELS",
+            callback=parse_size,
+            help="512 for every axis, or axis by axis: 480x640.",
+        ),
         click.option("--seed", type=int, help="Root seed."),
         click.option(
             "--dtype", type=click.Choice(["float32", "float16"]), help="Type of the pixels."

@@ -29,7 +29,7 @@ Examples:
   gpgen make --n 10000 --out data.zarr --scheduler tcp://head:8786"""
 
 
-@click.command("make", epilog=_EPILOG)
+@click.command("make", short_help="Make a dataset.", epilog=_EPILOG)
 @click.option("--n", "-n", type=int, required=True, help="Number of samples.")
 @click.option(
     "--out",
@@ -117,13 +117,20 @@ def command(
         raise _interrupted(ctx.obj, last) from None
     with dataset:
         path = str(dataset.path)
-    speed = n / seconds
     output.say(
-        f"made {path}: {count(n, 'sample')}, {nbytes(plan.nbytes)} in {duration(seconds)}"
-        f" ({rate(speed)})",
-        f"look at it: gpgen show {shlex.quote(path)} -o sheet.png",
+        _summary(out, n, plan.nbytes, seconds, last),
+        f"look at it: gpgen show {shlex.quote(out)} -o sheet.png",
     )
     output.result({"dry_run": False, **_describe(plan), "path": path, "seconds": seconds})
+
+
+def _summary(path: str, n: int, size: int, seconds: float, last: list[Progress]) -> str:
+    whole = f"{path}: {count(n, 'sample')}, {nbytes(size)}"
+    if not last:
+        return f"{whole}; it was finished already"
+    made = n - last[0].resumed_samples
+    text = f"made {whole}, in {duration(seconds)} ({rate(made / seconds)})"
+    return text if made == n else f"{text}; {n - made:,} were there already"
 
 
 def _describe(plan: Plan) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from gpgen_cli._describe import class_list, component_line, headline, split_list
+from gpgen_cli._describe import class_list, component_line, headline
 from gpgen_cli._format import size
-from gpgen_cli._output import Output, details, output_options
-from gpgen_cli._recipe_options import RecipeName
+from gpgen_cli._output import Output, output_options
+from gpgen_cli._recipe_options import complete_recipe
 
 __all__ = ["command"]
 
@@ -15,10 +15,17 @@ _EPILOG = """\b
 Examples:
   gpgen recipes
   gpgen recipes show two-scale
-  gpgen recipes show two-scale-mini --toml > my.toml"""
+  gpgen recipes show two-scale-mini > my.toml"""
+
+BITS = 53  # of a float64's significand
 
 
-@click.group("recipes", invoke_without_command=True, epilog=_EPILOG)
+@click.group(
+    "recipes",
+    short_help="List the built-in recipes, or show one.",
+    invoke_without_command=True,
+    epilog=_EPILOG,
+)
 @output_options
 @click.pass_context
 def command(ctx: click.Context, output: Output, /) -> None:
@@ -41,38 +48,35 @@ def command(ctx: click.Context, output: Output, /) -> None:
 
 
 @command.command("show", epilog=_EPILOG)
-@click.argument("recipe", type=RecipeName())
-@click.option("--toml", is_flag=True, help="Print the recipe's TOML alone, to start your own from.")
+@click.argument("recipe", shell_complete=complete_recipe)
 @output_options
-def show(output: Output, /, recipe: str, toml: bool) -> None:
-    """Show a recipe's classes, how exactly it is drawn, and its TOML."""
+def show(output: Output, /, recipe: str) -> None:
+    """Show a recipe's classes and how exactly it is drawn, then its TOML.
+
+    The former are comments, so that the whole is a recipe file to start from.
+    """
     from gpgen.recipe import Recipe
 
     loaded = Recipe.load(recipe)
-    text = loaded.to_toml().rstrip()
-    if toml:
-        output.say(text)
-    else:
-        accuracy = loaded.accuracy
-        lines = [component_line(component) for component in loaded.components]
-        rows = [
-            ("recipe", headline(loaded)),
-            ("components", "\n".join(lines)),
-            ("classes", class_list(loaded)),
-            ("splits", split_list(loaded)),
-            ("covariance error", f"{accuracy.covariance_error:.1e} (at most 1e-6)"),
-            ("exactness", f"sums take up to {accuracy.bits_used:.1f} of float64's 53 bits"),
-            ("sha256", loaded.sha256),
-        ]
-        output.say(details(rows), "", text)
+    toml = loaded.to_toml()
+    accuracy = loaded.accuracy
+    rows = [
+        ("drawn", headline(loaded)),
+        *(("component", component_line(component)) for component in loaded.components),
+        ("classes", class_list(loaded)),
+        ("error", f"{accuracy.covariance_error:.1e} in the covariance, at most 1e-6"),
+        ("exact", f"sums take up to {accuracy.bits_used:.1f} of {BITS} bits"),
+        ("sha256", loaded.sha256),
+    ]
+    output.say(*(f"# {name:<9}  {value}" for name, value in rows), "", toml.rstrip())
     output.result(
         {
             "recipe": loaded.to_dict(),
             "sha256": loaded.sha256,
             "classes": list(loaded.classes),
-            "covariance_error": loaded.accuracy.covariance_error,
-            "bits_used": loaded.accuracy.bits_used,
-            "bits": 53,
-            "toml": text + "\n",
+            "covariance_error": accuracy.covariance_error,
+            "bits_used": accuracy.bits_used,
+            "bits": BITS,
+            "toml": toml,
         }
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gpgen_cli._output import Output, output_options
-from gpgen_cli._recipe_options import RecipeName
+from gpgen_cli._recipe_options import complete_recipe
 
 __all__ = ["command"]
 
@@ -15,11 +15,11 @@ _EPILOG = """\b
 Examples:
   gpgen show data.zarr -o sheet.png
   gpgen show data.zarr --columns 6 -o sheet.pdf
-  gpgen show two-scale -o sheet.png"""
+  gpgen show two-scale-mini -o sheet.png"""
 
 
-@click.command("show", epilog=_EPILOG)
-@click.argument("source", type=RecipeName())
+@click.command("show", short_help="Draw a contact sheet.", epilog=_EPILOG)
+@click.argument("source", shell_complete=complete_recipe)
 @click.option(
     "-o",
     "--output",

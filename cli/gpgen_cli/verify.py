@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -22,31 +22,25 @@ Examples:
   gpgen verify data.zarr --regenerate all"""
 
 
-class Regenerate(click.ParamType):
-    """A number of samples, or ``all``."""
-
-    name = "k|all"
-
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,
-        ctx: click.Context | None,  # noqa: ANN401
-    ) -> int | Literal["all"]:
-        """Return the number, or ``all``."""
-        if value == "all":
-            return "all"
-        try:
-            return int(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a number of samples nor 'all'", param, ctx)
+def parse_regenerate(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> int | Literal["all"] | None:
+    """Return a number of samples, or ``all``."""
+    if value is None or value == "all":
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        message = f"{value!r} is neither a number of samples nor 'all'"
+        raise click.BadParameter(message, ctx, param) from None
 
 
-@click.command("verify", epilog=_EPILOG)
+@click.command("verify", short_help="Check a dataset, and name what is damaged.", epilog=_EPILOG)
 @click.argument("path", type=click.Path())
 @click.option(
     "--regenerate",
-    type=Regenerate(),
+    metavar="K|all",
+    callback=parse_regenerate,
     help="Make this many samples again from their seeds and compare the pixels.",
 )
 @output_options
