@@ -1,0 +1,85 @@
+"""The options that override a recipe, and the recipe that results."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from gpgen.recipe import Recipe
+
+__all__ = ["complete_recipe", "override", "parse_size", "recipe_options"]
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def complete_recipe(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offer the built-in recipes' names, then files, to a shell."""
+    from gpgen.recipe import builtin_recipes
+
+    names = [name for name in builtin_recipes() if name.startswith(incomplete)]
+    return [*map(CompletionItem, names), CompletionItem(incomplete, type="file")]
+
+
+def parse_size(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[int, ...] | None:
+    """Return the pixels of ``512``, for every axis, or of ``480x640``, axis by axis."""
+    if value is None:
+        return None
+    if not re.fullmatch(r"-?\d+(x\d+)*", value):
+        raise click.BadParameter(f"{value!r} is not a size like 512 or 480x640", ctx, param)
+    return tuple(int(pixels) for pixels in value.split("x"))
+
+
+def recipe_options(verb: F) -> F:
+    """Add ``--recipe`` and what overrides its fields."""
+    options = [
+        click.option(
+            "--recipe",
+            "source",
+            metavar="NAME|FILE.toml",
+            shell_complete=complete_recipe,
+            default="two-scale",
+            show_default=True,
+            help="Built-in recipe ('gpgen recipes') or a .toml file.",
+        ),
+        click.option(
+            "--size",
+            metavar="PIXELS",
+            callback=parse_size,
+            help="512 for every axis, or axis by axis: 480x640.",
+        ),
+        click.option("--seed", type=int, help="Root seed."),
+        click.option(
+            "--dtype", type=click.Choice(["float32", "float16"]), help="Type of the pixels."
+        ),
+        click.option(
+            "--boundary", type=click.Choice(["open", "periodic"]), help="What happens at the edges."
+        ),
+        click.option(
+            "--standardize/--no-standardize",
+            default=None,
+            help="Shift and scale each field to mean 0, deviation 1 over its pixels.",
+        ),
+    ]
+    for option in reversed(options):
+        verb = option(verb)
+    return verb
+
+
+def override(source: str, size: tuple[int, ...] | None, **fields: Any) -> Recipe:  # noqa: ANN401
+    """Load a recipe and replace the fields that were given on the command line."""
+    from gpgen.recipe import Recipe
+
+    recipe = Recipe.load(source)
+    if size is not None:
+        fields["shape"] = size * len(recipe.shape) if len(size) == 1 else size
+    changes = {name: value for name, value in fields.items() if value is not None}
+    return recipe.replace(**changes) if changes else recipe

@@ -1,0 +1,91 @@
+"""The command ``gpgen``: finds the verb and imports that one alone.
+
+Nothing is imported here but click, so that help and completion come at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from gpgen_cli._errors import run
+
+__all__ = ["VERBS", "cli", "main"]
+
+# A verb and the module whose `command` it is, in the order in which one needs them.
+VERBS = {
+    "make": "gpgen_cli.make",
+    "recipes": "gpgen_cli.recipes",
+    "info": "gpgen_cli.info",
+    "show": "gpgen_cli.show",
+    "verify": "gpgen_cli.verify",
+    "completion": "gpgen_cli.completion",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a verb's module when the verb is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the verbs in their own order."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the verb's module and return its command."""
+        module = VERBS.get(cmd_name)
+        if module is None:
+            return None
+        command: click.Command = importlib.import_module(module).command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggest the nearest verb for one that doesn't exist."""
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], VERBS, n=1)
+            hint = f"did you mean 'gpgen {near[0]}'?" if near else f"verbs are {', '.join(VERBS)}"
+            raise click.UsageError(f"there is no verb {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+
+def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from gpgen._version import __version__
+
+        click.echo(f"gpgen {__version__}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="\b\nStart with:\n  gpgen make --recipe two-scale-mini --n 40 --out mini.zarr\n"
+    "  gpgen show mini.zarr -o sheet.png",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
+def cli() -> None:
+    """Exact, bit-reproducible multi-scale Gaussian-process textures.
+
+    gpgen makes datasets of two-scale textures, stores them in Zarr or HDF5,
+    and makes them again, byte for byte, from a recipe of a few lines.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    0 is success, 1 a failure, 2 wrong usage, 130 an interruption by Ctrl-C.
+    """
+    return run(cli, list(sys.argv[1:] if arguments is None else arguments))

@@ -1,0 +1,165 @@
+"""``gpgen make``: make a dataset."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpgen_cli._describe import plan_rows
+from gpgen_cli._errors import Interrupted
+from gpgen_cli._format import count, duration, nbytes, rate
+from gpgen_cli._output import Output, details, output_options
+from gpgen_cli._recipe_options import override, recipe_options
+
+if TYPE_CHECKING:
+    from gpgen.making import Plan, Progress
+
+__all__ = ["command"]
+
+_EPILOG = """\b
+Examples:
+  gpgen make --n 10000 --out data.zarr
+  gpgen make --recipe two-scale-mini --n 400 --out mini.h5
+  gpgen make --recipe two-scale-mini --size 128 --seed 7 --n 1000 --out small.zarr
+  gpgen make --n 10000 --out data.zarr --resume
+  gpgen make --n 10000 --out 'data-{shard:05d}.h5' --dry-run
+  gpgen make --n 10000 --out data.zarr --scheduler tcp://head:8786"""
+
+
+@click.command("make", short_help="Make a dataset.", epilog=_EPILOG)
+@click.option("--n", "-n", type=int, required=True, help="Number of samples.")
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(),
+    required=True,
+    help="Target: data.zarr, data.h5, or 'data-{shard:05d}.h5' for one file a shard.",
+)
+@recipe_options
+@click.option("--workers", type=int, help="How many work at once (default: all cores).")
+@click.option(
+    "--processes/--threads",
+    default=None,
+    help="Workers as processes or as threads of this one (default: threads).",
+)
+@click.option("--scheduler", metavar="ADDRESS", help="Use the Dask cluster at this address.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+@click.option("--overwrite", is_flag=True, help="Replace what is at the target.")
+@click.option("--chunk-size", type=int, metavar="SAMPLES", help="Samples a chunk (Zarr).")
+@click.option("--shard-size", type=int, metavar="SAMPLES", help="Samples a shard.")
+@click.option("--dry-run", is_flag=True, help="Say what would be made, and stop.")
+@output_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    output: Output,
+    /,
+    n: int,
+    out: str,
+    source: str,
+    size: tuple[int, ...] | None,
+    seed: int | None,
+    dtype: str | None,
+    boundary: str | None,
+    standardize: bool | None,
+    workers: int | None,
+    processes: bool | None,
+    scheduler: str | None,
+    resume: bool,
+    overwrite: bool,
+    chunk_size: int | None,
+    shard_size: int | None,
+    dry_run: bool,
+) -> None:
+    """Make a dataset of N samples, in parallel, to Zarr or HDF5.
+
+    What is made depends on the recipe and the seed alone: the same bytes on any
+    machine, with any number of workers, after any interruption.
+    """
+    import gpgen
+
+    recipe = override(
+        source, size, seed=seed, dtype=dtype, boundary=boundary, standardize=standardize
+    )
+    sizes = {"workers": workers, "chunk_size": chunk_size, "shard_size": shard_size}
+    plan = gpgen.plan(recipe, n, out, **sizes)
+    kind = "process" if processes else "thread"
+    output.say(details(plan_rows(plan, kind, scheduler)))
+    if dry_run:
+        output.result({"dry_run": True, **_describe(plan)})
+        return
+    last: list[Progress] = []
+    try:
+        with output.progress("sample") as advance:
+
+            def follow(progress: Progress) -> None:
+                last[:] = [progress]
+                if advance is not None:
+                    advance(progress.samples_done, progress.samples, progress.elapsed)
+
+            started = time.perf_counter()
+            dataset = gpgen.make(
+                recipe,
+                n,
+                out,
+                scheduler=scheduler,
+                processes=processes,
+                resume=resume,
+                overwrite=overwrite,
+                progress=follow,
+                **sizes,
+            )
+            seconds = time.perf_counter() - started
+    except KeyboardInterrupt:
+        raise _interrupted(ctx.obj, last) from None
+    with dataset:
+        path = str(dataset.path)
+    output.say(
+        _summary(out, n, plan.nbytes, seconds, last),
+        f"look at it: gpgen show {shlex.quote(out)} -o sheet.png",
+    )
+    output.result({"dry_run": False, **_describe(plan), "path": path, "seconds": seconds})
+
+
+def _summary(path: str, n: int, size: int, seconds: float, last: list[Progress]) -> str:
+    whole = f"{path}: {count(n, 'sample')}, {nbytes(size)}"
+    if not last:
+        return f"{whole}; it was finished already"
+    made = n - last[0].resumed_samples
+    text = f"made {whole}, in {duration(seconds)} ({rate(made / seconds)})"
+    return text if made == n else f"{text}; {n - made:,} were there already"
+
+
+def _describe(plan: Plan) -> dict[str, Any]:
+    return {
+        "out": str(plan.out),
+        "format": plan.format,
+        "n": plan.n,
+        "recipe": plan.recipe.to_dict(),
+        "recipe_sha256": plan.recipe.sha256,
+        "classes": list(plan.recipe.classes),
+        "shards": plan.shards,
+        "shard_size": plan.shard_size,
+        "chunk_size": plan.chunk_size,
+        "nbytes": plan.nbytes,
+        "free_bytes": plan.free_bytes,
+        "workers": plan.workers,
+        "memory_per_worker": plan.memory_per_worker,
+    }
+
+
+def _interrupted(arguments: list[str], last: list[Progress]) -> Interrupted:
+    """Say what is safe, and the command that goes on from there."""
+    again = [argument for argument in arguments if argument not in ("--overwrite", "--resume")]
+    resume = shlex.join(["gpgen", *again, "--resume"])
+    if not last:
+        return Interrupted(
+            "interrupted before the first shard was finished", f"resume with: {resume}"
+        )
+    done, total = last[0].samples_done, last[0].samples
+    return Interrupted(
+        f"interrupted; {done:,} of {count(total, 'sample')} are safe", f"resume with: {resume}"
+    )

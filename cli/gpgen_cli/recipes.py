@@ -1,0 +1,82 @@
+"""``gpgen recipes``: what can be made."""
+
+from __future__ import annotations
+
+import click
+
+from gpgen_cli._describe import class_list, component_line, headline
+from gpgen_cli._format import size
+from gpgen_cli._output import Output, output_options
+from gpgen_cli._recipe_options import complete_recipe
+
+__all__ = ["command"]
+
+_EPILOG = """\b
+Examples:
+  gpgen recipes
+  gpgen recipes show two-scale
+  gpgen recipes show two-scale-mini > my.toml"""
+
+BITS = 53  # of a float64's significand
+
+
+@click.group(
+    "recipes",
+    short_help="List the built-in recipes, or show one.",
+    invoke_without_command=True,
+    epilog=_EPILOG,
+)
+@output_options
+@click.pass_context
+def command(ctx: click.Context, output: Output, /) -> None:
+    """List the built-in recipes, or show one."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from gpgen.recipe import Recipe, builtin_recipes
+
+    recipes = [Recipe.load(name) for name in builtin_recipes()]
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for heading in ("recipe", "size", "classes", "components"):
+        table.add_column(heading, justify="right" if heading == "classes" else "left")
+    for recipe in recipes:
+        components = "\n".join(map(component_line, recipe.components))
+        table.add_row(recipe.name, size(recipe.shape), str(len(recipe.classes)), components)
+    output.say(table, "", "look at one: gpgen recipes show two-scale")
+    output.result({"recipes": [recipe.to_dict() for recipe in recipes]})
+
+
+@command.command("show", epilog=_EPILOG)
+@click.argument("recipe", shell_complete=complete_recipe)
+@output_options
+def show(output: Output, /, recipe: str) -> None:
+    """Show a recipe's classes and how exactly it is drawn, then its TOML.
+
+    The former are comments, so that the whole is a recipe file to start from.
+    """
+    from gpgen.recipe import Recipe
+
+    loaded = Recipe.load(recipe)
+    toml = loaded.to_toml()
+    accuracy = loaded.accuracy
+    rows = [
+        ("drawn", headline(loaded)),
+        *(("component", component_line(component)) for component in loaded.components),
+        ("classes", class_list(loaded)),
+        ("error", f"{accuracy.covariance_error:.1e} in the covariance, at most 1e-6"),
+        ("exact", f"sums take up to {accuracy.bits_used:.1f} of {BITS} bits"),
+        ("sha256", loaded.sha256),
+    ]
+    output.say(*(f"# {name:<9}  {value}" for name, value in rows), "", toml.rstrip())
+    output.result(
+        {
+            "recipe": loaded.to_dict(),
+            "sha256": loaded.sha256,
+            "classes": list(loaded.classes),
+            "covariance_error": accuracy.covariance_error,
+            "bits_used": accuracy.bits_used,
+            "bits": BITS,
+            "toml": toml,
+        }
+    )

@@ -1,0 +1,50 @@
+"""``gpgen show``: draw a contact sheet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gpgen_cli._output import Output, output_options
+from gpgen_cli._recipe_options import complete_recipe
+
+__all__ = ["command"]
+
+_EPILOG = """\b
+Examples:
+  gpgen show data.zarr -o sheet.png
+  gpgen show data.zarr --columns 6 -o sheet.pdf
+  gpgen show two-scale-mini -o sheet.png"""
+
+
+@click.command("show", short_help="Draw a contact sheet.", epilog=_EPILOG)
+@click.argument("source", shell_complete=complete_recipe)
+@click.option(
+    "-o",
+    "--output",
+    "picture",
+    type=click.Path(dir_okay=False),
+    required=True,
+    help="Picture to write: .png, .pdf or .svg.",
+)
+@click.option(
+    "--columns", type=click.IntRange(1, 50), default=4, show_default=True, help="Samples a class."
+)
+@output_options
+def command(output: Output, /, source: str, picture: str, columns: int) -> None:
+    """Draw a contact sheet of a dataset, or of a recipe: one row a class."""
+    from gpgen import plots
+    from gpgen.recipe import Recipe, builtin_recipes
+
+    path = Path(source)
+    if path.suffix == ".toml" or (source in builtin_recipes() and not path.exists()):
+        figure = plots.recipe_sheet(Recipe.load(source), columns=columns)
+    else:
+        from gpgen.dataset import open_dataset
+
+        with open_dataset(source) as dataset:
+            figure = plots.contact_sheet(dataset, columns=columns)
+    plots.save(figure, picture)
+    output.say(f"drew {picture}")
+    output.result({"source": source, "picture": picture})

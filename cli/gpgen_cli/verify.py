@@ -1,0 +1,79 @@
+"""``gpgen verify``: compare what is on disk with what was made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from gpgen_cli._errors import FAILURE
+from gpgen_cli._format import count
+from gpgen_cli._output import Output, output_options
+
+if TYPE_CHECKING:
+    from gpgen.making import Progress
+
+__all__ = ["command"]
+
+_EPILOG = """\b
+Examples:
+  gpgen verify data.zarr
+  gpgen verify data.zarr --regenerate 10
+  gpgen verify data.zarr --regenerate all"""
+
+
+def parse_regenerate(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> int | Literal["all"] | None:
+    """Return a number of samples, or ``all``."""
+    if value is None or value == "all":
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        message = f"{value!r} is neither a number of samples nor 'all'"
+        raise click.BadParameter(message, ctx, param) from None
+
+
+@click.command("verify", short_help="Check a dataset, and name what is damaged.", epilog=_EPILOG)
+@click.argument("path", type=click.Path())
+@click.option(
+    "--regenerate",
+    metavar="K|all",
+    callback=parse_regenerate,
+    help="Make this many samples again from their seeds and compare the pixels.",
+)
+@output_options
+def command(output: Output, /, path: str, regenerate: int | Literal["all"] | None) -> int:
+    """Check every checksum of a dataset, and name each damaged or missing file.
+
+    The exit status is 1 if anything is wrong.
+    """
+    import gpgen
+
+    with output.progress("shard") as advance:
+
+        def follow(progress: Progress) -> None:
+            if advance is not None:
+                advance(progress.shards_done, progress.shards, progress.elapsed)
+
+        report = gpgen.verify(path, regenerate=regenerate, progress=follow)
+    for problem in report.problems:
+        output.say(f"{problem.file}: {problem.what}")
+    checked = f"{count(report.shards, 'shard')} checked"
+    if report.samples_regenerated:
+        checked += f", {count(report.samples_regenerated, 'sample')} made again and compared"
+    if report.ok:
+        output.say(f"{path} is whole: {checked}")
+    else:
+        output.say(f"{path} is damaged: {count(len(report.problems), 'problem')}, {checked}")
+    output.result(
+        {
+            "path": path,
+            "ok": report.ok,
+            "problems": [{"file": str(p.file), "what": p.what} for p in report.problems],
+            "shards": report.shards,
+            "samples_regenerated": report.samples_regenerated,
+        }
+    )
+    return 0 if report.ok else FAILURE
