@@ -27,6 +27,7 @@ __all__ = [
     "is_writable",
     "lock",
     "make_folder",
+    "open_direct",
     "open_existing",
     "read_at",
     "remove",
@@ -42,6 +43,7 @@ __all__ = [
     "watch",
     "write",
     "write_at",
+    "write_direct",
 ]
 
 Buffer = bytes | bytearray | memoryview
@@ -133,6 +135,28 @@ def write_at(descriptor: int, buffer: Buffer, offset: int) -> None:
     while left:
         done = os.pwrite(descriptor, left, offset)
         left, offset = left[done:], offset + done
+
+
+def open_direct(path: Path) -> int | None:
+    """Open a file for writing past the page cache; ``None`` where that can't be done."""
+    flag = getattr(os, "O_DIRECT", 0)
+    if not flag:
+        return None
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CLOEXEC | flag)
+    except OSError:
+        return None
+
+
+def write_direct(descriptor: int, buffer: memoryview, offset: int) -> bool:
+    """Write whole pages from page-aligned memory past the cache; ``False`` if refused."""
+    try:
+        write_at(descriptor, buffer, offset)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOTSUP):
+            return False
+        raise
+    return True
 
 
 def read_at(descriptor: int, buffer: memoryview, offset: int) -> int:

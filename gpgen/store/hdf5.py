@@ -96,13 +96,12 @@ class Hdf5Store:
         offset = skeleton_of(job).offsets["image"] + start * job.recipe.image_nbytes
         descriptor = files.open_existing(self._path(job), write=True)
         try:
-            os.lseek(descriptor, offset, os.SEEK_SET)
-            stream = Stream(descriptor, offset)
-            crcs = write_images(stream, job.recipe, start, stop, check)
-            files.sync(descriptor)
+            with Stream(descriptor, self._path(job), offset) as stream:
+                crcs = write_images(stream, job.recipe, start, stop, check)
+                sha256 = stream.finish()
         finally:
             os.close(descriptor)
-        return ShardRecord(shard, stream.sha256(), stream.nbytes, crcs.tobytes())
+        return ShardRecord(shard, sha256, stream.nbytes, crcs.tobytes())
 
     def commit(self, job: Job, journal: Journal) -> None:
         """Write all but the images, then give the file its name."""

@@ -116,7 +116,8 @@ class Hdf5ShardsStore:
             for offset, raw in sorted(piece for piece in pieces if piece[0] >= after):
                 stream.write([bytes(offset - stream.offset), raw])
             stream.write([bytes(skeleton.nbytes - stream.offset)])
-        return ShardRecord(shard, stream.sha256(), stream.nbytes, crcs.tobytes())
+            sha256 = stream.finish()
+        return ShardRecord(shard, sha256, stream.nbytes, crcs.tobytes())
 
     def _committing(self, job: Job) -> Path:
         return job.data / "committing"

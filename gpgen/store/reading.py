@@ -7,7 +7,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +33,14 @@ def read_rows(path: Path, array: SmallArray, offset: int, count: int) -> NDArray
     DatasetError
         If the file is missing or too short.
     """
-    out: Any = np.empty((count, *array.shape[1:]), array.dtype)
+    out = np.empty((count, *array.shape[1:]), array.dtype)
     try:
         descriptor = files.open_existing(path)
     except OSError as error:
         raise DatasetError(f"{path} can't be read: {error.strerror}", VERIFY) from error
     try:
-        got = files.read_at(descriptor, memoryview(out).cast("B"), offset) if count else 0
+        view = memoryview(cast("Any", out.reshape(-1).view("u1")))
+        got = files.read_at(descriptor, view, offset)
     finally:
         os.close(descriptor)
     if got != out.nbytes:

@@ -184,7 +184,8 @@ class ZarrStore:
             index[: len(ends), 1] = np.diff([0, *ends])
             raw = index.tobytes()
             stream.write([raw, crc32c(raw).to_bytes(4, "little")])
-        return ShardRecord(shard, stream.sha256(), stream.nbytes, crcs.tobytes())
+            sha256 = stream.finish()
+        return ShardRecord(shard, sha256, stream.nbytes, crcs.tobytes())
 
     def commit(self, job: Job, journal: Journal) -> None:
         """Write the small arrays and the metadata, the root's last; then rename."""
@@ -256,7 +257,7 @@ def _write_chunks(
         for k, image in enumerate(images):
             position = first + k - start
             crcs[position] = crc32c(image)
-            running = crc32c(image, running)
+            running = crc32c(image, running) if chunk > 1 else int(crcs[position])
             if (position + 1) % chunk == 0:
                 tail = running.to_bytes(4, "little")
                 parts += [images[begun : k + 1], tail]
