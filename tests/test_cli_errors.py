@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from cli_support import SMALL, Caller, command, run
+from gpgen_cli.main import cli
 
 import gpgen as library
-from gpgen_cli.main import cli
 
 
 @pytest.fixture
