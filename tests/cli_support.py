@@ -1,4 +1,4 @@
-"""Calling the command line: in this process where a process adds nothing, else in one of its own."""
+"""Calling the command line: in this process, or where that matters in one of its own."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from gpgen_cli.main import main
 
 from gpgen import Recipe
-from gpgen_cli.main import main
 
 SMALL = """
 name = "small"

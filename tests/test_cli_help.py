@@ -13,9 +13,9 @@ import sys
 import click
 import pytest
 from cli_support import SMALL, Caller, run
+from gpgen_cli.main import VERBS
 
 from gpgen import Recipe, __version__
-from gpgen_cli.main import VERBS
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pty
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,7 +129,7 @@ def test_verify_names_the_damaged_file_and_fails(gpgen, tmp_path):
     answer = gpgen("verify", "data.zarr", "--json")
     assert answer.status == 1
     problems = json.loads(answer.out)["problems"]
-    assert [os.path.basename(problem["file"]) for problem in problems] == [shard.name]
+    assert [Path(problem["file"]).name for problem in problems] == [shard.name]
 
 
 @pytest.mark.parametrize("target", ["data.h5", "data-{shard:05d}.h5"])
