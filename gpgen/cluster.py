@@ -129,10 +129,10 @@ def connect(workers: int, scheduler: str | None, processes: bool) -> Iterator[Cl
                     n_workers=workers,
                     threads_per_worker=1,
                     processes=processes,
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",
                     worker_dashboard_address=None,
                     memory_limit=0,
-                    silence_logs=False,
+                    silence_logs=logging.CRITICAL,
                 )
             )
             client = distributed.Client(cluster, set_as_default=False)
