@@ -7,8 +7,10 @@ import dataclasses
 import errno
 import importlib
 import logging
+import multiprocessing.resource_tracker
 import queue
 import secrets
+import signal
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -124,23 +126,40 @@ def connect(workers: int, scheduler: str | None, processes: bool) -> Iterator[Cl
                     "check the address and that `dask scheduler` runs there",
                 ) from error
         else:
-            cluster = stack.enter_context(
-                distributed.LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    processes=processes,
-                    dashboard_address="127.0.0.1:0",
-                    worker_dashboard_address=None,
-                    memory_limit=0,
-                    silence_logs=logging.CRITICAL,
+            with _interrupts_kept_from_workers():
+                cluster = stack.enter_context(
+                    distributed.LocalCluster(
+                        n_workers=workers,
+                        threads_per_worker=1,
+                        processes=processes,
+                        dashboard_address="127.0.0.1:0",
+                        worker_dashboard_address=None,
+                        memory_limit=0,
+                        silence_logs=logging.CRITICAL,
+                    )
                 )
-            )
             client = distributed.Client(cluster, set_as_default=False)
             if not processes:
                 limits = threadpoolctl.threadpool_limits(1, user_api="blas")
                 stack.enter_context(limits)
         stack.callback(_close, client)
         yield client
+
+
+@contextlib.contextmanager
+def _interrupts_kept_from_workers() -> Iterator[None]:
+    """Leave Ctrl-C, which a terminal sends to every process, to the driver alone.
+
+    The threads that start meanwhile, and the worker processes that those start and restart,
+    inherit that SIGINT is blocked; here it is only late.
+    """
+    # Starting the tracker later, in such a thread, would unblock the signal there.
+    multiprocessing.resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _close(client: Client) -> None:
