@@ -1,0 +1,77 @@
+"""A batch without copies: read into one tensor, which a plain DataLoader hands on as it is.
+
+A DataLoader joins samples by stacking them, a second copy of every pixel; in a worker into
+shared memory, from which the main process takes the batch. Here a batch is one tensor from
+the start, in a worker in shared memory already, and the samples are views of it. Joining them
+again then costs nothing. A batch of 32 images of 1024 x 1024 is 128 MiB, so this is half of
+the time of loading it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy.typing as npt
+import torch
+from torch.utils.data import default_collate, get_worker_info
+from torch.utils.data._utils.collate import default_collate_fn_map
+
+__all__ = ["Batch", "View", "empty_images"]
+
+class View(NamedTuple):
+    """A sample whose image is a view of its batch's tensor."""
+
+    image: torch.Tensor
+    target: Any
+
+
+class Batch(list[View]):
+    """Samples as views of a batch, and the batch that they are views of.
+
+    Parameters
+    ----------
+    images
+        float32, shape (samples, 1, *shape).
+    targets
+        What a DataLoader makes of the samples' targets.
+    each
+        The samples' targets, one by one.
+    """
+
+    def __init__(self, images: torch.Tensor, targets: Any, each: Sequence[Any]) -> None:  # noqa: ANN401
+        super().__init__(map(View, images.unbind(0), each))
+        self.images = images
+        self.targets = targets
+
+
+def _join(batch: list[View], *, collate_fn_map: object = None) -> list[Any]:  # noqa: ARG001
+    if isinstance(batch, Batch):
+        return [batch.images, batch.targets]
+    joined: list[Any] = default_collate([tuple(view) for view in batch])
+    return joined
+
+
+# PyTorch's documented way to teach `default_collate`, and so every DataLoader, a type of ours.
+default_collate_fn_map[View] = _join
+
+
+def empty_images(count: int, shape: tuple[int, ...]) -> tuple[torch.Tensor, npt.NDArray[Any]]:
+    """Return room for a batch, in shared memory if this is a DataLoader's worker.
+
+    Returns
+    -------
+    images, array
+        float32, shape (count, 1, *shape); the same memory as a tensor and as an array of
+        shape (count, *shape).
+    """
+    size = (count, 1, *shape)
+    images = torch.empty(0, dtype=torch.float32)
+    if get_worker_info() is None or not count:
+        images = torch.empty(size, dtype=torch.float32)
+    else:
+        # As `default_collate` does it: `share_memory_` would copy what isn't there yet.
+        storage = torch.UntypedStorage._new_shared(4 * math.prod(size))
+        images.set_(storage, 0, size)
+    return images, images.numpy().reshape(count, *shape)

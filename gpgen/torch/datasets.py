@@ -1,0 +1,327 @@
+"""Map-style datasets: textures on disk, and textures that are drawn when asked for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Dataset
+
+from gpgen.errors import UsageError
+from gpgen.recipe import Recipe
+from gpgen.store import store_for
+from gpgen.store.finding import find
+from gpgen.store.reading import PixelReader
+from gpgen.torch.batches import Batch, empty_images
+from gpgen.torch.drawing import draw_into
+
+__all__ = ["GeneratedTextures", "TextureDataset", "Textures"]
+
+Target = Literal["label", "length_scale", "both"]
+Sample = tuple[Any, Any]
+
+_TARGETS = ("label", "length_scale", "both")
+
+
+class SampleIndexError(UsageError, IndexError):
+    """An index beyond the end; an IndexError too, which is what ends a loop over a sequence."""
+
+
+class Textures(Dataset[Sample]):
+    """What the map-style datasets share: targets, splits, transforms and batches.
+
+    Parameters
+    ----------
+    recipe
+        What the textures are.
+    n
+        Samples of the whole dataset.
+    split
+        Which part of it, a key of ``recipe.splits``; None for all of it.
+    target
+        "label", "length_scale" or "both".
+    transform
+        Applied to each image, a float32 tensor (1, *shape).
+    target_transform
+        Applied to each target.
+    """
+
+    shard_size: int
+    """Samples that lie together on the disk; `ShardShuffle` goes by it."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        n: int,
+        split: str | None = None,
+        target: Target = "label",
+        transform: Callable[[torch.Tensor], Any] | None = None,
+        target_transform: Callable[[Any], Any] | None = None,
+    ) -> None:
+        if target not in _TARGETS:
+            raise UsageError(f"target is {target!r}", f"use one of {', '.join(_TARGETS)}")
+        if split is not None and split not in recipe.splits:
+            raise UsageError(
+                f"there is no split {split!r}", f"use one of {', '.join(recipe.splits)}"
+            )
+        self.recipe = recipe
+        self.n = n
+        self.split = split
+        self.target = target
+        self.transform = transform
+        self.target_transform = target_transform
+        self.classes = list(recipe.classes)
+        self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
+        self._length_scales = torch.from_numpy(
+            recipe.length_scale_array(0, recipe.class_count).astype(np.float32)
+        )
+
+    @cached_property
+    def indices(self) -> npt.NDArray[np.int64]:
+        """The index in the whole dataset of each sample of the split, ascending."""
+        if self.split is None:
+            return np.arange(self.n, dtype=np.int64)
+        code = list(self.recipe.splits).index(self.split)
+        return np.flatnonzero(self.recipe.split_codes(0, self.n) == code)
+
+    @property
+    def targets(self) -> torch.Tensor:
+        """The labels, int64, shape (len(self),)."""
+        return torch.from_numpy(self.indices % self.recipe.class_count)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, position: int) -> Sample:
+        """Return (image, target).
+
+        Parameters
+        ----------
+        position
+            The sample's place in the split; negative counts from the end.
+
+        Returns
+        -------
+        image
+            float32 tensor, shape (1, *recipe.shape), or what `transform` makes of it.
+        target
+            The label, an int; or the components' length-scales in pixels, a float32 tensor of
+            shape (component,) or (component, axis); or both, a tuple; or what
+            `target_transform` makes of it.
+
+        Raises
+        ------
+        IndexError
+            If there is no such sample.
+        DatasetError
+            If its file is missing or damaged.
+        """
+        indices = self._indices_of([position])
+        image = torch.empty((1, *self.recipe.shape), dtype=torch.float32)
+        self._fill(indices, image.numpy())
+        return self._transformed(image, self._target_of(int(indices[0])))
+
+    def __getitems__(self, positions: Sequence[int]) -> list[Any]:
+        """Return several samples, read or drawn together; a DataLoader calls this."""
+        indices = self._indices_of(positions)
+        if self.transform is None and self.target_transform is None:
+            images, targets = self.batch(indices)
+            return Batch(images, targets, [self._target_of(i) for i in indices.tolist()])
+        images = torch.empty((len(indices), 1, *self.recipe.shape), dtype=torch.float32)
+        self._fill(indices, images.numpy()[:, 0])
+        return [
+            self._transformed(image, self._target_of(index))
+            for image, index in zip(images.unbind(0), indices.tolist(), strict=True)
+        ]
+
+    def batch(self, indices: npt.NDArray[np.int64]) -> tuple[torch.Tensor, Any]:
+        """Return samples by their indices in the whole dataset, without the transforms.
+
+        Returns
+        -------
+        images
+            float32 tensor, shape (len(indices), 1, *recipe.shape); in shared memory if this is
+            a DataLoader's worker.
+        targets
+            What a DataLoader makes of the samples' targets.
+        """
+        images, array = empty_images(len(indices), self.recipe.shape)
+        self._fill(indices, array)
+        return images, self._targets_of(indices)
+
+    def _indices_of(self, positions: Sequence[int]) -> npt.NDArray[np.int64]:
+        chosen = np.asarray(positions, dtype=np.int64)
+        count = len(self)
+        outside = (chosen < -count) | (chosen >= count)
+        if outside.any():
+            what = "the dataset" if self.split is None else f"the split {self.split!r}"
+            raise SampleIndexError(
+                f"sample {chosen[outside][0]} is out of range",
+                f"use 0 to {count - 1}: {what} has {count} samples",
+            )
+        return self.indices[chosen]
+
+    def _target_of(self, index: int) -> Any:  # noqa: ANN401 - by `target`
+        label = index % self.recipe.class_count
+        if self.target == "label":
+            return label
+        length_scales = self._length_scales[label]
+        return length_scales if self.target == "length_scale" else (label, length_scales)
+
+    def _targets_of(self, indices: npt.NDArray[np.int64]) -> Any:  # noqa: ANN401 - by `target`
+        labels = torch.from_numpy(indices % self.recipe.class_count)
+        if self.target == "label":
+            return labels
+        length_scales = self._length_scales[labels]
+        return length_scales if self.target == "length_scale" else [labels, length_scales]
+
+    def _transformed(self, image: torch.Tensor, target: Any) -> Sample:  # noqa: ANN401
+        return (
+            image if self.transform is None else self.transform(image),
+            target if self.target_transform is None else self.target_transform(target),
+        )
+
+    def _fill(self, indices: npt.NDArray[np.int64], out: npt.NDArray[Any]) -> None:
+        """Write images to `out`, float32, shape (len(indices), *recipe.shape)."""
+        if self.recipe.numpy_dtype == out.dtype:
+            self._images(indices, out)
+        else:
+            images = np.empty(out.shape, self.recipe.numpy_dtype)
+            self._images(indices, images)
+            out[...] = images
+
+    def _images(self, indices: npt.NDArray[np.int64], out: npt.NDArray[Any]) -> None:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        part = "" if self.split is None else f", split {self.split!r}"
+        shape = " x ".join(map(str, self.recipe.shape))
+        return f"{type(self).__name__}({self._source}{part}: {len(self)} of {shape})"
+
+    @property
+    def _source(self) -> str:
+        return f"recipe {self.recipe.name!r}"
+
+
+class TextureDataset(Textures):
+    """The textures of a dataset on disk: Zarr, one HDF5 file, or HDF5 shards.
+
+    Files are opened when first read, once a process, so it works with any number of workers
+    however they are started. The checksum of every image is verified whenever it is read.
+
+    Parameters
+    ----------
+    path
+        The dataset: a Zarr folder, an HDF5 file, or a folder or pattern of HDF5 shards.
+    split
+        Which part of it; None for all of it.
+    target
+        "label" (an int), "length_scale" (float32 pixels, for regression) or "both".
+    transform
+        Applied to each image, a float32 tensor (1, *shape).
+    target_transform
+        Applied to each target.
+
+    Attributes
+    ----------
+    classes : list of str
+        The classes' names, by label.
+    class_to_idx : dict
+        From a class's name to its label.
+    targets : Tensor
+        The labels, int64, shape (len(self),).
+
+    Raises
+    ------
+    DatasetError
+        If there is no such dataset, or it is unfinished or damaged.
+    UsageError
+        If there is no such split or target.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        split: str | None = None,
+        target: Target = "label",
+        transform: Callable[[torch.Tensor], Any] | None = None,
+        target_transform: Callable[[Any], Any] | None = None,
+    ) -> None:
+        manifest, form = find(path)
+        reader = store_for(form).reader(manifest)
+        super().__init__(
+            reader.recipe, reader.manifest.n, split, target, transform, target_transform
+        )
+        self.path = manifest
+        self.shard_size = reader.manifest.shard_size
+        self._reader = reader
+        self._opened = threading.local()
+
+    def _images(self, indices: npt.NDArray[np.int64], out: npt.NDArray[Any]) -> None:
+        pixels: PixelReader | None = getattr(self._opened, "pixels", None)
+        if pixels is None:
+            pixels = self._opened.pixels = PixelReader(self._reader)
+        pixels.read_into(indices, out)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave open files behind: they mean nothing in another process."""
+        return {name: value for name, value in self.__dict__.items() if name != "_opened"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._opened = threading.local()
+
+    @property
+    def _source(self) -> str:
+        return str(self.path)
+
+
+class GeneratedTextures(Textures):
+    """The dataset that `gpgen.make` would write, drawn as it is needed: no file, the same bits.
+
+    Parameters
+    ----------
+    recipe
+        What to draw: a recipe, the name of a built-in one, or the path of a TOML file.
+    n
+        Samples of the whole dataset.
+    split
+        Which part of it; None for all of it.
+    target
+        "label" (an int), "length_scale" (float32 pixels, for regression) or "both".
+    transform
+        Applied to each image, a float32 tensor (1, *shape).
+    target_transform
+        Applied to each target.
+
+    Raises
+    ------
+    RecipeError
+        If the recipe can't be read.
+    UsageError
+        If n is not positive, or there is no such split or target.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe | str | Path,
+        n: int,
+        split: str | None = None,
+        target: Target = "label",
+        transform: Callable[[torch.Tensor], Any] | None = None,
+        target_transform: Callable[[Any], Any] | None = None,
+    ) -> None:
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise UsageError(f"n is {n!r}", "ask for 1 sample or more")
+        recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
+        super().__init__(recipe, n, split, target, transform, target_transform)
+        self.shard_size = n
+
+    def _images(self, indices: npt.NDArray[np.int64], out: npt.NDArray[Any]) -> None:
+        draw_into(self.recipe, indices, out)
