@@ -8,6 +8,7 @@ too; all but the checksums follow from the recipe alone.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Callable
@@ -122,7 +123,7 @@ def derived_arrays(recipe: Recipe, n: int) -> tuple[SmallArray, ...]:
             (n,),
             np.dtype("<u8"),
             ("sample",),
-            lambda start, stop: seeds(recipe.seed, start, stop),
+            functools.partial(seeds, recipe.seed),
         ),
         SmallArray(
             "split",
