@@ -20,6 +20,7 @@ from torch.utils.data._utils.collate import default_collate_fn_map
 
 __all__ = ["Batch", "View", "empty_images"]
 
+
 class View(NamedTuple):
     """A sample whose image is a view of its batch's tensor."""
 
@@ -67,11 +68,10 @@ def empty_images(count: int, shape: tuple[int, ...]) -> tuple[torch.Tensor, npt.
         shape (count, *shape).
     """
     size = (count, 1, *shape)
-    images = torch.empty(0, dtype=torch.float32)
     if get_worker_info() is None or not count:
         images = torch.empty(size, dtype=torch.float32)
     else:
         # As `default_collate` does it: `share_memory_` would copy what isn't there yet.
-        storage = torch.UntypedStorage._new_shared(4 * math.prod(size))
-        images.set_(storage, 0, size)
+        share: Any = torch.UntypedStorage._new_shared
+        images = torch.empty(0, dtype=torch.float32).set_(share(4 * math.prod(size))).view(size)
     return images, images.numpy().reshape(count, *shape)

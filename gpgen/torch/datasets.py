@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -267,6 +268,7 @@ class TextureDataset(Textures):
         pixels: PixelReader | None = getattr(self._opened, "pixels", None)
         if pixels is None:
             pixels = self._opened.pixels = PixelReader(self._reader)
+            weakref.finalize(self._opened, pixels.close).atexit = False
         pixels.read_into(indices, out)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -126,7 +126,9 @@ class ShardShuffle(Sampler[int]):
         # Where windows begin differs from epoch to epoch.
         phase = int(words[-1] % np.uint64(self.window)) if self.window < size else 0
         windows = (np.arange(size) + phase) // self.window
-        return stream[places % len(stream)][np.lexsort((words[places], windows))]
+        order = np.lexsort((words[places], windows))
+        shuffled: Positions = stream[places[order] % len(stream)]
+        return shuffled
 
     def _shuffled_shards(self) -> Positions:
         """Return the positions, those of a shard together, the shards in random order."""
@@ -135,7 +137,7 @@ class ShardShuffle(Sampler[int]):
         # A sort of raw words, whose stream NumPy guarantees, which that of `permutation` isn't.
         order = np.argsort(random_words(self.seed, 2 * self.epoch, len(numbers)), kind="stable")
         ends = np.cumsum(counts[order])
-        shift = np.repeat(firsts[order] - (ends - counts[order]), counts[order])
+        shift: Positions = np.repeat(firsts[order] - (ends - counts[order]), counts[order])
         return np.arange(len(shards), dtype=np.int64) + shift
 
     def state_dict(self, seen: int | None = None) -> dict[str, Any]:
