@@ -180,8 +180,8 @@ class Dataset:
     Attributes
     ----------
     path : Path
-        The Zarr folder, the HDF5 file, or the HDF5 shards' manifest file.
-    format : {"zarr", "hdf5", "hdf5-shards"}
+        The Zarr folder, the HDF5 file, or the shards' manifest file.
+    format : {"zarr", "hdf5", "hdf5-shards", "webdataset"}
         How it is stored.
     recipe : Recipe
         What was drawn.

@@ -20,9 +20,12 @@ from gpgen.store.interface import Store
 from gpgen.store.job import Job, ShardRecord, read_job, resume_command, store_job
 from gpgen.store.journal import Journal, count_finished
 
-__all__ = ["Plan", "Progress", "make", "plan"]
+__all__ = ["Plan", "Progress", "carry_out", "make", "plan"]
 
 _LOCK = "lock"
+
+Finished = Callable[[list[ShardRecord]], None]
+Work = Callable[[Job, int, Iterator[int], Finished], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +117,39 @@ def make(
     job = plan_job(
         recipe, n, out, chunk_size=chunk_size, shard_size=shard_size, overwrite=overwrite
     )
+
+    def on_dask(job: Job, left: int, missing: Iterator[int], finished: Finished) -> None:
+        in_process = scheduler is None and not processes
+        with connect(min(count, left), scheduler, bool(processes)) as client:
+            make_shards(client, job, missing, finished, in_process)
+
+    return carry_out(job, on_dask, resume=resume, progress=progress)
+
+
+def carry_out(
+    job: Job,
+    work: Work,
+    *,
+    resume: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> Dataset:
+    """Take a job from claim to commit, through any crash in between.
+
+    Parameters
+    ----------
+    job
+        What is made.
+    work
+        ``work(job, left, missing, finished)`` makes the `missing` shards, of which there are
+        `left`, and calls ``finished(records)`` with those that are safely on the disk.
+    resume, progress
+        As in `make`.
+
+    Returns
+    -------
+    Dataset
+        The finished dataset, open.
+    """
     store = store_for(job.target.form)
     finished = _look(job, store, resume)
     if finished is not None:
@@ -122,11 +158,11 @@ def make(
         finished = _look(job, store, resume, locked=True)
         if finished is not None:
             return finished
-        job = _begin_or_resume(job, store, resume)
+        job = dataclasses.replace(_begin_or_resume(job, store, resume), images=job.images)
         journal = Journal(job)
         try:
             if not store.committed(job):
-                _run(job, store, journal, progress, (count, scheduler, bool(processes)))
+                _run(job, store, journal, progress, work)
                 _check_still_free(job, store)
             store.commit(job, journal)
         finally:
@@ -328,7 +364,7 @@ def _run(
     store: Store,
     journal: Journal,
     progress: Callable[[Progress], None] | None,
-    workers: tuple[int, str | None, bool],
+    work: Work,
 ) -> None:
     """Make all shards that are not finished."""
     layout, begun = job.layout, time.monotonic()
@@ -364,11 +400,8 @@ def _run(
     missing = (shard for shard in range(layout.shards) if not journal.is_finished(shard))
     if journal.finished == layout.shards:
         return
-    count, scheduler, processes = workers
-    count = min(count, layout.shards - journal.finished)
     try:
-        with connect(count, scheduler, processes) as client:
-            make_shards(client, job, missing, finished, scheduler is None and not processes)
+        work(job, layout.shards - journal.finished, missing, finished)
     except KeyboardInterrupt as error:
         error.add_note(
             f"{journal.finished} of {layout.shards} shards are done; "

@@ -7,10 +7,11 @@ import os
 import shutil
 from pathlib import Path
 
+from gpgen._version import __version__
 from gpgen.errors import TargetError, UsageError
 from gpgen.recipe import Recipe
 from gpgen.store import files, store_for
-from gpgen.store.job import Job
+from gpgen.store.job import Images, Job
 from gpgen.store.layout import Format, Target, choose_layout
 from gpgen.store.stream import BATCH_BYTES
 
@@ -30,7 +31,7 @@ class Plan:
     out
         Absolute path of the target.
     format
-        "zarr", "hdf5" or "hdf5-shards".
+        "zarr", "hdf5", "hdf5-shards" or "webdataset".
     chunk_size
         Samples a chunk; ``None`` for HDF5, whose images are stored in one piece.
     shard_size
@@ -116,6 +117,8 @@ def plan_job(
     chunk_size: int | None = None,
     shard_size: int | None = None,
     overwrite: bool = False,
+    gpgen_version: str = __version__,
+    images: Images | None = None,
 ) -> Job:
     """Return the job that a call of `make` stands for, its target's folder checked."""
     if isinstance(recipe, str):
@@ -130,7 +133,7 @@ def plan_job(
             f"the folder {folder} is not writable",
             "choose another --out, or change its permissions",
         )
-    return Job(target, recipe, layout, overwrite)
+    return Job(target, recipe, layout, overwrite, gpgen_version, images)
 
 
 def worker_count(workers: int | None) -> int:

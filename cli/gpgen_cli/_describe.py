@@ -17,6 +17,7 @@ FORMATS = {
     "zarr": "Zarr v3",
     "hdf5": "HDF5, one file",
     "hdf5-shards": "HDF5, one file a shard",
+    "webdataset": "tar files for webdataset",
 }
 _MOST_NAMES = 12
 

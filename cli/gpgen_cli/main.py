@@ -23,6 +23,7 @@ VERBS = {
     "info": "gpgen_cli.info",
     "show": "gpgen_cli.show",
     "verify": "gpgen_cli.verify",
+    "convert": "gpgen_cli.convert",
     "completion": "gpgen_cli.completion",
 }
 

@@ -18,6 +18,10 @@ def store_for(form: Format) -> Store:
         from gpgen.store.hdf5 import Hdf5Store
 
         return Hdf5Store()
+    if form == "webdataset":
+        from gpgen.store.webdataset import WebDatasetStore
+
+        return WebDatasetStore()
     from gpgen.store.hdf5_shards import Hdf5ShardsStore
 
     return Hdf5ShardsStore()

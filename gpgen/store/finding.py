@@ -7,7 +7,7 @@ from pathlib import Path
 from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.store.job import read_job, resume_command
 from gpgen.store.journal import count_finished
-from gpgen.store.layout import Format, Target
+from gpgen.store.layout import SHARDED, Format, Target
 
 __all__ = ["find", "unfinished"]
 
@@ -27,7 +27,7 @@ def find(path: str | Path) -> tuple[Path, Format]:
     if place.suffix == _MAKING:
         place = place.with_name(place.name.removesuffix(_MAKING))
     target = _target(place)
-    if target is not None and target.form == "hdf5-shards":
+    if target is not None and target.form in SHARDED:
         place = target.manifest
     if place.is_dir() and not (place / "zarr.json").exists():
         place = _manifest_in(place)
@@ -94,4 +94,7 @@ def _hdf5_form(path: Path) -> Format:
         raise DatasetError(
             f"{path} is one shard of a dataset", "open the manifest, their folder or their pattern"
         )
-    return "hdf5-shards" if "shard_pattern" in attributes else "hdf5"
+    pattern = attributes.get("shard_pattern")
+    if pattern is None:
+        return "hdf5"
+    return "webdataset" if str(pattern).endswith(SHARDED["webdataset"]) else "hdf5-shards"

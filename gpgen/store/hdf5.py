@@ -97,7 +97,7 @@ class Hdf5Store:
         descriptor = files.open_existing(self._path(job), write=True)
         try:
             with Stream(descriptor, self._path(job), offset) as stream:
-                crcs = write_images(stream, job.recipe, start, stop, check)
+                crcs = write_images(stream, job, start, stop, check)
                 sha256 = stream.finish()
         finally:
             os.close(descriptor)

@@ -11,7 +11,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ from gpgen.store.hdf5_file import (
 from gpgen.store.interface import Place, Problem, Reader, Region
 from gpgen.store.job import Job, ShardRecord
 from gpgen.store.journal import Journal
-from gpgen.store.layout import Layout, Target
+from gpgen.store.layout import Format, Layout, Target
 from gpgen.store.manifest import VERIFY, SmallArray, derived_arrays, root_attributes, seal
 from gpgen.store.stream import new_file, write_images
 
@@ -111,7 +111,7 @@ class Hdf5ShardsStore:
             for offset, raw in sorted(piece for piece in pieces if piece[0] < image):
                 stream.write([bytes(offset - stream.offset), raw])
             stream.write([bytes(image - stream.offset)])
-            crcs = write_images(stream, recipe, start, stop, check)
+            crcs = write_images(stream, job, start, stop, check)
             pieces.append((skeleton.offsets["crc32c"], crcs.tobytes()))
             for offset, raw in sorted(piece for piece in pieces if piece[0] >= after):
                 stream.write([bytes(offset - stream.offset), raw])
@@ -187,12 +187,14 @@ class Hdf5ShardsStore:
 class Hdf5ShardsReader(Hdf5Dataset):
     """A finished dataset of HDF5 shards, by its manifest file."""
 
+    form: ClassVar[Format] = "hdf5-shards"
+
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         pattern = self.manifest.shard_pattern
         if pattern is None or Path(pattern).name != pattern:
             raise DatasetError(f"{path}: the manifest does not name its shards", VERIFY)
-        self._target = Target(path.with_name(pattern), "hdf5-shards")
+        self._target = Target(path.with_name(pattern), self.form)
 
     def _shard_path(self, shard: int) -> Path:
         return self.path.with_name(self._target.shard_name(shard))

@@ -23,8 +23,11 @@ import dataclasses
 import hashlib
 import json
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
+
+from numpy.typing import NDArray
 
 from gpgen._version import __version__
 from gpgen.errors import GpgenError, TargetError, UsageError
@@ -34,7 +37,7 @@ from gpgen.store import files
 from gpgen.store.layout import Layout, Target, choose_layout
 from gpgen.store.manifest import FORMAT_VERSION, canonical_json
 
-__all__ = ["Job", "ShardRecord", "read_job", "resume_command", "store_job"]
+__all__ = ["Images", "Job", "ShardRecord", "read_job", "resume_command", "store_job"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +62,14 @@ class ShardRecord:
     crc32c: bytes
 
 
+class Images(Protocol):
+    """Images that exist already."""
+
+    def __call__(self, start: int, stop: int) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield the samples from ``start`` to ``stop`` in batches, each with its first index."""
+        ...
+
+
 class Records(Protocol):
     """The finished shards' records, by number."""
 
@@ -69,13 +80,27 @@ class Records(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A dataset to be made: the same object on the driver and on every worker."""
+    """A dataset to be made: the same object on the driver and on every worker.
+
+    Parameters
+    ----------
+    target, recipe, layout
+        Where it goes, what it is, and how it is cut.
+    overwrite
+        Whether what is there is replaced.
+    gpgen_version
+        The version that draws, or has drawn, the images.
+    images
+        Where images come from that are not drawn but copied; they are the same, so that it
+        makes no other job.
+    """
 
     target: Target
     recipe: Recipe
     layout: Layout
     overwrite: bool = False
     gpgen_version: str = __version__
+    images: Images | None = None
 
     @property
     def working(self) -> Path:

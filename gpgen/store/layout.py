@@ -9,9 +9,12 @@ from typing import Literal
 
 from gpgen.errors import UsageError
 
-__all__ = ["CHUNK_BYTES", "SHARD_BYTES", "Format", "Layout", "Target", "choose_layout"]
+__all__ = ["CHUNK_BYTES", "SHARDED", "SHARD_BYTES", "Format", "Layout", "Target", "choose_layout"]
 
-Format = Literal["zarr", "hdf5", "hdf5-shards"]
+Format = Literal["zarr", "hdf5", "hdf5-shards", "webdataset"]
+
+# Formats with a file a shard, named after a pattern, and the shards' usual suffixes.
+SHARDED: dict[Format, tuple[str, ...]] = {"hdf5-shards": (".h5", ".hdf5"), "webdataset": (".tar",)}
 
 # One read of a chunk should cost about as much as finding it: 1 MiB.
 CHUNK_BYTES = 2**20
@@ -19,7 +22,7 @@ CHUNK_BYTES = 2**20
 SHARD_BYTES = 2**28
 
 _FIELD = re.compile(r"\{shard(?::0?(\d+)d?)?\}")
-_FORMS = "name it like data.zarr, data.h5 or 'data-{shard:05d}.h5'"
+_FORMS = "name it like data.zarr, data.h5, 'data-{shard:05d}.h5' or 'data-{shard:05d}.tar'"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +83,7 @@ def choose_layout(
     if form != "zarr":
         if chunk_size is not None:
             raise UsageError(
-                f"chunk_size is {chunk_size}, but HDF5 images are stored in one piece",
+                f"chunk_size is {chunk_size}, but only Zarr stores images in chunks",
                 "leave chunk_size out, or write to a .zarr target",
             )
         return Layout(n, min(shard_size or max(1, SHARD_BYTES // image_nbytes), n), None)
@@ -110,7 +113,7 @@ class Target:
     Parameters
     ----------
     path
-        Absolute path of the Zarr folder or HDF5 file; for HDF5 shards the
+        Absolute path of the Zarr folder or HDF5 file; for a file a shard the
         path with the field ``{shard:05d}`` still in its name.
     form
         The format.
@@ -136,9 +139,10 @@ class Target:
                     f"the target {str(out)!r} must have one field {{shard}} in the file's name",
                     _FORMS,
                 )
-            if path.suffix not in (".h5", ".hdf5"):
-                raise UsageError(f"the shards {str(out)!r} are not HDF5 files", _FORMS)
-            return cls(path, "hdf5-shards")
+            for form, suffixes in SHARDED.items():
+                if path.suffix in suffixes:
+                    return cls(path, form)
+            raise UsageError(f"the shards {str(out)!r} are neither HDF5 nor tar files", _FORMS)
         if path.suffix == ".zarr":
             return cls(path, "zarr")
         if path.suffix in (".h5", ".hdf5"):
@@ -148,9 +152,10 @@ class Target:
     @property
     def manifest(self) -> Path:
         """The path whose existence makes the dataset a dataset."""
-        if self.form == "hdf5-shards":
-            return self.path.with_name(_FIELD.sub("manifest", self.path.name))
-        return self.path
+        if self.form not in SHARDED:
+            return self.path
+        name = _FIELD.sub("manifest", self.path.name)
+        return self.path.with_name(name + ".h5" if self.form == "webdataset" else name)
 
     @property
     def working(self) -> Path:
@@ -158,7 +163,7 @@ class Target:
         return self.manifest.with_name(self.manifest.name + ".making")
 
     def shard_name(self, shard: int) -> str:
-        """Return the file name of a shard (HDF5 shards only)."""
+        """Return the file name of a shard (a file a shard only)."""
         field = _FIELD.search(self.path.name)
         width = int(field.group(1) or 1) if field else 1
         return _FIELD.sub(f"{shard:0{width}d}", self.path.name)

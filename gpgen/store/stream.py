@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from gpgen.recipe import Recipe
 from gpgen.sampling import sampler_for
 from gpgen.store import files
+from gpgen.store.job import Job
 
 __all__ = [
     "BATCH_BYTES",
@@ -53,15 +54,13 @@ def batch_size(recipe: Recipe) -> int:
     return max(1, BATCH_BYTES // recipe.image_nbytes)
 
 
-def batches(
-    recipe: Recipe, start: int, stop: int, check: Check
-) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Draw the samples from ``start`` to ``stop``, a batch at a time.
+def batches(job: Job, start: int, stop: int, check: Check) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Draw (or copy) the samples from ``start`` to ``stop``, a batch at a time.
 
     Parameters
     ----------
-    recipe
-        The recipe.
+    job
+        What is made.
     start, stop
         Indices.
     check
@@ -74,6 +73,12 @@ def batches(
     ndarray
         The batch ``(samples, *shape)``, overwritten by the next.
     """
+    if job.images is not None:
+        for first, images in job.images(start, stop):
+            check()
+            yield first, images
+        return
+    recipe = job.recipe
     sampler = sampler_for(recipe)
     size = min(batch_size(recipe), stop - start)
     buffer = np.empty((size, *recipe.shape), recipe.numpy_dtype)
@@ -190,11 +195,11 @@ class Stream:
 
 
 def write_images(
-    stream: Stream, recipe: Recipe, start: int, stop: int, check: Check
+    stream: Stream, job: Job, start: int, stop: int, check: Check
 ) -> NDArray[np.uint32]:
-    """Draw the samples from ``start`` to ``stop`` into a stream; return each one's CRC-32C."""
+    """Write the samples from ``start`` to ``stop`` into a stream; return each one's CRC-32C."""
     crcs = np.empty(stop - start, "<u4")
-    for first, images in batches(recipe, start, stop, check):
+    for first, images in batches(job, start, stop, check):
         for position, image in enumerate(images, first - start):
             crcs[position] = crc32c(image)
         stream.write([images])

@@ -146,7 +146,10 @@ class ZarrStore:
         chunks = -(-layout.n // chunk)
         total = chunks * (chunk * job.recipe.image_nbytes + _CRC_BYTES)
         total += layout.shards * (16 * per_shard + _CRC_BYTES)
-        arrays = (*derived_arrays(job.recipe, layout.n), *_checksum_arrays(layout, _no_rows, _no_rows))
+        arrays = (
+            *derived_arrays(job.recipe, layout.n),
+            *_checksum_arrays(layout, _no_rows, _no_rows),
+        )
         for array in arrays:
             blocks = len(_block_names(array))
             rows = min(array.shape[0], BLOCK_ROWS)
@@ -255,7 +258,7 @@ def _write_chunks(
     chunk = job.layout.chunk_size or 1
     ends: list[int] = []
     running = 0
-    for first, images in batches(job.recipe, start, stop, check):
+    for first, images in batches(job, start, stop, check):
         parts: list[Any] = []
         begun, size = 0, 0
         for k, image in enumerate(images):

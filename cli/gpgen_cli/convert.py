@@ -1,0 +1,82 @@
+"""``gpgen convert``: copy a dataset into another format."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from gpgen_cli._errors import Interrupted
+from gpgen_cli._format import count, duration, rate
+from gpgen_cli._output import Output, output_options
+
+if TYPE_CHECKING:
+    from gpgen.making import Progress
+
+__all__ = ["command"]
+
+_EPILOG = """\b
+Examples:
+  gpgen convert data.zarr data.h5
+  gpgen convert data.h5 data.zarr --shard-size 64
+  gpgen convert data.zarr 'data-{shard:05d}.tar'"""
+
+
+@click.command("convert", short_help="Copy a dataset into another format.", epilog=_EPILOG)
+@click.argument("source", type=click.Path(), metavar="SRC")
+@click.argument("out", type=click.Path(), metavar="DST")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+@click.option("--overwrite", is_flag=True, help="Replace what is at the target.")
+@click.option("--chunk-size", type=int, metavar="SAMPLES", help="Samples a chunk (Zarr).")
+@click.option("--shard-size", type=int, metavar="SAMPLES", help="Samples a shard.")
+@output_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    output: Output,
+    /,
+    source: str,
+    out: str,
+    resume: bool,
+    overwrite: bool,
+    chunk_size: int | None,
+    shard_size: int | None,
+) -> None:
+    """Copy the dataset SRC to DST, pixel for pixel, its manifest and recipe with it.
+
+    DST is data.zarr, data.h5, 'data-{shard:05d}.h5' for one file a shard, or
+    'data-{shard:05d}.tar' for tar files that the webdataset package reads.
+    """
+    from gpgen.converting import convert
+
+    started = time.perf_counter()
+    try:
+        with output.progress("sample") as advance:
+
+            def follow(progress: Progress) -> None:
+                if advance is not None:
+                    advance(progress.samples_done, progress.samples, progress.elapsed)
+
+            dataset = convert(
+                source,
+                out,
+                resume=resume,
+                overwrite=overwrite,
+                chunk_size=chunk_size,
+                shard_size=shard_size,
+                progress=follow,
+            )
+    except KeyboardInterrupt:
+        again = [word for word in ctx.obj if word not in ("--overwrite", "--resume")]
+        hint = f"resume with: {shlex.join(['gpgen', *again, '--resume'])}"
+        raise Interrupted("interrupted", hint) from None
+    seconds = time.perf_counter() - started
+    with dataset:
+        n, path = dataset.n, str(dataset.path)
+    output.say(
+        f"{source} is now also {out}: {count(n, 'sample')}, "
+        f"in {duration(seconds)} ({rate(n / seconds)})"
+    )
+    output.result({"source": source, "out": out, "path": path, "n": n, "seconds": seconds})
