@@ -58,7 +58,7 @@ def sample_batch(
     """
     if dtype not in (torch.float64, torch.float32):
         raise UsageError(f"dtype is {dtype}", "use torch.float64 or torch.float32")
-    chosen = np.array(indices, dtype=np.int64).reshape(-1)
+    chosen = torch.as_tensor(indices, dtype=torch.int64).cpu().numpy().reshape(-1)
     if (chosen < 0).any():
         raise UsageError(f"sample {chosen[chosen < 0][0]} is out of range", "count from 0")
     place = torch.device(device)

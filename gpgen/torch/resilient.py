@@ -16,7 +16,7 @@ from gpgen.torch.shuffle import ShardShuffle
 
 __all__ = ["resilient_batches"]
 
-_ATTEMPTS: Final = 3
+_ATTEMPTS: Final = 10
 _log = logging.getLogger(__name__)
 
 
@@ -48,7 +48,7 @@ def resilient_batches(
     Raises
     ------
     RuntimeError
-        If workers die three times without having loaded a batch: then it isn't chance.
+        If workers die ten times in a row before a batch is loaded: then it isn't chance.
     """
     fruitless = 0
     while True:

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+import gpgen
+from gpgen import Recipe, Sampler
+from gpgen.errors import UsageError
+
+torch = pytest.importorskip("torch")
+from torch.utils.data import DataLoader  # noqa: E402
+from torch_support import RECIPE  # noqa: E402
+
+from gpgen.torch import EndlessTextures, GeneratedTextures, sample_batch  # noqa: E402
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*use of fork.. may lead to deadlocks"),
+    pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker"),  # on small machines
+]
+
+
+def recipe_of(shape: list[int], scales: list, **fields) -> Recipe:
+    components = [
+        {"kernel": "rbf", "length_scales": s, "weight": w}
+        for s, w in zip(scales, (0.75, 1.25), strict=False)
+    ]
+    return Recipe.from_dict({"name": "t", "shape": shape, "components": components, **fields})
+
+
+RECIPES = {
+    "1-D": recipe_of([40], [[2.0, 3.0], [9.0]]),
+    "2-D": recipe_of([30, 41], [[2.0], [7.0, 9.5]]),
+    "an axis each": recipe_of([130, 70], [[[3.0, 5.0]], [20.0]]),
+    "3-D": recipe_of([12, 20, 17], [[2.0], [4.0, [3.0, 4.0, 5.0]]]),
+    "periodic": recipe_of([64, 96], [[2.0], [5.0]], boundary="periodic"),
+    "not standardized": recipe_of([33, 20], [[2.0], [7.0]], standardize=False),
+    "float16": recipe_of([40, 40], [[3.0], [9.0]], dtype="float16"),
+}
+CHOSEN = [7, 0, 3000, 5, 4, 7]
+
+
+def expected(recipe: Recipe) -> np.ndarray:
+    """The images of CHOSEN, one at a time."""
+    return np.stack([gpgen.sample(recipe, i).image for i in CHOSEN]).astype(np.float32)
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_a_batch_on_the_device_has_the_samplers_bits(recipe: Recipe) -> None:
+    images = sample_batch(recipe, CHOSEN, "cpu")
+    assert images.dtype == torch.float32
+    assert images.shape == (len(CHOSEN), 1, *recipe.shape)
+    assert images[:, 0].numpy().tobytes() == expected(recipe).tobytes()
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_generated_textures_have_the_samplers_bits(recipe: Recipe) -> None:
+    dataset = GeneratedTextures(recipe, 3001)
+    images, _ = dataset.batch(np.array(CHOSEN))
+    assert images[:, 0].numpy().tobytes() == expected(recipe).tobytes()
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_float32_on_the_device_differs_by_rounding(recipe: Recipe) -> None:
+    # A product sums N terms whose absolute values add up to at most a factor's row sum times
+    # 8.5: in practice the error is that of a random walk, a few roundings of the largest term.
+    images = sample_batch(recipe, CHOSEN, dtype=torch.float32)
+    tolerance = 2e-3 if recipe.dtype == "float16" else 1e-5
+    assert np.abs(images[:, 0].numpy() - expected(recipe)).max() < tolerance
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_a_batch_on_cuda_has_the_samplers_bits(recipe: Recipe) -> None:
+    images = sample_batch(recipe, CHOSEN, "cuda")
+    assert images.device.type == "cuda"
+    assert images[:, 0].cpu().numpy().tobytes() == expected(recipe).tobytes()
+    rounded = sample_batch(recipe, CHOSEN, "cuda", dtype=torch.float32)
+    tolerance = 2e-3 if recipe.dtype == "float16" else 1e-5
+    assert (rounded - images).abs().max() < tolerance
+
+
+def test_rounding_to_float16_is_numpys() -> None:
+    from gpgen.torch.device import _to_float16
+
+    rng = np.random.default_rng(0)
+    half = rng.integers(0, 0x7BFF, 4000, dtype=np.uint16).view(np.float16).astype(float)
+    next_up = np.nextafter(half.astype(np.float16), np.float16(np.inf)).astype(float)
+    ties = (half + next_up) / 2
+    # Just off a tie, by less than float32 can tell: there two roundings go wrong.
+    x = np.concatenate([half, ties, ties * (1 + 1e-12), ties * (1 - 1e-12), [0.0, 1e-9]])
+    x = np.concatenate([x, -x])
+    assert (_to_float16(torch.from_numpy(x)).numpy() == x.astype(np.float16)).all()
+
+
+def test_a_batch_of_none_and_bad_batches() -> None:
+    assert sample_batch(RECIPE, []).shape == (0, 1, *RECIPE.shape)
+    assert torch.equal(sample_batch(RECIPE, torch.tensor([3])), sample_batch(RECIPE, [3]))
+    with pytest.raises(UsageError, match="sample -2 is out of range"):
+        sample_batch(RECIPE, [1, -2])
+    with pytest.raises(UsageError, match=r"use torch\.float64 or torch\.float32"):
+        sample_batch(RECIPE, [1], dtype=torch.float16)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_endless_batches_come_in_the_same_order_for_any_number_of_workers(workers: int) -> None:
+    loader = DataLoader(EndlessTextures(RECIPE, 5), None, num_workers=workers)
+    images = torch.cat([images for images, _ in itertools.islice(loader, 7)])
+    assert (images[:, 0].numpy() == Sampler(RECIPE).images(0, 35)).all()
+
+
+def test_over_workers_ranks_and_restarts_no_sample_comes_twice() -> None:
+    seen = []
+    for rank in range(3):
+        for first in (0, 4):  # the second run goes on behind the four batches of the first
+            textures = EndlessTextures(RECIPE, 2, first, rank=rank, world_size=3)
+            loader = DataLoader(textures, None, num_workers=2)
+            for images, labels in itertools.islice(loader, 4):
+                assert labels.tolist() == [i % 4 for i in labels]
+                seen += [image.numpy().tobytes() for image in images]
+    assert len(set(seen)) == len(seen) == 3 * 2 * 4 * 2
+    everything = {image.tobytes() for image in Sampler(RECIPE).images(0, len(seen))}
+    assert set(seen) == everything
+
+
+def test_endless_textures_go_on_far_beyond_any_dataset() -> None:
+    far = 10**12
+    images, targets = next(iter(EndlessTextures(RECIPE, 2, far, target="both")))
+    assert (images[1, 0].numpy() == gpgen.sample(RECIPE, 2 * far + 1).image).all()
+    assert targets[0].tolist() == [2 * far % 4, (2 * far + 1) % 4]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0,), "batch_size is 0; use 1 or more"),
+        ((2, -1), "first_batch is -1; use 0 or more"),
+        ((2.0,), r"batch_size is 2\.0"),
+    ],
+)
+def test_bad_endless_arguments(arguments, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        EndlessTextures(RECIPE, *arguments)
+
+
+def test_a_recipe_may_be_given_by_name() -> None:
+    assert GeneratedTextures("two-scale-mini", 8).recipe == Recipe.load("two-scale-mini")
