@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -97,4 +96,4 @@ def test_a_million_shards_cost_nine_bytes_each(tmp_path: Path) -> None:
     journal = Journal(job)
     assert len(journal._done) + journal._positions.itemsize * len(journal._positions) == 9 * 10**6
     journal.close()
-    assert os.listdir(job.working) == ["journal.jsonl"]
+    assert [path.name for path in job.working.iterdir()] == ["journal.jsonl"]
