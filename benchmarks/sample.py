@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from scipy import fft
+from threadpoolctl import threadpool_limits
 
 from benchmarks.circulant import CirculantEmbedding, CirculantPair, PrunedCirculantEmbedding
 from benchmarks.machine import describe_machine
@@ -255,7 +256,7 @@ def growth_table(
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Print the tables; returns what they show."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sample", description=__doc__)
-    parser.add_argument("--side", type=int, default=1024, help="pixels (default 1024)")
+    parser.add_argument("--side", type=int, default=1024, help="pixels (default 1024; 0: none)")
     parser.add_argument("--repeats", type=int, default=20, help="rounds (default 20)")
     parser.add_argument("--slow-repeats", type=int, default=3, help="rounds for the packages")
     parser.add_argument(
@@ -265,14 +266,16 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     options = parser.parse_args(arguments)
     console = Console(width=None if Console().is_terminal else 140)
     console.print(describe_machine())
-    table, samples = sample_table(
-        options.side, LENGTH_SCALES, options.repeats, options.slow_repeats, options.full
-    )
-    console.print(table)
-    result: dict[str, Any] = {"sample": samples, "growth": []}
-    if options.sides:
-        table, result["growth"] = growth_table(options.sides, LENGTH_SCALES, options.repeats)
-        console.print(table)
+    result: dict[str, Any] = {}
+    with threadpool_limits(1):
+        if options.side:
+            table, result["sample"] = sample_table(
+                options.side, LENGTH_SCALES, options.repeats, options.slow_repeats, options.full
+            )
+            console.print(table)
+        if options.sides:
+            table, result["growth"] = growth_table(options.sides, LENGTH_SCALES, options.repeats)
+            console.print(table)
     return result
 
 
