@@ -117,6 +117,9 @@ def make(
     store = store_for(job.target.form)
     finished = _look(job, store, resume)
     if finished is not None:
+        if job.working.exists():
+            with _claim(job):  # a run that was killed at its very end left a folder to remove
+                pass
         return finished
     with files.target_errors(f"{job.target.path} can't be written"), _claim(job):
         finished = _look(job, store, resume, locked=True)

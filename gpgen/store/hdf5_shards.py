@@ -164,8 +164,8 @@ class Hdf5ShardsStore:
 
     def occupied(self, job: Job) -> Path | None:
         """Return what stands where the dataset shall go, if anything does."""
-        if self._committing(job).exists():
-            return None
+        if self._committing(job).exists() and (job.working / "job.json").exists():
+            return None  # what stands there are this job's own shards
         folder = job.target.path.parent
         if os.path.lexists(job.target.manifest):
             return job.target.manifest
