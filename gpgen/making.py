@@ -132,6 +132,10 @@ def make(
                 _run(job, store, journal, progress, (count, scheduler, bool(processes)))
                 _check_still_free(job, store)
             store.commit(job, journal)
+        except BaseException:
+            if journal.finished == 0:
+                files.remove(job.working / "job.json")  # nothing to resume: leave nothing behind
+            raise
         finally:
             journal.close()
         files.remove(job.working / "job.json")

@@ -19,7 +19,7 @@ from gpgen.verification import verify
 HERE = Path(__file__).parent
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
 # CI kills at some steps of each format; GPGEN_EVERY_STEP=1 kills at every one.
-POINTS = 10**6 if os.environ.get("GPGEN_EVERY_STEP") else 7
+POINTS = 10**6 if os.environ.get("GPGEN_EVERY_STEP") else 5
 
 
 class Killer:
@@ -130,7 +130,7 @@ def wait_for_shards(out: Path, count: int) -> None:
     raise AssertionError("nothing was made in a minute")
 
 
-MANY = ("n=400", "shard_size=1")
+MANY = ("n=150", "shard_size=1")
 
 
 @pytest.mark.parametrize("processes", ["False", "True"])
@@ -140,13 +140,13 @@ def test_killed_in_the_midst_of_real_work_it_resumes_to_equal_pixels(tmp_path, p
     wait_for_shards(out, 5)
     process.kill()
     process.communicate()
-    with pytest.raises(DatasetError, match=r"\d+ of 400 shards are done.*--resume"):
+    with pytest.raises(DatasetError, match=r"\d+ of 150 shards are done.*--resume"):
         open_dataset(out)
     with pytest.raises(TargetError, match="begun before"):
-        tiny_make(out, 400, shard_size=1)
-    with tiny_make(out, 400, shard_size=1, resume=True, workers=2) as dataset:
+        tiny_make(out, 150, shard_size=1)
+    with tiny_make(out, 150, shard_size=1, resume=True, workers=2) as dataset:
         found = hashlib.sha256(dataset.image[:].tobytes()).hexdigest()
-    with tiny_make(tmp_path / "whole.zarr", 400, shard_size=50) as dataset:
+    with tiny_make(tmp_path / "whole.zarr", 150, shard_size=50) as dataset:
         assert hashlib.sha256(dataset.image[:].tobytes()).hexdigest() == found
     assert verify(out).ok
 
@@ -157,7 +157,7 @@ def test_a_second_run_on_the_same_target_is_refused_while_one_runs(tmp_path: Pat
     wait_for_shards(out, 1)
     for options in ({}, {"resume": True}, {"overwrite": True}):
         with pytest.raises(TargetError, match=f"is being made by process {process.pid}"):
-            tiny_make(out, 400, shard_size=1, **options)
+            tiny_make(out, 150, shard_size=1, **options)
     _, errors = process.communicate()
     assert process.returncode == 0, errors
     assert errors == ""
@@ -172,15 +172,15 @@ def test_ctrl_c_stops_and_says_how_to_resume(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=30)
     assert process.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" in errors
-    assert "of 400 shards are done; continue with `gpgen make" in errors
-    tiny_make(out, 400, shard_size=1, resume=True).close()
+    assert "of 150 shards are done; continue with `gpgen make" in errors
+    tiny_make(out, 150, shard_size=1, resume=True).close()
     assert verify(out).ok
 
 
 def test_killed_workers_cost_nothing_but_time(tmp_path: Path) -> None:
     out = tmp_path / "d.zarr"
     process = run(out, *MANY, "workers=2", "processes=True")
-    for count in (3, 40, 120):
+    for count in (3, 30, 60):
         wait_for_shards(out, count)
         workers = _workers(process.pid)
         if workers:
@@ -189,7 +189,7 @@ def test_killed_workers_cost_nothing_but_time(tmp_path: Path) -> None:
     assert process.returncode == 0, errors
     report = verify(out, regenerate=20)
     assert report.ok
-    assert report.shards == 400
+    assert report.shards == 150
 
 
 def _workers(parent: int) -> list[int]:
