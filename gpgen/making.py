@@ -153,6 +153,9 @@ def carry_out(
     store = store_for(job.target.form)
     finished = _look(job, store, resume)
     if finished is not None:
+        if job.working.exists():
+            with _claim(job):  # a run that was killed at its very end left a folder to remove
+                pass
         return finished
     with files.target_errors(f"{job.target.path} can't be written"), _claim(job):
         finished = _look(job, store, resume, locked=True)
@@ -165,6 +168,10 @@ def carry_out(
                 _run(job, store, journal, progress, work)
                 _check_still_free(job, store)
             store.commit(job, journal)
+        except BaseException:
+            if journal.finished == 0:
+                files.remove(job.working / "job.json")  # nothing to resume: leave nothing behind
+            raise
         finally:
             journal.close()
         files.remove(job.working / "job.json")

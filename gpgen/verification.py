@@ -19,8 +19,9 @@ from gpgen.errors import DatasetError, UsageError
 from gpgen.planning import worker_count
 from gpgen.sampling import SAMPLING_VERSION, sampler_for
 from gpgen.store import files, store_for
-from gpgen.store.finding import find
+from gpgen.store.finding import hdf5_form, locate
 from gpgen.store.interface import Place, Problem, Reader
+from gpgen.store.layout import Format
 from gpgen.store.manifest import derived_arrays
 from gpgen.store.reading import file_sha256
 from gpgen.store.stream import batch_size, crc32c
@@ -129,14 +130,17 @@ def verify(
     return Report(manifest, tuple(dict.fromkeys(problems)), run.shards_done, run.samples_done)
 
 
-def _find(path: str | Path) -> tuple[Path, Any]:
+def _find(path: str | Path) -> tuple[Path, Format]:
+    """Find a dataset, however damaged its manifest is."""
+    place, form = locate(path)
+    if form is not None:
+        return place, form
     try:
-        return find(path)
+        return place, hdf5_form(place)
     except DatasetError as error:
-        place = Path(path).expanduser().absolute()
-        if place.is_file() and isinstance(error.__cause__, OSError | KeyError | ValueError):
-            return place, "hdf5"
-        raise
+        if error.__cause__ is None:  # HDF5 can read it, and it is something else
+            raise
+        return place, "hdf5"
 
 
 def _small_array_problems(reader: Reader) -> Iterator[Problem]:

@@ -11,8 +11,9 @@ from gpgen_cli._format import count, nbytes
 from gpgen_cli._output import Output, details, output_options
 
 if TYPE_CHECKING:
-    from gpgen.dataset import Dataset
     from rich.table import Table
+
+    from gpgen.dataset import Dataset
 
 __all__ = ["command"]
 

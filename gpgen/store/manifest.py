@@ -32,7 +32,9 @@ __all__ = [
     "Rows",
     "SmallArray",
     "canonical_json",
+    "checksum_arrays",
     "derived_arrays",
+    "image_array",
     "image_axes",
     "read_manifest",
     "root_attributes",
@@ -159,6 +161,26 @@ class Manifest(msgspec.Struct, frozen=True):
     def layout(self) -> Layout:
         """How the samples are cut into shards."""
         return Layout(self.n, self.shard_size, self.chunk_size)
+
+
+def checksum_arrays(layout: Layout) -> tuple[SmallArray, SmallArray]:
+    """Return the arrays crc32c and shard_sha256, which no recipe foretells: without rows."""
+    return (
+        SmallArray("crc32c", (layout.n,), np.dtype("<u4"), ("sample",), _no_rows),
+        SmallArray(
+            "shard_sha256", (layout.shards, 32), np.dtype("u1"), ("shard", "byte"), _no_rows
+        ),
+    )
+
+
+def image_array(recipe: Recipe, n: int) -> SmallArray:
+    """Return the image array, described like the small ones though it is not one."""
+    axes = ("sample", *image_axes(len(recipe.shape)))
+    return SmallArray("image", (n, *recipe.shape), recipe.numpy_dtype, axes, _no_rows)
+
+
+def _no_rows(start: int, stop: int) -> NDArray[Any]:
+    raise NotImplementedError(f"rows {start} to {stop} are not in memory")
 
 
 def canonical_json(value: object) -> bytes:

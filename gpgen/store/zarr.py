@@ -31,6 +31,7 @@ from gpgen.store.manifest import (
     VERIFY,
     Manifest,
     SmallArray,
+    checksum_arrays,
     derived_arrays,
     image_axes,
     read_manifest,
@@ -122,17 +123,6 @@ def _block_names(array: SmallArray) -> list[str]:
     return [f"{array.name}/c.{k}{rest}" for k in range(-(-array.shape[0] // BLOCK_ROWS))]
 
 
-def _checksum_arrays(
-    layout: Layout,
-    crc: Callable[[int, int], NDArray[Any]],
-    sha: Callable[[int, int], NDArray[Any]],
-) -> tuple[SmallArray, SmallArray]:
-    return (
-        SmallArray("crc32c", (layout.n,), np.dtype("<u4"), ("sample",), crc),
-        SmallArray("shard_sha256", (layout.shards, 32), np.dtype("u1"), ("shard", "byte"), sha),
-    )
-
-
 class ZarrStore:
     """Makes one Zarr v3 group."""
 
@@ -146,10 +136,7 @@ class ZarrStore:
         chunks = -(-layout.n // chunk)
         total = chunks * (chunk * job.recipe.image_nbytes + _CRC_BYTES)
         total += layout.shards * (16 * per_shard + _CRC_BYTES)
-        arrays = (
-            *derived_arrays(job.recipe, layout.n),
-            *_checksum_arrays(layout, _no_rows, _no_rows),
-        )
+        arrays = (*derived_arrays(job.recipe, layout.n), *checksum_arrays(layout))
         for array in arrays:
             blocks = len(_block_names(array))
             rows = min(array.shape[0], BLOCK_ROWS)
@@ -202,10 +189,7 @@ class ZarrStore:
 
     def _complete(self, job: Job, journal: Journal) -> None:
         layout, folder = job.layout, job.data
-        arrays = (
-            *derived_arrays(job.recipe, layout.n),
-            *_checksum_arrays(layout, journal.crc32c, journal.sha256),
-        )
+        arrays = (*derived_arrays(job.recipe, layout.n), *journal.arrays())
         documents: dict[str, Any] = {"image": image_document(job.recipe, layout)}
         hashes: dict[str, str] = {}
         for array in arrays:
@@ -239,11 +223,6 @@ class ZarrStore:
     def check_first(self, path: Path) -> Iterator[Problem]:  # noqa: ARG002
         """Find nothing: reading JSON needs no trust."""
         return iter(())
-
-
-def _no_rows(start: int, stop: int) -> NDArray[Any]:
-    """Stand for rows where only shapes are asked for; a function of the module can be pickled."""
-    raise NotImplementedError(f"rows {start} to {stop} are not known")
 
 
 def _write_chunks(
@@ -315,10 +294,7 @@ class ZarrReader:
         if self.manifest.chunk_size is None:
             raise DatasetError(f"{where}: the manifest lacks chunk_size", VERIFY)
         layout = self.manifest.layout
-        arrays = (
-            *derived_arrays(self.recipe, layout.n),
-            *_checksum_arrays(layout, _no_rows, _no_rows),
-        )
+        arrays = (*derived_arrays(self.recipe, layout.n), *checksum_arrays(layout))
         self._arrays = {array.name: array for array in arrays}
 
     def _shard_path(self, shard: int) -> Path:
