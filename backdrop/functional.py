@@ -58,7 +58,8 @@ def backdrop(
     Returns
     -------
     Tensor
-        The same values in the same memory.
+        The same values in the same memory; under ``torch.compile`` the memory
+        may be other.
 
     Raises
     ------
@@ -87,9 +88,9 @@ def backdrop(
         return input
     else:
         scale = draw_mask(input, p, axes, per_sample, generator)
-    # torch.compile refuses a Function that defines forward-mode derivatives.
-    function = _MaskGradient if torch.compiler.is_compiling() else _MaskTangent
-    return cast("Tensor", function.apply(input, scale))  # type: ignore[no-untyped-call]
+    if torch.compiler.is_compiling():
+        return _masked_identity(input, scale)
+    return cast("Tensor", _MaskGradient.apply(input, scale))  # type: ignore[no-untyped-call]
 
 
 def draw_mask(
@@ -121,7 +122,9 @@ def draw_mask(
     )
     # A position is kept where its number is at least p. Where none reaches p the largest
     # is kept, which is any of them with equal probability; no branch, no second draw.
-    keep = uniform.ge_(uniform.amax(axes, keepdim=True).clamp_(max=p))
+    threshold = uniform.amax(axes, keepdim=True).clamp(max=p)
+    # u >= t as 1.0 or 0.0: in place and without a boolean tensor, the fastest way on a CPU.
+    keep = uniform.sub_(threshold).floor_().add_(1)
     return _normalized(keep, input, axes)
 
 
@@ -152,7 +155,7 @@ def _normalized(keep: Tensor, like: Tensor, axes: tuple[int, ...], least: float 
     if like.dtype in (torch.float64, torch.complex128):
         keep = keep.to(torch.float64)
     mean = keep.mean(axes, keepdim=True)
-    scale = keep.div_(mean.clamp_(min=least) if least else mean)
+    scale = keep.div_(mean.clamp(min=least) if least else mean)
     # A real float32 or float64 factor leaves a complex gradient complex; a half one must
     # meet a factor of its own dtype, or the product would be float32.
     return scale.to(like.dtype) if like.dtype in (torch.float16, torch.bfloat16) else scale
@@ -183,8 +186,20 @@ def resolve_dims(dims: Sequence[int], ndim: int) -> tuple[int, ...]:
     return axes
 
 
+def _masked_identity(input: Tensor, scale: Tensor) -> Tensor:  # noqa: A002
+    """Return `input` in plain operations whose derivative is `scale`, for torch.compile to fuse.
+
+    Dynamo refuses a Function with forward-mode derivatives, and where torch.func.grad is
+    compiled it differentiates a Function's forward and drops its backward (torch 2.13).
+    """
+    still = input.detach()
+    # Subtracting, not adding, keeps the sign of -0.0.
+    zero = torch.where(still.isfinite(), still - input, 0)
+    return still - zero * scale
+
+
 class _MaskGradient(torch.autograd.Function):
-    """Identity whose backward multiplies by a mask; keeps nothing but the mask."""
+    """Identity whose derivative is multiplication by a mask; keeps nothing but the mask."""
 
     generate_vmap_rule = True
 
@@ -197,23 +212,15 @@ class _MaskGradient(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:  # noqa: ANN401, ARG004
         ctx.save_for_backward(inputs[1])
+        ctx.save_for_forward(inputs[1])
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
         (scale,) = ctx.saved_tensors
         return grad_output * scale, None
 
-
-class _MaskTangent(_MaskGradient):
-    """The same with forward-mode derivatives: the mask is its own transpose."""
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:  # noqa: ANN401, ARG004
-        ctx.save_for_backward(inputs[1])
-        ctx.save_for_forward(inputs[1])
-
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, _: Tensor | None) -> Tensor:  # noqa: ANN401
         (scale,) = ctx.saved_tensors
-        masked: Tensor = tangent * scale
+        masked: Tensor = tangent * scale  # the mask is its own transpose
         return masked
