@@ -22,8 +22,9 @@ class ReceptiveField:
     """The receptive field of a layer's output, one entry a spatial axis, in pixels of the input.
 
     Output position ``i`` of an axis sees the input pixels ``offset + stride * i``
-    up to and including ``offset + stride * i + size - 1``; those outside the
-    input are padding.
+    up to and including ``offset + stride * i + size - 1``. Those outside the
+    input are padding; a position whose field crosses the border may see less of
+    the inside too, where the padding of a later layer stands before it.
 
     Attributes
     ----------
@@ -88,16 +89,12 @@ def receptive_field(model: nn.Module, input_shape: Sequence[int]) -> dict[str, R
         )
     fields: dict[str, ReceptiveField] = {}
     calls: dict[str, int] = {}
-    latest: list[Tensor] = []
 
     def record(name: str, module: nn.Module, output: object) -> None:
         field = _field_of(output)
-        if field is None or not isinstance(output, Tensor):
+        # A Sequential hands on its last layer's output, and is no layer of its own.
+        if field is None or not isinstance(output, Tensor) or isinstance(module, nn.Sequential):
             return
-        # A container that hands on its last layer's output is not a layer of its own.
-        if next(module.children(), None) is not None and latest and latest[-1] is output:
-            return
-        latest[:] = [output]
         calls[name] = calls.get(name, 0) + 1
         key = name if calls[name] == 1 else f"{name}:{calls[name]}"
         size, stride, offset = zip(*field, strict=True)
