@@ -85,6 +85,8 @@ def roc_auc(scores: Tensor, target: Tensor) -> float:
     scores, positive = _checked(scores.detach(), target)
     if bool(positive.all()) or not bool(positive.any()):
         raise UsageError("all samples are of one class", "evaluate on samples of both")
+    if bool(scores.isnan().any()):
+        raise UsageError("a score is NaN, which has no rank", "look for where training diverged")
     negatives = scores[~positive].sort().values
     ranked = scores[positive].contiguous()
     below = torch.searchsorted(negatives, ranked, right=False)

@@ -97,8 +97,7 @@ def plot_gradients(panels: Sequence[tuple[str, Tensor]], image: Tensor | None = 
     if image is not None:
         axes[0].imshow(image.numpy(), cmap="gray", interpolation="nearest")
         axes[0].set_title("the input", fontsize=10)
-    colors = colormaps["plasma_r"].copy()
-    colors.set_under("0.92")
+    colors = colormaps["plasma_r"].with_extremes(under="0.92")
     top = max(float(gradient.max()) for _, gradient in panels)
     scale = normalize(vmin=1e-6, vmax=top)
     for ax, (title, gradient) in zip(axes[-len(panels) :], panels, strict=True):

@@ -116,6 +116,7 @@ def test_a_mask_over_samples_lets_a_part_of_them_learn_from_the_whole_batch_s_lo
     [
         (lambda: roc_auc_loss(torch.ones(3), torch.ones(3)), "all 3 samples.*one class"),
         (lambda: roc_auc(torch.ones(3), torch.zeros(3)), "one class"),
+        (lambda: roc_auc(torch.tensor([1.0, torch.nan]), torch.tensor([0, 1])), "NaN"),
         (lambda: fbeta_loss(torch.ones(3), torch.zeros(3)), "none of the 3 samples"),
         (lambda: roc_auc_loss(torch.ones(3), torch.ones(2)), r"shape \(3,\), target \(2,\)"),
         (lambda: roc_auc_loss(torch.ones(3, 2), torch.ones(3, 2)), "give both the shape"),

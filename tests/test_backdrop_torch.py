@@ -265,14 +265,17 @@ def gradients(model, rank):
 def train_as_rank(rank, meet):
     dist.init_process_group("gloo", init_method=f"file://{meet}", rank=rank, world_size=2)
     try:
-        return gradients(nn.parallel.DistributedDataParallel(small_network()), rank)
+        found = gradients(nn.parallel.DistributedDataParallel(small_network()), rank)
+        dist.barrier()  # neither leaves while the other still talks to it
+        return found
     finally:
         dist.destroy_process_group()
 
 
 def test_distributed_training_averages_the_ranks_masked_gradients(tmp_path):
     meet = str(tmp_path / "meet")
-    code = f"import test_backdrop_torch as t; t.train_as_rank(1, {meet!r})"
+    # gloo's threads sometimes abort the interpreter's own way out; _exit leaves it out.
+    code = f"import os, test_backdrop_torch as t; t.train_as_rank(1, {meet!r}); os._exit(0)"
     other = subprocess.Popen(
         [sys.executable, "-c", code], cwd=Path(__file__).parent, stderr=subprocess.PIPE, text=True
     )
