@@ -132,6 +132,11 @@ def insert(
     new = copy.deepcopy(model)
     for place in places:
         layer = new.get_submodule(place.layer)
+        if hasattr(layer, "backdrop"):
+            raise UsageError(
+                f"layer {place.layer!r} has something named 'backdrop' already",
+                "insert all masks in one call, into the model without masks",
+            )
         dims = range(2, 2 + len(place.receptive_field.size))
         layer.add_module("backdrop", Backdrop(place.p, dims, per_sample, generator=generator))
         layer.register_forward_hook(_mask_output)

@@ -126,6 +126,12 @@ def test_what_it_cannot_do_is_refused(model, masks, what):
         backdrop.insert(model, masks)
 
 
+def test_a_second_mask_in_one_place_is_refused():
+    once, _ = backdrop.insert(network(), {8: 0.5})
+    with pytest.raises(UsageError, match="layer '4' has something named 'backdrop' already"):
+        backdrop.insert(once, {8: 0.5})
+
+
 def test_a_model_of_fixed_size_asks_for_the_input_shape():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2 * 36, 2))
     with pytest.raises(UsageError, match="give input_shape"):
