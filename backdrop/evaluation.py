@@ -89,7 +89,7 @@ def evaluate(
     training = model.training
     model.eval()
     with torch.no_grad():
-        logits = torch.cat([model(part).float() for part in image.split(batch_size)])
+        logits = torch.cat([model(part).float() for part in torch.split(image, batch_size)])
     model.train(training)
     classes = int(torch.tensor(list(sizes)).prod())
     if logits.shape[1] != classes:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import torch
 from backdrop.evaluation import Scores
 from backdrop.training.examples import Source
 from backdrop.training.run import Epoch, Run, train
-from backdrop.training.settings import Settings
+from backdrop.training.settings import Settings, settings_from
 from gpgen.errors import TargetError, UsageError
 
 __all__ = ["Progress", "choose_device", "run_all"]
@@ -37,6 +39,8 @@ class Progress:
         What its last epoch brought.
     done, total
         Epochs of all runs together.
+    elapsed
+        Seconds since the first run began.
     """
 
     method: str
@@ -44,6 +48,7 @@ class Progress:
     epoch: Epoch
     done: int
     total: int
+    elapsed: float
 
 
 def choose_device(name: str) -> str:
@@ -151,6 +156,7 @@ class _Counter:
         self._progress = progress
         self._done = done
         self._total = sum(settings.epochs for settings, _, _ in tasks)
+        self._started = time.perf_counter()
         self._seen: dict[tuple[str, int], int] = {}
 
     def __call__(self, method: str, seed: int, epoch: Epoch) -> None:
@@ -158,17 +164,15 @@ class _Counter:
         self._done += epoch.epoch - self._seen.get((method, seed), 0)
         self._seen[method, seed] = epoch.epoch
         if self._progress is not None:
-            self._progress(Progress(method, seed, epoch, self._done, self._total))
+            elapsed = time.perf_counter() - self._started
+            self._progress(Progress(method, seed, epoch, self._done, self._total, elapsed))
 
 
 def _one_by_one(
     source: str, tasks: Sequence[Task], device: str, counter: _Counter
 ) -> Iterator[Run]:
     for task in tasks:
-        settings, seed, _ = task
-        yield _work(
-            source, task, device, lambda epoch, s=settings, k=seed: counter(s.method, k, epoch)
-        )
+        yield _work(source, task, device, partial(counter, task[0].method, task[1]))
 
 
 def _in_processes(
@@ -243,10 +247,9 @@ def _write(path: Path, value: dict[str, Any]) -> None:
 
 def _read(path: Path) -> Run:
     value = json.loads(path.read_text())
-    settings = {**value["settings"], "masks": tuple(value["settings"]["masks"])}
     test = {**value["test"], "components": tuple(value["test"]["components"])}
     return Run(
-        Settings(**settings),
+        settings_from(value["settings"]),
         value["seed"],
         tuple(Epoch(**epoch) for epoch in value["epochs"]),
         Scores(**test),

@@ -15,8 +15,9 @@ import numpy as np
 from scipy.special import stdtrit
 
 from backdrop.training.run import Run
+from gpgen.errors import MissingPackageError
 
-__all__ = ["Interval", "MethodSummary", "interval", "summarize", "write"]
+__all__ = ["Interval", "MethodSummary", "interval", "plot", "summarize", "write"]
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,46 @@ def write(runs: Sequence[Run], out: Path) -> dict[str, Any]:
     temporary.write_text(text + "\n")
     os.replace(temporary, out / "results.json")  # noqa: PTH105
     return {"summary": summary}
+
+
+def plot(runs: Sequence[Run], path: str | Path) -> None:
+    """Draw each method's loss by epoch, and the test accuracies with lines between pairs.
+
+    Raises
+    ------
+    MissingPackageError
+        Without matplotlib.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingPackageError(
+            "pictures need matplotlib, which is not installed",
+            'install it with `pip install "gpgen[plot]"`',
+        ) from error
+    summaries = summarize(runs)
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    by_method = {
+        one.method: [r for r in runs if r.settings.method == one.method] for one in summaries
+    }
+    for method, mine in by_method.items():
+        losses = np.array([[epoch.loss for epoch in run.epochs] for run in mine])
+        left.plot(np.arange(1, losses.shape[1] + 1), losses.mean(0), label=method)
+    left.set(xlabel="epoch", ylabel="training loss, mean over seeds", yscale="log")
+    left.legend(frameon=False)
+    seeds = sorted({run.seed for run in runs})
+    for seed in seeds:
+        pair = [
+            run.test.accuracy for mine in by_method.values() for run in mine if run.seed == seed
+        ]
+        right.plot(range(len(pair)), pair, color="0.8", linewidth=1, marker="o", markersize=3)
+    for position, one in enumerate(summaries):
+        half = 0.0 if math.isnan(one.accuracy.half_width) else one.accuracy.half_width
+        right.errorbar(position, one.accuracy.mean, half, fmt="o", capsize=4)
+    right.set_xticks(range(len(summaries)), [one.method for one in summaries])
+    right.set(ylabel="test accuracy", xlim=(-0.5, len(summaries) - 0.5))
+    figure.savefig(path, dpi=120)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401

@@ -16,10 +16,19 @@ from torch.nn import functional
 from backdrop.evaluation import Scores, evaluate
 from backdrop.training.examples import Examples, Source
 from backdrop.training.network import network
-from backdrop.training.settings import Settings
-from gpgen.errors import DatasetError, GpgenError
+from backdrop.training.settings import Settings, settings_from
+from gpgen.errors import DatasetError, GpgenError, UsageError
+from gpgen.recipe import Recipe
 
-__all__ = ["CHECKPOINT", "DivergedError", "Epoch", "Run", "load_checkpoint", "train"]
+__all__ = [
+    "CHECKPOINT",
+    "DivergedError",
+    "Epoch",
+    "Run",
+    "evaluate_checkpoint",
+    "load_checkpoint",
+    "train",
+]
 
 CHECKPOINT = "checkpoint.pt"
 _CHECKPOINT_EVERY = 10
@@ -166,7 +175,10 @@ def train(
 
 def _start(source: Source, settings: Settings, seed: int, device: torch.device) -> _State:
     masks = torch.Generator(device).manual_seed(seed)
-    model = network(source.recipe, settings, seed, masks, device)
+    model: nn.Module = network(source.recipe, settings, seed, masks).to(device)
+    if len(source.recipe.shape) == 2:
+        # Twice as fast on a CPU.
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return _State(
         model=model,
         optimizer=torch.optim.Adam(model.parameters(), lr=settings.learning_rate),
@@ -285,3 +297,43 @@ def _restore(state: _State, checkpoint: dict[str, Any], device: torch.device) ->
     state.masks.set_state(checkpoint["masks"])
     state.data.set_state(checkpoint["data"])
     state.epochs = [Epoch(**epoch) for epoch in checkpoint["epochs"]]
+
+
+def evaluate_checkpoint(
+    path: Path, source: str, *, split: str = "test", n: int = 400, device: str = "cpu"
+) -> Scores:
+    """Evaluate a checkpoint's network.
+
+    Parameters
+    ----------
+    path
+        A ``checkpoint.pt`` that `train` left.
+    source
+        As for `Source`.
+    split, n
+        The first so many images of a split, as many of each class.
+    device
+        For torch.
+
+    Raises
+    ------
+    DatasetError
+        If the checkpoint is damaged.
+    UsageError
+        If the data's classes don't fit the network.
+    """
+    checkpoint = load_checkpoint(path)
+    recipe = Recipe.from_dict(checkpoint["recipe"])
+    data = Source(source)
+    if data.recipe.classes != recipe.classes or len(data.recipe.shape) != len(recipe.shape):
+        raise UsageError(
+            f"{path} was trained for the classes {', '.join(recipe.classes)}, "
+            f"{source} has {', '.join(data.recipe.classes)}",
+            "evaluate on data of the recipe that it was trained on",
+        )
+    settings = settings_from(checkpoint["settings"])
+    model = network(recipe, settings, checkpoint["seed"])
+    model.load_state_dict(checkpoint["model"])
+    model.to(device)
+    examples = _moved(data.held_out(split, n), torch.device(device))
+    return evaluate(model, examples.image, examples.label, data.sizes)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from backdrop.functional import check_probability
 from gpgen.errors import UsageError
 
-__all__ = ["METHODS", "Method", "Settings"]
+__all__ = ["METHODS", "Method", "Settings", "settings_from"]
 
 Method = Literal["none", "backdrop", "dropout", "crop"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -22,14 +23,14 @@ class Settings:
     Attributes
     ----------
     method
-        ``none``; ``backdrop``: a mask at each component's length-scale;
-        ``dropout``: whole channels are zeroed before the average over the
-        positions; ``crop``: each image is cut to a random window each time.
+        ``none``; ``backdrop``: masks at the components' length-scales;
+        ``dropout``: of the averaged channels; ``crop``: each image is cut to a
+        random window each time.
     masks
         Masking probability at each component's length-scale, in the recipe's
         order; 0 for no mask there. One number serves all.
     dropout
-        Probability that a channel is zeroed.
+        Probability that an average is zeroed.
     crop
         Side of the window as a fraction of the image's.
     train_size, test_size
@@ -42,14 +43,14 @@ class Settings:
     """
 
     method: Method = "none"
-    masks: tuple[float, ...] = (0.75,)
+    masks: tuple[float, ...] = (0.0, 0.99)
     dropout: float = 0.3
     crop: float = 0.5
     train_size: int = 60
     test_size: int = 400
     epochs: int = 80
     batch_size: int = 15
-    learning_rate: float = 0.003
+    learning_rate: float = 0.01
     validate_every: int = 0
 
     def __post_init__(self) -> None:
@@ -76,3 +77,8 @@ class Settings:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON has them."""
         return {**asdict(self), "masks": list(self.masks)}
+
+
+def settings_from(fields: Mapping[str, Any]) -> Settings:
+    """Return the settings that `Settings.to_dict` described."""
+    return Settings(**{**fields, "masks": tuple(fields["masks"])})

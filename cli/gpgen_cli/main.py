@@ -23,6 +23,8 @@ VERBS = {
     "info": "gpgen_cli.info",
     "show": "gpgen_cli.show",
     "verify": "gpgen_cli.verify",
+    "train": "gpgen_cli.train",
+    "evaluate": "gpgen_cli.evaluate",
     "completion": "gpgen_cli.completion",
 }
 
