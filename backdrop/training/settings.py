@@ -15,6 +15,14 @@ __all__ = ["METHODS", "Method", "Settings", "settings_from"]
 Method = Literal["none", "backdrop", "dropout", "crop"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
+# Best of those tried on validation images: docs/results.md.
+_TUNED: dict[Method, dict[str, Any]] = {
+    "none": {"learning_rate": 0.01},
+    "backdrop": {"learning_rate": 0.01, "masks": (0.0, 0.99)},
+    "dropout": {"learning_rate": 0.01, "dropout": 0.8},
+    "crop": {"learning_rate": 0.003, "crop": 0.5},
+}
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -44,7 +52,7 @@ class Settings:
 
     method: Method = "none"
     masks: tuple[float, ...] = (0.0, 0.99)
-    dropout: float = 0.3
+    dropout: float = 0.8
     crop: float = 0.5
     train_size: int = 60
     test_size: int = 400
@@ -73,6 +81,19 @@ class Settings:
                 f"{self.train_size}",
                 "choose a batch_size no larger than train_size",
             )
+
+    @classmethod
+    def tuned(cls, method: str, **fields: Any) -> Settings:  # noqa: ANN401
+        """Return what was found best for a method on two-scale-mini, with some fields replaced.
+
+        Raises
+        ------
+        UsageError
+            If there is no such method, or a field is out of its range.
+        """
+        if method not in METHODS:
+            raise UsageError(f"no method is called {method!r}", f"use {', '.join(METHODS)}")
+        return cls(**{"method": method, **_TUNED[method], **fields})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON has them."""

@@ -96,7 +96,7 @@ def command(
 
     chosen = [name for name in training.METHODS if name in methods or "all" in methods]
     given = {name: value for name, value in fields.items() if value is not None}
-    settings = [training.Settings(method=method, **given) for method in chosen]
+    settings = [training.Settings.tuned(method, **given) for method in chosen]
     try:
         with output.progress("epoch") as advance:
 
