@@ -212,7 +212,15 @@ def _prepare(told: Any) -> None:  # noqa: ANN401
 
 def _work_in_process(source: str, task: Task) -> Run:
     settings, seed, _ = task
-    return _work(source, task, "cpu", lambda epoch: _told.put((settings.method, seed, epoch)))
+    parent = os.getppid()
+
+    def tell(epoch: Epoch) -> None:
+        if os.getppid() != parent:
+            # The command was killed: nobody waits for this run, its checkpoint stays.
+            os._exit(1)
+        _told.put((settings.method, seed, epoch))
+
+    return _work(source, task, "cpu", tell)
 
 
 def _work(source: str, task: Task, device: str, progress: Callable[[Epoch], None]) -> Run:

@@ -17,7 +17,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 # Best of those tried on validation images: docs/results.md.
 _TUNED: dict[Method, dict[str, Any]] = {
-    "none": {"learning_rate": 0.01},
+    "none": {"learning_rate": 0.02},
     "backdrop": {"learning_rate": 0.01, "masks": (0.0, 0.99)},
     "dropout": {"learning_rate": 0.01, "dropout": 0.8},
     "crop": {"learning_rate": 0.003, "crop": 0.5},
