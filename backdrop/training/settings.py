@@ -20,7 +20,7 @@ _TUNED: dict[Method, dict[str, Any]] = {
     "none": {"learning_rate": 0.02},
     "backdrop": {"learning_rate": 0.01, "masks": (0.0, 0.99)},
     "dropout": {"learning_rate": 0.01, "dropout": 0.8},
-    "crop": {"learning_rate": 0.003, "crop": 0.5},
+    "crop": {"learning_rate": 0.003, "crop": 0.75},
 }
 
 
@@ -53,7 +53,7 @@ class Settings:
     method: Method = "none"
     masks: tuple[float, ...] = (0.0, 0.99)
     dropout: float = 0.8
-    crop: float = 0.5
+    crop: float = 0.75
     train_size: int = 60
     test_size: int = 400
     epochs: int = 80
