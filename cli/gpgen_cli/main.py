@@ -24,6 +24,8 @@ VERBS = {
     "show": "gpgen_cli.show",
     "verify": "gpgen_cli.verify",
     "convert": "gpgen_cli.convert",
+    "train": "gpgen_cli.train",
+    "evaluate": "gpgen_cli.evaluate",
     "completion": "gpgen_cli.completion",
 }
 
