@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping
-from typing import BinaryIO, Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +23,18 @@ __all__ = ["write_gp"]
 
 Image = npt.NDArray[np.float32]
 
+class Sink(Protocol):
+    """What is written to."""
+
+    def write(self, data: bytes | memoryview, /) -> object: ...
+
+
 _BATCH: Final = 1000
 """The pickler appends to a list in batches of so many."""
 
 
 def write_gp(
-    stream: BinaryIO,
+    stream: Sink,
     images: Iterable[tuple[Image, int]],
     count: int,
     names: Mapping[int, str],
@@ -100,7 +106,7 @@ def _write_pair(opcodes: _Opcodes, image: Image, label: int) -> None:
 class _Opcodes:
     """Emits opcodes, and numbers what is memoized as the pickler does."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: Sink) -> None:
         self._stream = stream
         self._count = 0
         self._known: dict[str, int] = {}
