@@ -96,7 +96,7 @@ def _write_pair(opcodes: _Opcodes, image: Image, label: int) -> None:
     opcodes.raw(b"\x86").memoize()
     if not opcodes.recall("float32"):
         opcodes.raw(b"cnumpy\ndtype\n").memoize().text("f4").memoize()
-        opcodes.raw(b"\x89\x88\x87").memoize().raw(b"R").memoize("float32")
+        opcodes.integer(0).integer(1).raw(b"\x87").memoize().raw(b"R").memoize("float32")
         opcodes.raw(b"(").integer(3).text("<").memoize().raw(b"NNN")
         opcodes.integer(-1).integer(-1).integer(0).raw(b"t").memoize().raw(b"b")
     opcodes.raw(b"\x89").payload(memoryview(pixels).cast("B")).memoize()
