@@ -198,9 +198,7 @@ class _Job:
             files.sync_folder(self.working)
 
     def check_disk(self) -> None:
-        written = sum(
-            path.stat().st_blocks * 512 for path in self.data.iterdir() if path.is_file()
-        )
+        written = sum(path.stat().st_blocks * 512 for path in self.data.iterdir() if path.is_file())
         free = shutil.disk_usage(self.working).free + written
         if self.plan.nbytes > free:
             raise TargetError(
@@ -237,7 +235,7 @@ class _Job:
         member = self.plan.samples_zip.members[number]
         pixels = self.plan.sample(*self.plan.members[number]).astype("<f8", copy=False)
         header = npy_header(self.plan.size)
-        data = memoryview(pixels).cast("B")
+        data = pixels.data.cast("B")
         crc = zlib.crc32(data, zlib.crc32(header))
         files.write_at(descriptor, member.header(crc) + header, member.start)
         files.write_at(descriptor, data, member.offset + len(header))
@@ -280,7 +278,7 @@ class _Job:
                 image = np.zeros((size, size))
                 chosen = cross.samples_of(label, number, per_class)
                 for key, weight in zip(chosen, cross.weights, strict=True):
-                    if files.read_at(source, memoryview(texture), places[key]) < texture.nbytes:
+                    if files.read_at(source, texture.data, places[key]) < texture.nbytes:
                         raise DatasetError(f"{self.data / SAMPLES} was cut short", "start again")
                     image += texture * weight
                 yield image.astype("<f4"), label
@@ -299,8 +297,9 @@ class _Job:
     def _publish(self, names: list[str], sha256: dict[str, str]) -> None:
         lines = "".join(f"{digest}  {name}\n" for name, digest in sha256.items())
         files.replace_file(self.data / CHECKSUMS, lines.encode(), self.working)
-        for name in set(os.listdir(self.data)) - {*names, CHECKSUMS}:
-            files.remove(self.data / name)
+        for path in list(self.data.iterdir()):
+            if path.name not in {*names, CHECKSUMS}:
+                files.remove(path)
         files.sync_folder(self.data)
         if not self._target_is_free():
             files.rename(self.target, files.temporary_name(self.working, "replaced"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -70,7 +69,7 @@ class ArchivePlan:
                     f"{count} samples of {length_scale} px can't be kept",
                     f"use 1 to {MOST_SAMPLES}",
                 )
-            if not length_scale < 1e6 or length_scale != round(length_scale, 9):  # noqa: PLR2004
+            if not length_scale < 1e6 or length_scale != round(length_scale, 9):
                 raise UsageError(f"length-scale {length_scale} can't be part of a file's name")
             texture(length_scale, self.size)
         for cross in self.crosses:
@@ -156,6 +155,6 @@ class _Counter:
         self.nbytes = 0
 
     def write(self, data: bytes | memoryview, /) -> int:
-        size = math.prod(data.shape) if isinstance(data, memoryview) else len(data)
+        size = data.nbytes if isinstance(data, memoryview) else len(data)
         self.nbytes += size
         return size

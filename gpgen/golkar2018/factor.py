@@ -18,7 +18,7 @@ import numpy.typing as npt
 from gpgen.errors import UsageError
 from gpgen.fixed_point import exp, fraction_bits, round_to_grid
 
-__all__ = ["AxisFactor", "covariance_factor", "sandwich"]
+__all__ = ["AxisFactor", "covariance_factor", "sandwich", "squared_exponential"]
 
 Array = npt.NDArray[np.float64]
 
@@ -32,15 +32,12 @@ _LEAST_BITS: Final = 12
 """Coarser than multiples of 2**-12 a product would no longer be worth its name."""
 
 
-def covariance_factor(size: int, length_scale: float) -> Array:
-    """Factor the squared exponential kernel of `size` equally spaced points on [0, 1].
+def squared_exponential(size: int, length_scale: float) -> Array:
+    """Return the covariance matrix of `size` equally spaced points on [0, 1].
 
     The kernel is ``exp(-r^2 / (2 s^2))`` with ``s = length_scale / size``, and the
-    points are ``size`` from 0 to 1 inclusive, as in the 2018 program (so that the
-    length-scale between them is ``length_scale (size - 1) / size`` spacings). The
-    factor is the Cholesky one with complete pivoting, ended when no point's variance
-    is wanting by more than `RESIDUAL`; being that of a positive semi-definite matrix,
-    no covariance is off by more either.
+    points are ``size`` from 0 to 1 inclusive, as in the 2018 program: the length-scale
+    between them is ``length_scale (size - 1) / size`` spacings.
 
     Parameters
     ----------
@@ -51,12 +48,31 @@ def covariance_factor(size: int, length_scale: float) -> Array:
 
     Returns
     -------
-    ndarray of float64, shape (size, rank)
+    ndarray of float64, shape (size, size)
     """
     steps = np.arange(size, dtype=np.float64)
     distance = (steps[:, None] - steps) * (size / ((size - 1) * length_scale))
-    rest = exp(np.maximum(-0.5 * distance * distance, -700.0))
-    columns = []
+    return exp(np.maximum(-0.5 * distance * distance, -700.0))
+
+
+def covariance_factor(size: int, length_scale: float) -> Array:
+    """Factor `squared_exponential` as F F^T.
+
+    F is the Cholesky factor with complete pivoting, ended when no point's variance is
+    wanting by more than `RESIDUAL`; what is left out being positive semi-definite, no
+    covariance is off by more either.
+
+    Parameters
+    ----------
+    size, length_scale
+        As for `squared_exponential`.
+
+    Returns
+    -------
+    ndarray of float64, shape (size, rank)
+    """
+    rest = squared_exponential(size, length_scale)
+    columns: list[Array] = []
     while len(columns) < size:
         variances = rest.diagonal()
         pivot = int(np.argmax(variances))
@@ -130,4 +146,5 @@ def sandwich(factor: AxisFactor, inner: Array, *, bound: float, bits: int) -> Ar
     # The first product may already lie on a coarser grid than the second can bear.
     if factor.bits + bits > half_bits:
         round_to_grid(half, half_bits, out=half)
-    return np.matmul(factor.matrix, half.reshape(count, rank, -1))
+    result: Array = np.matmul(factor.matrix, half.reshape(count, rank, -1))
+    return result

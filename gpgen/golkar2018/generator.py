@@ -20,7 +20,12 @@ import numpy.typing as npt
 
 from gpgen.errors import UsageError
 from gpgen.fixed_point import exp, fraction_bits, round_to_grid
-from gpgen.golkar2018.factor import AxisFactor, covariance_factor, sandwich
+from gpgen.golkar2018.factor import (
+    AxisFactor,
+    covariance_factor,
+    sandwich,
+    squared_exponential,
+)
 from gpgen.golkar2018.spline import cubic_spline
 from gpgen.normal import LARGEST, NORMAL_BITS, random_words, standard_normal
 
@@ -65,7 +70,7 @@ class Patch:
     envelope: bool = True
 
     def __post_init__(self) -> None:
-        if not 4 <= self.size <= 4096 or not 0 < self.length_scale or not 1 <= self.upscale <= 1024:
+        if not 4 <= self.size <= 4096 or not self.length_scale > 0 or not 1 <= self.upscale <= 1024:
             raise UsageError(
                 f"a patch of {self.size} points, length-scale {self.length_scale}, upscaled by "
                 f"{self.upscale} can't be drawn",
@@ -92,6 +97,24 @@ class Patch:
         """The factor A of one axis: a realization is ``A Z A^T`` with normal Z."""
         return _axis_factor(self)
 
+    @property
+    def covariance_error(self) -> float:
+        """The largest error of any covariance of two pixels, computed from dense matrices."""
+        exact = self._shaped(self._shaped(squared_exponential(self.size, self.length_scale)).T)
+        drawn = self.axis_factor.matrix @ self.axis_factor.matrix.T
+        error, largest = float(np.abs(drawn - exact).max()), float(np.abs(exact).max())
+        # Of two axes: (a + e)(b + f) - a b.
+        return error * (2 * largest + error)
+
+    def _shaped(self, columns: Array) -> Array:
+        """Take columns over the points through the spline and the envelope."""
+        if self.upscale > 1:
+            columns = cubic_spline(columns, self.pixels)
+        if self.envelope:
+            x = np.arange(len(columns)) / (len(columns) - 1) - 0.5
+            columns = exp(-ENVELOPE * (x * x))[:, None] * columns
+        return columns
+
     def draw(self, normals: Array) -> Array:
         """Turn normal numbers, shape (count, rank, rank), into patches (count, pixels, pixels)."""
         return sandwich(self.axis_factor, normals, bound=LARGEST, bits=NORMAL_BITS)
@@ -105,7 +128,8 @@ class Patch:
         """
         rank = self.axis_factor.matrix.shape[1]
         normals = standard_normal(random_words(seed, stream, rank * rank))
-        return self.draw(normals.reshape(1, rank, rank))[0]
+        image: Array = self.draw(normals.reshape(1, rank, rank))[0]
+        return image
 
 
 @dataclass(frozen=True)
@@ -205,7 +229,9 @@ class Mosaic:
         factor = AxisFactor.rounded(cubic_spline(np.eye(self.size), self.pixels))
         bound = float(np.abs(image).max())
         bits = fraction_bits(bound * factor.row_sum) - factor.bits
-        return sandwich(factor, round_to_grid(image, bits)[None], bound=bound, bits=bits)[0]
+        rounded = round_to_grid(image, bits)[None]
+        upscaled: Array = sandwich(factor, rounded, bound=bound, bits=bits)[0]
+        return upscaled
 
 
 def texture(length_scale: float, size: int = 1024) -> Patch | Mosaic:
@@ -232,8 +258,8 @@ def texture(length_scale: float, size: int = 1024) -> Patch | Mosaic:
     """
     if not 0 < length_scale < float("inf"):
         raise UsageError(f"length-scale {length_scale} isn't a positive number of pixels")
-    if length_scale >= 50:  # noqa: PLR2004 - the program's own limit
-        if size % 8 or size < 32:  # noqa: PLR2004 - a spline needs four points
+    if length_scale >= 50:
+        if size % 8 or size < 32:
             raise UsageError(
                 f"an image of {size} pixels can't be upscaled 8 times from a grid",
                 "use a multiple of 8 from 32 on",
@@ -305,10 +331,4 @@ def _sum_in_order(values: Array) -> float:
 
 @lru_cache(maxsize=64)
 def _axis_factor(patch: Patch) -> AxisFactor:
-    matrix = covariance_factor(patch.size, patch.length_scale)
-    if patch.upscale > 1:
-        matrix = cubic_spline(matrix, patch.pixels)
-    if patch.envelope:
-        x = np.arange(len(matrix)) / (len(matrix) - 1) - 0.5
-        matrix = exp(-ENVELOPE * (x * x))[:, None] * matrix
-    return AxisFactor.rounded(matrix)
+    return AxisFactor.rounded(patch._shaped(covariance_factor(patch.size, patch.length_scale)))

@@ -22,12 +22,10 @@ DTYPE: Final = "numpy dtype"
 _GLOBALS: Final = frozenset({*RECONSTRUCT, NDARRAY, DTYPE})
 
 ALLOWED: Final = frozenset(
-    """
-    PROTO STOP MARK EMPTY_LIST EMPTY_DICT APPEND APPENDS SETITEM SETITEMS
-    TUPLE TUPLE1 TUPLE2 TUPLE3 BINPUT LONG_BINPUT BINGET LONG_BINGET
-    BININT BININT1 BININT2 NONE NEWTRUE NEWFALSE BINUNICODE SHORT_BINBYTES BINBYTES
-    GLOBAL REDUCE BUILD
-    """.split()
+    "PROTO STOP MARK EMPTY_LIST EMPTY_DICT APPEND APPENDS SETITEM SETITEMS "
+    "TUPLE TUPLE1 TUPLE2 TUPLE3 BINPUT LONG_BINPUT BINGET LONG_BINGET "
+    "BININT BININT1 BININT2 NONE NEWTRUE NEWFALSE BINUNICODE SHORT_BINBYTES BINBYTES "
+    "GLOBAL REDUCE BUILD".split(" ")  # noqa: SIM905 - thirty literals would fill a screen
 )
 """The opcodes that Python writes for a ``.gp`` file in protocol 3."""
 
@@ -71,9 +69,8 @@ class Array:
         match self.dtype:
             case DType(code="f4" | "f8" as code, order="<" | ">" as order):
                 return np.dtype(f"{order}{code}")
-            case _:
-                code = self.dtype.code if self.dtype else None
-                raise Refusal(f"its arrays have dtype {str(code)[:20]!r}, not float32 or float64")
+        wrong = self.dtype.code if self.dtype else None
+        raise Refusal(f"its arrays have dtype {str(wrong)[:20]!r}, not float32 or float64")
 
 
 class Machine:
@@ -137,7 +134,7 @@ class Machine:
         return self._stack[0]
 
     def _push_value(self, argument: object) -> None:
-        if isinstance(argument, str) and len(argument) > 256:  # noqa: PLR2004 - names are short
+        if isinstance(argument, str) and len(argument) > 256:
             self._refuse("a text is too long")
         self._stack.append(argument)
 

@@ -171,7 +171,7 @@ class _Bounded:
     def readline(self) -> bytes:
         line = bytearray()
         while not line.endswith(b"\n"):
-            if len(line) == 256:  # noqa: PLR2004 - the names have at most 22
+            if len(line) == 256:
                 raise Refusal(f"a name at byte {self._position - 256} is too long")
             line += self.read(1)
         return bytes(line)
@@ -230,7 +230,7 @@ def _checked_index(value: object) -> GpIndex:
 def _index(first: Array, images: tuple[GpImage, ...], classes: tuple[str, ...]) -> GpIndex:
     dtype = first.numpy_dtype()
     shape = first.shape
-    if len(shape) != 2 or not all(1 <= side <= MAX_SIDE for side in shape):  # noqa: PLR2004
+    if len(shape) != 2 or not all(1 <= side <= MAX_SIDE for side in shape):
         raise Refusal(f"its images have the shape {shape}")
     if not isinstance(first.payload, Payload):
         raise Refusal("its images have no pixels")
@@ -242,7 +242,7 @@ def _index(first: Array, images: tuple[GpImage, ...], classes: tuple[str, ...]) 
 
 def _checked_names(names: dict[object, object]) -> tuple[str, ...]:
     classes = tuple(names.get(label) for label in range(len(names)))
-    if not classes or len(classes) > 4096:  # noqa: PLR2004 - far above any cross
+    if not classes or len(classes) > 4096:
         raise Refusal(f"it has {len(names)} class names")
     good = [c for c in classes if isinstance(c, str) and _CLASS_NAME.fullmatch(c)]
     if len(good) < len(classes) or len(set(good)) < len(good):

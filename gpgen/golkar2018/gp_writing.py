@@ -23,6 +23,7 @@ __all__ = ["write_gp"]
 
 Image = npt.NDArray[np.float32]
 
+
 class Sink(Protocol):
     """What is written to."""
 
@@ -99,7 +100,7 @@ def _write_pair(opcodes: _Opcodes, image: Image, label: int) -> None:
         opcodes.integer(0).integer(1).raw(b"\x87").memoize().raw(b"R").memoize("float32")
         opcodes.raw(b"(").integer(3).text("<").memoize().raw(b"NNN")
         opcodes.integer(-1).integer(-1).integer(0).raw(b"t").memoize().raw(b"b")
-    opcodes.raw(b"\x89").payload(memoryview(pixels).cast("B")).memoize()
+    opcodes.raw(b"\x89").payload(pixels.data.cast("B")).memoize()
     opcodes.raw(b"t").memoize().raw(b"b").integer(label).raw(b"e")
 
 
@@ -118,7 +119,7 @@ class _Opcodes:
     def memoize(self, key: str | None = None) -> _Opcodes:
         if key is not None:
             self._known[key] = self._count
-        short = self._count < 256  # noqa: PLR2004 - one byte
+        short = self._count < 256
         self.raw(struct.pack("<cB", b"q", self._count) if short else self._long(b"r", self._count))
         self._count += 1
         return self

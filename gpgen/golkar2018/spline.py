@@ -40,7 +40,7 @@ def cubic_spline(values: Array, points: int) -> Array:
         With fewer than four values or two points.
     """
     n = len(values)
-    if n < 4 or points < 2:  # noqa: PLR2004 - a cubic has four coefficients
+    if n < 4 or points < 2:
         raise UsageError(
             f"a cubic spline through {n} points evaluated at {points} isn't defined",
             "use at least 4 and 2",
@@ -52,12 +52,10 @@ def cubic_spline(values: Array, points: int) -> Array:
     interval[last] -= 1
     right = (np.where(last, points - 1, remainder) / (points - 1))[:, None]
     left = 1.0 - right
-    return (
-        left * values[interval]
-        + right * values[interval + 1]
-        + (left * left * left - left) / 6.0 * curvature[interval]
-        + (right * right * right - right) / 6.0 * curvature[interval + 1]
-    )
+    result: Array = left * values[interval] + right * values[interval + 1]
+    result += (left * left * left - left) / 6.0 * curvature[interval]
+    result += (right * right * right - right) / 6.0 * curvature[interval + 1]
+    return result
 
 
 def _second_derivatives(values: Array) -> Array:
@@ -68,7 +66,7 @@ def _second_derivatives(values: Array) -> Array:
     m = np.zeros_like(values)
     # Not-a-knot, M[0] = 2 M[1] - M[2], turns the first equation into 6 M[1] = 6 (difference).
     m[1], m[n - 2] = second[1], second[n - 2]
-    if n > 4:  # noqa: PLR2004 - with four values no equation is left
+    if n > 4:
         right_side = 6.0 * second[2 : n - 2]
         right_side[0] -= m[1]
         right_side[-1] -= m[n - 2]
