@@ -66,6 +66,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         The pixels' type.
     seed
         The root seed, from which each sample's own seed is derived.
+    algorithm
+        "exact", or "golkar2018" for the distribution of the 2018 archive (`gpgen.golkar2018`).
     splits
         Names and fractions of the parts of the dataset. Classes are balanced in each.
 
@@ -82,6 +84,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     standardize: bool = True
     dtype: Literal["float32", "float16"] = "float32"
     seed: int = 0
+    algorithm: Literal["exact", "golkar2018"] = "exact"
     splits: dict[str, float] = msgspec.field(
         default_factory=lambda: {"train": 0.8, "validation": 0.1, "test": 0.1}
     )
