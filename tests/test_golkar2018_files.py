@@ -177,7 +177,11 @@ def write_zip(path: Path, contents: dict[str, bytes]) -> None:
     assert path.stat().st_size == layout.size
 
 
-@given(st.dictionaries(st.from_regex(r"[a-z]{1,9}/[a-z]{1,9}", fullmatch=True), st.binary(), max_size=5))
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z]{1,9}/[a-z]{1,9}", fullmatch=True), st.binary(), max_size=5
+    )
+)
 def test_python_reads_the_zips(tmp_path_factory: pytest.TempPathFactory, contents: dict) -> None:
     path = tmp_path_factory.mktemp("zip") / "x.zip"
     write_zip(path, contents)
@@ -250,7 +254,8 @@ def test_names_are_sorted_by_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "per_class"), [("9.5-10+80-140", 25), ("1-2+3-4+5-6", 12), ("1-2-3", 50), ("1+2+3", 50)]
+    ("text", "per_class"),
+    [("9.5-10+80-140", 25), ("1-2+3-4+5-6", 12), ("1-2-3", 50), ("1+2+3", 50)],
 )
 def test_no_sample_is_dealt_twice_and_none_is_left_that_could_be_dealt(
     text: str, per_class: int

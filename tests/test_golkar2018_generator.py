@@ -65,7 +65,9 @@ def statistics(moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Variance, kurtosis, correlations; standard errors over images by the jackknife."""
 
     def values(m: np.ndarray) -> np.ndarray:
-        return np.concatenate([m[..., :1], m[..., 1:2] / m[..., :1] ** 2, m[..., 2:] / m[..., :1]], -1)
+        return np.concatenate(
+            [m[..., :1], m[..., 1:2] / m[..., :1] ** 2, m[..., 2:] / m[..., :1]], -1
+        )
 
     n = len(moments)
     left_out = values((moments.sum(axis=0) - moments) / (n - 1))
@@ -132,7 +134,9 @@ def test_what_was_measured_of_the_authors_program_is_what_its_definition_says(
     assert np.all(np.abs(values - expected) < 3 * errors)
 
 
-@pytest.mark.parametrize("patch", [Patch(20, 3, 2), SMALL_PLAIN, Patch(50, 8, 1.1875), Patch(24, 2)])
+@pytest.mark.parametrize(
+    "patch", [Patch(20, 3, 2), SMALL_PLAIN, Patch(50, 8, 1.1875), Patch(24, 2)]
+)
 def test_a_patch_has_the_covariance_of_the_program_to_1e_6(patch: Patch) -> None:
     # Dense, over all pairs of points of the plane, and through SciPy's spline of the plane.
     n, points = patch.size, 3
@@ -166,7 +170,9 @@ def test_the_factor_leaves_out_no_more_than_it_says(size: int, length_scale: flo
     assert np.abs(factor @ factor.T - exact).max() < 1e-8 + 1e-15
 
 
-@pytest.mark.parametrize(("n", "points"), [(4, 9), (5, 11), (6, 6), (20, 40), (50, 62), (128, 1024)])
+@pytest.mark.parametrize(
+    ("n", "points"), [(4, 9), (5, 11), (6, 6), (20, 40), (50, 62), (128, 1024)]
+)
 def test_the_spline_is_scipys_not_a_knot_spline(n: int, points: int) -> None:
     values = np.random.default_rng(n).standard_normal((n, 3))
     expected = make_interp_spline(np.linspace(0, 1, n), values, k=3)(np.linspace(0, 1, points))
@@ -262,7 +268,8 @@ def test_words_that_would_favour_small_numbers_are_skipped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length_scale", "size"), [(0, 1024), (-1, 64), (float("nan"), 64), (80, 100), (80, 24), (10, 62)]
+    ("length_scale", "size"),
+    [(0, 1024), (-1, 64), (float("nan"), 64), (80, 100), (80, 24), (10, 62)],
 )
 def test_what_cannot_be_drawn_is_refused(length_scale: float, size: int) -> None:
     with pytest.raises(UsageError):

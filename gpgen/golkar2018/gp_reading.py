@@ -17,7 +17,7 @@ import pickletools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,9 @@ MAX_OPCODES: Final = 1_000_000
 """About 25 an image. A one-byte opcode can take 60 bytes of memory: this keeps it in bounds."""
 
 _CLASS_NAME: Final = re.compile(r"\d{1,6}(\.\d{1,9})?(-\d{1,6}(\.\d{1,9})?){0,15}", re.ASCII)
+
+
+_OPCODES: Final = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
 
 
 class Stream(Protocol):
@@ -179,28 +182,35 @@ class _Bounded:
 
 def _run(stream: _Bounded) -> object:
     machine = Machine()
-    for number, (opcode, argument, position) in enumerate(_opcodes(stream)):
-        if opcode.name not in ALLOWED:
-            raise Refusal(f"opcode {opcode.name} at byte {position} isn't one of the format's")
+    for number, (name, argument, position) in enumerate(_opcodes(stream)):
         if number >= MAX_OPCODES:
             raise Refusal(f"it has more than {MAX_OPCODES} opcodes")
         if isinstance(argument, bytes):
             argument = Payload(stream.tell() - len(argument), len(argument), argument[:1])
-        machine.step(opcode.name, argument, position)
+        machine.step(name, argument, position)
     if not stream.at_end():
         raise Refusal("more follows after its end")
     return machine.result()
 
 
-def _opcodes(stream: _Bounded) -> Iterator[tuple[pickletools.OpcodeInfo, object, int]]:
-    source: BinaryIO = stream  # type: ignore[assignment] # genops needs read, readline and tell
-    for opcode, argument, position in pickletools.genops(source):
-        yield opcode, argument, -1 if position is None else position
+def _opcodes(stream: _Bounded) -> Iterator[tuple[str, object, int]]:
+    """Split into opcodes: their names, arguments and positions."""
+    source: Any = stream  # pickletools wants an IO[bytes], of which it needs these methods
+    name = ""
+    while name != "STOP":
+        position = stream.tell()
+        code = stream.read(1)
+        opcode = _OPCODES.get(code)
+        name = opcode.name if opcode else repr(code)
+        # Before its argument is looked at.
+        if opcode is None or name not in ALLOWED:
+            raise Refusal(f"opcode {name} at byte {position} isn't one of the format's")
+        yield name, opcode.arg.reader(source) if opcode.arg else None, position
 
 
 def _checked_index(value: object) -> GpIndex:
     match value:
-        case [[*pairs], dict(names)] if pairs:
+        case [list(pairs), dict(names)] if pairs and isinstance(value, list):
             pass
         case _:
             raise Refusal("it isn't a list of images and class names")
