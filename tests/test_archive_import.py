@@ -31,9 +31,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("archive") / "out"
     make_archive(PLAN, out)
     with zipfile.ZipFile(out / "samples.zip") as samples:
-        samples.extractall(out)  # noqa: S202 - we have just made it
+        samples.extractall(out)
     with zipfile.ZipFile(out / "dataset.zip") as dataset:
-        dataset.extractall(out)  # noqa: S202
+        dataset.extractall(out)
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -16,7 +17,7 @@ from gpgen.golkar2018.gp_writing import write_gp
 from gpgen.golkar2018.npy import HEADER_BYTES
 from gpgen.golkar2018.zip_writing import ZipLayout
 
-__all__ = ["AUTHORS_CROSS", "AUTHORS_SAMPLES", "ArchivePlan", "sample_name"]
+__all__ = ["AUTHORS_CROSS", "AUTHORS_SAMPLES", "ArchivePlan", "parse_plan", "sample_name"]
 
 AUTHORS_SAMPLES: Final = ((9.5, 50), (10.0, 50), (60.0, 4), (80.0, 50), (140.0, 50), (200.0, 4))
 """Length-scales in pixels, and how many samples of each the record of 2018 has."""
@@ -115,8 +116,8 @@ class ArchivePlan:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of both zips."""
-        return self.samples_zip.size + self.dataset_zip.size
+        """Bytes of the zips."""
+        return self.samples_zip.size + (self.dataset_zip.size if self.crosses else 0)
 
     @property
     def images(self) -> int:
@@ -140,6 +141,54 @@ class ArchivePlan:
         nowhere = _Counter()
         write_gp(nowhere, pairs, count, dict(enumerate(cross.class_names)))
         return nowhere.nbytes
+
+
+def parse_plan(
+    samples: Sequence[str],
+    crosses: Sequence[str],
+    weights: str,
+    *,
+    size: int = 1024,
+    seed: int = 0,
+) -> ArchivePlan:
+    """Read a plan from texts.
+
+    Parameters
+    ----------
+    samples
+        Length-scales and counts like ``9.5=50``; none for the record's own.
+    crosses
+        Lists like ``9.5-10+80-140``; none for the paper's, if there are samples of all four.
+    weights
+        A number for each list of a cross, like ``0.75,1.25``.
+    size, seed
+        As for `ArchivePlan`.
+
+    Raises
+    ------
+    UsageError
+        For anything else.
+    """
+    wanted = tuple(map(_parse_samples, samples)) or AUTHORS_SAMPLES
+    numbers = tuple(_parse_number(part, "weight") for part in weights.split(","))
+    parsed = tuple(Cross.parse(text, numbers) for text in crosses)
+    if not crosses and AUTHORS_CROSS.images_per_class(dict(wanted)):
+        parsed = (Cross(AUTHORS_CROSS.length_scales, numbers),)
+    return ArchivePlan(wanted, parsed, size, seed)
+
+
+def _parse_samples(text: str) -> tuple[float, int]:
+    scale, _, count = text.partition("=")
+    if not count.isdecimal():
+        raise UsageError(f"samples are given as {text!r}", "write them like 9.5=50")
+    return _parse_number(scale, "length-scale"), int(count)
+
+
+def _parse_number(text: str, what: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{what} {text!r} isn't a number", "write it like 9.5") from None
 
 
 def sample_name(size: int, length_scale: float, number: int) -> str:

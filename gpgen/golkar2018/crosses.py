@@ -42,7 +42,7 @@ class Cross:
             )
         if len(self.weights) != len(self.length_scales):
             raise UsageError(
-                f"{self.name} has {len(self.length_scales)} lists but {len(self.weights)} weights",
+                f"{self.name} needs {len(self.length_scales)} weights, and has {len(self.weights)}",
                 "give one weight for each list",
             )
 

@@ -103,7 +103,7 @@ def download(
     *,
     overwrite: bool = False,
     progress: Report | None = None,
-    record: str = RECORD,
+    record: str | None = None,
 ) -> tuple[Path, ...]:
     """Fetch files of the record; each gets its name once its checksum is right.
 
@@ -118,7 +118,7 @@ def download(
     progress
         Called now and then.
     record
-        See `read_record`.
+        See `read_record`; Zenodo's if ``None``.
 
     Returns
     -------
@@ -142,7 +142,7 @@ def download(
         raise MissingPackageError(
             "downloading needs the package pooch", "run `pip install pooch`"
         ) from error
-    found = read_record(record)
+    found = read_record(record or RECORD)
     for name in names:
         if name not in found:
             known = ", ".join(sorted(found))
@@ -196,7 +196,9 @@ def _check_disk(folder: Path, needed: int) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TargetError(f"{folder} can't be made: {error.strerror}", "use another --out") from None
+        raise TargetError(
+            f"{folder} can't be made: {error.strerror}", "use another --out"
+        ) from None
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise TargetError(

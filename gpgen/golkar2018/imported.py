@@ -97,6 +97,11 @@ class Imported(Recipe, frozen=True, forbid_unknown_fields=True):
         return f"# Imported: no recipe makes it.\nsource = {json.dumps(self.source_name)}\n"
 
     @property
+    def is_drawn(self) -> bool:
+        """No: nothing draws imported images again."""
+        return False
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The classes' names, by label."""
         return self.class_names
