@@ -192,6 +192,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     # What it describes
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether its samples can be drawn; those of imported datasets can't."""
+        return True
+
+    @property
     def accuracy(self) -> Accuracy:
         """How exactly it is drawn, by computation."""
         return accuracy(self)

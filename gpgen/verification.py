@@ -121,7 +121,7 @@ def verify(
         name = manifest.name if form != "zarr" else "zarr.json"
         problems = problems or [Problem(name, error.message)]
         return Report(manifest, tuple(problems), 0, 0)
-    if regenerate is not None and reader.recipe.algorithm == "imported":
+    if regenerate is not None and not reader.recipe.is_drawn:
         raise UsageError(
             f"{path} was imported, so nothing can draw its samples again", "leave out --regenerate"
         )

@@ -23,6 +23,9 @@ VERBS = {
     "info": "gpgen_cli.info",
     "show": "gpgen_cli.show",
     "verify": "gpgen_cli.verify",
+    "archive": "gpgen_cli.archive",
+    "import": "gpgen_cli.import_",
+    "download": "gpgen_cli.download",
     "completion": "gpgen_cli.completion",
 }
 

@@ -181,7 +181,7 @@ def store_job(job: Job) -> None:
 
 def resume_command(job: Job) -> str:
     """Return the command line that finishes a job, to be copied as it stands."""
-    if job.recipe.algorithm == "imported":
+    if not job.recipe.is_drawn:
         return shlex.join(["gpgen", "import", "SOURCE", "--out", str(job.target.path), "--resume"])
     recipe = str(job.working / "recipe.toml")
     for name in builtin_recipes():

@@ -118,7 +118,7 @@ def derived_arrays(recipe: Recipe, n: int) -> tuple[SmallArray, ...]:
         functools.partial(seeds, recipe.seed),
     )
     # Nothing draws an imported image again.
-    drawn = (seed,) if recipe.algorithm != "imported" else ()
+    drawn = (seed,) if recipe.is_drawn else ()
     return (
         SmallArray("label", (n,), np.dtype("<i8"), ("sample",), recipe.labels),
         SmallArray(
