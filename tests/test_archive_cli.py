@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 from cli_support import Caller, Result
+from gpgen_cli.main import VERBS
 
 import gpgen as library
 from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.golkar2018.downloading import DownloadProgress, download, read_record
-from gpgen_cli.main import VERBS
 
 SMALL = [f"--samples={v}=4" for v in ("9.5", "10", "80", "140")] + ["--size", "128"]
 
