@@ -215,6 +215,14 @@ def test_a_torn_journal_line_is_drawn_again(tmp_path: Path, small: Path) -> None
     assert (out / "samples.zip").read_bytes() == (small / "samples.zip").read_bytes()
 
 
+def test_a_journal_without_its_samples_is_not_believed(tmp_path: Path, small: Path) -> None:
+    out = tmp_path / "out"
+    assert run_killed(out, 60, resume=False) == 9
+    (tmp_path / "out.making" / "data" / "samples.zip").unlink()
+    make_archive(SMALL, out, resume=True)
+    assert (out / "samples.zip").read_bytes() == (small / "samples.zip").read_bytes()
+
+
 def test_what_is_there_is_not_overwritten_unasked(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()

@@ -208,9 +208,14 @@ class _Job:
 
     def draw_samples(self, workers: int) -> None:
         members = self.plan.samples_zip.members
-        journal = _Journal(self.working / "journal.jsonl", len(members))
+        if not (self.data / SAMPLES).exists():
+            files.remove(self.working / "journal.jsonl")
         descriptor = _open(self.data / SAMPLES)
+        journal = _Journal(self.working / "journal.jsonl", len(members))
         try:
+            # The names must be on the disk before the journal says anything of their content.
+            files.sync_folder(self.data)
+            files.sync_folder(self.working)
             files.truncate(descriptor, self.plan.samples_zip.size)
             self._advance(len(journal.crcs), members[0].size)
             missing = [i for i in range(len(members)) if i not in journal.crcs]
