@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import importlib
 import json
+import os
+import pty
 import shlex
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -92,6 +97,32 @@ def test_the_examples_in_the_help_work_at_a_smaller_size(gpgen: Caller) -> None:
 def examples(verb: str) -> list[str]:
     command = importlib.import_module(VERBS[verb]).command
     return [line.strip() for line in command.epilog.splitlines() if line.startswith("  gpgen ")]
+
+
+def test_a_terminal_shows_how_far_it_is(tmp_path: Path, serve: Serve) -> None:
+    pytest.importorskip("pooch")
+    address = serve(described())
+    script = (
+        "import sys; from gpgen.golkar2018 import downloading\n"
+        f"downloading.RECORD = {address + '/record'!r}\n"
+        "from gpgen_cli.main import main\n"
+        f"assert main(['archive', *{SMALL!r}, '--out', 'archive']) == 0\n"
+        "assert main(['import', 'archive/dataset.zip', '--out', 'a.zarr']) == 0\n"
+        "assert main(['download', 'golkar2018', '--file', 'dataset.zip']) == 0\n"
+    )
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # what a terminal gives when the other end is closed
+            while part := os.read(ours, 4096):
+                shown += part
+    os.close(ours)
+    assert process.returncode == 0, shown.decode()
+    assert b"of 24 images" in shown
+    assert b"of 256 kilobytes" in shown
 
 
 @pytest.mark.parametrize(

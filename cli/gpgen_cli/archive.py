@@ -91,7 +91,7 @@ def command(
             def follow(progress: ArchiveProgress) -> None:
                 last[:] = [progress]
                 if advance is not None:
-                    advance(progress.done, progress.total, progress.elapsed)
+                    advance(progress.done, progress.total)
 
             made = make_archive(
                 plan, out, workers=workers, resume=resume, overwrite=overwrite, progress=follow

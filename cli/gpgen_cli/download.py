@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,13 +45,11 @@ def command(
     """Fetch files of Zenodo record 1252464 and check them against its checksums."""
     from gpgen.golkar2018 import RECORD_FILES, download
 
-    started = time.monotonic()
-    with output.progress("kB") as advance:
+    with output.progress("kilobyte") as advance:
 
         def follow(progress: DownloadProgress) -> None:
             if advance is not None:
-                elapsed = time.monotonic() - started
-                advance(progress.bytes_done // 1000, progress.total // 1000, elapsed)
+                advance(progress.bytes_done // 1000, progress.total // 1000)
 
         paths = download(out, names or RECORD_FILES, overwrite=overwrite, progress=follow)
     sizes = {str(path): Path(path).stat().st_size for path in paths}

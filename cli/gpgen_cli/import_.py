@@ -79,7 +79,7 @@ def command(
             def follow(progress: Progress) -> None:
                 last[:] = [progress]
                 if advance is not None:
-                    advance(progress.samples_done, progress.samples, progress.elapsed)
+                    advance(progress.samples_done, progress.samples)
 
             dataset = import_dataset(
                 source,
