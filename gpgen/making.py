@@ -351,7 +351,8 @@ def _begin_or_resume(job: Job, store: Store, resume: bool) -> Job:
             # What a killed run left half-written.
             files.remove_tree(begun.temporary)
             files.make_folder(begun.temporary)
-        return begun
+        # The same but for what isn't stored: where an imported dataset is imported from.
+        return dataclasses.replace(begun, recipe=job.recipe)
     files.remove(job.working / "job.json")
     for entry in list(os.scandir(job.working)):
         if entry.is_dir(follow_symlinks=False):

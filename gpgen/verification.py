@@ -105,7 +105,8 @@ def verify(
     DatasetError
         If there is no finished dataset at all.
     UsageError
-        If `regenerate` is neither a number of samples nor ``"all"``.
+        If `regenerate` is neither a number of samples nor ``"all"``, or the dataset was
+        imported.
     """
     if regenerate not in (None, "all") and (
         isinstance(regenerate, bool) or not isinstance(regenerate, int) or regenerate < 1
@@ -120,6 +121,10 @@ def verify(
         name = manifest.name if form != "zarr" else "zarr.json"
         problems = problems or [Problem(name, error.message)]
         return Report(manifest, tuple(problems), 0, 0)
+    if regenerate is not None and not reader.recipe.is_drawn:
+        raise UsageError(
+            f"{path} was imported, so nothing can draw its samples again", "leave out --regenerate"
+        )
     problems += reader.problems()
     problems += _small_array_problems(reader)
     count = 0 if regenerate is None else reader.manifest.n

@@ -25,6 +25,10 @@ def gpgen(capfd, tmp_path, monkeypatch):
     return Caller(capfd, tmp_path)
 
 
+# Their examples make 2 GB or need a network: test_archive_cli.py tries them at a smaller size.
+OF_2018 = ("completion", "archive", "import", "download")
+
+
 def examples(verb):
     command = importlib.import_module(VERBS[verb]).command
     lines = (command.epilog or "").splitlines()
@@ -69,7 +73,7 @@ def test_help_of_each_verb_ends_with_examples(gpgen, verb):
     assert len(examples(verb)) >= 2
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "completion"])
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in OF_2018])
 def test_examples_in_the_help_work(gpgen, verb):
     if verb != "make":
         assert gpgen.make("--shard-size", "4", out="data.zarr").status == 0

@@ -26,6 +26,9 @@ VERBS = {
     "convert": "gpgen_cli.convert",
     "train": "gpgen_cli.train",
     "evaluate": "gpgen_cli.evaluate",
+    "archive": "gpgen_cli.archive",
+    "import": "gpgen_cli.import_",
+    "download": "gpgen_cli.download",
     "completion": "gpgen_cli.completion",
 }
 

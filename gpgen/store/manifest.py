@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gpgen._version import __version__
 from gpgen.errors import DatasetError, RecipeError
-from gpgen.recipe import Recipe
+from gpgen.recipe import Recipe, stored_recipe
 from gpgen.sampling import SAMPLING_VERSION, seeds
 from gpgen.store.layout import Layout
 
@@ -110,6 +110,15 @@ def derived_arrays(recipe: Recipe, n: int) -> tuple[SmallArray, ...]:
     """
     scale = recipe.length_scale_array(0, 1).shape[1:]
     names = list(recipe.splits)
+    seed = SmallArray(
+        "seed",
+        (n,),
+        np.dtype("<u8"),
+        ("sample",),
+        functools.partial(seeds, recipe.seed),
+    )
+    # Nothing draws an imported image again.
+    drawn = (seed,) if recipe.is_drawn else ()
     return (
         SmallArray("label", (n,), np.dtype("<i8"), ("sample",), recipe.labels),
         SmallArray(
@@ -120,13 +129,7 @@ def derived_arrays(recipe: Recipe, n: int) -> tuple[SmallArray, ...]:
             recipe.length_scale_array,
             {"units": "pixel"},
         ),
-        SmallArray(
-            "seed",
-            (n,),
-            np.dtype("<u8"),
-            ("sample",),
-            functools.partial(seeds, recipe.seed),
-        ),
+        *drawn,
         SmallArray(
             "split",
             (n,),
@@ -246,7 +249,7 @@ def read_manifest(attributes: dict[str, Any], where: str) -> tuple[Manifest, Rec
     if chunk is not None and manifest.shard_size % chunk:
         raise DatasetError(f"{where}: shards in the manifest are not whole chunks", VERIFY)
     try:
-        recipe = Recipe.from_dict(manifest.recipe)
+        recipe = stored_recipe(manifest.recipe)
     except RecipeError as error:
         raise DatasetError(f"{where}: the stored recipe is refused: {error}", VERIFY) from error
     agree = (
