@@ -38,9 +38,7 @@ def yaml_head(publication: Publication, subject: Subject) -> str:
         head["license_link"] = licence_url(publication.license)
     head |= {
         "task_categories": ["image-classification"],
-        "size_categories": [
-            next((name for limit, name in _SIZES if subject.n < limit), "n>1T")
-        ],
+        "size_categories": [next((name for limit, name in _SIZES if subject.n < limit), "n>1T")],
         "tags": keywords(publication, subject),
         # The table is what the Hub's viewer can show.
         "configs": [{"config_name": "samples", "data_files": "samples.csv"}],
@@ -85,7 +83,7 @@ def card(
         _again(subject),
         _files(files),
         f"## Licence\n\n[{licence_title(publication.license)}]({licence_url(publication.license)})",
-        f"## Citation\n\n{_bullets(apa(publication, subject))}\n\n"
+        f"## Citation\n\n{_bullets(apa(publication, subject))}",
         f"```bibtex\n{bibtex(publication, subject)}```",
     ]
     return "\n\n".join(parts) + "\n"
@@ -118,7 +116,7 @@ def _loading(subject: Subject) -> str:
     first = ""
     place = {"hdf5": "data.h5", "hdf5-shards": "."}.get(subject.form, "data.zarr")
     if subject.form == "zarr" and not subject.recipe_only:
-        first = "Unpack it once: `python -m zipfile -e data.zarr.zip .`\n\n"
+        first = "Unpack it once: `python -m zipfile -e data.zarr.zip data.zarr`\n\n"
     if subject.recipe_only:
         first = "Make it first (below).\n\n"
     torch = (
@@ -147,7 +145,9 @@ def _loading(subject: Subject) -> str:
             "```"
         )
         if subject.form == "hdf5-shards":
-            other = other.replace(', label = file["image"][0], file["label"][0]', ' = file["image"][0]')
+            other = other.replace(
+                ', label = file["image"][0], file["label"][0]', ' = file["image"][0]'
+            )
         name = "h5py"
     gpgen = (
         "```python\n"
@@ -170,14 +170,15 @@ def _loading_2018() -> str:
 
 
 def _again(subject: Subject) -> str:
-    check = (
-        " and every checksum is compared with this record's"
-        if subject.recipe_only
-        else "; `sha256sum -c SHA256SUMS` checks the files here"
-    )
+    if subject.form == "archive" and "seed" not in subject.recipe:
+        return (
+            "## Making it again\n\nThe seed of this archive was not kept. The same distribution "
+            "comes from:\n\n```\ngpgen archive --out archive\n```"
+        )
     return (
         "## Making it again\n\n"
-        f"The recipe determines every bit{check}:\n\n"
+        "The recipe determines every bit. With the files of this record in `deposit/`, this draws "
+        "the pixels and compares every checksum:\n\n"
         f"```\npip install gpgen=={subject.gpgen_version}\n{make_command(subject)}\n```\n\n"
         f"Recipe SHA-256: `{subject.recipe_sha256}`"
     )
@@ -187,4 +188,6 @@ def _files(files: tuple[DepositFile, ...]) -> str:
     rows = [f"| {file.name} | {file.nbytes:,} | {file.description} |" for file in files[:64]]
     if len(files) > 64:
         rows.append(f"| ... | | {len(files) - 64} more, see SHA256SUMS |")
-    return "\n".join(["## Files", "", "| file | bytes | what it is |", "| --- | --- | --- |", *rows])
+    return "\n".join(
+        ["## Files", "", "| file | bytes | what it is |", "| --- | --- | --- |", *rows]
+    )

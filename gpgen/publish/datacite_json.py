@@ -97,12 +97,10 @@ def _related(related: Related) -> dict[str, str]:
 
 
 def _funding(funding: Funding) -> dict[str, str]:
-    entry = {"funderName": funding.funder}
-    for key, value in (
-        ("awardNumber", funding.award),
-        ("awardTitle", funding.title),
-        ("awardUri", funding.url),
-    ):
-        if value:
-            entry[key] = value
-    return entry
+    fields = {
+        "funderName": funding.funder,
+        "awardNumber": funding.award,
+        "awardTitle": funding.title,
+        "awardUri": funding.url,
+    }
+    return {key: value for key, value in fields.items() if value}

@@ -36,9 +36,7 @@ def is_plain_name(name: str) -> bool:
     )
 
 
-def hash_file(
-    path: Path, progress: Callable[[int], None] | None = None
-) -> tuple[int, str, str]:
+def hash_file(path: Path, progress: Callable[[int], None] | None = None) -> tuple[int, str, str]:
     """Return a file's bytes, its SHA-256 and its MD5, both computed at once.
 
     Parameters
@@ -98,8 +96,9 @@ class Deposit:
         """
         folder = Path(path)
         if not (folder / SHA256SUMS).is_file() or not (folder / MANIFEST).is_file():
-            raise DatasetError(f"{path} is not a deposit: it lacks {SHA256SUMS} or {MANIFEST}",
-                               _AGAIN)
+            raise DatasetError(
+                f"{path} is not a deposit: it lacks {SHA256SUMS} or {MANIFEST}", _AGAIN
+            )
         sha256, md5 = (_read_sums(folder / name) for name in (SHA256SUMS, MD5SUMS))
         try:
             manifest = json.loads((folder / MANIFEST).read_bytes())

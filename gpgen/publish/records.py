@@ -90,9 +90,7 @@ class Records:
     def register(self, number: str, names: list[str]) -> None:
         """Announce files to be uploaded."""
         entries = [{"key": name} for name in names]
-        self.service.call(
-            "POST", f"{_record(number)}/draft/files", json=entries, repeatable=False
-        )
+        self.service.call("POST", f"{_record(number)}/draft/files", json=entries, repeatable=False)
 
     def send(
         self, number: str, name: str, content: Callable[[], Iterable[bytes]], nbytes: int

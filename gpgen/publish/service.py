@@ -93,7 +93,7 @@ class Service:
         self.address = base_url(address)
         self._token = token
         self._sleep = sleep
-        self._notify = notify or (lambda message: None)
+        self._notify = notify or (lambda _: None)
         self._free_at = 0.0
         self._client = httpx.Client(
             headers={"User-Agent": f"gpgen/{__version__}", "Accept": "application/json"},

@@ -217,6 +217,8 @@ def _columns(recipe: Recipe) -> tuple[Column, ...]:
         Column("class", ("sc:Text",), "The class: its length-scales in pixels, joined by -"),
         *scales,
         Column("seed", ("cr:UInt64",), "The sample's own seed, an unsigned 64-bit integer"),
-        Column("split", ("sc:Text", "cr:Split"), "The part of the dataset that the sample belongs to"),
+        Column(
+            "split", ("sc:Text", "cr:Split"), "The part of the dataset that the sample belongs to"
+        ),
         Column("shard", ("sc:Text",), "The file that holds the sample"),
     )

@@ -113,7 +113,7 @@ def check_record(record: dict[str, Any]) -> None:
 
 
 def _croissant(text: str) -> None:
-    import mlcroissant  # noqa: PLC0415 - optional, and takes a second
+    import mlcroissant
 
     # Its own files may not exist yet: the description alone is checked here.
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -126,13 +126,13 @@ def _croissant(text: str) -> None:
 
 
 def _datacite(text: str) -> None:
-    from datacite import schema45  # noqa: PLC0415 - optional
+    from datacite import schema45
 
     schema45.validator.validate(json.loads(text))
 
 
 def _cff(text: str) -> None:
-    import jsonschema  # noqa: PLC0415 - optional
+    import jsonschema
 
     schema = json.loads(_resource("cffconvert", "schemas/1.2.0/schema.json"))
     # The schema has dates as strings; YAML reads them as dates.
@@ -141,9 +141,9 @@ def _cff(text: str) -> None:
 
 
 def _record(text: str) -> None:
-    import jsonschema  # noqa: PLC0415 - optional
-    import referencing  # noqa: PLC0415 - comes with jsonschema
-    from referencing.jsonschema import DRAFT7  # noqa: PLC0415
+    import jsonschema
+    import referencing
+    from referencing.jsonschema import DRAFT7
 
     folder = "records/jsonschemas"
     own = "records/definitions-v2.0.0.json"
@@ -159,9 +159,7 @@ def _record(text: str) -> None:
         registry = registry.with_resource(uri, resource)
     schema = json.loads(_resource("invenio_rdm_records", f"{folder}/records/record-v6.0.0.json"))
     record = json.loads(text)
-    validator = jsonschema.Draft7Validator(
-        schema["properties"]["metadata"], registry=registry
-    )
+    validator = jsonschema.Draft7Validator(schema["properties"]["metadata"], registry=registry)
     _raise_first(validator, record["metadata"])
 
 

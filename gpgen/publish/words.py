@@ -25,16 +25,10 @@ def keywords(publication: Publication, subject: Subject) -> list[str]:
 
 
 def make_command(subject: Subject) -> str:
-    """Return the command that makes the dataset again from the deposit's recipe."""
+    """Return the command that makes the dataset again from the deposit."""
     if subject.form == "archive":
-        return "gpgen archive --from deposit/ --out archive"
-    if subject.recipe_only:
-        return f"gpgen make --from deposit/ --out {_target(subject)}"
-    layout = subject.layout
-    sizes = f" --shard-size {layout['shard_size']}"
-    if "chunk_size" in layout:
-        sizes += f" --chunk-size {layout['chunk_size']}"
-    return f"gpgen make --recipe recipe.toml --n {subject.n}{sizes} --out {_target(subject)}"
+        return "gpgen make --from deposit/ --out archive"
+    return f"gpgen make --from deposit/ --out {_target(subject)}"
 
 
 def _target(subject: Subject) -> str:
