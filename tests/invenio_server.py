@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
-TOKEN = "s3cret-token-of-the-owner"
-OTHER_TOKEN = "token-without-scopes"
+TOKEN = "s3cret-of-the-owner"  # noqa: S105
+OTHER_TOKEN = "without-scopes"  # noqa: S105
 REQUIRED = ("resource_type", "title", "creators", "publication_date")
 
 
@@ -109,7 +109,8 @@ class Service:
         draft = self.find(number, draft=True)
         if draft.doi:
             raise Refused(
-                400, "A validation error occurred.",
+                400,
+                "A validation error occurred.",
                 [("pids.doi", "A PID already exists for type doi")],
             )
         draft.doi = f"10.5072/zenodo.{number}"
@@ -250,6 +251,7 @@ class Dropped(Exception):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     service: Service
     timeout = 20
 
@@ -312,6 +314,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _authorize(self):
         header = self.headers.get("Authorization", "")
         if self.service.echo_token:
+            self._read_all()
             raise Refused(400, f"I don't like {header}")
         if header == f"Bearer {OTHER_TOKEN}":
             self._read_all()

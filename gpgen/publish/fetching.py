@@ -169,7 +169,7 @@ def _place(
             f"{nbytes / 1e9:.1f} GB",
             "free some space, or choose another --out",
         )
-    folder = disk.temporary_name(target.parent, f".{target.name}.unpacking")
+    folder = disk.temporary_name(target.parent, ".gpgen.unpacking")
     disk.make_folder(folder)
     try:
         _assemble(deposit, folder, target, move=move)
