@@ -6,7 +6,7 @@ See https://github.com/citation-file-format/citation-file-format.
 from __future__ import annotations
 
 import re
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import yaml
 
@@ -37,7 +37,7 @@ _DATA_2018: Final = {
 def cite(
     publication: Publication | None,
     subject: Subject,
-    form: Literal["bibtex", "apa", "cff"] = "bibtex",
+    form: str = "bibtex",
 ) -> str:
     """Return how to cite a dataset: itself, the paper, and the data of 2018 where it is the source.
 

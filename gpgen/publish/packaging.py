@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from gpgen.dataset import open_dataset
 from gpgen.errors import TargetError, UsageError
 from gpgen.publish.archive_source import ArchiveSource, is_archive
@@ -184,6 +186,7 @@ def _fill(
         "recipe_sha256": source.subject.recipe_sha256,
         "gpgen_version": source.subject.gpgen_version,
         "layout": source.subject.layout,
+        "publication": msgspec.to_builtins(publication),
         **source.manifest(),
     }
     add(MANIFEST, "What `gpgen fetch` and `gpgen make --from` need to know", [_json(manifest)])

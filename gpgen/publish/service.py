@@ -22,7 +22,7 @@ except ImportError as error:  # pragma: no cover - the tests have it
         "publishing and fetching need the package httpx", "run `pip install 'gpgen[publish]'`"
     ) from error
 
-__all__ = ["SANDBOX", "ZENODO", "Service", "base_url"]
+__all__ = ["SANDBOX", "ZENODO", "Service", "base_url", "named_service"]
 
 ZENODO: Final = "https://zenodo.org"
 SANDBOX: Final = "https://sandbox.zenodo.org"
@@ -35,6 +35,30 @@ _BUSY: Final = frozenset({429, 503})
 _FAILED: Final = frozenset({500, 502, 504})
 
 Content = bytes | Callable[[], Iterable[bytes]]
+
+
+def named_service(name: str, *, sandbox: bool = False) -> tuple[str, str]:
+    """Return a service's address and the environment variable that holds its token.
+
+    Parameters
+    ----------
+    name
+        "zenodo", or an address.
+    sandbox
+        Whether Zenodo's place for trying out is meant.
+
+    Raises
+    ------
+    UsageError
+        If `name` is neither.
+    """
+    if name == "zenodo":
+        return (SANDBOX, "ZENODO_SANDBOX_TOKEN") if sandbox else (ZENODO, "ZENODO_TOKEN")
+    address = base_url(name)
+    if sandbox:
+        raise UsageError("only Zenodo has a sandbox", "leave out --sandbox")
+    known = {ZENODO: "ZENODO_TOKEN", SANDBOX: "ZENODO_SANDBOX_TOKEN"}
+    return address, known.get(address, "INVENIO_TOKEN")
 
 
 def base_url(text: str) -> str:
