@@ -23,6 +23,11 @@ VERBS = {
     "info": "gpgen_cli.info",
     "show": "gpgen_cli.show",
     "verify": "gpgen_cli.verify",
+    "report": "gpgen_cli.report",
+    "package": "gpgen_cli.package",
+    "publish": "gpgen_cli.publish",
+    "fetch": "gpgen_cli.fetch",
+    "cite": "gpgen_cli.cite",
     "completion": "gpgen_cli.completion",
 }
 

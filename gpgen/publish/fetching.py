@@ -12,7 +12,7 @@ from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.making import Progress
 from gpgen.publish.deposit import MANIFEST, MD5SUMS, SHA256SUMS, Deposit
 from gpgen.publish.downloading import FetchProgress, download_record
-from gpgen.publish.finding_records import parse_source
+from gpgen.publish.finding_records import RecordAddress, parse_source
 from gpgen.publish.records import Records
 from gpgen.publish.regenerating import regenerate, regenerated_target
 from gpgen.publish.service import Service
@@ -83,13 +83,24 @@ def fetch(
         return _place(deposit, _target(deposit, out), workers, make_progress)
     if isinstance(service, Service):
         address = parse_source(str(source), service.address)
-    else:
-        address = parse_source(str(source), service)
-        service = Service(address.service)
+        return _fetch_record(service, address, out, workers, download_progress, make_progress)
+    address = parse_source(str(source), service)
+    with Service(address.service) as own:
+        return _fetch_record(own, address, out, workers, download_progress, make_progress)
+
+
+def _fetch_record(
+    service: Service,
+    address: RecordAddress,
+    out: str | Path | None,
+    workers: int | None,
+    download_progress: Callable[[FetchProgress], None] | None,
+    make_progress: Callable[[Progress], None] | None,
+) -> Fetched:
     if service.address != address.service:
         raise UsageError(
-            f"{source} is at {address.service}, not at {service.address}",
-            "leave out --from-service",
+            f"record {address.number} is at {address.service}, not at {service.address}",
+            "leave out --from",
         )
     if out is not None:
         _refuse_existing(Path(out))
