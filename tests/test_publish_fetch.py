@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import struct
@@ -251,3 +252,52 @@ def test_a_zip_that_lies_about_its_sizes_is_refused(tmp_path):
     shutil.rmtree(tmp_path / "out", ignore_errors=True)
     path.write_bytes(bytes(random.Random(0).randbytes(1000)))  # noqa: S311
     refusal(DatasetError, unpack_zarr, path, tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """The files of 2018, small: one sample of each length-scale and their sums."""
+    archives = pytest.importorskip("gpgen.golkar2018.archive")
+    plans = pytest.importorskip("gpgen.golkar2018.archive_plan")
+    plan = plans.ArchivePlan(samples=((9.5, 2), (10.0, 2), (80.0, 2), (140.0, 2)), size=512, seed=7)
+    path = tmp_path_factory.mktemp("archive") / "archive"
+    archives.make_archive(plan, path, workers=1)
+    return path, plan
+
+
+def test_an_archive_goes_out_and_comes_back_the_same(server, archive, tmp_path):
+    path, _ = archive
+    number = published(server, path, tmp_path)
+    with public(server) as service:
+        fetched = fetch(number, tmp_path / "back", service=service)
+    there = contents(path)
+    there.pop("archive.json", None)
+    assert contents(fetched.path) == there
+    citation = server.records[number].files["CITATION.cff"].content.decode()
+    assert "10.5281/zenodo.1252464" in citation
+
+
+def test_an_archive_that_says_its_plan_is_made_again_from_kilobytes(server, archive, tmp_path):
+    path, plan = archive
+    copy = shutil.copytree(path, tmp_path / "archive")
+    (copy / "archive.json").write_text(json.dumps(plan.to_dict()))
+    number = published(server, copy, tmp_path, recipe_only=True)
+    assert sum(len(file.content) for file in server.records[number].files.values()) < 50_000
+    with public(server) as service:
+        fetched = fetch(number, tmp_path / "back", service=service, workers=1)
+    assert fetched.regenerated
+    for name in ("samples.zip", "dataset.zip"):
+        assert (fetched.path / name).read_bytes() == (path / name).read_bytes()
+
+
+def test_an_archive_without_its_plan_or_damaged_is_said(archive, tmp_path):
+    path, _ = archive
+    copy = shutil.copytree(path, tmp_path / "archive")
+    (copy / "archive.json").unlink(missing_ok=True)
+    out = tmp_path / "deposit"
+    assert "which seed" in refusal(UsageError, package, copy, publication(), out, recipe_only=True)
+    data = bytearray((copy / "samples.zip").read_bytes())
+    data[5000] ^= 1
+    (copy / "samples.zip").write_bytes(data)
+    assert "samples.zip is damaged" in refusal(DatasetError, package, copy, publication(), out)
+    assert not out.exists()

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from gpgen.dataset import Dataset
-from gpgen.errors import DatasetError
+from gpgen.errors import DatasetError, UsageError
 from gpgen.publish.deposit import hash_file
 from gpgen.publish.figure import contact_sheet
 from gpgen.publish.parts import Part
@@ -38,6 +38,11 @@ class DatasetSource:
     """
 
     def __init__(self, dataset: Dataset, recipe_only: bool) -> None:
+        if not getattr(dataset.recipe, "is_drawn", True):
+            raise UsageError(
+                f"{dataset.path} was imported, and has no recipe that could make it again",
+                "share and cite its source instead",
+            )
         self._dataset = dataset
         self._reader: Reader = store_for(dataset.format).reader(dataset.path)
         manifest = dataset.manifest

@@ -15,6 +15,7 @@ from gpgen.publish.downloading import FetchProgress, download_record
 from gpgen.publish.finding_records import RecordAddress, parse_source
 from gpgen.publish.records import Records
 from gpgen.publish.regenerating import regenerate, regenerated_target
+from gpgen.publish.regenerating_archive import regenerate_archive
 from gpgen.publish.service import Service
 from gpgen.publish.unpacking import data_files, join_parts, unpack_zarr
 from gpgen.store import files as disk
@@ -164,6 +165,9 @@ def _place(
     move: bool = False,
 ) -> Fetched:
     """Make the dataset of a deposit that has been checked."""
+    if deposit.recipe_only and deposit.form == "archive":
+        path = regenerate_archive(deposit, target, workers=workers)
+        return Fetched(path, deposit.form, regenerated=True)
     if deposit.recipe_only:
         dataset = regenerate(deposit.path, target, workers=workers, progress=progress)
         dataset.close()

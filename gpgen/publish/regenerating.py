@@ -69,7 +69,7 @@ def regenerate(
     if folder.form == "archive":
         raise UsageError(
             f"{deposit} holds an archive in the form of 2018, not a recipe",
-            "make one with `gpgen archive`",
+            f"use `gpgen fetch {deposit} --out archive`",
         )
     for name in ("recipe.toml", "shards.csv"):
         if name not in folder.sha256:

@@ -157,10 +157,14 @@ def dataset_subject(
         recipe=recipe.to_dict(),
         recipe_sha256=recipe.sha256,
         recipe_only=recipe_only,
-        from_2018=getattr(recipe, "algorithm", "") == "golkar2018",
+        from_2018=_is_of_2018(recipe),
         gpgen_version=gpgen_version,
         layout=layout,
     )
+
+
+def _is_of_2018(recipe: Recipe) -> bool:
+    return getattr(recipe, "algorithm", "exact") == "golkar2018"
 
 
 def _summary(recipe: Recipe, n: int) -> str:
@@ -171,16 +175,25 @@ def _summary(recipe: Recipe, n: int) -> str:
         + " pixels"
         for component in recipe.components
     ]
+    kind = "fields" if _is_of_2018(recipe) else "Gaussian-process realizations"
     count = len(recipe.classes)
     classes = "one class" if count == 1 else f"{count} classes"
     return (
         f"{n:,} synthetic textures of {size} pixels ({recipe.dtype}) in {classes}. "
-        f"Each is a sum of independent Gaussian-process realizations: {'; '.join(parts)}. "
+        f"Each is a sum of independent {kind}: {'; '.join(parts)}. "
         "One choice of a length-scale from each makes a class."
     )
 
 
 def _methods(recipe: Recipe) -> str:
+    if _is_of_2018(recipe):
+        return (
+            "Drawn from the distribution that the program of 2018 defines: a Gaussian process on "
+            "a coarse grid and a cubic spline for long length-scales, a sum of many patches at "
+            "random places for short ones. Not an exact Gaussian process: the variance of the "
+            "short ones fluctuates from place to place. Recipe, root seed and index determine "
+            "every pixel bit for bit on any machine."
+        )
     kernels = " and ".join(sorted({component.kernel for component in recipe.components}))
     edges = "opposite edges meet" if recipe.boundary == "periodic" else "open boundaries"
     scaled = (

@@ -27,7 +27,7 @@ def keywords(publication: Publication, subject: Subject) -> list[str]:
 def make_command(subject: Subject) -> str:
     """Return the command that makes the dataset again from the deposit."""
     if subject.form == "archive":
-        return "gpgen make --from deposit/ --out archive"
+        return "gpgen fetch deposit/ --out archive"
     return f"gpgen make --from deposit/ --out {_target(subject)}"
 
 

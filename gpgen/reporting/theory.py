@@ -101,7 +101,7 @@ def expected_power(recipe: Recipe, label: int) -> Array | None:
     ndarray of float64, the recipe's shape
         By wave vector, in the order of `numpy.fft.fftn`.
     """
-    if getattr(recipe, "algorithm", "exact") == "golkar2018":
+    if getattr(recipe, "algorithm", "exact") != "exact":
         return None
     total = np.zeros(recipe.shape)
     for component, scale in zip(recipe.components, recipe.length_scales_of(label), strict=True):
@@ -117,7 +117,7 @@ def kernel_correlation(recipe: Recipe, label: int, distance: Array) -> Array | N
     """
     scales = recipe.length_scales_of(label)
     per_axis = any(isinstance(scale, tuple) for scale in scales)
-    if per_axis or getattr(recipe, "algorithm", "exact") == "golkar2018":
+    if per_axis or getattr(recipe, "algorithm", "exact") != "exact":
         return None
     total = np.zeros_like(distance)
     weights = 0.0
