@@ -95,7 +95,9 @@ def make_seconds(recipe: Recipe, n: int, folder: Path, target: str, **options: o
         return time.perf_counter() - begun
 
 
-def make_apart(recipe: Recipe, n: int, folder: Path, target: str, **options: object) -> dict[str, Any]:
+def make_apart(
+    recipe: Recipe, n: int, folder: Path, target: str, **options: object
+) -> dict[str, Any]:
     """Seconds and peak memory of `gpgen.make` in a process of its own, imports left out."""
     with scratch(folder) as place:
         arguments = json.dumps([recipe.to_dict(), n, str(place / target), options])

@@ -29,6 +29,11 @@ VERBS = {
     "archive": "gpgen_cli.archive",
     "import": "gpgen_cli.import_",
     "download": "gpgen_cli.download",
+    "report": "gpgen_cli.report",
+    "package": "gpgen_cli.package",
+    "publish": "gpgen_cli.publish",
+    "fetch": "gpgen_cli.fetch",
+    "cite": "gpgen_cli.cite",
     "completion": "gpgen_cli.completion",
 }
 
