@@ -49,7 +49,7 @@ def command(
 
         def follow(progress: ReportProgress) -> None:
             if advance is not None:
-                advance(progress.done, progress.classes, time.perf_counter() - started)
+                advance(progress.done, progress.classes)
 
         path = write_report(
             dataset,

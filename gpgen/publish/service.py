@@ -359,5 +359,5 @@ def _said(response: httpx.Response) -> str:
         for error in answer.get("errors") or []:
             text += f"; {error.get('field', '')}: {' '.join(map(str, error.get('messages', [])))}"
     except (ValueError, AttributeError, TypeError):
-        return response.reason_phrase
-    return text.strip("; ") or response.reason_phrase
+        return str(response.reason_phrase)
+    return text.strip("; ") or str(response.reason_phrase)
