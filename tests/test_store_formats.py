@@ -127,7 +127,8 @@ def test_equal_data_is_equal_bytes(tmp_path: Path, out) -> None:
 
 
 def test_small_arrays_in_several_blocks_read_like_one(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("gpgen.store.zarr.BLOCK_ROWS", 5)
+    for module in ("zarr", "zarr_metadata"):
+        monkeypatch.setattr(f"gpgen.store.{module}.BLOCK_ROWS", 5)
     with tiny_make(tmp_path / "d.zarr", N) as dataset:
         np.testing.assert_array_equal(dataset.label[:], tiny().labels(0, N))
         np.testing.assert_array_equal(dataset.label[3:12], tiny().labels(3, 12))
