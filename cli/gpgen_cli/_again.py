@@ -24,7 +24,7 @@ def make_again(output: Output, deposit: str, out: str, **options: Any) -> None: 
 
             def follow(progress: Progress) -> None:
                 if advance is not None:
-                    advance(progress.samples_done, progress.samples, progress.elapsed)
+                    advance(progress.samples_done, progress.samples)
 
             dataset = regenerate(deposit, out, progress=follow, **options)
     except KeyboardInterrupt:

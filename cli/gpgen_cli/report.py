@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,12 +43,11 @@ def command(
     from gpgen.publish.publication import Publication
     from gpgen.reporting.page import write_report
 
-    started = time.perf_counter()
     with output.progress("class") as advance:
 
         def follow(progress: ReportProgress) -> None:
             if advance is not None:
-                advance(progress.done, progress.classes, time.perf_counter() - started)
+                advance(progress.done, progress.classes)
 
         path = write_report(
             dataset,
