@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
+import os
+import pty
 import shlex
+import subprocess
 import sys
 
 import pytest
-from cli_support import SMALL, Caller
+from cli_support import SMALL, Caller, command
 from gpgen_cli.main import VERBS
 from invenio_server import TOKEN
 from invenio_server import Service as StandIn
 from publish_help import PUBLICATION, contents
 
-from gpgen.publish import service as service_module
+from gpgen.publish import addresses
 
 
 @pytest.fixture
@@ -30,7 +34,7 @@ def server(monkeypatch):
     """A stand-in service in the place of Zenodo and its sandbox."""
     with StandIn() as running:
         for name in ("ZENODO", "SANDBOX"):
-            monkeypatch.setattr(service_module, name, running.url)
+            monkeypatch.setattr(addresses, name, running.url)
         monkeypatch.setattr("gpgen.publish.finding_records.ZENODO", running.url)
         monkeypatch.setenv("ZENODO_TOKEN", TOKEN)
         monkeypatch.setenv("ZENODO_SANDBOX_TOKEN", TOKEN)
@@ -130,6 +134,37 @@ def test_what_a_deposit_fixes_is_not_taken_beside_it(gpgen):
         result = gpgen("make", "--from", "deposit", "--out", "again.zarr", *option)
         assert (result.status, option[0] in result.err) == (2, True)
     assert gpgen("make", "--out", "again.zarr").status == 2
+
+
+def test_on_a_terminal_every_verb_shows_a_bar(gpgen, server):
+    succeed(gpgen.make("--shard-size", "2"))
+    deposit = ["package", "data.zarr", "-p", "publication.toml", "--out"]
+    for arguments in (
+        ["report", "data.zarr", "-o", "report.html"],
+        [*deposit, "deposit"],
+        [*deposit, "small", "--recipe-only"],
+        ["make", "--from", "small", "--out", "again.zarr"],
+        ["fetch", "small", "--out", "back.zarr"],
+        ["publish", "small", "--to", server.url],
+    ):
+        ours, theirs = pty.openpty()
+        done = subprocess.Popen(
+            command(*arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=theirs,
+            env=os.environ | {"INVENIO_TOKEN": TOKEN, "TERM": "xterm", "COLUMNS": "100"},
+        )
+        os.close(theirs)
+        shown = b""
+        # Linux says EIO when the other side has closed.
+        with contextlib.suppress(OSError):
+            while piece := os.read(ours, 4096):
+                shown += piece
+        os.close(ours)
+        assert done.wait() == 0, shown.decode()
+        assert b"Traceback" not in shown
+        assert "\N{BOX DRAWINGS HEAVY HORIZONTAL}".encode() in shown
 
 
 @pytest.mark.parametrize("verb", ["report", "package", "publish", "fetch", "cite"])

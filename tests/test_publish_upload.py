@@ -19,10 +19,11 @@ from publish_help import make_small, publication, refusal
 
 from gpgen import __version__
 from gpgen.errors import DatasetError, UsageError
+from gpgen.publish.addresses import base_url
 from gpgen.publish.deposit import Deposit
 from gpgen.publish.failures import ServiceError
 from gpgen.publish.packaging import package
-from gpgen.publish.service import Service, base_url
+from gpgen.publish.service import Service
 from gpgen.publish.token import Token, find_token
 from gpgen.publish.uploading import Limits, publish_draft, state_file, upload
 

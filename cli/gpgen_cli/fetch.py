@@ -46,8 +46,8 @@ def command(
 
     Every checksum is compared. A record without pixels is made again from its recipe.
     """
+    from gpgen.publish.addresses import named_service
     from gpgen.publish.fetching import fetch
-    from gpgen.publish.service import named_service
 
     if service is not None or sandbox:
         service, _ = named_service(service or "zenodo", sandbox=sandbox)

@@ -60,8 +60,9 @@ def command(
     services, INVENIO_TOKEN; or from a file that only you can read.
     """
     from gpgen.errors import UsageError
+    from gpgen.publish.addresses import named_service
     from gpgen.publish.deposit import Deposit
-    from gpgen.publish.service import Service, named_service
+    from gpgen.publish.service import Service
     from gpgen.publish.token import find_token
     from gpgen.publish.uploading import Limits, publish_draft, upload
 

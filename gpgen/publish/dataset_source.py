@@ -93,7 +93,10 @@ class DatasetSource:
 
     def figure(self) -> bytes | None:
         """Return a contact sheet."""
-        return contact_sheet(self._dataset.recipe, self._dataset.n)
+        dataset = self._dataset
+        sheet = contact_sheet(dataset.recipe, dataset.n, lambda index: dataset.read([index])[0])
+        dataset.close()
+        return sheet
 
     def write_data(
         self, folder: Path, most_bytes: int, progress: Callable[[int], None]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -36,19 +38,24 @@ _GLYPHS: Final = {
 """Five by seven dots: a byte a line, from the top."""
 
 
-def contact_sheet(recipe: Recipe, n: int) -> bytes:
+def contact_sheet(
+    recipe: Recipe, n: int, image_of: Callable[[int], npt.NDArray[Any]] | None = None
+) -> bytes:
     """Return a PNG of the first samples of each class, scaled alike.
 
     Parameters
     ----------
     recipe
-        What to draw. Of three-dimensional images the middle plane is shown.
+        What is shown. Of three-dimensional images it is the middle plane.
     n
         Samples in the dataset; no others are shown.
+    image_of
+        Gives the image of an index; by default it is drawn.
     """
+    image_of = image_of or partial(_draw, recipe)
     classes = min(len(recipe.classes), _MOST_ROWS)
     tiles = [
-        [_tile(recipe, index) for index in range(label, n, len(recipe.classes))[:_TILES_A_ROW]]
+        [_tile(image_of(index)) for index in range(label, n, len(recipe.classes))[:_TILES_A_ROW]]
         for label in range(classes)
     ]
     shown = [tile for row in tiles for tile in row]
@@ -119,9 +126,12 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _tile(recipe: Recipe, index: int) -> npt.NDArray[np.float64]:
+def _draw(recipe: Recipe, index: int) -> npt.NDArray[Any]:
     seed = int(seeds(recipe.seed, index, index + 1)[0])
-    image: npt.NDArray[Any] = sampler_for(recipe).image(seed, recipe.label_of(index))
+    return sampler_for(recipe).image(seed, recipe.label_of(index))
+
+
+def _tile(image: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     if image.ndim == 1:
         image = np.broadcast_to(image, (24, len(image)))
     if image.ndim == 3:

@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gpgen.errors import UsageError
-from gpgen.publish.service import SANDBOX, ZENODO, base_url
+from gpgen.publish.addresses import SANDBOX, ZENODO, base_url
 
 __all__ = ["RecordAddress", "parse_source"]
 

@@ -10,9 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from gpgen.store import files as disk
+
 __all__ = ["Part", "PartWriter", "copy_range"]
 
 BLOCK: Final = 2**22
+_AHEAD: Final = 2**26
+"""Bytes after which the disk is asked to begin."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,10 @@ class PartWriter:
                 rest = rest[os.write(self._descriptor, rest) :]
             for future in pending:
                 future.result()
+            if self._written // _AHEAD != (self._written + len(piece)) // _AHEAD:
+                # So that the disk has little left to do when all is to be safe on it.
+                start = self._written // _AHEAD * _AHEAD
+                disk.start_writeback(self._descriptor, start, _AHEAD)
             self._written += len(piece)
             left = left[len(piece) :]
 

@@ -23,7 +23,7 @@ h2 { font-size: 1.25rem; margin: 2.2rem 0 .6rem; padding-top: .6rem;
 h3 { font-size: 1rem; margin: 0 0 .4rem; }
 p { max-width: 46rem; margin: .4rem 0; }
 .soft, figcaption, caption { color: var(--soft); font-size: .875rem; }
-dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .6rem;
+dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(7.5rem, 1fr)); gap: .6rem;
   margin: 1rem 0; }
 dl div { background: var(--card); border-radius: .5rem; padding: .5rem .7rem; min-width: 0; }
 dt { color: var(--soft); font-size: .8rem; } dd { margin: 0; font-weight: 600; }
