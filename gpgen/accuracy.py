@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from gpgen.algorithms import other_algorithm
 from gpgen.axis import FACTOR_BITS
 from gpgen.errors import RecipeError
 from gpgen.field import Field, grid_below
@@ -62,10 +63,9 @@ def accuracy(recipe: Recipe) -> Accuracy:
         If a length-scale doesn't fit on a periodic axis, or is so long that standardizing would
         turn the image into rounding noise.
     """
-    if recipe.algorithm == "golkar2018":
-        from gpgen.golkar2018.drawing import accuracy_of
-
-        return Accuracy(*accuracy_of(recipe))
+    other = other_algorithm(recipe.algorithm)
+    if other is not None:
+        return Accuracy(*other.accuracy_of(recipe))
     error = bound = 0.0
     for component in recipe.components:
         gain = 0.0

@@ -23,7 +23,7 @@ from gpgen.accuracy import Accuracy, accuracy
 from gpgen.errors import RecipeError
 from gpgen.recipe_checks import check, length_scale_name, nearest
 
-__all__ = ["Component", "Recipe", "builtin_recipes", "stored_recipe"]
+__all__ = ["Component", "Recipe", "builtin_recipes"]
 
 LengthScale = float | tuple[float, ...]
 
@@ -300,15 +300,6 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             groups = groups - before
             left -= fraction
         return codes
-
-
-def stored_recipe(fields: Mapping[str, Any]) -> Recipe:
-    """Read what a dataset says of itself: its recipe, or whence it was imported."""
-    if fields.get("algorithm") == "imported":
-        from gpgen.golkar2018.imported import Imported
-
-        return Imported.from_dict(fields)
-    return Recipe.from_dict(fields)
 
 
 def builtin_recipes() -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
+from gpgen.algorithms import other_algorithm
 from gpgen.errors import RecipeError
 from gpgen.kernels import KERNELS
 
@@ -85,10 +86,9 @@ def check(recipe: Recipe) -> None:
         'use smaller weights or dtype = "float32"',
     )
     _check_splits(recipe.splits)
-    if recipe.algorithm == "golkar2018":
-        from gpgen.golkar2018.drawing import check_recipe
-
-        check_recipe(recipe)
+    other = other_algorithm(recipe.algorithm)
+    if other is not None:
+        other.check_recipe(recipe)
 
 
 def _check_component(recipe: Recipe, component: Component, where: str) -> None:

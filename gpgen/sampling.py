@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.accuracy import accuracy, field_of
+from gpgen.algorithms import other_algorithm
 from gpgen.axis import BLOCK
 from gpgen.errors import UsageError
 from gpgen.field import Field, grid_below
 from gpgen.fixed_point import round_to_grid
-from gpgen.golkar2018 import drawing as golkar2018
 from gpgen.recipe import LengthScale, Recipe
 
 __all__ = ["SAMPLING_VERSION", "Sample", "Sampler", "sample", "sampler_for", "seeds"]
@@ -99,6 +99,7 @@ class Sampler:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.accuracy = accuracy(recipe)
+        self._other = other_algorithm(recipe.algorithm)
         self._classes: dict[int, _Class] = {}
         self._weights = np.array([component.weight for component in recipe.components])
 
@@ -172,8 +173,8 @@ class Sampler:
 
     def _draw(self, label: int, sample_seeds: npt.NDArray[np.uint64], out: Image) -> None:
         """Draw samples of one class into out, shape (samples, *recipe.shape)."""
-        if self.recipe.algorithm == "golkar2018":
-            golkar2018.draw(self.recipe, label, sample_seeds, out)
+        if self._other is not None:
+            self._other.draw(self.recipe, label, sample_seeds, out)
             return
         what = self.class_of(label)
         rows, shift = self._rows(what, sample_seeds)

@@ -31,11 +31,12 @@ from numpy.typing import NDArray
 
 from gpgen._version import __version__
 from gpgen.errors import GpgenError, TargetError, UsageError
-from gpgen.recipe import Recipe, builtin_recipes, stored_recipe
+from gpgen.recipe import Recipe, builtin_recipes
 from gpgen.sampling import SAMPLING_VERSION
 from gpgen.store import files
 from gpgen.store.layout import Layout, Target, choose_layout
 from gpgen.store.manifest import FORMAT_VERSION, canonical_json
+from gpgen.store.stored_recipe import stored_recipe
 
 __all__ = ["Images", "Job", "ShardRecord", "read_job", "resume_command", "store_job"]
 

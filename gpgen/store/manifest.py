@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from gpgen._version import __version__
 from gpgen.errors import DatasetError, RecipeError
-from gpgen.recipe import Recipe, stored_recipe
+from gpgen.recipe import Recipe
 from gpgen.sampling import SAMPLING_VERSION, seeds
 from gpgen.store.layout import Layout
+from gpgen.store.stored_recipe import stored_recipe
 
 __all__ = [
     "CITATION",
