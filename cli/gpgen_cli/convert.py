@@ -20,7 +20,7 @@ __all__ = ["command"]
 _EPILOG = """\b
 Examples:
   gpgen convert data.zarr data.h5
-  gpgen convert data.h5 data.zarr --shard-size 64
+  gpgen convert data.h5 copy.zarr --shard-size 64
   gpgen convert data.zarr 'data-{shard:05d}.tar'"""
 
 
