@@ -69,7 +69,7 @@ def test_help_of_each_verb_ends_with_examples(gpgen, verb):
     assert len(examples(verb)) >= 2
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "completion"])
+@pytest.mark.parametrize("verb", [v for v in VERBS if v not in ("completion", "train", "evaluate")])
 def test_examples_in_the_help_work(gpgen, verb):
     if verb != "make":
         assert gpgen.make("--shard-size", "4", out="data.zarr").status == 0
