@@ -322,7 +322,7 @@ def test_a_checkpoint_is_checked_before_it_is_used(recipe, source, tmp_path):
 
 
 def test_the_command_line_trains_and_evaluates(recipe, tmp_path, capsys, monkeypatch):
-    out = tmp_path / "runs"
+    out = tmp_path / "first"
     sizes = ["--train-size", "16", "--test-size", "40", "--epochs", "2", "--batch-size", "8"]
     command = ["train", recipe, "--method", "none", "--seeds", "1", "--out", str(out), *sizes]
     assert main([*command, "--device", "cpu", "--workers", "1", "--json"]) == 0
