@@ -101,7 +101,7 @@ def command(
 
             def follow(progress: Progress) -> None:
                 if advance is not None:
-                    advance(progress.done, progress.total, progress.elapsed)
+                    advance(progress.done, progress.total)
 
             runs = training.run_all(
                 source,
