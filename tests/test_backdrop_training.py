@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shlex
 
+import gpgen_cli.evaluate as evaluate_verb
+import gpgen_cli.train as train_verb
 import numpy as np
 import pytest
 import scipy.stats
@@ -318,8 +321,8 @@ def test_a_checkpoint_is_checked_before_it_is_used(recipe, source, tmp_path):
         training.evaluate_checkpoint(checkpoint, recipe, n=8)
 
 
-def test_the_command_line_trains_and_evaluates(recipe, tmp_path, capsys):
-    out = tmp_path / "runs"
+def test_the_command_line_trains_and_evaluates(recipe, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "first"
     sizes = ["--train-size", "16", "--test-size", "40", "--epochs", "2", "--batch-size", "8"]
     command = ["train", recipe, "--method", "none", "--seeds", "1", "--out", str(out), *sizes]
     assert main([*command, "--device", "cpu", "--workers", "1", "--json"]) == 0
@@ -328,6 +331,17 @@ def test_the_command_line_trains_and_evaluates(recipe, tmp_path, capsys):
     assert (summary["method"], summary["n"], summary["gain"]) == ("none", 1, None)
     assert main(command) == 1
     assert "--resume" in capsys.readouterr().err
+
+    epilogs = "".join(verb.epilog or "" for verb in (train_verb.command, evaluate_verb.command))
+    lines = [line.strip() for line in epilogs.splitlines() if line.startswith("  gpgen ")]
+    assert len(lines) == 5
+    monkeypatch.chdir(tmp_path)
+    for line in lines:
+        arguments = shlex.split(line)[1:]
+        arguments = [recipe if a in ("two-scale-mini", "data.zarr") else a for a in arguments]
+        small = [*sizes, "--seeds", "1", "--device", "cpu", "--workers", "2"]
+        assert main([*arguments, *(small if arguments[0] == "train" else ["--n", "40"])]) == 0
+    capsys.readouterr()
 
     checkpoint = str(out / "none" / "seed-0" / "checkpoint.pt")
     assert main(["evaluate", checkpoint, recipe, "--n", "40", "--device", "cpu", "--json"]) == 0

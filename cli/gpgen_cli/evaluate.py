@@ -16,7 +16,7 @@ __all__ = ["command"]
 _EPILOG = """\b
 Examples:
   gpgen evaluate runs/backdrop/seed-0/checkpoint.pt two-scale-mini
-  gpgen evaluate runs/none/seed-3/checkpoint.pt data.zarr --split validation --json"""
+  gpgen evaluate runs/none/seed-0/checkpoint.pt data.zarr --split validation --json"""
 
 
 @click.command("evaluate", short_help="Test a trained network.", epilog=_EPILOG)

@@ -22,9 +22,8 @@ __all__ = ["command"]
 _EPILOG = """\b
 Examples:
   gpgen train two-scale-mini --method none --method backdrop --out runs
-  gpgen train data.zarr --method backdrop --masks 0,0.9 --seeds 3 --out runs
-  gpgen train two-scale-mini --method all --out runs --resume
-  gpgen evaluate runs/backdrop/seed-0/checkpoint.pt two-scale-mini"""
+  gpgen train two-scale-mini --method none --method backdrop --out runs --resume
+  gpgen train data.zarr --method backdrop --masks 0.5,0.9 --seeds 3 --out masked"""
 
 
 def parse_masks(
