@@ -25,9 +25,9 @@ __all__ = ["Advance", "Output", "details", "output_options"]
 
 
 class Advance(Protocol):
-    """Called with what is done, what there is, and of what, if not of the bar's first noun."""
+    """Called with what is done, what there is, of what (if not of the bar's noun), and a note."""
 
-    def __call__(self, done: int, total: int, noun: str = ..., /) -> None: ...
+    def __call__(self, done: int, total: int, noun: str = ..., note: str = ..., /) -> None: ...
 
 
 P = ParamSpec("P")
@@ -98,13 +98,14 @@ class Output:
             task = bar.add_task("starting", total=None)
             began: dict[str, tuple[int, float]] = {}
 
-            def advance(done: int, total: int, noun: str = noun, /) -> None:
+            def advance(done: int, total: int, noun: str = noun, note: str = "", /) -> None:
                 now = time.monotonic()
                 first, since = began.setdefault(noun, (done, now))
                 speed = (done - first) / (now - since) if now > since else 0.0
                 text = f"{count(done)} of {count(total, noun)}"
                 if speed > 0:
                     text += f", {rate(speed)}, {duration((total - done) / speed)} left"
+                text += f"; {note}" if note else ""
                 bar.update(task, completed=done, total=total, description=text)
 
             yield advance

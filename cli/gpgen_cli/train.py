@@ -101,7 +101,10 @@ def command(
 
             def follow(progress: Progress) -> None:
                 if advance is not None:
-                    advance(progress.done, progress.total)
+                    epoch = progress.epoch
+                    note = f"{progress.method}, seed {progress.seed}: loss {epoch.loss:.3f}, "
+                    note += f"accuracy {epoch.accuracy:.2f}"
+                    advance(progress.done, progress.total, "epoch", note)
 
             runs = training.run_all(
                 source,
