@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import gc
 import importlib
 import logging
 import multiprocessing.resource_tracker
@@ -121,15 +122,19 @@ def connect(workers: int, scheduler: str | None, processes: bool) -> Iterator[Cl
         stack.enter_context(_quiet())
         stack.enter_context(dask.config.set(settings))
         if scheduler is not None:
-            try:
+            client = None
+            with contextlib.suppress(OSError, ValueError, TypeError):
                 client = distributed.Client(
                     scheduler, timeout=CONNECT_SECONDS, set_as_default=False
                 )
-            except (OSError, ValueError, TypeError) as error:
+            if client is None:
+                # A client that could not connect closes itself when it is collected. Should that
+                # come while another one starts, both would wait for one lock for ever.
+                gc.collect()
                 raise ClusterError(
                     f"the scheduler at {scheduler} does not answer",
                     "check the address and that `dask scheduler` runs there",
-                ) from error
+                )
         else:
             with _interrupts_kept_from_workers():
                 cluster = stack.enter_context(

@@ -49,7 +49,7 @@ def test_a_small_dataset_still_has_work_for_several_workers() -> None:
 def test_sizes_that_do_not_fit_each_other_are_refused_with_one_that_does() -> None:
     with pytest.raises(UsageError, match="try shard_size 12"):
         choose_layout("zarr", 100, 50, 4, 10)
-    with pytest.raises(UsageError, match="HDF5"):
+    with pytest.raises(UsageError, match="only Zarr"):
         choose_layout("hdf5", 100, 50, 4, None)
 
 

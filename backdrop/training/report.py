@@ -28,6 +28,8 @@ class Interval:
     half_width: float
 
     def __str__(self) -> str:
+        if math.isnan(self.half_width):
+            return f"{self.mean:.3f}"
         return f"{self.mean:.3f} ± {self.half_width:.3f}"
 
 

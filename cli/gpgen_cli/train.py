@@ -54,7 +54,9 @@ def parse_masks(
 @click.option("--train-size", type=int, help="Training images.")
 @click.option("--test-size", type=int, help="Test images.")
 @click.option("--seeds", type=click.IntRange(1), default=10, show_default=True, help="How many.")
-@click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--first-seed", type=click.IntRange(0), default=0, show_default=True, help="They count up."
+)
 @click.option("--masks", metavar="P[,P...]", callback=parse_masks, help="For each component.")
 @click.option("--dropout", type=float, help="Probability of a channel to be dropped.")
 @click.option("--crop", type=float, metavar="FRACTION", help="Side of the crops.")
