@@ -95,7 +95,9 @@ def make_seconds(recipe: Recipe, n: int, folder: Path, target: str, **options: o
         return time.perf_counter() - begun
 
 
-def make_apart(recipe: Recipe, n: int, folder: Path, target: str, **options: object) -> dict[str, Any]:
+def make_apart(
+    recipe: Recipe, n: int, folder: Path, target: str, **options: object
+) -> dict[str, Any]:
     """Seconds and peak memory of `gpgen.make` in a process of its own, imports left out."""
     with scratch(folder) as place:
         arguments = json.dumps([recipe.to_dict(), n, str(place / target), options])
@@ -153,16 +155,24 @@ def growth_table(
     """Time making many small samples, each run in a process of its own."""
     recipe = Recipe.load("two-scale-mini").replace(shape=[side, side])
     table = Table(title=f"n samples {side} x {side}, {target}, {workers} workers")
-    for heading in ("n", "s", "µs a sample", "driver's peak MB"):
+    for heading in (
+        "n",
+        "s",
+        "µs a sample",
+        "÷ drawing on\none core / workers",
+        "driver's\npeak MB",
+    ):
         table.add_column(heading, justify="right")
+    drawn = draw_seconds(recipe, 2000) / 2000 / workers
     rows = []
     for n in counts:
-        row = {"n": n} | make_apart(recipe, n, folder, target, workers=workers)
+        row = {"n": n, "draw_s": drawn} | make_apart(recipe, n, folder, target, workers=workers)
         rows.append(row)
         table.add_row(
             f"{n:,}",
             f"{row['seconds']:.2f}",
             f"{1e6 * row['seconds'] / n:,.0f}",
+            f"{row['seconds'] / n / drawn:,.2f}",
             f"{row['peak_bytes'] / 1e6:,.0f}",
         )
     return table, rows

@@ -47,7 +47,9 @@ def powerbox_field(side: int, length_scale: float, seed: int = 0) -> Draw:
     def power(k: NDArray[np.float64]) -> NDArray[np.float64]:
         return 2 * math.pi * length_scale**2 * np.exp(-0.5 * (k * length_scale) ** 2)
 
-    box = powerbox.PowerBox(N=side, dim=2, pk=power, boxlength=float(side), nthreads=1, seed=seed)
+    shape = (side, side)
+    size = (float(side), float(side))
+    box = powerbox.PowerBox(shape=shape, pk=power, size=size, nthreads=1, seed=seed)
     amplitude = np.sqrt(box.power_array())
     return lambda: box.delta_x(amplitude * box.gauss_hermitian())
 

@@ -12,13 +12,14 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from scipy import fft
+from threadpoolctl import threadpool_limits
 
 from benchmarks.circulant import CirculantEmbedding, CirculantPair, PrunedCirculantEmbedding
 from benchmarks.machine import describe_machine
@@ -159,23 +160,28 @@ def contenders(side: int, length_scales: Sequence[float], full: bool) -> dict[st
 
 
 def sample_table(
-    side: int, length_scales: Sequence[float], repeats: int, slow_repeats: int, full: bool
+    side: int,
+    length_scales: Sequence[float],
+    repeats: int,
+    slow_repeats: int,
+    full: bool = False,
+    clock: Literal["wall", "cpu"] = "wall",
 ) -> tuple[Table, list[dict[str, Any]]]:
     """Time all contenders and lay the medians out."""
     calls = contenders(side, length_scales, full)
     slow = frozenset(call for call in calls if call.split("|")[0] in PACKAGES)
     timings = interleaved(calls, repeats, slow, slow_repeats)
     capped = "gstools" in PACKAGES and "gstools|both" not in calls
-    reference = timings[f"{REFERENCE}|both"].seconds
+    reference = timings[f"{REFERENCE}|both"].seconds(clock)
 
     def seconds(name: str, column: str) -> float | None:
         timing = timings.get(f"{name}|{column}")
         if timing is None:
             return None
         if name.startswith(PAIRED):
-            return 0.5 * timing.seconds
+            return 0.5 * timing.seconds(clock)
         scale = (side / min(side, CAPPED_SIDE)) ** 2 if capped and name == "gstools" else 1.0
-        return timing.seconds * scale
+        return timing.seconds(clock) * scale
 
     rows: list[dict[str, Any]] = []
     for name in dict.fromkeys(call.split("|")[0] for call in calls):
@@ -194,7 +200,8 @@ def sample_table(
         )
     own = next(row["sample_s"] for row in rows if row["method"] == OURS)
     table = Table(
-        title=f"One sample, {side} x {side} pixels, one thread, median of {repeats} rounds "
+        title=f"One sample, {side} x {side} pixels, one thread, {clock} time, "
+        f"median of {repeats} rounds "
         f"({slow_repeats} for packages)"
     )
     table.add_column("method", no_wrap=True)
@@ -215,10 +222,15 @@ def sample_table(
 
 
 def growth_table(
-    sides: Sequence[int], length_scales: Sequence[float], repeats: int
+    sides: Sequence[int],
+    length_scales: Sequence[float],
+    repeats: int,
+    clock: Literal["wall", "cpu"] = "wall",
 ) -> tuple[Table, list[dict[str, float]]]:
     """Cost of an image against its side, at fixed length-scales; small images in batches."""
-    table = Table(title="A two-scale image against its side, one thread, medians, ms")
+    table = Table(
+        title=f"A two-scale image against its side, one thread, {clock} time, medians, ms"
+    )
     for heading in (
         "side",
         "drawn\nat once",
@@ -243,7 +255,7 @@ def growth_table(
             draws = [embedded(kind, side, np.float32, random, scale) for scale in length_scales]
             calls[kind.__name__] = two_scale(draws, side)
         timings = interleaved(calls, repeats if side < 2048 else max(3, repeats // 5))
-        seconds = {name: timing.seconds for name, timing in timings.items()}
+        seconds = {name: timing.seconds(clock) for name, timing in timings.items()}
         seconds["gpgen"] /= batch
         rows.append({"side": side, "batch": batch, **seconds})
         milliseconds = [f"{1e3 * value:,.3f}" for value in seconds.values()]
@@ -255,24 +267,39 @@ def growth_table(
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Print the tables; returns what they show."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sample", description=__doc__)
-    parser.add_argument("--side", type=int, default=1024, help="pixels (default 1024)")
+    parser.add_argument("--side", type=int, default=1024, help="pixels (default 1024; 0: none)")
     parser.add_argument("--repeats", type=int, default=20, help="rounds (default 20)")
     parser.add_argument("--slow-repeats", type=int, default=3, help="rounds for the packages")
     parser.add_argument(
         "--sides", type=int, nargs="*", default=[64, 128, 256, 512, 1024, 2048, 4096]
     )
+    parser.add_argument(
+        "--clock",
+        choices=["wall", "cpu"],
+        default="wall",
+        help="cpu where something else keeps the machine busy (CPU ÷ wall below 1)",
+    )
     parser.add_argument("--full", action="store_true", help="time GSTools at the full size too")
     options = parser.parse_args(arguments)
     console = Console(width=None if Console().is_terminal else 140)
     console.print(describe_machine())
-    table, samples = sample_table(
-        options.side, LENGTH_SCALES, options.repeats, options.slow_repeats, options.full
-    )
-    console.print(table)
-    result: dict[str, Any] = {"sample": samples, "growth": []}
-    if options.sides:
-        table, result["growth"] = growth_table(options.sides, LENGTH_SCALES, options.repeats)
-        console.print(table)
+    result: dict[str, Any] = {}
+    with threadpool_limits(1):
+        if options.side:
+            table, result["sample"] = sample_table(
+                options.side,
+                LENGTH_SCALES,
+                options.repeats,
+                options.slow_repeats,
+                options.full,
+                options.clock,
+            )
+            console.print(table)
+        if options.sides:
+            table, result["growth"] = growth_table(
+                options.sides, LENGTH_SCALES, options.repeats, options.clock
+            )
+            console.print(table)
     return result
 
 

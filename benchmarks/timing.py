@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
+from typing import Literal
 
 __all__ = ["Timing", "interleaved"]
 
@@ -17,15 +18,9 @@ class Timing:
     wall: tuple[float, ...]
     cpu: tuple[float, ...]
 
-    @property
-    def seconds(self) -> float:
-        """Median wall time of one call, in seconds."""
-        return median(self.wall)
-
-    @property
-    def fastest(self) -> float:
-        """Shortest wall time of one call: what it costs with the machine to itself."""
-        return min(self.wall)
+    def seconds(self, clock: Literal["wall", "cpu"] = "wall") -> float:
+        """Median time of one call, in seconds."""
+        return median(self.wall if clock == "wall" else self.cpu)
 
     @property
     def threads(self) -> float:

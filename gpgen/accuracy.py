@@ -62,6 +62,10 @@ def accuracy(recipe: Recipe) -> Accuracy:
         If a length-scale doesn't fit on a periodic axis, or is so long that standardizing would
         turn the image into rounding noise.
     """
+    if recipe.algorithm == "golkar2018":
+        from gpgen.golkar2018.drawing import accuracy_of
+
+        return Accuracy(*accuracy_of(recipe))
     error = bound = 0.0
     for component in recipe.components:
         gain = 0.0

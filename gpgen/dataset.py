@@ -221,6 +221,11 @@ class Dataset:
         for array in derived_arrays(self.recipe, self.n):
             setattr(self, array.name, SampleArray(self._reader, array))
 
+    def __getattr__(self, name: str) -> SampleArray:
+        if name == "seed" and self.__dict__.get("recipe") is not None:
+            raise AttributeError(f"{self.path} was imported, so its samples have no seeds")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     @property
     def class_names(self) -> tuple[str, ...]:
         """The classes' names, by label."""

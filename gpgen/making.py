@@ -12,17 +12,16 @@ from pathlib import Path
 
 from gpgen.cluster import connect, make_shards
 from gpgen.dataset import Dataset, open_dataset
-from gpgen.errors import DatasetError, TargetError, UsageError
-from gpgen.planning import Plan, free_bytes, plan, plan_job, worker_count
+from gpgen.errors import UsageError
+from gpgen.planning import Plan, plan, plan_job, worker_count
 from gpgen.recipe import Recipe
 from gpgen.store import files, store_for
 from gpgen.store.interface import Store
 from gpgen.store.job import Job, ShardRecord, read_job, resume_command, store_job
-from gpgen.store.journal import Journal, count_finished
+from gpgen.store.journal import Journal
+from gpgen.targets import LOCK, check_still_free, in_use, look
 
 __all__ = ["Plan", "Progress", "carry_out", "make", "plan"]
-
-_LOCK = "lock"
 
 Finished = Callable[[list[ShardRecord]], None]
 Work = Callable[[Job, int, Iterator[int], Finished], None]
@@ -151,11 +150,14 @@ def carry_out(
         The finished dataset, open.
     """
     store = store_for(job.target.form)
-    finished = _look(job, store, resume)
+    finished = look(job, store, resume)
     if finished is not None:
+        if job.working.exists():
+            with _claim(job):  # a run that was killed at its very end left a folder to remove
+                pass
         return finished
     with files.target_errors(f"{job.target.path} can't be written"), _claim(job):
-        finished = _look(job, store, resume, locked=True)
+        finished = look(job, store, resume, locked=True)
         if finished is not None:
             return finished
         job = dataclasses.replace(_begin_or_resume(job, store, resume), images=job.images)
@@ -163,8 +165,12 @@ def carry_out(
         try:
             if not store.committed(job):
                 _run(job, store, journal, progress, work)
-                _check_still_free(job, store)
+                check_still_free(job, store)
             store.commit(job, journal)
+        except BaseException:
+            if journal.finished == 0:
+                files.remove(job.working / "job.json")  # nothing to resume: leave nothing behind
+            raise
         finally:
             journal.close()
         files.remove(job.working / "job.json")
@@ -189,142 +195,13 @@ def _check_arguments(
         )
 
 
-def _look(job: Job, store: Store, resume: bool, *, locked: bool = False) -> Dataset | None:
-    """Refuse what must not be touched; return the dataset if it is finished already."""
-    working = job.working
-    begun = None if job.overwrite and not locked else _begun(job, tolerate=job.overwrite)
-    if not locked and working.exists():
-        _check_not_running(job)
-    if job.overwrite:
-        _check_replaceable(job, store)
-    elif resume and begun is not None:
-        differences = begun.differences(job)
-        if differences:
-            raise TargetError(
-                f"what was begun in {working} differs from what is asked for: "
-                + ", ".join(differences),
-                f"finish it with `{resume_command(begun)}`, or start again with --overwrite",
-            )
-        _check_still_free(begun, store)
-    elif resume:
-        if store.occupied(job) is not None:
-            return _finished(job, store)
-    else:
-        _refuse_existing(job, store, begun)
-    if not locked:
-        _check_space(begun or job, store)
-    return None
-
-
-def _begun(job: Job, tolerate: bool) -> Job | None:
-    try:
-        return read_job(job.working)
-    except TargetError:
-        if tolerate:
-            return None
-        raise
-
-
-def _refuse_existing(job: Job, store: Store, begun: Job | None) -> None:
-    if begun is not None:
-        done = count_finished(job.working / "journal.jsonl", begun.layout)
-        raise TargetError(
-            f"{job.target.path} was begun before: {done} of {begun.layout.shards} shards are done",
-            "continue with --resume, or start again with --overwrite",
-        )
-    found = store.occupied(job)
-    if found is not None:
-        raise TargetError(f"{found} exists", "choose another --out, or replace it with --overwrite")
-
-
-def _finished(job: Job, store: Store) -> Dataset:
-    """Return the finished dataset at the target, if it is the one asked for."""
-    try:
-        dataset = open_dataset(job.target.manifest)
-    except DatasetError as error:
-        raise TargetError(
-            f"{store.occupied(job)} exists and can't be resumed: {error.message}",
-            "choose another --out, or replace it with --overwrite",
-        ) from error
-    there = dataclasses.replace(job, recipe=dataset.recipe, layout=dataset.manifest.layout)
-    differences = there.differences(job)
-    if differences:
-        dataset.close()
-        raise TargetError(
-            f"the finished dataset at {job.target.path} differs from what is asked for: "
-            + ", ".join(differences),
-            "choose another --out, or replace it with --overwrite",
-        )
-    return dataset
-
-
-def _check_replaceable(job: Job, store: Store) -> None:
-    """Refuse to overwrite what never was a dataset, such as a folder of something else."""
-    found = store.occupied(job)
-    if found is None:
-        return
-    if found.is_dir():
-        names = {entry.name for entry in os.scandir(found)}
-        fits = not names or bool(names & {"zarr.json", ".zgroup", ".zarray"})
-    else:
-        import h5py
-
-        fits = found.stat().st_size == 0 or h5py.is_hdf5(found)
-    if not fits or found.is_dir() != (job.target.form == "zarr"):
-        raise TargetError(
-            f"{found} exists and is not a dataset of that format",
-            "remove it, or choose another --out",
-        )
-
-
-def _check_still_free(job: Job, store: Store) -> None:
-    """Refuse to replace what came to the target's place while nobody meant to."""
-    if job.overwrite or store.committed(job):
-        return
-    found = store.occupied(job)
-    if found is not None:
-        raise TargetError(
-            f"{found} has appeared while {job.target.path} was being made",
-            "move it away and run again with --resume",
-        )
-
-
-def _check_space(job: Job, store: Store) -> None:
-    needed = store.nbytes(job)
-    done = count_finished(job.working / "journal.jsonl", job.layout)
-    needed -= min(done * job.layout.shard_size, job.layout.n) * job.recipe.image_nbytes
-    free = free_bytes(job.target.path.parent)
-    if needed > free:
-        raise TargetError(
-            f"{job.target.path} needs {needed / 1e9:.2f} GB more and "
-            f"{job.target.path.parent} has {free / 1e9:.2f} GB free",
-            "free some space, make fewer samples, or choose another --out",
-        )
-
-
-def _check_not_running(job: Job) -> None:
-    descriptor = files.lock(job.working / _LOCK)
-    if descriptor is None:
-        raise _in_use(job)
-    os.close(descriptor)
-
-
-def _in_use(job: Job) -> TargetError:
-    owner = "another process"
-    with contextlib.suppress(OSError):
-        owner = (job.working / _LOCK).read_text() or owner
-    return TargetError(
-        f"{job.target.path} is being made by {owner}", "wait for it, or stop it and use --resume"
-    )
-
-
 @contextlib.contextmanager
 def _claim(job: Job) -> Iterator[None]:
     """Hold the target's lock; when nothing is left to resume, leave nothing behind."""
     files.make_folder(job.working)
-    descriptor = files.lock(job.working / _LOCK)
+    descriptor = files.lock(job.working / LOCK)
     if descriptor is None:
-        raise _in_use(job)
+        raise in_use(job)
     try:
         owner = f"process {os.getpid()} on {socket.gethostname()}"
         os.ftruncate(descriptor, 0)
@@ -344,12 +221,13 @@ def _begin_or_resume(job: Job, store: Store, resume: bool) -> Job:
             # What a killed run left half-written.
             files.remove_tree(begun.temporary)
             files.make_folder(begun.temporary)
-        return begun
+        # The same but for what isn't stored: where an imported dataset is imported from.
+        return dataclasses.replace(begun, recipe=job.recipe)
     files.remove(job.working / "job.json")
     for entry in list(os.scandir(job.working)):
         if entry.is_dir(follow_symlinks=False):
             files.remove_tree(Path(entry.path))
-        elif entry.name != _LOCK:
+        elif entry.name != LOCK:
             files.remove(Path(entry.path))
     files.make_folder(job.temporary)
     files.make_folder(job.data)

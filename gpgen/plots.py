@@ -151,7 +151,7 @@ def _new_figure(width: float, height: float) -> Figure:
     except ImportError as error:
         raise MissingPackageError(
             "pictures need matplotlib, which isn't installed",
-            "install it with: pip install 'gpgen[plot]'",
+            "install it with: pip install matplotlib",
         ) from error
     return Figure(figsize=(width, height))
 

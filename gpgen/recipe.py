@@ -23,7 +23,7 @@ from gpgen.accuracy import Accuracy, accuracy
 from gpgen.errors import RecipeError
 from gpgen.recipe_checks import check, length_scale_name, nearest
 
-__all__ = ["Component", "Recipe", "builtin_recipes"]
+__all__ = ["Component", "Recipe", "builtin_recipes", "stored_recipe"]
 
 LengthScale = float | tuple[float, ...]
 
@@ -66,6 +66,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         The pixels' type.
     seed
         The root seed, from which each sample's own seed is derived.
+    algorithm
+        "exact", or "golkar2018" for the distribution of the 2018 archive (`gpgen.golkar2018`).
     splits
         Names and fractions of the parts of the dataset. Classes are balanced in each.
 
@@ -82,6 +84,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     standardize: bool = True
     dtype: Literal["float32", "float16"] = "float32"
     seed: int = 0
+    algorithm: Literal["exact", "golkar2018"] = "exact"
     splits: dict[str, float] = msgspec.field(
         default_factory=lambda: {"train": 0.8, "validation": 0.1, "test": 0.1}
     )
@@ -189,6 +192,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     # What it describes
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether its samples can be drawn; those of imported datasets can't."""
+        return True
+
+    @property
     def accuracy(self) -> Accuracy:
         """How exactly it is drawn, by computation."""
         return accuracy(self)
@@ -292,6 +300,15 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             groups = groups - before
             left -= fraction
         return codes
+
+
+def stored_recipe(fields: Mapping[str, Any]) -> Recipe:
+    """Read what a dataset says of itself: its recipe, or whence it was imported."""
+    if fields.get("algorithm") == "imported":
+        from gpgen.golkar2018.imported import Imported
+
+        return Imported.from_dict(fields)
+    return Recipe.from_dict(fields)
 
 
 def builtin_recipes() -> tuple[str, ...]:

@@ -85,6 +85,10 @@ def check(recipe: Recipe) -> None:
         'use smaller weights or dtype = "float32"',
     )
     _check_splits(recipe.splits)
+    if recipe.algorithm == "golkar2018":
+        from gpgen.golkar2018.drawing import check_recipe
+
+        check_recipe(recipe)
 
 
 def _check_component(recipe: Recipe, component: Component, where: str) -> None:

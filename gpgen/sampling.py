@@ -16,6 +16,7 @@ from gpgen.axis import BLOCK
 from gpgen.errors import UsageError
 from gpgen.field import Field, grid_below
 from gpgen.fixed_point import round_to_grid
+from gpgen.golkar2018 import drawing as golkar2018
 from gpgen.recipe import LengthScale, Recipe
 
 __all__ = ["SAMPLING_VERSION", "Sample", "Sampler", "sample", "sampler_for", "seeds"]
@@ -171,6 +172,9 @@ class Sampler:
 
     def _draw(self, label: int, sample_seeds: npt.NDArray[np.uint64], out: Image) -> None:
         """Draw samples of one class into out, shape (samples, *recipe.shape)."""
+        if self.recipe.algorithm == "golkar2018":
+            golkar2018.draw(self.recipe, label, sample_seeds, out)
+            return
         what = self.class_of(label)
         rows, shift = self._rows(what, sample_seeds)
         count, pixels = len(sample_seeds), self.recipe.shape[-1]
@@ -303,6 +307,10 @@ _SAMPLERS_KEPT: Final = 4
 
 def sampler_for(recipe: Recipe) -> Sampler:
     """Return this thread's sampler of a recipe; the last few are kept."""
+    if not recipe.is_drawn:
+        imported: Any = recipe  # a gpgen.golkar2018.imported.Imported, which reads its source
+        sampler: Sampler = imported.sampler()
+        return sampler
     kept: OrderedDict[str, Sampler] = _local.__dict__.setdefault("samplers", OrderedDict())
     key = recipe.sha256
     if key not in kept:

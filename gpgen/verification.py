@@ -19,8 +19,9 @@ from gpgen.errors import DatasetError, UsageError
 from gpgen.planning import worker_count
 from gpgen.sampling import SAMPLING_VERSION, sampler_for
 from gpgen.store import files, store_for
-from gpgen.store.finding import find
+from gpgen.store.finding import hdf5_form, locate
 from gpgen.store.interface import Place, Problem, Reader
+from gpgen.store.layout import Format
 from gpgen.store.manifest import derived_arrays
 from gpgen.store.reading import file_sha256
 from gpgen.store.stream import batch_size, crc32c
@@ -104,7 +105,8 @@ def verify(
     DatasetError
         If there is no finished dataset at all.
     UsageError
-        If `regenerate` is neither a number of samples nor ``"all"``.
+        If `regenerate` is neither a number of samples nor ``"all"``, or the dataset was
+        imported.
     """
     if regenerate not in (None, "all") and (
         isinstance(regenerate, bool) or not isinstance(regenerate, int) or regenerate < 1
@@ -119,6 +121,10 @@ def verify(
         name = manifest.name if form != "zarr" else "zarr.json"
         problems = problems or [Problem(name, error.message)]
         return Report(manifest, tuple(problems), 0, 0)
+    if regenerate is not None and not reader.recipe.is_drawn:
+        raise UsageError(
+            f"{path} was imported, so nothing can draw its samples again", "leave out --regenerate"
+        )
     problems += reader.problems()
     problems += _small_array_problems(reader)
     count = 0 if regenerate is None else reader.manifest.n
@@ -129,14 +135,17 @@ def verify(
     return Report(manifest, tuple(dict.fromkeys(problems)), run.shards_done, run.samples_done)
 
 
-def _find(path: str | Path) -> tuple[Path, Any]:
+def _find(path: str | Path) -> tuple[Path, Format]:
+    """Find a dataset, however damaged its manifest is."""
+    place, form = locate(path)
+    if form is not None:
+        return place, form
     try:
-        return find(path)
+        return place, hdf5_form(place)
     except DatasetError as error:
-        place = Path(path).expanduser().absolute()
-        if place.is_file() and isinstance(error.__cause__, OSError | KeyError | ValueError):
-            return place, "hdf5"
-        raise
+        if error.__cause__ is None:  # HDF5 can read it, and it is something else
+            raise
+        return place, "hdf5"
 
 
 def _small_array_problems(reader: Reader) -> Iterator[Problem]:

@@ -25,6 +25,14 @@ def gpgen(capfd, tmp_path, monkeypatch):
     return Caller(capfd, tmp_path)
 
 
+# Their examples make 2 GB or need a network: test_archive_cli.py tries them at a smaller size.
+# Theirs need an archive, a deposit, a service or minutes; they are tested with what they are of.
+ELSEWHERE = {
+    *("completion", "archive", "import", "download", "train", "evaluate"),
+    *("report", "package", "publish", "fetch", "cite"),
+}
+
+
 def examples(verb):
     command = importlib.import_module(VERBS[verb]).command
     lines = (command.epilog or "").splitlines()
@@ -69,7 +77,7 @@ def test_help_of_each_verb_ends_with_examples(gpgen, verb):
     assert len(examples(verb)) >= 2
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "completion"])
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ELSEWHERE])
 def test_examples_in_the_help_work(gpgen, verb):
     if verb != "make":
         assert gpgen.make("--shard-size", "4", out="data.zarr").status == 0
@@ -77,6 +85,8 @@ def test_examples_in_the_help_work(gpgen, verb):
     for example in examples(verb):
         # A shell would take what follows `>`. No cluster answers here.
         arguments = shlex.split(example.partition(" > ")[0])[1:]
+        if "--from" in arguments:
+            continue
         if verb == "make":
             arguments[arguments.index("--n") + 1] = "8"
             arguments += ["--size", "64"] if "--size" not in arguments else []

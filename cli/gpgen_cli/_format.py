@@ -14,8 +14,8 @@ def count(number: int, noun: str = "") -> str:
 
 
 def plural(number: int, noun: str) -> str:
-    """Return the noun, in the plural unless `number` is one."""
-    if number == 1:
+    """Return the noun, in the plural unless `number` is one or the noun a unit."""
+    if number == 1 or noun.isupper():
         return noun
     return noun + ("es" if noun.endswith("s") else "s")
 

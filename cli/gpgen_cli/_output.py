@@ -8,10 +8,11 @@ from __future__ import annotations
 import functools
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol
 
 import click
 
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Advance", "Output", "details", "output_options"]
 
-Advance = Callable[[int, int, float], None]
-"""Called with what is done, what there is, and the seconds since the start."""
+
+class Advance(Protocol):
+    """Called with what is done, what there is, and of what, if not of the bar's first noun."""
+
+    def __call__(self, done: int, total: int, noun: str = ..., /) -> None: ...
+
 
 P = ParamSpec("P")
 
@@ -91,11 +96,12 @@ class Output:
             refresh_per_second=5,
         ) as bar:
             task = bar.add_task("starting", total=None)
-            first: list[int] = []
+            began: dict[str, tuple[int, float]] = {}
 
-            def advance(done: int, total: int, elapsed: float) -> None:
-                first.append(done)
-                speed = (done - first[0]) / elapsed if elapsed > 0 else 0.0
+            def advance(done: int, total: int, noun: str = noun, /) -> None:
+                now = time.monotonic()
+                first, since = began.setdefault(noun, (done, now))
+                speed = (done - first) / (now - since) if now > since else 0.0
                 text = f"{count(done)} of {count(total, noun)}"
                 if speed > 0:
                     text += f", {rate(speed)}, {duration((total - done) / speed)} left"

@@ -57,7 +57,7 @@ def command(
 
             def follow(progress: Progress) -> None:
                 if advance is not None:
-                    advance(progress.samples_done, progress.samples, progress.elapsed)
+                    advance(progress.samples_done, progress.samples)
 
             dataset = convert(
                 source,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpgen_cli._describe import FORMATS, component_line, headline, shard_sizes
-from gpgen_cli._format import count, nbytes
+from gpgen_cli._format import count, nbytes, size
 from gpgen_cli._output import Output, details, output_options
 
 if TYPE_CHECKING:
-    from gpgen.dataset import Dataset
     from rich.table import Table
+
+    from gpgen.dataset import Dataset
+    from gpgen.recipe import Recipe
 
 __all__ = ["command"]
 
@@ -36,12 +38,11 @@ def command(output: Output, /, path: str) -> None:
         counts = _counts(dataset)
     manifest, recipe = dataset.manifest, dataset.recipe
     layout = manifest.layout
-    size = f"{count(dataset.n, 'sample')}, {nbytes(dataset.n * recipe.image_nbytes)} of images"
+    pixels = f"{count(dataset.n, 'sample')}, {nbytes(dataset.n * recipe.image_nbytes)} of images"
     rows = [
         ("dataset", f"{dataset.path} ({FORMATS.get(dataset.format, dataset.format)})"),
-        ("recipe", f"{headline(recipe)}, seed {recipe.seed}"),
-        ("components", "\n".join(map(component_line, recipe.components))),
-        ("size", size),
+        *_origin(recipe),
+        ("size", pixels),
         ("layout", shard_sizes(layout.shards, layout.shard_size, layout.chunk_size)),
         ("made by", f"gpgen {manifest.gpgen_version}, sampling {manifest.sampling_version}"),
         ("recipe hash", f"sha256:{manifest.recipe_sha256}"),
@@ -66,6 +67,20 @@ def command(output: Output, /, path: str) -> None:
             "citation": manifest.citation,
         }
     )
+
+
+def _origin(recipe: Recipe) -> list[tuple[str, str]]:
+    """Return what makes the samples or, of imported ones, whence they came."""
+    if recipe.is_drawn:
+        return [
+            ("recipe", f"{headline(recipe)}, seed {recipe.seed}"),
+            ("components", "\n".join(map(component_line, recipe.components))),
+        ]
+    source: Any = recipe  # a gpgen.golkar2018.imported.Imported
+    return [
+        ("imported", f"{size(recipe.shape)}, {recipe.dtype}; no seeds, nothing draws it again"),
+        ("from", f"{source.source_name}, sha256:{source.source_sha256}"),
+    ]
 
 
 def _counts(dataset: Dataset) -> dict[str, dict[str, int]]:

@@ -24,6 +24,16 @@ VERBS = {
     "show": "gpgen_cli.show",
     "verify": "gpgen_cli.verify",
     "convert": "gpgen_cli.convert",
+    "train": "gpgen_cli.train",
+    "evaluate": "gpgen_cli.evaluate",
+    "archive": "gpgen_cli.archive",
+    "import": "gpgen_cli.import_",
+    "download": "gpgen_cli.download",
+    "report": "gpgen_cli.report",
+    "package": "gpgen_cli.package",
+    "publish": "gpgen_cli.publish",
+    "fetch": "gpgen_cli.fetch",
+    "cite": "gpgen_cli.cite",
     "completion": "gpgen_cli.completion",
 }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpgen_cli._again import make_again
 from gpgen_cli._describe import plan_rows
 from gpgen_cli._errors import Interrupted
 from gpgen_cli._format import count, duration, nbytes, rate
@@ -25,12 +26,19 @@ Examples:
   gpgen make --recipe two-scale-mini --n 400 --out mini.h5
   gpgen make --recipe two-scale-mini --size 128 --seed 7 --n 1000 --out small.zarr
   gpgen make --n 10000 --out data.zarr --resume
+  gpgen make --from deposit --out data.zarr
   gpgen make --n 10000 --out 'data-{shard:05d}.h5' --dry-run
   gpgen make --n 10000 --out data.zarr --scheduler tcp://head:8786"""
 
 
 @click.command("make", short_help="Make a dataset.", epilog=_EPILOG)
-@click.option("--n", "-n", type=int, required=True, help="Number of samples.")
+@click.option("--n", "-n", type=int, help="Number of samples.")
+@click.option(
+    "--from",
+    "deposit",
+    type=click.Path(),
+    help="Instead of a recipe: a deposit, whose checksums are compared.",
+)
 @click.option(
     "--out",
     "-o",
@@ -57,7 +65,8 @@ def command(
     ctx: click.Context,
     output: Output,
     /,
-    n: int,
+    n: int | None,
+    deposit: str | None,
     out: str,
     source: str,
     size: tuple[int, ...] | None,
@@ -79,6 +88,13 @@ def command(
     What is made depends on the recipe and the seed alone: the same bytes on any
     machine, with any number of workers, after any interruption.
     """
+    if deposit is not None:
+        _refuse_beside_deposit(ctx)
+        workers_of = {"workers": workers, "scheduler": scheduler, "processes": processes}
+        make_again(output, deposit, out, resume=resume, overwrite=overwrite, **workers_of)
+        return
+    if n is None:
+        raise click.UsageError("missing option '--n' / '-n'", ctx)
     import gpgen
 
     recipe = override(
@@ -98,7 +114,7 @@ def command(
             def follow(progress: Progress) -> None:
                 last[:] = [progress]
                 if advance is not None:
-                    advance(progress.samples_done, progress.samples, progress.elapsed)
+                    advance(progress.samples_done, progress.samples)
 
             started = time.perf_counter()
             dataset = gpgen.make(
@@ -122,6 +138,17 @@ def command(
         f"look at it: gpgen show {shlex.quote(out)} -o sheet.png",
     )
     output.result({"dry_run": False, **_describe(plan), "path": path, "seconds": seconds})
+
+
+def _refuse_beside_deposit(ctx: click.Context) -> None:
+    """Refuse options whose values the deposit gives."""
+    for name in (
+        "n", "source", "size", "seed", "dtype", "boundary", "standardize",
+        "chunk_size", "shard_size", "dry_run",
+    ):  # fmt: skip
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            option = next(p.opts[0] for p in ctx.command.params if p.name == name)
+            raise click.UsageError(f"{option} can't be changed with --from", ctx)
 
 
 def _summary(path: str, n: int, size: int, seconds: float, last: list[Progress]) -> str:

@@ -11,7 +11,7 @@ from gpgen_cli._format import count
 from gpgen_cli._output import Output, output_options
 
 if TYPE_CHECKING:
-    from gpgen.making import Progress
+    from gpgen.verification import VerifyProgress
 
 __all__ = ["command"]
 
@@ -26,8 +26,10 @@ def parse_regenerate(
     ctx: click.Context, param: click.Parameter, value: str | None
 ) -> int | Literal["all"] | None:
     """Return a number of samples, or ``all``."""
-    if value is None or value == "all":
-        return value
+    if value is None:
+        return None
+    if value == "all":
+        return "all"
     try:
         return int(value)
     except ValueError:
@@ -51,11 +53,15 @@ def command(output: Output, /, path: str, regenerate: int | Literal["all"] | Non
     """
     import gpgen
 
-    with output.progress("shard") as advance:
+    with output.progress("MB") as advance:
 
-        def follow(progress: Progress) -> None:
-            if advance is not None:
-                advance(progress.shards_done, progress.shards, progress.elapsed)
+        def follow(progress: VerifyProgress) -> None:
+            if advance is None:
+                return
+            if progress.samples_regenerated:
+                advance(progress.samples_regenerated, progress.samples_to_regenerate, "sample")
+            else:
+                advance(progress.bytes_done // 10**6, progress.nbytes // 10**6)
 
         report = gpgen.verify(path, regenerate=regenerate, progress=follow)
     for problem in report.problems:

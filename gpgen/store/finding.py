@@ -9,7 +9,7 @@ from gpgen.store.job import read_job, resume_command
 from gpgen.store.journal import count_finished
 from gpgen.store.layout import SHARDED, Format, Target
 
-__all__ = ["find", "unfinished"]
+__all__ = ["find", "hdf5_form", "locate", "unfinished"]
 
 _MAKING = ".making"
 _SUFFIXES = (".h5", ".hdf5")
@@ -23,18 +23,25 @@ def find(path: str | Path) -> tuple[Path, Format]:
     DatasetError
         If there is no finished dataset.
     """
+    place, form = locate(path)
+    return place, form or hdf5_form(place)
+
+
+def locate(path: str | Path) -> tuple[Path, Format | None]:
+    """Return a dataset's manifest, and its format unless only the file can tell."""
     place = Path(path).expanduser().absolute()
     if place.suffix == _MAKING:
         place = place.with_name(place.name.removesuffix(_MAKING))
     target = _target(place)
-    if target is not None and target.form in SHARDED:
+    shards = target is not None and target.form in SHARDED
+    if target is not None and shards:
         place = target.manifest
     if place.is_dir() and not (place / "zarr.json").exists():
-        place = _manifest_in(place)
+        place, shards = _manifest_in(place), True
     if place.is_dir():
         return place, "zarr"
     if place.exists():
-        return place, _hdf5_form(place)
+        return place, "hdf5-shards" if shards else None
     error = unfinished(place)
     if error is not None:
         raise error
@@ -86,7 +93,8 @@ def _manifest_in(folder: Path) -> Path:
     )
 
 
-def _hdf5_form(path: Path) -> Format:
+def hdf5_form(path: Path) -> Format:
+    """Return which kind of HDF5 dataset a file says it is."""
     from gpgen.store.hdf5_file import read_hdf5
 
     attributes, _ = read_hdf5(path)

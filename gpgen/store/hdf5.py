@@ -8,7 +8,6 @@ metadata, so nothing opens it; then it gets them, and its name.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterator
@@ -21,7 +20,6 @@ from gpgen.store.hdf5_file import (
     Hdf5Dataset,
     Skeleton,
     check_user_block,
-    image_array,
     lay_out,
     manifest_arrays,
     write_small_arrays,
@@ -31,7 +29,7 @@ from gpgen.store.interface import Place, Problem, Reader, Region
 from gpgen.store.job import Job, ShardRecord
 from gpgen.store.journal import Journal
 from gpgen.store.layout import Layout
-from gpgen.store.manifest import Rows, SmallArray, root_attributes, seal
+from gpgen.store.manifest import SmallArray, derived_arrays, image_array, root_attributes, seal
 from gpgen.store.stream import Stream, write_images
 
 __all__ = ["Hdf5Reader", "Hdf5Store"]
@@ -48,12 +46,6 @@ def _skeleton(recipe: Recipe, layout: Layout, version: str) -> Skeleton:
 def skeleton_of(job: Job) -> Skeleton:
     """Return the layout of a job's file."""
     return _skeleton(job.recipe, job.layout, job.gpgen_version)
-
-
-def with_checksums(arrays: tuple[SmallArray, ...], journal: Journal) -> list[SmallArray]:
-    """Return a manifest's arrays with the checksums' rows taken from the journal."""
-    rows: dict[str, Rows] = {"crc32c": journal.crc32c, "shard_sha256": journal.sha256}
-    return [dataclasses.replace(array, rows=rows.get(array.name, array.rows)) for array in arrays]
 
 
 class Hdf5Store:
@@ -108,7 +100,7 @@ class Hdf5Store:
         if self.committed(job):
             return
         skeleton, path = skeleton_of(job), self._path(job)
-        arrays = with_checksums(manifest_arrays(job.recipe, job.layout), journal)
+        arrays = [*derived_arrays(job.recipe, job.layout.n), *journal.arrays()]
         image = skeleton.offsets["image"], job.layout.n * job.recipe.image_nbytes
         descriptor = files.open_existing(path, write=True)
         try:

@@ -37,8 +37,8 @@ from gpgen.store.manifest import (
     VERIFY,
     Manifest,
     SmallArray,
+    checksum_arrays,
     derived_arrays,
-    image_axes,
     read_manifest,
 )
 from gpgen.store.reading import file_sha256, read_rows
@@ -48,7 +48,6 @@ __all__ = [
     "Hdf5Dataset",
     "Skeleton",
     "check_user_block",
-    "image_array",
     "lay_out",
     "manifest_arrays",
     "write_small_arrays",
@@ -183,25 +182,9 @@ def lay_out(
     return Skeleton(memory.extents(), offsets, memory.size)
 
 
-def image_array(recipe: Recipe, n: int) -> SmallArray:
-    """Return the image dataset, which is laid out with the small arrays though not one."""
-    axes = ("sample", *image_axes(len(recipe.shape)))
-    return SmallArray("image", (n, *recipe.shape), recipe.numpy_dtype, axes, _no_rows)
-
-
-def _no_rows(start: int, stop: int) -> NDArray[Any]:
-    raise NotImplementedError(f"rows {start} to {stop} are not in memory")
-
-
 def manifest_arrays(recipe: Recipe, layout: Layout) -> tuple[SmallArray, ...]:
     """Return all small arrays of a dataset; the rows of the checksums are the caller's."""
-    return (
-        *derived_arrays(recipe, layout.n),
-        SmallArray("crc32c", (layout.n,), np.dtype("<u4"), ("sample",), _no_rows),
-        SmallArray(
-            "shard_sha256", (layout.shards, 32), np.dtype("u1"), ("shard", "byte"), _no_rows
-        ),
-    )
+    return (*derived_arrays(recipe, layout.n), *checksum_arrays(layout))
 
 
 def write_small_arrays(descriptor: int, skeleton: Skeleton, arrays: Sequence[SmallArray]) -> None:

@@ -13,19 +13,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gpgen.errors import DatasetError
 from gpgen.recipe import Recipe
 from gpgen.store import files
-from gpgen.store.hdf5 import complete_file, with_checksums
+from gpgen.store.hdf5 import complete_file
 from gpgen.store.hdf5_file import (
     Hdf5Dataset,
     Skeleton,
     check_user_block,
     dataset_offset,
-    image_array,
     lay_out,
     manifest_arrays,
     read_hdf5,
@@ -34,7 +30,15 @@ from gpgen.store.interface import Place, Problem, Reader, Region
 from gpgen.store.job import Job, ShardRecord
 from gpgen.store.journal import Journal
 from gpgen.store.layout import Format, Layout, Target
-from gpgen.store.manifest import VERIFY, SmallArray, derived_arrays, root_attributes, seal
+from gpgen.store.manifest import (
+    VERIFY,
+    SmallArray,
+    checksum_arrays,
+    derived_arrays,
+    image_array,
+    root_attributes,
+    seal,
+)
 from gpgen.store.stream import new_file, write_images
 
 __all__ = ["Hdf5ShardsReader", "Hdf5ShardsStore"]
@@ -56,15 +60,10 @@ def _shard_skeleton(
         )
 
     arrays = [shifted(array) for array in derived_arrays(recipe, layout.n)]
-    crc = SmallArray("crc32c", (stop - start,), np.dtype("<u4"), ("sample",), _unknown_rows)
+    crc, _ = checksum_arrays(Layout(stop - start, stop - start, None))
     # The checksums come last: they are known when all images are written.
     skeleton = lay_out(attributes, [*arrays, image_array(recipe, stop - start), crc], user_block=0)
     return skeleton, arrays
-
-
-def _unknown_rows(start: int, stop: int) -> NDArray[Any]:
-    """Stand for rows that are not known yet."""
-    raise NotImplementedError(f"rows {start} to {stop} are not known yet")
 
 
 class Hdf5ShardsStore:
@@ -150,7 +149,7 @@ class Hdf5ShardsStore:
 
     def _write_manifest(self, job: Job, journal: Journal, path: Path) -> None:
         skeleton = self._manifest_skeleton(job)
-        arrays = with_checksums(manifest_arrays(job.recipe, job.layout), journal)
+        arrays = [*derived_arrays(job.recipe, job.layout.n), *journal.arrays()]
         descriptor = files.create(path)
         try:
             files.truncate(descriptor, skeleton.nbytes)
@@ -165,8 +164,8 @@ class Hdf5ShardsStore:
 
     def occupied(self, job: Job) -> Path | None:
         """Return what stands where the dataset shall go, if anything does."""
-        if self._committing(job).exists():
-            return None
+        if self._committing(job).exists() and (job.working / "job.json").exists():
+            return None  # what stands there are this job's own shards
         folder = job.target.path.parent
         if os.path.lexists(job.target.manifest):
             return job.target.manifest

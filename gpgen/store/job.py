@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from gpgen._version import __version__
 from gpgen.errors import GpgenError, TargetError, UsageError
-from gpgen.recipe import Recipe, builtin_recipes
+from gpgen.recipe import Recipe, builtin_recipes, stored_recipe
 from gpgen.sampling import SAMPLING_VERSION
 from gpgen.store import files
 from gpgen.store.layout import Layout, Target, choose_layout
@@ -183,7 +183,7 @@ def read_job(working: Path) -> Job | None:
             )
         target = Target.parse(working.with_name(Path(content["target"]).name))
         layout = Layout(content["n"], content["shard_size"], content["chunk_size"])
-        recipe = Recipe.from_dict(content["recipe"])
+        recipe = stored_recipe(content["recipe"])
         checked = choose_layout(
             target.form, recipe.image_nbytes, layout.n, layout.chunk_size, layout.shard_size
         )
@@ -206,6 +206,8 @@ def store_job(job: Job) -> None:
 
 def resume_command(job: Job) -> str:
     """Return the command line that finishes a job, to be copied as it stands."""
+    if not job.recipe.is_drawn:
+        return shlex.join(["gpgen", "import", "SOURCE", "--out", str(job.target.path), "--resume"])
     recipe = str(job.working / "recipe.toml")
     for name in builtin_recipes():
         if Recipe.load(name).sha256 == job.recipe.sha256:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import dataclasses
 import json
 import os
 from array import array
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from gpgen.store import files
 from gpgen.store.job import Job, ShardRecord
 from gpgen.store.layout import Layout
+from gpgen.store.manifest import SmallArray, checksum_arrays
 
 __all__ = ["Journal", "count_finished"]
 
@@ -132,6 +134,14 @@ class Journal:
         """Return the SHA-256 of the shards from ``start`` to ``stop``, one a row."""
         digests = b"".join(self.record(shard).sha256 for shard in range(start, stop))
         return np.frombuffer(digests, np.uint8).reshape(-1, 32)
+
+    def arrays(self) -> tuple[SmallArray, SmallArray]:
+        """Return the dataset's arrays crc32c and shard_sha256."""
+        crc, sha = checksum_arrays(self._layout)
+        return (
+            dataclasses.replace(crc, rows=self.crc32c),
+            dataclasses.replace(sha, rows=self.sha256),
+        )
 
     def close(self) -> None:
         """Close the file."""

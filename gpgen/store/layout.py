@@ -18,8 +18,11 @@ SHARDED: dict[Format, tuple[str, ...]] = {"hdf5-shards": (".h5", ".hdf5"), "webd
 
 # One read of a chunk should cost about as much as finding it: 1 MiB.
 CHUNK_BYTES = 2**20
-# A shard is lost work when a worker dies and a file to look after: 256 MiB.
+# A shard is lost work when a worker dies, and a file to look after: 256 MiB. A small dataset
+# is cut finer, so that there is something to do for several workers.
 SHARD_BYTES = 2**28
+_SMALLEST_SHARD_BYTES = 2**24
+_SHARDS_OF_A_SMALL_DATASET = 16
 
 _FIELD = re.compile(r"\{shard(?::0?(\d+)d?)?\}")
 _FORMS = "name it like data.zarr, data.h5, 'data-{shard:05d}.h5' or 'data-{shard:05d}.tar'"
@@ -86,7 +89,7 @@ def choose_layout(
                 f"chunk_size is {chunk_size}, but only Zarr stores images in chunks",
                 "leave chunk_size out, or write to a .zarr target",
             )
-        return Layout(n, min(shard_size or max(1, SHARD_BYTES // image_nbytes), n), None)
+        return Layout(n, min(shard_size or _usual_shard_size(image_nbytes, n), n), None)
     if chunk_size is not None and shard_size is not None and shard_size % chunk_size:
         raise UsageError(
             f"shard_size {shard_size} is not a multiple of chunk_size {chunk_size}",
@@ -97,9 +100,15 @@ def choose_layout(
         if shard_size is not None:
             chunk_size = _largest_divisor(shard_size, chunk_size)
     if shard_size is None:
-        shard_size = max(1, SHARD_BYTES // image_nbytes)
+        shard_size = _usual_shard_size(image_nbytes, n)
         shard_size = max(chunk_size, shard_size // chunk_size * chunk_size)
     return Layout(n, min(shard_size, -(-n // chunk_size) * chunk_size), chunk_size)
+
+
+def _usual_shard_size(image_nbytes: int, n: int) -> int:
+    share = n * image_nbytes // _SHARDS_OF_A_SMALL_DATASET
+    nbytes = min(max(share, _SMALLEST_SHARD_BYTES), SHARD_BYTES)
+    return max(1, nbytes // image_nbytes)
 
 
 def _largest_divisor(number: int, limit: int) -> int:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gpgen._version import __version__
 from gpgen.errors import DatasetError, RecipeError
-from gpgen.recipe import Recipe
+from gpgen.recipe import Recipe, stored_recipe
 from gpgen.sampling import SAMPLING_VERSION, seeds
 from gpgen.store.layout import Layout
 
@@ -32,7 +32,9 @@ __all__ = [
     "Rows",
     "SmallArray",
     "canonical_json",
+    "checksum_arrays",
     "derived_arrays",
+    "image_array",
     "image_axes",
     "read_manifest",
     "root_attributes",
@@ -108,6 +110,15 @@ def derived_arrays(recipe: Recipe, n: int) -> tuple[SmallArray, ...]:
     """
     scale = recipe.length_scale_array(0, 1).shape[1:]
     names = list(recipe.splits)
+    seed = SmallArray(
+        "seed",
+        (n,),
+        np.dtype("<u8"),
+        ("sample",),
+        functools.partial(seeds, recipe.seed),
+    )
+    # Nothing draws an imported image again.
+    drawn = (seed,) if recipe.is_drawn else ()
     return (
         SmallArray("label", (n,), np.dtype("<i8"), ("sample",), recipe.labels),
         SmallArray(
@@ -118,13 +129,7 @@ def derived_arrays(recipe: Recipe, n: int) -> tuple[SmallArray, ...]:
             recipe.length_scale_array,
             {"units": "pixel"},
         ),
-        SmallArray(
-            "seed",
-            (n,),
-            np.dtype("<u8"),
-            ("sample",),
-            functools.partial(seeds, recipe.seed),
-        ),
+        *drawn,
         SmallArray(
             "split",
             (n,),
@@ -159,6 +164,26 @@ class Manifest(msgspec.Struct, frozen=True):
     def layout(self) -> Layout:
         """How the samples are cut into shards."""
         return Layout(self.n, self.shard_size, self.chunk_size)
+
+
+def checksum_arrays(layout: Layout) -> tuple[SmallArray, SmallArray]:
+    """Return the arrays crc32c and shard_sha256, which no recipe foretells: without rows."""
+    return (
+        SmallArray("crc32c", (layout.n,), np.dtype("<u4"), ("sample",), _no_rows),
+        SmallArray(
+            "shard_sha256", (layout.shards, 32), np.dtype("u1"), ("shard", "byte"), _no_rows
+        ),
+    )
+
+
+def image_array(recipe: Recipe, n: int) -> SmallArray:
+    """Return the image array, described like the small ones though it is not one."""
+    axes = ("sample", *image_axes(len(recipe.shape)))
+    return SmallArray("image", (n, *recipe.shape), recipe.numpy_dtype, axes, _no_rows)
+
+
+def _no_rows(start: int, stop: int) -> NDArray[Any]:
+    raise NotImplementedError(f"rows {start} to {stop} are not in memory")
 
 
 def canonical_json(value: object) -> bytes:
@@ -224,7 +249,7 @@ def read_manifest(attributes: dict[str, Any], where: str) -> tuple[Manifest, Rec
     if chunk is not None and manifest.shard_size % chunk:
         raise DatasetError(f"{where}: shards in the manifest are not whole chunks", VERIFY)
     try:
-        recipe = Recipe.from_dict(manifest.recipe)
+        recipe = stored_recipe(manifest.recipe)
     except RecipeError as error:
         raise DatasetError(f"{where}: the stored recipe is refused: {error}", VERIFY) from error
     agree = (

@@ -26,111 +26,31 @@ from gpgen.store import files
 from gpgen.store.interface import Place, Problem, Reader, Region
 from gpgen.store.job import Job, ShardRecord
 from gpgen.store.journal import Journal
-from gpgen.store.layout import Layout
 from gpgen.store.manifest import (
     VERIFY,
     Manifest,
     SmallArray,
+    checksum_arrays,
     derived_arrays,
-    image_axes,
     read_manifest,
     root_attributes,
     seal,
 )
 from gpgen.store.reading import check_file, read_rows
 from gpgen.store.stream import Stream, batches, crc32c, new_file
+from gpgen.store.zarr_metadata import (
+    BLOCK_ROWS,
+    block_names,
+    image_document,
+    render,
+    root_document,
+    small_document,
+)
 
 __all__ = ["ZarrReader", "ZarrStore"]
 
-BLOCK_ROWS = 2**20
 _CRC_BYTES = 4
 _ROOT = "zarr.json"
-_BYTES_CRC: list[dict[str, Any]] = [
-    {"name": "bytes", "configuration": {"endian": "little"}},
-    {"name": "crc32c"},
-]
-
-
-def _array_document(
-    array: tuple[str, tuple[int, ...], tuple[str, ...], dict[str, Any]],
-    chunk: tuple[int, ...],
-    codecs: list[dict[str, Any]],
-) -> dict[str, Any]:
-    dtype, shape, dimensions, attributes = array
-    return {
-        "zarr_format": 3,
-        "node_type": "array",
-        "shape": list(shape),
-        "data_type": dtype,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunk)}},
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
-        "fill_value": 0.0 if dtype.startswith("float") else 0,
-        "codecs": codecs,
-        "attributes": attributes,
-        "dimension_names": list(dimensions),
-        "storage_transformers": [],
-    }
-
-
-def image_document(recipe: Recipe, layout: Layout) -> dict[str, Any]:
-    """Return the metadata of the image array."""
-    shape = tuple(recipe.shape)
-    sharding = {
-        "name": "sharding_indexed",
-        "configuration": {
-            "chunk_shape": [layout.chunk_size, *shape],
-            "codecs": _BYTES_CRC,
-            "index_codecs": _BYTES_CRC,
-            "index_location": "end",
-        },
-    }
-    axes = ("sample", *image_axes(len(shape)))
-    return _array_document(
-        (recipe.dtype, (layout.n, *shape), axes, {}), (layout.shard_size, *shape), [sharding]
-    )
-
-
-def small_document(array: SmallArray) -> dict[str, Any]:
-    """Return the metadata of a small array."""
-    what = (array.dtype.name, array.shape, array.dimensions, array.attributes)
-    chunk = (min(array.shape[0], BLOCK_ROWS), *array.shape[1:])
-    codecs = _BYTES_CRC if array.dtype.itemsize > 1 else [{"name": "bytes"}, _BYTES_CRC[1]]
-    return _array_document(what, chunk, codecs)
-
-
-def root_document(attributes: dict[str, Any], members: dict[str, Any]) -> dict[str, Any]:
-    """Return the metadata of the group, with that of its arrays consolidated into it."""
-    return {
-        "zarr_format": 3,
-        "node_type": "group",
-        "attributes": attributes,
-        "consolidated_metadata": {
-            "kind": "inline",
-            "must_understand": False,
-            "metadata": members,
-        },
-    }
-
-
-def render(document: dict[str, Any]) -> bytes:
-    """Return a metadata document as it stands on the disk."""
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-
-
-def _block_names(array: SmallArray) -> list[str]:
-    rest = ".0" * (len(array.shape) - 1)
-    return [f"{array.name}/c.{k}{rest}" for k in range(-(-array.shape[0] // BLOCK_ROWS))]
-
-
-def _checksum_arrays(
-    layout: Layout,
-    crc: Callable[[int, int], NDArray[Any]],
-    sha: Callable[[int, int], NDArray[Any]],
-) -> tuple[SmallArray, SmallArray]:
-    return (
-        SmallArray("crc32c", (layout.n,), np.dtype("<u4"), ("sample",), crc),
-        SmallArray("shard_sha256", (layout.shards, 32), np.dtype("u1"), ("shard", "byte"), sha),
-    )
 
 
 class ZarrStore:
@@ -146,15 +66,12 @@ class ZarrStore:
         chunks = -(-layout.n // chunk)
         total = chunks * (chunk * job.recipe.image_nbytes + _CRC_BYTES)
         total += layout.shards * (16 * per_shard + _CRC_BYTES)
-        arrays = (
-            *derived_arrays(job.recipe, layout.n),
-            *_checksum_arrays(layout, _no_rows, _no_rows),
-        )
+        arrays = (*derived_arrays(job.recipe, layout.n), *checksum_arrays(layout))
         for array in arrays:
-            blocks = len(_block_names(array))
+            blocks = len(block_names(array))
             rows = min(array.shape[0], BLOCK_ROWS)
             total += blocks * (rows * array.row_nbytes + _CRC_BYTES)
-        names = [name for array in arrays for name in _block_names(array)]
+        names = [name for array in arrays for name in block_names(array)]
         documents = {array.name: small_document(array) for array in arrays}
         documents["image"] = image_document(job.recipe, layout)
         names += [f"{name}/{_ROOT}" for name in documents]
@@ -202,16 +119,13 @@ class ZarrStore:
 
     def _complete(self, job: Job, journal: Journal) -> None:
         layout, folder = job.layout, job.data
-        arrays = (
-            *derived_arrays(job.recipe, layout.n),
-            *_checksum_arrays(layout, journal.crc32c, journal.sha256),
-        )
+        arrays = (*derived_arrays(job.recipe, layout.n), *journal.arrays())
         documents: dict[str, Any] = {"image": image_document(job.recipe, layout)}
         hashes: dict[str, str] = {}
         for array in arrays:
             documents[array.name] = small_document(array)
             files.make_folder(folder / array.name)
-            for block, name in enumerate(_block_names(array)):
+            for block, name in enumerate(block_names(array)):
                 hashes[name] = _write_block(job, array, block, folder / name)
         for name, document in documents.items():
             data = render(document)
@@ -239,11 +153,6 @@ class ZarrStore:
     def check_first(self, path: Path) -> Iterator[Problem]:  # noqa: ARG002
         """Find nothing: reading JSON needs no trust."""
         return iter(())
-
-
-def _no_rows(start: int, stop: int) -> NDArray[Any]:
-    """Stand for rows where only shapes are asked for; a function of the module can be pickled."""
-    raise NotImplementedError(f"rows {start} to {stop} are not known")
 
 
 def _write_chunks(
@@ -315,10 +224,7 @@ class ZarrReader:
         if self.manifest.chunk_size is None:
             raise DatasetError(f"{where}: the manifest lacks chunk_size", VERIFY)
         layout = self.manifest.layout
-        arrays = (
-            *derived_arrays(self.recipe, layout.n),
-            *_checksum_arrays(layout, _no_rows, _no_rows),
-        )
+        arrays = (*derived_arrays(self.recipe, layout.n), *checksum_arrays(layout))
         self._arrays = {array.name: array for array in arrays}
 
     def _shard_path(self, shard: int) -> Path:
@@ -347,7 +253,7 @@ class ZarrReader:
         """Return rows of a small array as they stand on the disk."""
         array, parts = self._arrays[name], []
         rows = min(array.shape[0], BLOCK_ROWS)
-        for block, file in enumerate(_block_names(array)):
+        for block, file in enumerate(block_names(array)):
             low, high = max(start, block * rows), min(stop, (block + 1) * rows)
             if low < high:
                 offset = (low - block * rows) * array.row_nbytes
@@ -364,7 +270,7 @@ class ZarrReader:
         for name in ("image", *self._arrays):
             expected = [f"{name}/{_ROOT}"]
             if name in self._arrays:
-                expected += _block_names(self._arrays[name])
+                expected += block_names(self._arrays[name])
             for file in expected:
                 if file not in listed:
                     yield Problem(_ROOT, f"the manifest does not list {file}")

@@ -1,0 +1,226 @@
+"""The mask and the function that applies it to the gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from gpgen.errors import UsageError
+
+__all__ = ["backdrop", "draw_mask", "fixed_mask"]
+
+
+def backdrop(
+    input: Tensor,  # noqa: A002  the name torch.nn.functional gives it
+    p: float = 0.5,
+    dims: Sequence[int] = (2, 3),
+    per_sample: bool = True,
+    training: bool = True,
+    *,
+    mask: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return `input` unchanged; in the backward pass multiply its gradient by a random mask.
+
+    With a Bernoulli mask ``m`` over the dimensions `dims` (1 with probability
+    ``1 - p``), the gradient ``g`` that arrives at the output leaves as
+    ``g * m / mean(m)``. If the draw keeps no position, one survives, every
+    position being as likely. The mean is over `dims`, so each position's
+    factor has expectation 1 and the expected gradient is the unmasked one.
+
+    Parameters
+    ----------
+    input
+        Any shape. An integer tensor has no gradient and is returned as it is.
+    p
+        Probability that a position is masked, in [0, 1).
+    dims
+        The dimensions of `input` that the mask varies over; all others share
+        it. Negative ones count from the end.
+    per_sample
+        Draw, and normalize, a mask for each index of dimension 0. Otherwise,
+        or when `dims` names dimension 0, one mask for the whole batch.
+    training
+        If false, nothing is masked.
+    mask
+        A fixed mask instead of a random one, nonzero where the gradient
+        passes: shape ``[input.shape[d] for d in sorted(dims)]``, with
+        `per_sample` optionally led by ``input.shape[0]``. It is divided by its
+        own mean too. A mask that keeps nothing passes no gradient.
+    generator
+        Where the random numbers come from, instead of torch's global
+        generator. ``torch.compile`` can't trace one; there use
+        `torch.manual_seed`.
+
+    Returns
+    -------
+    Tensor
+        The same values in the same memory; under ``torch.compile`` the memory
+        may be other.
+
+    Raises
+    ------
+    UsageError
+        For a `p` outside [0, 1), a dimension that `input` does not have or
+        that is named twice, an empty `input`, a `mask` of another shape, a
+        `generator` on another kind of device.
+
+    Notes
+    -----
+    As with dropout, a training forward pass draws its mask also under
+    ``torch.no_grad()``: activation checkpointing replays the random state.
+    """
+    check_probability(p)
+    axes = resolve_dims(dims, input.ndim)
+    if not training or not (input.is_floating_point() or input.is_complex()):
+        return input
+    if input.numel() == 0:
+        raise UsageError(
+            f"backdrop was given an empty tensor, shape {tuple(input.shape)}",
+            "leave empty batches out of the training loop",
+        )
+    if mask is not None:
+        scale = fixed_mask(mask, input, axes, per_sample)
+    elif p == 0:
+        return input
+    else:
+        scale = draw_mask(input, p, axes, per_sample, generator)
+    if torch.compiler.is_compiling():
+        return _masked_identity(input, scale)
+    return cast("Tensor", _MaskGradient.apply(input, scale))  # type: ignore[no-untyped-call]
+
+
+def draw_mask(
+    input: Tensor,  # noqa: A002
+    p: float,
+    axes: tuple[int, ...],
+    per_sample: bool,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Draw the factors for the gradient of `input`: a Bernoulli mask over its own mean.
+
+    The shape is that of `input` in `axes` (and in dimension 0 with
+    `per_sample`), 1 elsewhere. `axes` must be non-negative and sorted.
+    """
+    if generator is not None and generator.device.type != input.device.type:
+        raise UsageError(
+            f"the generator is on {generator.device}, the input on {input.device}",
+            f"make it with torch.Generator(device={input.device.type!r})",
+        )
+    # float32 for every input, so that a seed keeps the same positions whatever the dtype.
+    uniform = torch.rand(
+        [
+            size if axis in axes or (per_sample and axis == 0) else 1
+            for axis, size in enumerate(input.shape)
+        ],
+        generator=generator,
+        device=input.device,
+        dtype=torch.float32,
+    )
+    # A position is kept where its number is at least p. Where none reaches p the largest
+    # is kept, which is any of them with equal probability; no branch, no second draw.
+    threshold = uniform.amax(axes, keepdim=True).clamp(max=p)
+    # u >= t as 1.0 or 0.0: in place and without a boolean tensor, the fastest way on a CPU.
+    keep = uniform.sub_(threshold).floor_().add_(1)
+    return _normalized(keep, input, axes)
+
+
+def fixed_mask(
+    mask: Tensor,
+    input: Tensor,  # noqa: A002
+    axes: tuple[int, ...],
+    per_sample: bool,
+) -> Tensor:
+    """Bring a user's mask into the shape that `draw_mask` gives, normalized likewise."""
+    sizes = [input.shape[axis] for axis in axes]
+    shape = [size if axis in axes else 1 for axis, size in enumerate(input.shape)]
+    led = per_sample and axes[0] != 0 and list(mask.shape) == [input.shape[0], *sizes]
+    if led:
+        shape[0] = input.shape[0]
+    elif list(mask.shape) != sizes:
+        raise UsageError(
+            f"the fixed mask has shape {tuple(mask.shape)}, "
+            f"the input has {tuple(sizes)} in dimensions {axes}",
+            "give the mask one entry a position of the masked dimensions",
+        )
+    keep = (mask != 0).to(device=input.device, dtype=torch.float32).reshape(shape)
+    return _normalized(keep, input, axes, least=0.5 / keep.numel())
+
+
+def _normalized(keep: Tensor, like: Tensor, axes: tuple[int, ...], least: float = 0.0) -> Tensor:
+    """Divide `keep` (zeros and ones, changed in place) by its mean, in the gradient's dtype."""
+    if like.dtype in (torch.float64, torch.complex128):
+        keep = keep.to(torch.float64)
+    mean = keep.mean(axes, keepdim=True)
+    scale = keep.div_(mean.clamp(min=least) if least else mean)
+    # A real float32 or float64 factor leaves a complex gradient complex; a half one must
+    # meet a factor of its own dtype, or the product would be float32.
+    return scale.to(like.dtype) if like.dtype in (torch.float16, torch.bfloat16) else scale
+
+
+def check_probability(p: float) -> None:
+    """Refuse a `p` that is not a number in [0, 1)."""
+    if not 0 <= p < 1:
+        raise UsageError(
+            f"the masking probability p is {p}", "choose one with 0 <= p < 1; 1 would block all"
+        )
+
+
+def resolve_dims(dims: Sequence[int], ndim: int) -> tuple[int, ...]:
+    """Return `dims` as sorted non-negative dimensions of an `ndim`-dimensional tensor."""
+    for dim in dims:
+        if not -ndim <= dim < ndim:
+            raise UsageError(
+                f"dims {tuple(dims)} name dimension {dim}, the input has {ndim} dimensions",
+                "name dimensions that it has, counting from 0",
+            )
+    axes = tuple(sorted(dim % ndim for dim in dims))
+    if not axes or len(set(axes)) != len(axes):
+        raise UsageError(
+            f"dims {tuple(dims)} name {'one dimension twice' if axes else 'no dimension'}",
+            "name each dimension to be masked once",
+        )
+    return axes
+
+
+def _masked_identity(input: Tensor, scale: Tensor) -> Tensor:  # noqa: A002
+    """Return `input` in plain operations whose derivative is `scale`, for torch.compile to fuse.
+
+    Dynamo refuses a Function with forward-mode derivatives, and where torch.func.grad is
+    compiled it differentiates a Function's forward and drops its backward (torch 2.13).
+    """
+    still = input.detach()
+    # Subtracting, not adding, keeps the sign of -0.0.
+    zero = torch.where(still.isfinite(), still - input, 0)
+    return still - zero * scale
+
+
+class _MaskGradient(torch.autograd.Function):
+    """Identity whose derivative is multiplication by a mask; keeps nothing but the mask."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(input: Tensor, scale: Tensor) -> Tensor:  # noqa: A002, ARG004
+        # Not input itself nor a view: autograd forbids to change those in place, and an
+        # in-place activation after the mask is common. The memory is shared all the same.
+        return input.detach()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:  # noqa: ANN401, ARG004
+        ctx.save_for_backward(inputs[1])
+        ctx.save_for_forward(inputs[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        (scale,) = ctx.saved_tensors
+        return grad_output * scale, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: Tensor | None) -> Tensor:  # noqa: ANN401
+        (scale,) = ctx.saved_tensors
+        masked: Tensor = tangent * scale  # the mask is its own transpose
+        return masked

@@ -1,0 +1,196 @@
+"""Pictures of the gradient that arrives at the input, through masks and without.
+
+Each figure shows a network that only averages, so that what is seen is the
+masks' doing: its gradient without masks is flat, and every picture is drawn in
+units of it. Nothing here touches matplotlib's global state; save what is
+returned with ``figure.savefig(path)``.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from backdrop.layer import Backdrop
+from gpgen.errors import MissingPackageError, UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "averaging_network",
+    "gradient_at_input",
+    "plot_fixed_masks",
+    "plot_gradients",
+    "plot_one_mask",
+    "plot_two_masks",
+    "plot_wide_kernels",
+    "relative_gradient",
+]
+
+_SIDE = 256  # pixels of a demonstration image
+_FINE, _COARSE = 3, 6  # stages that the masks follow: squares of 8 and 64 pixels
+
+
+def gradient_at_input(model: nn.Module, image: Tensor) -> Tensor:
+    """Return the size of the gradient of the sum of all outputs at each input pixel.
+
+    Parameters
+    ----------
+    model
+        In training mode, or its masks are off.
+    image
+        One image, shape ``(channel, y, x)``.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(y, x)``: absolute gradient, summed over channels.
+    """
+    if image.ndim != 3:
+        raise UsageError(f"the image has shape {tuple(image.shape)}", "give (channel, y, x)")
+    batch = image.detach()[None].clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(model(batch).sum(), batch)
+    return gradient[0].abs().sum(0)
+
+
+def averaging_network(
+    stages: int, masks: Mapping[int, Backdrop] | None = None, kernel_size: int = 2
+) -> nn.Sequential:
+    """Return `stages` average poolings by two, with ``masks[i]`` after stage i (from 1).
+
+    With `kernel_size` 2 the windows tile the image; with 3 or more they overlap.
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for stage in range(1, stages + 1):
+        layers[f"average{stage}"] = nn.AvgPool2d(kernel_size, 2, (kernel_size - 1) // 2)
+        if masks and stage in masks:
+            layers[f"mask{stage}"] = masks[stage]
+    return nn.Sequential(layers)
+
+
+def plot_gradients(panels: Sequence[tuple[str, Tensor]], image: Tensor | None = None) -> Figure:
+    """Draw gradients, shape ``(y, x)``, side by side on one color scale, each with its title.
+
+    Pixels that no gradient reaches are light grey.
+
+    Parameters
+    ----------
+    panels
+        ``(title, gradient)``; gradients in units of the unmasked one.
+    image
+        The input, shape ``(y, x)``, to be shown first in grey.
+    """
+    figure_class, layout, colormaps, normalize = _matplotlib()
+    count = len(panels) + (image is not None)
+    figure: Figure = figure_class(
+        figsize=(2.7 * count + 0.7, 3.1), dpi=100, layout=layout(h_pad=0.1)
+    )
+    axes = figure.subplots(1, count, squeeze=False)[0]
+    for ax in axes:
+        ax.set_xticks([])
+        ax.set_yticks([])
+    if image is not None:
+        axes[0].imshow(image.numpy(), cmap="gray", interpolation="nearest")
+        axes[0].set_title("the input", fontsize=10)
+    colors = colormaps["plasma_r"].with_extremes(under="0.92")
+    top = max(float(gradient.max()) for _, gradient in panels)
+    scale = normalize(vmin=1e-6, vmax=top)
+    for ax, (title, gradient) in zip(axes[-len(panels) :], panels, strict=True):
+        drawn = ax.imshow(gradient.numpy(), cmap=colors, norm=scale, interpolation="nearest")
+        ax.set_title(title, fontsize=10)
+    label = "gradient / unmasked gradient\n(grey: blocked)"
+    figure.colorbar(drawn, ax=list(axes), shrink=0.85, label=label)
+    return figure
+
+
+def plot_one_mask(image: Tensor | None = None, *, p: float = 0.75, seed: int = 0) -> Figure:
+    """Draw the gradient at the input without a mask and in two steps with a coarse one."""
+    network = averaging_network(_COARSE, {_COARSE: _seeded(p, seed)})
+    drawn = [("no mask", relative_gradient(averaging_network(_COARSE)))]
+    drawn += [(f"step {step}: mask, p = {p:g}", relative_gradient(network)) for step in (1, 2)]
+    panels = [
+        (f"{title}\nmean {float(g.mean()):.2f}, largest {float(g.max()):.3g}", g)
+        for title, g in drawn
+    ]
+    return plot_gradients(panels, image)
+
+
+def plot_two_masks(
+    image: Tensor | None = None, *, p: tuple[float, float] = (0.5, 0.75), seed: int = 0
+) -> Figure:
+    """Draw the gradient through a fine mask, a coarse one and both; `p` is (fine, coarse)."""
+
+    def gradient(*stages: int) -> Tensor:
+        # Each panel seeds its masks anew, so that the last shows those of the first two.
+        chances = {_FINE: p[0], _COARSE: p[1]}
+        masks = {stage: _seeded(chances[stage], seed + stage) for stage in stages}
+        return relative_gradient(averaging_network(_COARSE, masks))
+
+    panels = [
+        (f"fine mask, p = {p[0]:g}", gradient(_FINE)),
+        (f"coarse mask, p = {p[1]:g}", gradient(_COARSE)),
+        ("both", gradient(_FINE, _COARSE)),
+    ]
+    return plot_gradients(panels, image)
+
+
+def plot_fixed_masks(image: Tensor | None = None, *, p: float = 0.5, seed: int = 0) -> Figure:
+    """Draw the gradient with the coarse mask fixed to one square, without and with a fine one."""
+    coarse = {_COARSE: _one_square()}
+    both = averaging_network(_COARSE, coarse | {_FINE: _seeded(p, seed)})
+    panels = [("coarse mask fixed", relative_gradient(averaging_network(_COARSE, coarse)))]
+    panels += [(f"and a fine mask, step {step}", relative_gradient(both)) for step in (1, 2)]
+    return plot_gradients(panels, image)
+
+
+def plot_wide_kernels(
+    *, kernel_size: int = 3, p: tuple[float, float] = (0.5, 0.85), seed: int = 0
+) -> Figure:
+    """Draw how kernels wider than their stride wash the masks out, and what a larger p mends.
+
+    The coarse mask is fixed to one square. `p` holds two probabilities for the fine one.
+    """
+    panels = []
+    for kernel, chance in ((2, p[0]), (kernel_size, p[0]), (kernel_size, p[1])):
+        masks = {_FINE: _seeded(chance, seed), _COARSE: _one_square()}
+        gradient = relative_gradient(averaging_network(_COARSE, masks, kernel))
+        panels.append((f"kernel {kernel}, stride 2\nfine mask p = {chance:g}", gradient))
+    return plot_gradients(panels)
+
+
+def relative_gradient(network: nn.Module, side: int = _SIDE) -> Tensor:
+    """Return each pixel's gradient in units of what it is there without masks, shape (y, x)."""
+    image = torch.zeros(1, side, side)
+    masked = gradient_at_input(network.train(), image)
+    flat = gradient_at_input(network.eval(), image)
+    network.train()
+    return masked / flat
+
+
+def _seeded(p: float, seed: int) -> Backdrop:
+    return Backdrop(p, generator=torch.Generator().manual_seed(seed))
+
+
+def _one_square() -> Backdrop:
+    side = _SIDE >> _COARSE
+    keep = torch.zeros(side, side)
+    keep[1, 2] = 1
+    return Backdrop().fix(keep)
+
+
+def _matplotlib() -> tuple[Any, Any, Any, Any]:
+    try:
+        from matplotlib import colormaps
+        from matplotlib.colors import Normalize
+        from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+    except ImportError as error:
+        raise MissingPackageError(
+            "pictures need matplotlib", "install it with: pip install 'gpgen[plot]'"
+        ) from error
+    return Figure, ConstrainedLayoutEngine, colormaps, Normalize

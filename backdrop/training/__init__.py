@@ -1,0 +1,39 @@
+"""Training the baseline: one method or several, many seeds, everything kept."""
+
+from __future__ import annotations
+
+from backdrop.training.campaign import Progress, choose_device, run_all
+from backdrop.training.examples import Examples, Source
+from backdrop.training.network import MultiScaleCNN, network
+from backdrop.training.report import MethodSummary, plot, summarize, write
+from backdrop.training.run import (
+    DivergedError,
+    Epoch,
+    Run,
+    evaluate_checkpoint,
+    load_checkpoint,
+    train,
+)
+from backdrop.training.settings import METHODS, Settings
+
+__all__ = [
+    "METHODS",
+    "DivergedError",
+    "Epoch",
+    "Examples",
+    "MethodSummary",
+    "MultiScaleCNN",
+    "Progress",
+    "Run",
+    "Settings",
+    "Source",
+    "choose_device",
+    "evaluate_checkpoint",
+    "load_checkpoint",
+    "network",
+    "plot",
+    "run_all",
+    "summarize",
+    "train",
+    "write",
+]

@@ -1,0 +1,264 @@
+"""Many runs: every method with every seed, one thread each, as many at once as there are cores."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from backdrop.evaluation import Scores
+from backdrop.training.examples import Source
+from backdrop.training.run import Epoch, Run, train
+from backdrop.training.settings import Settings, settings_from
+from gpgen.errors import TargetError, UsageError
+
+__all__ = ["Progress", "choose_device", "run_all"]
+
+_RESULT = "result.json"
+_PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Told after every epoch of every run.
+
+    Attributes
+    ----------
+    method, seed
+        Of the run.
+    epoch
+        What its last epoch brought.
+    done, total
+        Epochs of all runs together.
+    elapsed
+        Seconds since the first run began.
+    """
+
+    method: str
+    seed: int
+    epoch: Epoch
+    done: int
+    total: int
+    elapsed: float
+
+
+def choose_device(name: str) -> str:
+    """Return torch's name of a device; ``auto`` is a GPU where there is one.
+
+    Raises
+    ------
+    UsageError
+        If there is no such device.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"there is no device {name!r} that torch can use here", "use auto or cpu"
+        ) from error
+    return name
+
+
+def run_all(
+    source: str,
+    settings: Sequence[Settings],
+    seeds: Sequence[int],
+    out: Path,
+    *,
+    device: str = "auto",
+    workers: int | None = None,
+    resume: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> list[Run]:
+    """Train with all settings and seeds, and keep a folder for each run.
+
+    On a CPU each run has one thread in a process of its own, so its numbers
+    don't depend on how many there are.
+
+    Parameters
+    ----------
+    source
+        As for `Source`.
+    settings
+        One for each method.
+    seeds
+        The same for all methods: their runs are paired.
+    out
+        Folder for ``METHOD/seed-K/`` with a checkpoint and the result.
+    device
+        For torch, or ``auto``.
+    workers
+        Runs at once on a CPU; default is the number of cores.
+    resume
+        Go on in a folder that is there: finished runs are kept, others go on
+        from their checkpoint.
+    progress
+        Called after every epoch.
+
+    Returns
+    -------
+    list of Run
+        All settings with the first seed, then with the second, ...
+
+    Raises
+    ------
+    TargetError
+        If `out` holds runs and `resume` is false.
+    UsageError
+        If it holds runs with other settings.
+    DivergedError
+        As `train`; the other runs are stopped.
+    """
+    methods = [one.method for one in settings]
+    if not methods or len(set(methods)) < len(methods) or len(set(seeds)) < max(1, len(seeds)):
+        raise UsageError(
+            f"methods {methods} and seeds {list(seeds)} repeat or are missing",
+            "name each method and each seed once",
+        )
+    device = choose_device(device)
+    Source(source).training(settings[0].train_size, seeds[0])
+    _claim(out, {"source": source, "settings": [one.to_dict() for one in settings]}, resume)
+    tasks = [(one, seed, out / one.method / f"seed-{seed}") for seed in seeds for one in settings]
+    runs: dict[tuple[str, int], Run] = {}
+    for one, seed, folder in tasks:
+        if (folder / _RESULT).exists():
+            runs[one.method, seed] = _read(folder / _RESULT)
+    todo = [task for task in tasks if (task[0].method, task[1]) not in runs]
+    counter = _Counter(progress, tasks, done=sum(len(run.epochs) for run in runs.values()))
+    if device == "cpu":
+        finished = _in_processes(source, todo, workers or len(os.sched_getaffinity(0)), counter)
+    else:
+        finished = _one_by_one(source, todo, device, counter)
+    for run in finished:
+        runs[run.settings.method, run.seed] = run
+    return [runs[one.method, seed] for one, seed, _ in tasks]
+
+
+Task = tuple[Settings, int, Path]
+Told = tuple[str, int, Epoch]
+
+
+class _Counter:
+    def __init__(
+        self, progress: Callable[[Progress], None] | None, tasks: Sequence[Task], done: int
+    ) -> None:
+        self._progress = progress
+        self._done = done
+        self._total = sum(settings.epochs for settings, _, _ in tasks)
+        self._started = time.perf_counter()
+        self._seen: dict[tuple[str, int], int] = {}
+
+    def __call__(self, method: str, seed: int, epoch: Epoch) -> None:
+        # A resumed run begins at a later epoch: those before count as done.
+        self._done += epoch.epoch - self._seen.get((method, seed), 0)
+        self._seen[method, seed] = epoch.epoch
+        if self._progress is not None:
+            elapsed = time.perf_counter() - self._started
+            self._progress(Progress(method, seed, epoch, self._done, self._total, elapsed))
+
+
+def _one_by_one(
+    source: str, tasks: Sequence[Task], device: str, counter: _Counter
+) -> Iterator[Run]:
+    for task in tasks:
+        yield _work(source, task, device, partial(counter, task[0].method, task[1]))
+
+
+def _in_processes(
+    source: str, tasks: Sequence[Task], workers: int, counter: _Counter
+) -> Iterator[Run]:
+    if not tasks:
+        return
+    # Forking a process in which torch has threads can hang.
+    context = multiprocessing.get_context("spawn")
+    told: Any = context.SimpleQueue()
+    with ProcessPoolExecutor(
+        min(workers, len(tasks)), context, initializer=_prepare, initargs=(told,)
+    ) as pool:
+        waiting: set[Future[Run]] = {pool.submit(_work_in_process, source, t) for t in tasks}
+        try:
+            while waiting:
+                ready, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+                while not told.empty():
+                    counter(*told.get())
+                for future in ready:
+                    yield future.result()
+        except BaseException:
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+_told: Any = None
+
+
+def _prepare(told: Any) -> None:  # noqa: ANN401
+    global _told
+    _told = told
+    torch.set_num_threads(1)
+
+
+def _work_in_process(source: str, task: Task) -> Run:
+    settings, seed, _ = task
+    parent = os.getppid()
+
+    def tell(epoch: Epoch) -> None:
+        if os.getppid() != parent:
+            # The command was killed: nobody waits for this run, its checkpoint stays.
+            os._exit(1)
+        _told.put((settings.method, seed, epoch))
+
+    return _work(source, task, "cpu", tell)
+
+
+def _work(source: str, task: Task, device: str, progress: Callable[[Epoch], None]) -> Run:
+    settings, seed, folder = task
+    run = train(Source(source), settings, seed, folder=folder, device=device, progress=progress)
+    _write(folder / _RESULT, run.to_dict())
+    return run
+
+
+def _claim(out: Path, plan: dict[str, Any], resume: bool) -> None:
+    path = out / _PLAN
+    if path.exists():
+        if not resume:
+            raise TargetError(
+                f"{out} holds runs already", "go on with --resume, or choose another folder"
+            )
+        if json.loads(path.read_text()) != json.loads(json.dumps(plan)):
+            raise UsageError(
+                f"the runs in {out} have other settings",
+                "repeat the first command, or choose another folder",
+            )
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    _write(path, plan)
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(temporary, path)  # noqa: PTH105  whole or not at all
+
+
+def _read(path: Path) -> Run:
+    value = json.loads(path.read_text())
+    test = {**value["test"], "components": tuple(value["test"]["components"])}
+    return Run(
+        settings_from(value["settings"]),
+        value["seed"],
+        tuple(Epoch(**epoch) for epoch in value["epochs"]),
+        Scores(**test),
+    )

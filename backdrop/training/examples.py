@@ -1,0 +1,138 @@
+"""The images of one run: from a dataset, or drawn from a recipe and kept nowhere."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from gpgen.errors import UsageError
+from gpgen.recipe import Recipe, builtin_recipes
+from gpgen.sampling import sampler_for, seeds
+
+__all__ = ["POOL", "Examples", "Source"]
+
+POOL = 10_000
+"""A recipe stands for its first so many samples."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Images and their classes.
+
+    Attributes
+    ----------
+    image
+        float32, shape ``(sample, 1, *axes)``, divided by the root of the sum of
+        the components' squared weights, so about unit variance.
+    label
+        int64, shape ``(sample,)``.
+    """
+
+    image: Tensor
+    label: Tensor
+
+
+class Source:
+    """Where examples come from: the path of a dataset or recipe, or a built-in recipe's name.
+
+    A dataset of a recipe's first 10,000 samples and the recipe itself give the
+    same examples.
+
+    Parameters
+    ----------
+    source
+        As above.
+
+    Attributes
+    ----------
+    recipe
+        The recipe.
+    n
+        Samples to choose from.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._dataset: Any = None
+        if source.endswith(".toml") or (source in builtin_recipes() and not Path(source).exists()):
+            self.recipe = Recipe.load(source)
+            self.n = POOL
+        else:
+            from gpgen.dataset import open_dataset
+
+            self._dataset = open_dataset(source)
+            self.recipe = self._dataset.recipe
+            self.n = self._dataset.n
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many length-scales each component offers."""
+        return tuple(len(component.length_scales) for component in self.recipe.components)
+
+    def training(self, size: int, seed: int) -> Examples:
+        """Choose training images at random from the split ``train``, as many of each class.
+
+        Raises
+        ------
+        UsageError
+            If `size` is no multiple of the number of classes, or there are not
+            as many.
+        """
+        random = np.random.default_rng([seed, 0x7261696E])
+        return self._examples("train", size, random)
+
+    def held_out(self, split: str, size: int) -> Examples:
+        """Return the first images of a split, as many of each class.
+
+        Raises
+        ------
+        UsageError
+            As `training`.
+        """
+        return self._examples(split, size, None)
+
+    def _examples(self, split: str, size: int, random: np.random.Generator | None) -> Examples:
+        names, classes = tuple(self.recipe.splits), len(self.recipe.classes)
+        if split not in names:
+            raise UsageError(
+                f"the recipe has no split {split!r}, only {', '.join(names)}",
+                "name it in the recipe's `splits`",
+            )
+        if size < classes or size % classes:
+            raise UsageError(
+                f"{size} images can't be divided evenly among {classes} classes",
+                f"choose a multiple of {classes}",
+            )
+        codes = self.recipe.split_codes(0, self.n)
+        labels = self.recipe.labels(0, self.n)
+        chosen = []
+        for label in range(classes):
+            here = np.flatnonzero((codes == names.index(split)) & (labels == label))
+            if len(here) < size // classes:
+                raise UsageError(
+                    f"split {split!r} has {len(here)} images of class "
+                    f"{self.recipe.classes[label]}, {size // classes} are wanted",
+                    "make a larger dataset or ask for fewer images",
+                )
+            if random is not None:
+                here = random.permutation(here)
+            chosen.append(here[: size // classes])
+        index = np.sort(np.concatenate(chosen))
+        image = self._read(index).astype(np.float32)
+        scale = math.sqrt(sum(component.weight**2 for component in self.recipe.components))
+        image /= np.float32(scale)
+        return Examples(torch.from_numpy(image[:, None]), torch.from_numpy(labels[index]))
+
+    def _read(self, index: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        if self._dataset is not None:
+            pixels: npt.NDArray[Any] = self._dataset.read(index)
+            return pixels
+        sampler = sampler_for(self.recipe)
+        words = seeds(self.recipe.seed, 0, self.n)
+        return np.stack([sampler.image(int(words[i]), self.recipe.label_of(int(i))) for i in index])

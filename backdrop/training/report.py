@@ -1,0 +1,177 @@
+"""What the runs say together: means, intervals, files, a plot."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtrit
+
+from backdrop.training.run import Run
+from gpgen.errors import MissingPackageError
+
+__all__ = ["Interval", "MethodSummary", "interval", "plot", "summarize", "write"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and half the width of its 95 % interval (NaN for a single value)."""
+
+    mean: float
+    half_width: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} ± {self.half_width:.3f}"
+
+
+@dataclass(frozen=True)
+class MethodSummary:
+    """One method over its seeds.
+
+    Attributes
+    ----------
+    method
+        Its name.
+    n
+        Number of seeds.
+    accuracy, components
+        On the test images: whole, and of each component.
+    training_accuracy
+        In the last epoch.
+    gain
+        Accuracy above that of the method ``none`` with the same seed; None
+        where that was not run.
+    """
+
+    method: str
+    n: int
+    accuracy: Interval
+    components: tuple[Interval, ...]
+    training_accuracy: Interval
+    gain: Interval | None
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Return the mean and Student's 95 % interval of independent values."""
+    array = np.asarray(values, dtype=np.float64)
+    n = len(array)
+    if n < 2:
+        return Interval(float(array.mean()), math.nan)
+    error = float(array.std(ddof=1)) / math.sqrt(n)
+    return Interval(float(array.mean()), float(stdtrit(n - 1, 0.975)) * error)
+
+
+def summarize(runs: Sequence[Run]) -> tuple[MethodSummary, ...]:
+    """Return a summary for each method, in the order in which they appear."""
+    methods = list(dict.fromkeys(run.settings.method for run in runs))
+    none = {run.seed: run.test.accuracy for run in runs if run.settings.method == "none"}
+    summaries = []
+    for method in methods:
+        mine = [run for run in runs if run.settings.method == method]
+        paired = [run.test.accuracy - none[run.seed] for run in mine if run.seed in none]
+        summaries.append(
+            MethodSummary(
+                method=method,
+                n=len(mine),
+                accuracy=interval([run.test.accuracy for run in mine]),
+                components=tuple(
+                    interval(values)
+                    for values in zip(*(run.test.components for run in mine), strict=True)
+                ),
+                training_accuracy=interval([run.epochs[-1].accuracy for run in mine]),
+                gain=interval(paired) if paired and method != "none" else None,
+            )
+        )
+    return tuple(summaries)
+
+
+def write(runs: Sequence[Run], out: Path) -> dict[str, Any]:
+    """Write ``epochs.csv`` (every epoch), ``runs.csv``, and ``results.json`` (all of it).
+
+    Returns
+    -------
+    dict
+        The summary as it stands in ``results.json``.
+    """
+    epochs = [
+        {"method": run.settings.method, "seed": run.seed, **asdict(epoch)}
+        for run in runs
+        for epoch in run.epochs
+    ]
+    tests = [
+        {
+            "method": run.settings.method,
+            "seed": run.seed,
+            "accuracy": run.test.accuracy,
+            **{f"component_{i}": value for i, value in enumerate(run.test.components)},
+            "loss": run.test.loss,
+        }
+        for run in runs
+    ]
+    for name, rows in (("epochs.csv", epochs), ("runs.csv", tests)):
+        with (out / name).open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+    summary = [_plain(asdict(one)) for one in summarize(runs)]
+    text = json.dumps({"summary": summary, "runs": [run.to_dict() for run in runs]}, indent=1)
+    temporary = out / "results.json.new"
+    temporary.write_text(text + "\n")
+    os.replace(temporary, out / "results.json")  # noqa: PTH105
+    return {"summary": summary}
+
+
+def plot(runs: Sequence[Run], path: str | Path) -> None:
+    """Draw each method's loss by epoch, and the test accuracies with lines between pairs.
+
+    Raises
+    ------
+    MissingPackageError
+        Without matplotlib.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingPackageError(
+            "pictures need matplotlib, which is not installed",
+            'install it with `pip install "gpgen[plot]"`',
+        ) from error
+    summaries = summarize(runs)
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    by_method = {
+        one.method: [r for r in runs if r.settings.method == one.method] for one in summaries
+    }
+    for method, mine in by_method.items():
+        losses = np.array([[epoch.loss for epoch in run.epochs] for run in mine])
+        left.plot(np.arange(1, losses.shape[1] + 1), losses.mean(0), label=method)
+    left.set(xlabel="epoch", ylabel="training loss, mean over seeds", yscale="log")
+    left.legend(frameon=False)
+    seeds = sorted({run.seed for run in runs})
+    for seed in seeds:
+        pair = [
+            run.test.accuracy for mine in by_method.values() for run in mine if run.seed == seed
+        ]
+        right.plot(range(len(pair)), pair, color="0.8", linewidth=1, marker="o", markersize=3)
+    for position, one in enumerate(summaries):
+        half = 0.0 if math.isnan(one.accuracy.half_width) else one.accuracy.half_width
+        right.errorbar(position, one.accuracy.mean, half, fmt="o", capsize=4)
+    right.set_xticks(range(len(summaries)), [one.method for one in summaries])
+    right.set(ylabel="test accuracy", xlim=(-0.5, len(summaries) - 0.5))
+    figure.savefig(path, dpi=120)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    """Replace NaN, which JSON lacks, by None."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,339 @@
+"""One run: a method, a seed, and what came of every epoch."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from backdrop.evaluation import Scores, evaluate
+from backdrop.training.examples import Examples, Source
+from backdrop.training.network import network
+from backdrop.training.settings import Settings, settings_from
+from gpgen.errors import DatasetError, GpgenError, UsageError
+from gpgen.recipe import Recipe
+
+__all__ = [
+    "CHECKPOINT",
+    "DivergedError",
+    "Epoch",
+    "Run",
+    "evaluate_checkpoint",
+    "load_checkpoint",
+    "train",
+]
+
+CHECKPOINT = "checkpoint.pt"
+_CHECKPOINT_EVERY = 10
+
+
+class DivergedError(GpgenError, ArithmeticError):
+    """A loss that is no longer a number: lower the learning rate."""
+
+    code: ClassVar[str] = "diverged"
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the training images.
+
+    Attributes
+    ----------
+    epoch
+        Counts from 1.
+    learning_rate
+        At its last step.
+    loss, accuracy
+        Mean over the training images as they were trained on, masks, dropout
+        and crops in place.
+    validation
+        Accuracy on the split ``validation``, where it was looked at.
+    """
+
+    epoch: int
+    learning_rate: float
+    loss: float
+    accuracy: float
+    validation: float | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `train` returns.
+
+    Attributes
+    ----------
+    settings, seed
+        What was run.
+    epochs
+        Every epoch.
+    test
+        Scores on the split ``test``, looked at once, when training is over.
+    """
+
+    settings: Settings
+    seed: int
+    epochs: tuple[Epoch, ...]
+    test: Scores
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON has it."""
+        return {
+            "settings": self.settings.to_dict(),
+            "seed": self.seed,
+            "epochs": [asdict(epoch) for epoch in self.epochs],
+            "test": asdict(self.test),
+        }
+
+
+@dataclass
+class _State:
+    """What changes while training, and all that a checkpoint must hold."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    masks: torch.Generator
+    data: torch.Generator
+    epochs: list[Epoch] = field(default_factory=list)
+
+
+def train(
+    source: Source,
+    settings: Settings,
+    seed: int,
+    *,
+    folder: Path | None = None,
+    device: str = "cpu",
+    progress: Callable[[Epoch], None] | None = None,
+) -> Run:
+    """Train one network and test it.
+
+    The seed chooses the training images, the first weights, the order of the
+    images, and where masks, crops and dropped channels fall: two methods with
+    one seed share the first three.
+
+    Parameters
+    ----------
+    source
+        Where the images come from.
+    settings, seed
+        What to run.
+    folder
+        Where a checkpoint is kept; an unfinished run found there goes on.
+    device
+        For torch.
+    progress
+        Called after every epoch.
+
+    Returns
+    -------
+    Run
+        On a CPU the same for the same settings, seed, and number of torch
+        threads.
+
+    Raises
+    ------
+    DivergedError
+        If the loss is no longer finite. The checkpoint keeps the last good
+        state.
+    UsageError
+        If the data doesn't fit the settings.
+    """
+    place = torch.device(device)
+    state = _start(source, settings, seed, place)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / CHECKPOINT).exists():
+            _restore(state, load_checkpoint(folder / CHECKPOINT), place)
+    examples = _moved(source.training(settings.train_size, seed), place)
+    validation = None
+    if settings.validate_every and len(state.epochs) < settings.epochs:
+        size = min(settings.test_size, 20 * len(source.recipe.classes))
+        validation = _moved(source.held_out("validation", size), place)
+    while len(state.epochs) < settings.epochs:
+        epoch = _epoch(state, settings, seed, examples)
+        if validation is not None and epoch.epoch % settings.validate_every == 0:
+            scores = evaluate(state.model, validation.image, validation.label, source.sizes)
+            epoch = Epoch(**{**asdict(epoch), "validation": scores.accuracy})
+        state.epochs.append(epoch)
+        last = epoch.epoch == settings.epochs
+        if folder is not None and (last or epoch.epoch % _CHECKPOINT_EVERY == 0):
+            _save(state, source, settings, seed, folder / CHECKPOINT)
+        if progress is not None:
+            progress(epoch)
+    test = _moved(source.held_out("test", settings.test_size), place)
+    scores = evaluate(state.model, test.image, test.label, source.sizes)
+    return Run(settings, seed, tuple(state.epochs), scores)
+
+
+def _start(source: Source, settings: Settings, seed: int, device: torch.device) -> _State:
+    masks = torch.Generator(device).manual_seed(seed)
+    model: nn.Module = network(source.recipe, settings, seed, masks).to(device)
+    if len(source.recipe.shape) == 2:
+        # Twice as fast on a CPU.
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return _State(
+        model=model,
+        optimizer=torch.optim.Adam(model.parameters(), lr=settings.learning_rate),
+        masks=masks,
+        data=torch.Generator().manual_seed(seed),
+    )
+
+
+def _epoch(state: _State, settings: Settings, seed: int, examples: Examples) -> Epoch:
+    n, size = len(examples.label), settings.batch_size
+    # A last batch that is short would get more weight than its images deserve.
+    batches = n // size
+    done = len(state.epochs)
+    # Two generators: what a method draws for itself must not change the order of the images.
+    order = torch.randperm(n, generator=state.data).to(examples.label.device)
+    total, right, rate = 0.0, 0, 0.0
+    for batch in range(batches):
+        chosen = order[batch * size : (batch + 1) * size]
+        image, label = examples.image[chosen], examples.label[chosen]
+        if settings.method == "crop":
+            image = _cropped(image, settings.crop, state.masks)
+        if image.ndim == 4:
+            image = image.contiguous(memory_format=torch.channels_last)
+        step = done * batches + batch
+        rate = _learning_rate(settings, step, settings.epochs * batches)
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        logits = state.model(image)
+        loss = functional.cross_entropy(logits, label)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"the loss is {value} at step {step + 1}, epoch {done + 1}, of method "
+                f"{settings.method!r}, seed {seed}",
+                f"lower the learning rate of {settings.learning_rate:g}; the last checkpoint "
+                "is from before",
+            )
+        state.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        state.optimizer.step()
+        total += value
+        right += int((logits.argmax(1) == label).sum())
+    return Epoch(done + 1, rate, total / batches, right / (batches * size))
+
+
+def _learning_rate(settings: Settings, step: int, steps: int) -> float:
+    rise = min(1.0, (step + 1) / (0.1 * steps))
+    return settings.learning_rate * min(rise, 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-3)
+
+
+def _cropped(image: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
+    """Cut a window out of each image, ``fraction`` of its side, at random."""
+    axes = image.shape[2:]
+    window = [max(1, round(fraction * side)) for side in axes]
+    corners = [
+        torch.randint(
+            side - width + 1, (len(image),), generator=generator, device=image.device
+        ).tolist()
+        for side, width in zip(axes, window, strict=True)
+    ]
+    return torch.stack(
+        [
+            one[(slice(None), *(slice(a, a + width) for a, width in zip(at, window, strict=True)))]
+            for one, at in zip(image, zip(*corners, strict=True), strict=True)
+        ]
+    )
+
+
+def _moved(examples: Examples, device: torch.device) -> Examples:
+    return Examples(examples.image.to(device), examples.label.to(device))
+
+
+def _save(state: _State, source: Source, settings: Settings, seed: int, path: Path) -> None:
+    temporary = path.with_suffix(".new")
+    torch.save(
+        {
+            "recipe": source.recipe.to_dict(),
+            "settings": settings.to_dict(),
+            "seed": seed,
+            "model": state.model.state_dict(),
+            "optimizer": state.optimizer.state_dict(),
+            "masks": state.masks.get_state(),
+            "data": state.data.get_state(),
+            "epochs": [asdict(epoch) for epoch in state.epochs],
+        },
+        temporary,
+    )
+    os.replace(temporary, path)  # noqa: PTH105  whole or not at all
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint without running code from it.
+
+    Raises
+    ------
+    DatasetError
+        If the file is no checkpoint of ours, or damaged.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        if not {"recipe", "settings", "seed", "model", "epochs"} <= checkpoint.keys():
+            raise ValueError
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise DatasetError(
+            f"{path} is no checkpoint of gpgen train, or damaged", "delete it and train again"
+        ) from error
+    return dict(checkpoint)
+
+
+def _restore(state: _State, checkpoint: dict[str, Any], device: torch.device) -> None:
+    state.model.load_state_dict(checkpoint["model"])
+    state.model.to(device)
+    state.optimizer.load_state_dict(checkpoint["optimizer"])
+    state.masks.set_state(checkpoint["masks"])
+    state.data.set_state(checkpoint["data"])
+    state.epochs = [Epoch(**epoch) for epoch in checkpoint["epochs"]]
+
+
+def evaluate_checkpoint(
+    path: Path, source: str, *, split: str = "test", n: int = 400, device: str = "cpu"
+) -> Scores:
+    """Evaluate a checkpoint's network.
+
+    Parameters
+    ----------
+    path
+        A ``checkpoint.pt`` that `train` left.
+    source
+        As for `Source`.
+    split, n
+        The first so many images of a split, as many of each class.
+    device
+        For torch.
+
+    Raises
+    ------
+    DatasetError
+        If the checkpoint is damaged.
+    UsageError
+        If the data's classes don't fit the network.
+    """
+    checkpoint = load_checkpoint(path)
+    recipe = Recipe.from_dict(checkpoint["recipe"])
+    data = Source(source)
+    if data.recipe.classes != recipe.classes or len(data.recipe.shape) != len(recipe.shape):
+        raise UsageError(
+            f"{path} was trained for the classes {', '.join(recipe.classes)}, "
+            f"{source} has {', '.join(data.recipe.classes)}",
+            "evaluate on data of the recipe that it was trained on",
+        )
+    settings = settings_from(checkpoint["settings"])
+    model = network(recipe, settings, checkpoint["seed"])
+    model.load_state_dict(checkpoint["model"])
+    model.to(device)
+    examples = _moved(data.held_out(split, n), torch.device(device))
+    return evaluate(model, examples.image, examples.label, data.sizes)

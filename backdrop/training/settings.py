@@ -1,0 +1,105 @@
+"""What a run is: its method and every number that it depends on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from backdrop.functional import check_probability
+from gpgen.errors import UsageError
+
+__all__ = ["METHODS", "Method", "Settings", "settings_from"]
+
+Method = Literal["none", "backdrop", "dropout", "crop"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+# Best of those tried on validation images: docs/results.md.
+_TUNED: dict[Method, dict[str, Any]] = {
+    "none": {"learning_rate": 0.02},
+    "backdrop": {"learning_rate": 0.01, "masks": (0.0, 0.99)},
+    "dropout": {"learning_rate": 0.01, "dropout": 0.8},
+    "crop": {"learning_rate": 0.003, "crop": 0.75},
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a training run depends on but its seed and its data.
+
+    Attributes
+    ----------
+    method
+        ``none``; ``backdrop``: masks at the components' length-scales;
+        ``dropout``: of the averaged channels; ``crop``: each image is cut to a
+        random window each time.
+    masks
+        Masking probability at each component's length-scale, in the recipe's
+        order; 0 for no mask there. One number serves all.
+    dropout
+        Probability that an average is zeroed.
+    crop
+        Side of the window as a fraction of the image's.
+    train_size, test_size
+        Images, a multiple of the number of classes.
+    epochs, batch_size, learning_rate
+        Of Adam; the learning rate rises for a tenth of the steps and falls to 0
+        along a cosine.
+    validate_every
+        Epochs between looks at the split ``validation``; 0 for none.
+    """
+
+    method: Method = "none"
+    masks: tuple[float, ...] = (0.0, 0.99)
+    dropout: float = 0.8
+    crop: float = 0.75
+    train_size: int = 60
+    test_size: int = 400
+    epochs: int = 80
+    batch_size: int = 15
+    learning_rate: float = 0.01
+    validate_every: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UsageError(f"no method is called {self.method!r}", f"use {', '.join(METHODS)}")
+        for p in (*self.masks, self.dropout):
+            check_probability(p)
+        for name in ("epochs", "batch_size", "train_size", "test_size"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}", "choose at least 1")
+        if self.validate_every < 0:
+            raise UsageError(f"validate_every is {self.validate_every}", "choose 0 or more")
+        if not 0 < self.learning_rate < math.inf:
+            raise UsageError(f"the learning rate is {self.learning_rate}", "choose one above 0")
+        if not 0 < self.crop <= 1:
+            raise UsageError(f"crop is {self.crop}", "choose a fraction with 0 < crop <= 1")
+        if self.batch_size > self.train_size:
+            raise UsageError(
+                f"batches of {self.batch_size} are larger than the training set of "
+                f"{self.train_size}",
+                "choose a batch_size no larger than train_size",
+            )
+
+    @classmethod
+    def tuned(cls, method: str, **fields: Any) -> Settings:  # noqa: ANN401
+        """Return what was found best for a method on two-scale-mini, with some fields replaced.
+
+        Raises
+        ------
+        UsageError
+            If there is no such method, or a field is out of its range.
+        """
+        if method not in METHODS:
+            raise UsageError(f"no method is called {method!r}", f"use {', '.join(METHODS)}")
+        return cls(**{"method": method, **_TUNED[method], **fields})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON has them."""
+        return {**asdict(self), "masks": list(self.masks)}
+
+
+def settings_from(fields: Mapping[str, Any]) -> Settings:
+    """Return the settings that `Settings.to_dict` described."""
+    return Settings(**{**fields, "masks": tuple(fields["masks"])})

@@ -1,0 +1,126 @@
+"""``gpgen archive``: make an archive in the form of the 2018 record."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpgen_cli._errors import Interrupted
+from gpgen_cli._format import count, duration, nbytes
+from gpgen_cli._output import Output, details, output_options
+
+if TYPE_CHECKING:
+    from gpgen.golkar2018 import ArchivePlan, ArchiveProgress
+
+__all__ = ["command"]
+
+_EPILOG = """\b
+Examples:
+  gpgen archive --out archive
+  gpgen archive --samples 9.5=4 --samples 10=4 --size 256 --seed 7 --out small
+  gpgen archive --samples 5=8 --samples 6=8 --samples 60=8 --samples 80=8 --cross 5-6+60-80 -o mine
+  gpgen archive --out archive --resume"""
+
+
+@click.command("archive", short_help="Make an archive like Zenodo record 1252464.", epilog=_EPILOG)
+@click.option("--out", "-o", type=click.Path(), required=True, help="The folder to make.")
+@click.option(
+    "--samples",
+    "samples",
+    multiple=True,
+    metavar="LENGTH=COUNT",
+    help="Length-scale in px and number of its samples (default: the record's).",
+)
+@click.option(
+    "--cross",
+    "crosses",
+    multiple=True,
+    metavar="LISTS",
+    help="Lists of length-scales to cross (default: 9.5-10+80-140, where there are samples).",
+)
+@click.option(
+    "--weights",
+    default="0.75,1.25",
+    show_default=True,
+    metavar="W,W",
+    help="What each list's texture is multiplied by.",
+)
+@click.option("--size", type=int, default=1024, show_default=True, help="Pixels along a side.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Root seed.")
+@click.option("--workers", type=int, help="Threads (default: all cores).")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+@click.option("--overwrite", is_flag=True, help="Replace what is at the target.")
+@click.option("--dry-run", is_flag=True, help="Say what would be made, and stop.")
+@output_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    output: Output,
+    /,
+    out: str,
+    samples: tuple[str, ...],
+    crosses: tuple[str, ...],
+    weights: str,
+    size: int,
+    seed: int,
+    workers: int | None,
+    resume: bool,
+    overwrite: bool,
+    dry_run: bool,
+) -> None:
+    """Make samples.zip and dataset.zip as the authors' program of 2018 would.
+
+    The distribution, the files and their names are those of Zenodo record
+    1252464; the pixels are new, and the same for the same seed.
+    """
+    from gpgen.golkar2018 import make_archive, parse_plan
+
+    plan = parse_plan(samples, crosses, weights, size=size, seed=seed)
+    output.say(details(_rows(plan, out)))
+    if dry_run:
+        output.result({"dry_run": True, **_describe(plan, out)})
+        return
+    last: list[ArchiveProgress] = []
+    started = time.perf_counter()
+    try:
+        with output.progress("image") as advance:
+
+            def follow(progress: ArchiveProgress) -> None:
+                last[:] = [progress]
+                if advance is not None:
+                    advance(progress.done, progress.total)
+
+            made = make_archive(
+                plan, out, workers=workers, resume=resume, overwrite=overwrite, progress=follow
+            )
+    except KeyboardInterrupt:
+        again = [a for a in ctx.obj if a not in ("--overwrite", "--resume")]
+        done = f"{last[0].done:,} of {count(last[0].total, 'image')}" if last else "nothing"
+        raise Interrupted(
+            f"interrupted; {done} done",
+            f"resume with: {shlex.join(['gpgen', *again, '--resume'])}",
+        ) from None
+    seconds = time.perf_counter() - started
+    output.say(
+        f"made {out}: {nbytes(made.nbytes)}, in {duration(seconds)}",
+        *(f"{sha256}  {name}" for name, sha256 in made.sha256.items()),
+    )
+    answer = {**_describe(plan, out), "path": str(made.path), "sha256": made.sha256}
+    output.result({"dry_run": False, **answer, "seconds": seconds})
+
+
+def _rows(plan: ArchivePlan, out: str) -> list[tuple[str, str]]:
+    samples = ", ".join(f"{number} of {scale:g} px" for scale, number in plan.samples)
+    crosses = ", ".join(f"{cross.name} ({cross.classes} classes)" for cross in plan.crosses)
+    return [
+        ("samples", f"{samples}; {plan.size} x {plan.size} px, float64, seed {plan.seed}"),
+        ("crosses", f"{crosses}, {count(plan.images, 'image')}" if crosses else "none"),
+        ("output", f"{out} ({nbytes(plan.nbytes)})"),
+    ]
+
+
+def _describe(plan: ArchivePlan, out: str) -> dict[str, Any]:
+    return {"out": out, **plan.to_dict(), "images": plan.images, "nbytes": plan.nbytes}

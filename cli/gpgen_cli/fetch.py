@@ -1,0 +1,77 @@
+"""``gpgen fetch``: bring a published dataset here."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import click
+
+from gpgen_cli._output import Output, output_options
+from gpgen_cli._transfer import bytes_bar
+
+if TYPE_CHECKING:
+    from gpgen.making import Progress
+    from gpgen.publish.fetching import FetchProgress
+
+__all__ = ["command"]
+
+_EPILOG = """\b
+Examples:
+  gpgen fetch 10.5281/zenodo.1234567 --out data.zarr
+  gpgen fetch https://zenodo.org/records/1234567
+  gpgen fetch 1234 --sandbox --out data.h5
+  gpgen fetch deposit --out data.zarr"""
+
+
+@click.command("fetch", short_help="Bring a published dataset here, verified.", epilog=_EPILOG)
+@click.argument("source")
+@click.option(
+    "--out", "-o", type=click.Path(), help="The dataset to make (default: data.zarr, ...)."
+)
+@click.option("--from", "service", metavar="URL", help="The service, if SOURCE doesn't say.")
+@click.option("--sandbox", is_flag=True, help="Zenodo's place for trying out.")
+@click.option("--workers", type=int, help="How many draw the pixels that a record leaves out.")
+@output_options
+def command(
+    output: Output,
+    /,
+    source: str,
+    out: str | None,
+    service: str | None,
+    sandbox: bool,
+    workers: int | None,
+) -> None:
+    """Fetch SOURCE, a DOI, a record's number or page, or a deposit's folder.
+
+    Every checksum is compared. A record without pixels is made again from its recipe.
+    """
+    from gpgen.publish.addresses import named_service
+    from gpgen.publish.fetching import fetch
+
+    if service is not None or sandbox:
+        service, _ = named_service(service or "zenodo", sandbox=sandbox)
+    with bytes_bar(output, "fetching") as arrived:
+
+        def on_bytes(progress: FetchProgress) -> None:
+            if arrived is not None:
+                arrived(progress.done, progress.nbytes, progress.file)
+
+        def on_samples(progress: Progress) -> None:
+            if arrived is not None and progress.samples_done:
+                nbytes = progress.bytes_done * progress.samples // progress.samples_done
+                arrived(progress.bytes_done, nbytes, "and drawing the pixels")
+
+        done = fetch(
+            source,
+            out,
+            service=service,
+            workers=workers,
+            download_progress=on_bytes,
+            make_progress=on_samples,
+        )
+    how = "made again, every checksum equal" if done.regenerated else "verified"
+    output.say(f"{done.path}: {how}")
+    if done.form != "archive":
+        output.say(f"look at it: gpgen show {shlex.quote(str(done.path))} -o sheet.png")
+    output.result({"path": str(done.path), "format": done.form, "regenerated": done.regenerated})

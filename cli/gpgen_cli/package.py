@@ -1,0 +1,89 @@
+"""``gpgen package``: make a folder ready to be published."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import click
+
+from gpgen_cli._format import count, nbytes
+from gpgen_cli._output import Output, output_options
+from gpgen_cli._transfer import bytes_bar
+
+if TYPE_CHECKING:
+    from gpgen.publish.packaging import PackageProgress
+
+__all__ = ["command"]
+
+_EPILOG = """\b
+Examples:
+  gpgen package data.zarr --publication publication.toml --out deposit
+  gpgen package data.zarr --publication publication.toml --out deposit --recipe-only
+  gpgen publish deposit --sandbox"""
+
+
+@click.command("package", short_help="Make a folder ready to be published.", epilog=_EPILOG)
+@click.argument("dataset", type=click.Path())
+@click.option(
+    "--publication",
+    "-p",
+    type=click.Path(),
+    required=True,
+    metavar="FILE.toml",
+    help="Title, licence and creators.",
+)
+@click.option("--out", "-o", type=click.Path(), required=True, help="The folder to make.")
+@click.option(
+    "--recipe-only",
+    is_flag=True,
+    help="Leave the pixels out: kilobytes, from which the same bytes are made again.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace a deposit that is there.")
+@click.option(
+    "--max-file-size",
+    type=int,
+    metavar="BYTES",
+    help="Split longer files (default: 50 GB, as Zenodo takes).",
+)
+@output_options
+def command(
+    output: Output,
+    /,
+    dataset: str,
+    publication: str,
+    out: str,
+    recipe_only: bool,
+    overwrite: bool,
+    max_file_size: int | None,
+) -> None:
+    """Package DATASET with metadata, checksums and a card, valid everywhere it goes."""
+    from gpgen.publish.packaging import MOST_BYTES, package
+
+    with bytes_bar(output, "packing") as advance:
+
+        def follow(progress: PackageProgress) -> None:
+            if advance is not None:
+                advance(progress.done, progress.nbytes, "")
+
+        done = package(
+            dataset,
+            publication,
+            out,
+            recipe_only=recipe_only,
+            overwrite=overwrite,
+            most_bytes=MOST_BYTES if max_file_size is None else max_file_size,
+            progress=follow,
+        )
+    output.say(f"{done.path}: {count(len(done.files), 'file')}, {nbytes(done.nbytes)}")
+    for file, tool in done.checked_by.items():
+        output.say(f"  {file} is valid, says {tool}")
+    output.say(f"publish it: gpgen publish {shlex.quote(out)} --sandbox")
+    output.result(
+        {
+            "path": str(done.path),
+            "files": list(done.files),
+            "nbytes": done.nbytes,
+            "checked_by": done.checked_by,
+        }
+    )

@@ -1,0 +1,62 @@
+"""``gpgen report``: a page about a dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gpgen_cli._format import nbytes
+from gpgen_cli._output import Output, output_options
+
+if TYPE_CHECKING:
+    from gpgen.reporting.page import ReportProgress
+
+__all__ = ["command"]
+
+_EPILOG = """\b
+Examples:
+  gpgen report data.zarr -o report.html
+  gpgen report data.zarr -o report.html --samples 8 --overwrite"""
+
+
+@click.command("report", short_help="Write a page about a dataset.", epilog=_EPILOG)
+@click.argument("dataset", type=click.Path())
+@click.option("--out", "-o", type=click.Path(), required=True, help="The HTML file to write.")
+@click.option(
+    "--samples", type=int, default=16, show_default=True, help="How many of each class to measure."
+)
+@click.option("--publication", "-p", type=click.Path(), metavar="FILE.toml", help="For the title.")
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+@output_options
+def command(
+    output: Output,
+    /,
+    dataset: str,
+    out: str,
+    samples: int,
+    publication: str | None,
+    overwrite: bool,
+) -> None:
+    """Write one self-contained HTML file: samples, statistics against theory, provenance."""
+    from gpgen.publish.publication import Publication
+    from gpgen.reporting.page import write_report
+
+    with output.progress("class") as advance:
+
+        def follow(progress: ReportProgress) -> None:
+            if advance is not None:
+                advance(progress.done, progress.classes)
+
+        path = write_report(
+            dataset,
+            out,
+            samples=samples,
+            publication=Publication.load(publication) if publication else None,
+            overwrite=overwrite,
+            progress=follow,
+        )
+    size = Path(path).stat().st_size
+    output.say(f"{path}: {nbytes(size)}; open it in a browser")
+    output.result({"path": str(path), "nbytes": size})

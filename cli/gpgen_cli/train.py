@@ -1,0 +1,148 @@
+"""``gpgen train``: train the baseline, with masks and without."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpgen_cli._errors import Interrupted
+from gpgen_cli._output import Output, output_options
+from gpgen_cli._recipe_options import complete_recipe
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from backdrop.training import MethodSummary, Progress
+
+__all__ = ["command"]
+
+_EPILOG = """\b
+Examples:
+  gpgen train two-scale-mini --method none --method backdrop --out runs
+  gpgen train data.zarr --method backdrop --masks 0,0.9 --seeds 3 --out runs
+  gpgen train two-scale-mini --method all --out runs --resume
+  gpgen evaluate runs/backdrop/seed-0/checkpoint.pt two-scale-mini"""
+
+
+def parse_masks(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[float, ...] | None:
+    """Return the probabilities of ``0,0.9``."""
+    if value is None:
+        return None
+    try:
+        return tuple(float(p) for p in value.split(","))
+    except ValueError:
+        message = f"{value!r} is not a list of probabilities like 0.5,0.9"
+        raise click.BadParameter(message, ctx, param) from None
+
+
+@click.command("train", short_help="Train the baseline, with masks and without.", epilog=_EPILOG)
+@click.argument("source", metavar="DATA_OR_RECIPE", shell_complete=complete_recipe)
+@click.option(
+    "--method",
+    "methods",
+    type=click.Choice(["none", "backdrop", "dropout", "crop", "all"]),
+    multiple=True,
+    default=["backdrop"],
+    show_default=True,
+    help="What is done against overfitting; may be given several times.",
+)
+@click.option("--out", "-o", type=click.Path(file_okay=False), required=True, help="Folder.")
+@click.option("--train-size", type=int, help="Training images.")
+@click.option("--test-size", type=int, help="Test images.")
+@click.option("--seeds", type=click.IntRange(1), default=10, show_default=True, help="How many.")
+@click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--masks", metavar="P[,P...]", callback=parse_masks, help="For each component.")
+@click.option("--dropout", type=float, help="Probability of a channel to be dropped.")
+@click.option("--crop", type=float, metavar="FRACTION", help="Side of the crops.")
+@click.option("--epochs", type=int, help="Passes over the training images.")
+@click.option("--batch-size", type=int, help="Images a step.")
+@click.option("--learning-rate", type=float, help="At its highest.")
+@click.option(
+    "--validate-every", type=int, metavar="EPOCHS", help="Look at the split 'validation'."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ...")
+@click.option("--workers", type=click.IntRange(1), help="Runs at once (default: all cores).")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted training.")
+@click.option("--plot", type=click.Path(dir_okay=False), help="Picture of the results to write.")
+@output_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    output: Output,
+    /,
+    source: str,
+    methods: tuple[str, ...],
+    out: str,
+    seeds: int,
+    first_seed: int,
+    device: str,
+    workers: int | None,
+    resume: bool,
+    plot: str | None,
+    **fields: Any,  # noqa: ANN401
+) -> None:
+    """Train the baseline network and test it, once for each method and seed.
+
+    DATA_OR_RECIPE is a dataset, a recipe file or a built-in recipe. Runs with
+    one seed have the same images and the same first weights, so that methods
+    can be compared in pairs. On a CPU the same command gives the same numbers.
+    """
+    from backdrop import training
+
+    chosen = [name for name in training.METHODS if name in methods or "all" in methods]
+    given = {name: value for name, value in fields.items() if value is not None}
+    settings = [training.Settings.tuned(method, **given) for method in chosen]
+    try:
+        with output.progress("epoch") as advance:
+
+            def follow(progress: Progress) -> None:
+                if advance is not None:
+                    advance(progress.done, progress.total)
+
+            runs = training.run_all(
+                source,
+                settings,
+                range(first_seed, first_seed + seeds),
+                Path(out),
+                device=device,
+                workers=workers,
+                resume=resume,
+                progress=follow,
+            )
+    except KeyboardInterrupt:
+        again = [argument for argument in ctx.obj if argument != "--resume"]
+        hint = shlex.join(["gpgen", *again, "--resume"])
+        raise Interrupted("interrupted; checkpoints are kept", f"go on with: {hint}") from None
+    written = training.write(runs, Path(out))
+    if plot is not None:
+        training.plot(runs, plot)
+    output.say(_table(training.summarize(runs)), "", f"every epoch: {Path(out) / 'epochs.csv'}")
+    output.result({"out": out, **written})
+
+
+def _table(summaries: tuple[MethodSummary, ...]) -> RenderableType:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    table.add_column("method")
+    table.add_column("test accuracy", justify="right")
+    for component in range(len(summaries[0].components)):
+        table.add_column(f"component {component + 1}", justify="right")
+    table.add_column("training accuracy", justify="right")
+    table.add_column("above none, paired", justify="right")
+    for one in summaries:
+        table.add_row(
+            one.method,
+            str(one.accuracy),
+            *map(str, one.components),
+            str(one.training_accuracy),
+            "" if one.gain is None else str(one.gain),
+        )
+    table.caption = f"means over {summaries[0].n} seeds with 95 % intervals"
+    table.caption_justify = "left"
+    return table

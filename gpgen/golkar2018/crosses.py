@@ -1,0 +1,117 @@
+"""Crosses: sums of textures, one of each list of length-scales, as the 2018 program deals them."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gpgen.errors import UsageError
+
+__all__ = ["Cross", "length_scale_name"]
+
+
+@dataclass(frozen=True)
+class Cross:
+    """A dataset of classes, one for each choice of a length-scale from every list.
+
+    Parameters
+    ----------
+    length_scales
+        The lists, in pixels: of equal length, with no length-scale in common.
+    weights
+        What each list's texture is multiplied by.
+
+    Raises
+    ------
+    UsageError
+        If the lists aren't as said.
+    """
+
+    length_scales: tuple[tuple[float, ...], ...]
+    weights: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        lengths = {len(choices) for choices in self.length_scales}
+        everything = list(itertools.chain.from_iterable(self.length_scales))
+        if len(lengths) != 1 or 0 in lengths or len(set(everything)) < len(everything):
+            raise UsageError(
+                f"{self.name} can't be crossed",
+                "give lists of equal length without a length-scale in common, like 9.5-10+80-140",
+            )
+        if len(self.weights) != len(self.length_scales):
+            raise UsageError(
+                f"{self.name} needs {len(self.length_scales)} weights, and has {len(self.weights)}",
+                "give one weight for each list",
+            )
+
+    @classmethod
+    def parse(cls, text: str, weights: tuple[float, ...]) -> Cross:
+        """Read lists written as in the names of ``.gp`` files, like ``9.5-10+80-140``."""
+        if not re.fullmatch(r"\d+(\.\d+)?([-+]\d+(\.\d+)?)*", text):
+            raise UsageError(f"{text!r} isn't a cross", "write one like 9.5-10+80-140")
+        lists = tuple(tuple(float(v) for v in part.split("-")) for part in text.split("+"))
+        return cls(lists, weights)
+
+    @property
+    def name(self) -> str:
+        """As the 2018 program names it, like ``GP_9.5-10+80-140``."""
+        return "GP_" + "+".join(
+            "-".join(length_scale_name(v) for v in choices) for choices in self.length_scales
+        )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of every label: the length-scales in increasing order, joined by ``-``."""
+        chosen = (self._chosen(label) for label in range(self.classes))
+        return tuple("-".join(length_scale_name(v) for v in sorted(choice)) for choice in chosen)
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        choices: int = len(self.length_scales[0]) ** len(self.length_scales)
+        return choices
+
+    def images_per_class(self, samples: Mapping[float, int]) -> int:
+        """Return how many images of each class `samples` of each length-scale give.
+
+        No sample is used twice: with m lists of q length-scales, each sample of one
+        list would otherwise meet the q^(m-1) choices of the others.
+        """
+        fewest = min(samples.get(v, 0) for v in itertools.chain.from_iterable(self.length_scales))
+        return fewest * len(self.length_scales[0]) // self.classes
+
+    def samples_of(self, label: int, image: int, per_class: int) -> tuple[tuple[float, int], ...]:
+        """Return which samples make an image, as (length-scale, number from 0), one a list.
+
+        Parameters
+        ----------
+        label
+            The class: in mixed radix, the first list fastest, the choices.
+        image
+            The image's number within its class.
+        per_class
+            How many images each class has.
+        """
+        digits = self._digits(label)
+        base = len(self.length_scales[0])
+        dealt = []
+        for place, (choices, digit) in enumerate(zip(self.length_scales, digits, strict=True)):
+            others = digits[:place] + digits[place + 1 :]
+            position = sum(other * base**power for power, other in enumerate(others))
+            dealt.append((choices[digit], position * per_class + image))
+        return tuple(dealt)
+
+    def _chosen(self, label: int) -> tuple[float, ...]:
+        digits = self._digits(label)
+        return tuple(v[d] for v, d in zip(self.length_scales, digits, strict=True))
+
+    def _digits(self, label: int) -> tuple[int, ...]:
+        base = len(self.length_scales[0])
+        return tuple(label // base**place % base for place in range(len(self.length_scales)))
+
+
+def length_scale_name(length_scale: float) -> str:
+    """Write a length-scale as the 2018 program does: integral ones without a decimal point."""
+    return str(int(length_scale)) if length_scale == int(length_scale) else str(length_scale)

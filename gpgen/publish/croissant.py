@@ -1,0 +1,148 @@
+"""croissant.json: Croissant 1.1, the machine-learning community's description of a dataset.
+
+Croissant can't describe arrays in Zarr or HDF5 so that a loader reads them. So every file is
+a FileObject with its checksum, and what can be loaded is the table of the samples. See
+https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from gpgen.publish.citation import bibtex
+from gpgen.publish.licences import licence_url
+from gpgen.publish.publication import Creator, Publication
+from gpgen.publish.subject import DepositFile, Subject
+from gpgen.publish.words import abstract, keywords
+
+__all__ = ["croissant_json"]
+
+_CONTEXT: Final[dict[str, Any]] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "arrayShape": "cr:arrayShape",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "containedIn": "cr:containedIn",
+    "cr": "http://mlcommons.org/croissant/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "description": {"@container": "@language"},
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileObject": "cr:fileObject",
+    "fileProperty": "cr:fileProperty",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isArray": "cr:isArray",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "name": {"@container": "@language"},
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+"""The terms' meanings; validators compare it with the specification's own."""
+
+_TABLE: Final = "samples.csv"
+
+
+def croissant_json(
+    publication: Publication, subject: Subject, files: tuple[DepositFile, ...]
+) -> dict[str, Any]:
+    """Return the description as JSON-LD.
+
+    Parameters
+    ----------
+    publication, subject
+        What is described.
+    files
+        The files of the deposit; samples.csv among them.
+    """
+    document: dict[str, Any] = {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.1",
+        "name": publication.title,
+        "description": abstract(publication, subject),
+        "license": licence_url(publication.license),
+        "url": f"https://doi.org/{publication.doi}" if publication.doi else "https://zenodo.org",
+        "version": publication.version,
+        "datePublished": publication.date.isoformat(),
+        "creator": [_creator(creator) for creator in publication.creators],
+        "publisher": {"@type": "sc:Organization", "name": publication.publisher},
+        "keywords": keywords(publication, subject),
+        "citeAs": bibtex(publication, subject),
+        "isLiveDataset": False,
+        "distribution": [_file_object(file) for file in files],
+        "recordSet": [_samples(subject)],
+    }
+    if publication.doi is None:
+        del document["url"]
+    return document
+
+
+def _creator(creator: Creator) -> dict[str, str]:
+    if creator.organization:
+        return {"@type": "sc:Organization", "name": creator.name}
+    person = {
+        "@type": "sc:Person",
+        "name": f"{creator.given} {creator.family}",
+        "givenName": creator.given,
+        "familyName": creator.family,
+    }
+    if creator.orcid:
+        person["@id"] = person["url"] = f"https://orcid.org/{creator.orcid}"
+    return person
+
+
+def _file_object(file: DepositFile) -> dict[str, str]:
+    return {
+        "@type": "cr:FileObject",
+        "@id": file.name,
+        "name": file.name,
+        "description": file.description,
+        "contentUrl": file.name,
+        "contentSize": f"{file.nbytes} B",
+        "encodingFormat": file.media_type,
+        "sha256": file.sha256,
+    }
+
+
+def _samples(subject: Subject) -> dict[str, Any]:
+    return {
+        "@type": "cr:RecordSet",
+        "@id": "samples",
+        "name": "samples",
+        "description": "A record for each sample; index is its place in the image array.",
+        "key": {"@id": "samples/index"},
+        "field": [
+            {
+                "@type": "cr:Field",
+                "@id": f"samples/{column.name}",
+                "name": column.name,
+                "description": column.description,
+                "dataType": list(column.kinds) if len(column.kinds) > 1 else column.kinds[0],
+                "source": {"fileObject": {"@id": _TABLE}, "extract": {"column": column.name}},
+            }
+            for column in subject.columns
+        ],
+    }

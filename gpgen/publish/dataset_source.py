@@ -1,0 +1,151 @@
+"""A Zarr or HDF5 dataset, to be packaged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gpgen.dataset import Dataset
+from gpgen.errors import DatasetError, UsageError
+from gpgen.publish.deposit import hash_file
+from gpgen.publish.figure import contact_sheet
+from gpgen.publish.parts import Part
+from gpgen.publish.sources import VERIFY, copy_file
+from gpgen.publish.subject import dataset_subject
+from gpgen.publish.tables import samples_table, shards_table
+from gpgen.publish.zarr_zip import pack_zarr
+from gpgen.store import store_for
+from gpgen.store.interface import Problem, Reader
+from gpgen.store.manifest import canonical_json
+from gpgen.verification import verify
+
+__all__ = ["DatasetSource"]
+
+
+class DatasetSource:
+    """A Zarr or HDF5 dataset.
+
+    Parameters
+    ----------
+    dataset
+        It.
+    recipe_only
+        Whether to leave the pixels out.
+    """
+
+    def __init__(self, dataset: Dataset, recipe_only: bool) -> None:
+        if not getattr(dataset.recipe, "is_drawn", True):
+            raise UsageError(
+                f"{dataset.path} was imported, and has no recipe that could make it again",
+                "share and cite its source instead",
+            )
+        self._dataset = dataset
+        self._reader: Reader = store_for(dataset.format).reader(dataset.path)
+        manifest = dataset.manifest
+        layout = {"shard_size": manifest.shard_size}
+        if manifest.chunk_size is not None:
+            layout["chunk_size"] = manifest.chunk_size
+        self.subject = dataset_subject(
+            dataset.recipe,
+            dataset.n,
+            dataset.format,
+            layout=layout,
+            recipe_only=recipe_only,
+            gpgen_version=manifest.gpgen_version,
+        )
+        self._shards = [self._reader.region(k).path for k in range(manifest.layout.shards)]
+        root = dataset.path if dataset.format == "zarr" else dataset.path.parent
+        self._names = [path.relative_to(root).as_posix() for path in self._shards]
+        if dataset.format == "hdf5":
+            self._names = ["data.h5"] * len(self._shards)
+        self.nbytes = 0 if recipe_only else manifest.n * dataset.recipe.image_nbytes
+
+    @property
+    def recipe_file(self) -> tuple[str, str]:
+        """recipe.toml."""
+        return "recipe.toml", self._dataset.recipe.to_toml()
+
+    def tables(self) -> Iterator[tuple[str, str, Iterable[bytes]]]:
+        """Yield samples.csv and shards.csv."""
+        dataset = self._dataset
+        yield (
+            "samples.csv",
+            "A line for each sample: class, length-scales, seed, split, shard",
+            samples_table(
+                dataset.recipe, dataset.n, self.subject, dataset.manifest.shard_size, self._names
+            ),
+        )
+        ranges = " (of its range of the file)" if dataset.format == "hdf5" else ""
+        yield (
+            "shards.csv",
+            f"The SHA-256 of each shard{ranges}, to be compared when it is made again",
+            shards_table(self._reader, self._names),
+        )
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the dataset's own manifest."""
+        attributes = json.loads(canonical_json(msgspec.to_builtins(self._dataset.manifest)))
+        return {"sampling_version": attributes["sampling_version"], "attributes": attributes}
+
+    def figure(self) -> bytes | None:
+        """Return a contact sheet."""
+        dataset = self._dataset
+        sheet = contact_sheet(dataset.recipe, dataset.n, lambda index: dataset.read([index])[0])
+        dataset.close()
+        return sheet
+
+    def write_data(
+        self, folder: Path, most_bytes: int, progress: Callable[[int], None]
+    ) -> list[tuple[Part, str]]:
+        """Write the data, every byte of it checked against the manifest."""
+        form = self._dataset.format
+        if self.subject.recipe_only or form == "hdf5":
+            _verify(self._dataset.path)
+        if self.subject.recipe_only:
+            return []
+        if form == "zarr":
+            _refuse(self._dataset, self._reader.problems())
+            parts = pack_zarr(self._reader, folder, "data.zarr.zip", most_bytes, progress)
+            return [(part, "The dataset: a Zarr v3 group in a zip") for part in parts]
+        if form == "hdf5":
+            parts = copy_file(self._dataset.path, folder, "data.h5", most_bytes, progress)
+            return [(part, "The dataset: one HDF5 file") for part in parts]
+        return self._copy_shards(folder, most_bytes, progress)
+
+    def _copy_shards(
+        self, folder: Path, most_bytes: int, progress: Callable[[int], None]
+    ) -> list[tuple[Part, str]]:
+        store = store_for(self._dataset.format)
+        _refuse(self._dataset, store.check_first(self._dataset.path))
+        _refuse(self._dataset, self._reader.problems())
+        written: list[tuple[Part, str]] = []
+        path = self._dataset.path
+        written += [
+            (part, "The manifest of the shards: labels, seeds and checksums of all samples")
+            for part in copy_file(path, folder, path.name, most_bytes, progress)
+        ]
+        for shard, path in enumerate(self._shards):
+            parts = copy_file(path, folder, path.name, most_bytes, progress)
+            expected = self._reader.rows("shard_sha256", shard, shard + 1).tobytes().hex()
+            digest = parts[0].sha256 if len(parts) == 1 else hash_file(path)[1]
+            if digest != expected:
+                raise DatasetError(f"{path} is damaged: its SHA-256 is not the manifest's", VERIFY)
+            written += [(part, f"Shard {shard}: an HDF5 file") for part in parts]
+        return written
+
+
+def _verify(path: Path) -> None:
+    report = verify(path)
+    if not report.ok:
+        problem = report.problems[0]
+        more = f", and {len(report.problems) - 1} more" if len(report.problems) > 1 else ""
+        raise DatasetError(f"{path}: {problem.file} {problem.what}{more}", VERIFY)
+
+
+def _refuse(dataset: Dataset, problems: Iterator[Problem]) -> None:
+    for problem in problems:
+        raise DatasetError(f"{dataset.path}: {problem.file} {problem.what}", VERIFY)

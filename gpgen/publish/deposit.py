@@ -1,0 +1,193 @@
+"""A deposit: a folder ready to be published, and what its files must hash to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from gpgen.errors import DatasetError
+
+__all__ = ["CARD", "MANIFEST", "MD5SUMS", "SHA256SUMS", "Deposit", "hash_file", "is_plain_name"]
+
+SHA256SUMS: Final = "SHA256SUMS"
+MD5SUMS: Final = "MD5SUMS"
+MANIFEST: Final = "dataset.json"
+CARD: Final = "README.md"
+
+_LINE: Final = re.compile(r"([0-9a-f]{32,64})  (\S.*)")
+_BLOCK: Final = 2**22
+_AGAIN: Final = "package the dataset again: `gpgen package DATASET --publication FILE --out DIR`"
+
+
+def is_plain_name(name: str) -> bool:
+    """Return whether a name can be a file's in a folder, and nothing else's."""
+    return (
+        0 < len(name) <= 255
+        and name.isprintable()
+        and "/" not in name
+        and "\\" not in name
+        and not name.startswith((".", "~"))
+    )
+
+
+def hash_file(path: Path, progress: Callable[[int], None] | None = None) -> tuple[int, str, str]:
+    """Return a file's bytes, its SHA-256 and its MD5, both computed at once.
+
+    Parameters
+    ----------
+    path
+        The file.
+    progress
+        Called with the bytes of each piece.
+    """
+    sha256, md5, total = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
+    with path.open("rb", buffering=0) as stream, ThreadPoolExecutor(1) as pool:
+        # Two buffers: one is being read while the other is hashed.
+        buffers = [bytearray(_BLOCK), bytearray(_BLOCK)]
+        pending = None
+        while True:
+            buffer = memoryview(buffers[0])
+            buffers.reverse()
+            count = stream.readinto(buffer) or 0
+            if pending is not None:
+                pending.result()
+            if not count:
+                return total, sha256.hexdigest(), md5.hexdigest()
+            pending = pool.submit(md5.update, buffer[:count])
+            sha256.update(buffer[:count])
+            total += count
+            if progress:
+                progress(count)
+
+
+@dataclass(frozen=True)
+class Deposit:
+    """A packaged dataset.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    sha256, md5
+        Of each file but the two lists, by name.
+    manifest
+        What dataset.json says.
+    """
+
+    path: Path
+    sha256: dict[str, str]
+    md5: dict[str, str]
+    manifest: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> Deposit:
+        """Read a deposit's lists.
+
+        Raises
+        ------
+        DatasetError
+            If the folder is no deposit, or its lists are damaged.
+        """
+        folder = Path(path)
+        if not (folder / SHA256SUMS).is_file() or not (folder / MANIFEST).is_file():
+            raise DatasetError(
+                f"{path} is not a deposit: it lacks {SHA256SUMS} or {MANIFEST}", _AGAIN
+            )
+        sha256, md5 = (_read_sums(folder / name) for name in (SHA256SUMS, MD5SUMS))
+        try:
+            manifest = json.loads((folder / MANIFEST).read_bytes())
+            known = manifest["format"] == "gpgen-deposit"
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            raise DatasetError(f"{folder / MANIFEST} can't be read: {error}", _AGAIN) from error
+        if not known or manifest.get("format_version") != 1:
+            raise DatasetError(
+                f"{folder / MANIFEST} is of a format that this gpgen doesn't know",
+                "install a newer gpgen",
+            )
+        return cls(folder, sha256, md5, manifest)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files to publish, in the order of the list."""
+        return (*self.sha256, SHA256SUMS, MD5SUMS)
+
+    @property
+    def recipe_only(self) -> bool:
+        """Whether the pixels are left out."""
+        return bool(self.manifest.get("recipe_only"))
+
+    @property
+    def form(self) -> str:
+        """The dataset's format: "zarr", "hdf5", "hdf5-shards" or "archive"."""
+        return str(self.manifest.get("form"))
+
+    def nbytes(self) -> int:
+        """Return the bytes of all files.
+
+        Raises
+        ------
+        DatasetError
+            If one is missing.
+        """
+        return sum(self._size(name) for name in self.files)
+
+    def check(self, progress: Callable[[int], None] | None = None) -> dict[str, str]:
+        """Check every file, and return the MD5 of each, the lists' own too.
+
+        Parameters
+        ----------
+        progress
+            Called with the bytes of each piece that has been read.
+
+        Raises
+        ------
+        DatasetError
+            If a file was changed, removed or added since the deposit was packaged.
+        """
+        for entry in sorted(self.path.iterdir()):
+            if entry.name not in self.files:
+                raise DatasetError(
+                    f"{entry} does not belong to the deposit", f"remove it, or {_AGAIN}"
+                )
+        sums = {}
+        for name in self.files:
+            self._size(name)
+            _, sha256, md5 = hash_file(self.path / name, progress)
+            if name in self.sha256 and (sha256, md5) != (self.sha256[name], self.md5.get(name)):
+                raise DatasetError(f"{self.path / name} was changed since it was packaged", _AGAIN)
+            sums[name] = md5
+        return sums
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Return one of the metadata files."""
+        try:
+            document: dict[str, Any] = json.loads((self.path / name).read_bytes())
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{self.path / name} can't be read: {error}", _AGAIN) from error
+        return document
+
+    def _size(self, name: str) -> int:
+        path = self.path / name
+        if not path.is_file() or path.is_symlink():
+            raise DatasetError(f"{path} is missing", _AGAIN)
+        return path.stat().st_size
+
+
+def _read_sums(path: Path) -> dict[str, str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeError) as error:
+        raise DatasetError(f"{path} can't be read: {error}", _AGAIN) from error
+    sums = {}
+    for line in lines:
+        match = _LINE.fullmatch(line)
+        if match is None or not is_plain_name(match[2]):
+            raise DatasetError(f"{path} has a line that is no checksum: {line[:80]!r}", _AGAIN)
+        sums[match[2]] = match[1]
+    return sums

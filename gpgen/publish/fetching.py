@@ -1,0 +1,235 @@
+"""The way back: a record, or a deposit's folder, becomes a local dataset, verified."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpgen.errors import DatasetError, TargetError, UsageError
+from gpgen.making import Progress
+from gpgen.publish.deposit import MANIFEST, MD5SUMS, SHA256SUMS, Deposit
+from gpgen.publish.downloading import FetchProgress, download_record
+from gpgen.publish.finding_records import RecordAddress, parse_source
+from gpgen.publish.records import Records
+from gpgen.publish.regenerating import regenerate, regenerated_target
+from gpgen.publish.regenerating_archive import regenerate_archive
+from gpgen.publish.service import Service
+from gpgen.publish.unpacking import data_files, join_parts, unpack_zarr
+from gpgen.store import files as disk
+from gpgen.store.layout import Target
+from gpgen.verification import verify
+
+__all__ = ["FetchProgress", "Fetched", "fetch"]
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A dataset that was fetched.
+
+    Parameters
+    ----------
+    path
+        It.
+    form
+        "zarr", "hdf5", "hdf5-shards" or "archive".
+    regenerated
+        Whether its pixels were drawn here.
+    """
+
+    path: Path
+    form: str
+    regenerated: bool
+
+
+def fetch(
+    source: str | Path,
+    out: str | Path | None = None,
+    *,
+    service: Service | str | None = None,
+    workers: int | None = None,
+    download_progress: Callable[[FetchProgress], None] | None = None,
+    make_progress: Callable[[Progress], None] | None = None,
+) -> Fetched:
+    """Bring a published dataset here, verified.
+
+    Parameters
+    ----------
+    source
+        A DOI, a record's number or page, or the folder of a deposit.
+    out
+        The dataset to make; by default ``data.zarr`` and the like, by the record's format.
+    service
+        Where a bare number is meant, or the service to use; by default Zenodo.
+    workers
+        Workers that draw the pixels, where the record has none.
+    download_progress, make_progress
+        Called as bytes arrive; called as shards are drawn.
+
+    Raises
+    ------
+    DatasetError
+        If the record is no deposit of gpgen's, or fails its checksums.
+    ServiceError
+        If it isn't there or doesn't arrive. What has arrived is kept.
+    TargetError
+        If `out` exists.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        deposit = Deposit.open(folder)
+        deposit.check()
+        return _place(deposit, _target(deposit, out), workers, make_progress)
+    if isinstance(service, Service):
+        address = parse_source(str(source), service.address)
+        return _fetch_record(service, address, out, workers, download_progress, make_progress)
+    address = parse_source(str(source), service)
+    with Service(address.service) as own:
+        return _fetch_record(own, address, out, workers, download_progress, make_progress)
+
+
+def _fetch_record(
+    service: Service,
+    address: RecordAddress,
+    out: str | Path | None,
+    workers: int | None,
+    download_progress: Callable[[FetchProgress], None] | None,
+    make_progress: Callable[[Progress], None] | None,
+) -> Fetched:
+    if service.address != address.service:
+        raise UsageError(
+            f"record {address.number} is at {address.service}, not at {service.address}",
+            "leave out --from",
+        )
+    if out is not None:
+        _refuse_existing(Path(out))
+    place = Path(out or ".").absolute()
+    keep = place.parent if out is not None else place
+    folder = keep / f"record-{address.number}.fetching"
+    with disk.target_errors(f"{folder} can't be written"):
+        disk.make_folder(folder)
+        records = Records(service)
+        # First the few kilobytes that say whether the rest is worth fetching.
+        small = {SHA256SUMS, MD5SUMS, MANIFEST}
+        download_record(records, address.number, folder, wanted=lambda name: name in small)
+        try:
+            deposit = Deposit.open(folder)
+        except DatasetError:
+            disk.remove_tree(folder)
+            raise DatasetError(
+                f"record {address.number} at {service.address} was not packaged by gpgen",
+                "download its files from its page",
+            ) from None
+        target = _target(deposit, out)
+        download_record(records, address.number, folder, progress=download_progress)
+        Deposit.open(folder).check()
+        fetched = _place(deposit, target, workers, make_progress, move=True)
+        disk.remove_tree(folder)
+    return fetched
+
+
+def _target(deposit: Deposit, out: str | Path | None) -> Path:
+    target = Path(os.path.abspath(out or regenerated_target(deposit)))  # noqa: PTH100
+    if deposit.form != "archive":
+        form = Target.parse(target).form
+        if form != deposit.form:
+            raise UsageError(
+                f"the dataset is in the format {deposit.form}, and {target.name} is {form}",
+                f"use --out {regenerated_target(deposit)}",
+            )
+        names = {target.name, regenerated_target(deposit)}
+        if form == "hdf5-shards" and not deposit.recipe_only and len(names) > 1:
+            raise UsageError(
+                f"the files are called {regenerated_target(deposit)}, and say so within",
+                "give --out that name in another folder",
+            )
+    _refuse_existing(target)
+    return target
+
+
+def _refuse_existing(target: Path) -> None:
+    if os.path.lexists(target):
+        raise TargetError(f"{target} exists", "give another --out, or remove it")
+    if not target.parent.is_dir():
+        raise TargetError(f"there is no folder {target.parent}", "make it first")
+
+
+def _place(
+    deposit: Deposit,
+    target: Path,
+    workers: int | None,
+    progress: Callable[[Progress], None] | None,
+    *,
+    move: bool = False,
+) -> Fetched:
+    """Make the dataset of a deposit that has been checked."""
+    if deposit.recipe_only and deposit.form == "archive":
+        path = regenerate_archive(deposit, target, workers=workers)
+        return Fetched(path, deposit.form, regenerated=True)
+    if deposit.recipe_only:
+        dataset = regenerate(deposit.path, target, workers=workers, progress=progress)
+        dataset.close()
+        return Fetched(dataset.path, deposit.form, regenerated=True)
+    nbytes = sum(
+        (deposit.path / name).stat().st_size
+        for parts in data_files(deposit).values()
+        for name in parts
+    )
+    free = shutil.disk_usage(target.parent).free
+    if nbytes > free:
+        raise TargetError(
+            f"{target.parent} has {free / 1e9:.1f} GB free, and unpacking takes "
+            f"{nbytes / 1e9:.1f} GB",
+            "free some space, or choose another --out",
+        )
+    folder = disk.temporary_name(target.parent, ".gpgen.unpacking")
+    disk.make_folder(folder)
+    try:
+        _assemble(deposit, folder, target, move=move)
+        if deposit.form != "archive":
+            _verify(folder / target.name)
+        _name(deposit, folder, target)
+        disk.sync_folder(target.parent)
+    finally:
+        disk.remove_tree(folder)
+    return Fetched(target, deposit.form, regenerated=False)
+
+
+def _assemble(deposit: Deposit, folder: Path, target: Path, *, move: bool) -> None:
+    """Bring the dataset together in a folder beside its place, under its own name."""
+    for name, parts in data_files(deposit).items():
+        final = target.name if deposit.form == "hdf5" else name
+        if move and len(parts) == 1:
+            disk.rename(deposit.path / name, folder / final)
+        else:
+            join_parts(deposit, parts, folder / final)
+    if deposit.form == "zarr":
+        unpack_zarr(folder / "data.zarr.zip", folder / target.name)
+    if deposit.form == "archive":
+        # Its own list of checksums, as `gpgen archive` writes it.
+        names = [name for name in ("samples.zip", "dataset.zip") if name in deposit.sha256]
+        lines = "".join(f"{deposit.sha256[name]}  {name}\n" for name in names)
+        (folder / SHA256SUMS).write_text(lines, encoding="utf-8")
+
+
+def _verify(path: Path) -> None:
+    report = verify(path)
+    for problem in report.problems:
+        raise DatasetError(f"{problem.file} {problem.what}", "don't use this record")
+
+
+def _name(deposit: Deposit, folder: Path, target: Path) -> None:
+    """Give what is verified its name."""
+    if deposit.form == "archive":
+        disk.rename(folder, target)
+    elif deposit.form in ("zarr", "hdf5"):
+        disk.rename(folder / target.name, target)
+    else:
+        manifest = Target.parse(target).manifest.name
+        # The manifest makes it a dataset, so its name comes last.
+        for path in sorted(folder.iterdir(), key=lambda path: path.name == manifest):
+            if os.path.lexists(target.parent / path.name):
+                raise TargetError(f"{target.parent / path.name} exists", "choose another folder")
+            disk.rename(path, target.parent / path.name)

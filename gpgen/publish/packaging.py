@@ -1,0 +1,290 @@
+"""From a dataset and a publication.toml to a deposit: a folder ready to be published."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from gpgen.dataset import open_dataset
+from gpgen.errors import TargetError, UsageError
+from gpgen.publish.archive_source import ArchiveSource, is_archive
+from gpgen.publish.card import card
+from gpgen.publish.citation import cff
+from gpgen.publish.croissant import croissant_json
+from gpgen.publish.datacite_json import datacite_json
+from gpgen.publish.dataset_source import DatasetSource
+from gpgen.publish.deposit import CARD, MANIFEST, MD5SUMS, SHA256SUMS, Deposit
+from gpgen.publish.invenio_record import invenio_record
+from gpgen.publish.parts import PartWriter
+from gpgen.publish.publication import Publication
+from gpgen.publish.sources import Source
+from gpgen.publish.subject import DepositFile, Subject
+from gpgen.publish.validation import validate
+from gpgen.store import files as disk
+
+__all__ = ["MOST_BYTES", "PackageProgress", "Packaged", "package"]
+
+MOST_BYTES: Final = 50 * 10**9
+"""Bytes that Zenodo takes in a file."""
+
+_MEDIA: Final = {
+    ".zip": "application/zip",
+    ".h5": "application/x-hdf5",
+    ".csv": "text/csv",
+    ".toml": "application/toml",
+    ".json": "application/json",
+    ".png": "image/png",
+    ".md": "text/markdown",
+    ".cff": "application/yaml",
+    "": "text/plain",
+}
+
+
+@dataclass(frozen=True)
+class PackageProgress:
+    """How far packaging is: bytes of the dataset done, and in all."""
+
+    done: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A finished deposit.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    files
+        Its files' names.
+    nbytes
+        Bytes of all.
+    checked_by
+        Which tool found each metadata file valid.
+    """
+
+    path: Path
+    files: tuple[str, ...]
+    nbytes: int
+    checked_by: dict[str, str]
+
+
+def package(
+    dataset: str | Path,
+    publication: Publication | str | Path,
+    out: str | Path,
+    *,
+    recipe_only: bool = False,
+    overwrite: bool = False,
+    most_bytes: int = MOST_BYTES,
+    progress: Callable[[PackageProgress], None] | None = None,
+) -> Packaged:
+    """Make a deposit.
+
+    The same dataset and publication give the same bytes, on any machine, on any day whose date
+    the publication gives.
+
+    Parameters
+    ----------
+    dataset
+        As for `gpgen.open_dataset`, or a folder made by `gpgen archive`.
+    publication
+        What publication.toml says, or its path.
+    out
+        The folder to make; it appears once it is whole.
+    recipe_only
+        Whether to leave the pixels out. `regenerate` makes them again.
+    overwrite
+        Whether to replace a deposit that is there.
+    most_bytes
+        Bytes that the service takes in a file; longer ones are split.
+    progress
+        Called now and then.
+
+    Raises
+    ------
+    DatasetError
+        If the dataset fails `gpgen.verify`.
+    UsageError
+        If the publication isn't valid.
+    TargetError
+        If `out` is there and is not to be replaced, or can't be written.
+    """
+    if not isinstance(publication, Publication):
+        publication = Publication.load(publication)
+    if most_bytes < 1:
+        raise UsageError(f"files of {most_bytes} bytes can't be made", "use 1 or more")
+    target = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a link
+    _check_target(target, overwrite)
+    source = _open_source(Path(dataset), recipe_only)
+    # Before hours of copying: the metadata with hashes yet unknown.
+    unknown = tuple(
+        DepositFile(name, 0, "0" * 64, "0" * 32, _media(name), "")
+        for name in ("data", "samples.csv")
+    )
+    validate(_documents(publication, source.subject, unknown))
+    _check_space(target, source.nbytes)
+    with disk.target_errors(f"{target} can't be written"), _working(target) as folder:
+        return _fill(folder, target, source, publication, most_bytes, progress)
+
+
+def _open_source(path: Path, recipe_only: bool) -> Source:
+    if is_archive(path):
+        return ArchiveSource(path, recipe_only)
+    return DatasetSource(open_dataset(path), recipe_only)
+
+
+def _fill(
+    folder: Path,
+    target: Path,
+    source: Source,
+    publication: Publication,
+    most_bytes: int,
+    progress: Callable[[PackageProgress], None] | None,
+) -> Packaged:
+    done = 0
+
+    def advance(nbytes: int) -> None:
+        nonlocal done
+        done += nbytes
+        if progress:
+            progress(PackageProgress(min(done, source.nbytes), source.nbytes))
+
+    entries = [
+        DepositFile(part.name, part.nbytes, part.sha256, part.md5, _media(part.name), what)
+        for part, what in source.write_data(folder, most_bytes, advance)
+    ]
+
+    def add(name: str, what: str, pieces: Iterable[bytes]) -> None:
+        with PartWriter(folder, name, 0, MOST_BYTES) as writer:
+            for piece in pieces:
+                writer.write(piece)
+            (part,) = writer.finish()
+        entries.append(
+            DepositFile(part.name, part.nbytes, part.sha256, part.md5, _media(name), what)
+        )
+
+    name, recipe = source.recipe_file
+    add(name, "The recipe, from which gpgen makes the dataset again", [recipe.encode()])
+    for name, what, pieces in source.tables():
+        add(name, what, pieces)
+    manifest = {
+        "format": "gpgen-deposit",
+        "format_version": 1,
+        "form": source.subject.form,
+        "n": source.subject.n,
+        "recipe_only": source.subject.recipe_only,
+        "recipe_sha256": source.subject.recipe_sha256,
+        "gpgen_version": source.subject.gpgen_version,
+        "layout": source.subject.layout,
+        "publication": msgspec.to_builtins(publication),
+        **source.manifest(),
+    }
+    add(MANIFEST, "What `gpgen fetch` and `gpgen make --from` need to know", [_json(manifest)])
+    figure = source.figure()
+    if figure is not None:
+        add("figure.png", "A contact sheet: a row for each class", [figure])
+    text = card(
+        publication, source.subject, tuple(entries), figure=None if figure is None else "figure.png"
+    )
+    add(CARD, "The dataset's card", [text.encode()])
+    documents = _documents(publication, source.subject, tuple(entries))
+    checked_by = validate(documents)
+    described = {
+        "croissant.json": "Croissant 1.1 metadata",
+        "datacite.json": "DataCite 4.5 metadata",
+        "CITATION.cff": "How to cite",
+        "record.json": "The record's metadata as InvenioRDM takes them",
+    }
+    for name, document in documents.items():
+        add(name, described[name], [document.encode()])
+    entries.sort(key=lambda entry: entry.name)
+    _write_sums(folder, entries)
+    _commit(folder, target)
+    deposit = Deposit.open(target)
+    return Packaged(target, deposit.files, deposit.nbytes(), checked_by)
+
+
+def _documents(
+    publication: Publication, subject: Subject, files: tuple[DepositFile, ...]
+) -> dict[str, str]:
+    return {
+        "croissant.json": _json(croissant_json(publication, subject, files)).decode(),
+        "datacite.json": _json(datacite_json(publication, subject, files)).decode(),
+        "CITATION.cff": cff(publication, subject),
+        "record.json": _json(invenio_record(publication, subject)).decode(),
+    }
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def _write_sums(folder: Path, entries: list[DepositFile]) -> None:
+    for name, digests in (
+        (SHA256SUMS, {entry.name: entry.sha256 for entry in entries}),
+        (MD5SUMS, {entry.name: entry.md5 for entry in entries}),
+    ):
+        text = "".join(f"{digest}  {file}\n" for file, digest in digests.items())
+        with PartWriter(folder, name, 0, MOST_BYTES) as writer:
+            writer.write(text.encode())
+            writer.finish()
+
+
+def _media(name: str) -> str:
+    return _MEDIA.get(Path(name).suffix, "application/octet-stream")
+
+
+# The folder
+
+
+def _check_target(target: Path, overwrite: bool) -> None:
+    if not target.parent.is_dir():
+        raise TargetError(f"there is no folder {target.parent}", "make it first")
+    if not os.path.lexists(target):
+        return
+    if not overwrite:
+        raise TargetError(f"{target} exists", "give another --out, or --overwrite to replace it")
+    if not (target / SHA256SUMS).is_file() or not (target / MANIFEST).is_file():
+        raise TargetError(f"{target} is no deposit, and is not replaced", "give another --out")
+
+
+def _check_space(target: Path, nbytes: int) -> None:
+    free = shutil.disk_usage(target.parent).free
+    if nbytes > free:
+        raise TargetError(
+            f"{target.parent} has {free / 1e9:.1f} GB free, and {nbytes / 1e9:.1f} GB are needed",
+            "free some space, or package with --recipe-only",
+        )
+
+
+@contextmanager
+def _working(target: Path) -> Iterator[Path]:
+    """Give a folder beside the target, and remove it if it hasn't become the target."""
+    folder = disk.temporary_name(target.parent, f".{target.name}.packaging")
+    disk.make_folder(folder)
+    try:
+        yield folder
+    finally:
+        disk.remove_tree(folder)
+
+
+def _commit(folder: Path, target: Path) -> None:
+    disk.sync_folder(folder)
+    if target.exists():
+        aside = disk.temporary_name(target.parent, f".{target.name}.old")
+        disk.rename(target, aside)
+        disk.rename(folder, target)
+        disk.remove_tree(aside)
+    else:
+        disk.rename(folder, target)
+    disk.sync_folder(target.parent)

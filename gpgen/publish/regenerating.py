@@ -1,0 +1,135 @@
+"""A deposit's dataset made again, and every checksum compared."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from gpgen.dataset import Dataset
+from gpgen.errors import DatasetError, UsageError
+from gpgen.making import Progress, make
+from gpgen.publish.deposit import Deposit
+from gpgen.recipe import Recipe
+from gpgen.sampling import SAMPLING_VERSION
+from gpgen.store import store_for
+from gpgen.store.interface import Reader
+from gpgen.store.layout import Target
+
+__all__ = ["regenerate", "regenerated_target"]
+
+_NAMED: Final = 5
+_TARGETS: Final = {
+    "zarr": "data.zarr", "hdf5": "data.h5", "hdf5-shards": "data-{shard:05d}.h5"
+}  # fmt: skip
+
+
+def regenerated_target(deposit: Deposit) -> str:
+    """Return the name that the dataset of a deposit has by default."""
+    attributes = deposit.manifest.get("attributes") or {}
+    return str(attributes.get("shard_pattern") or _TARGETS.get(deposit.form, "archive"))
+
+
+def regenerate(
+    deposit: str | Path,
+    out: str | Path,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    processes: bool | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> Dataset:
+    """Make the dataset of a deposit again.
+
+    Parameters
+    ----------
+    deposit
+        The folder that `package` made, or that was downloaded; the pixels may be left out.
+    out
+        The target, in the format of the original.
+    workers, scheduler, processes, resume, overwrite, progress
+        As for `gpgen.make`.
+
+    Returns
+    -------
+    Dataset
+        It, every shard's SHA-256 the one that the deposit says.
+
+    Raises
+    ------
+    DatasetError
+        If the deposit is damaged, or this gpgen makes other bytes of its recipe.
+    UsageError
+        If `out` names another format.
+    """
+    folder = Deposit.open(deposit)
+    if folder.form == "archive":
+        raise UsageError(
+            f"{deposit} holds an archive in the form of 2018, not a recipe",
+            f"use `gpgen fetch {deposit} --out archive`",
+        )
+    for name in ("recipe.toml", "shards.csv"):
+        if name not in folder.sha256:
+            raise DatasetError(f"{deposit} has no {name}", "get the whole deposit again")
+    _check_version(folder)
+    form = Target.parse(out).form
+    if form != folder.form:
+        raise UsageError(
+            f"{str(out)!r} is not in the deposit's format, so no checksum could agree",
+            f"use --out {_TARGETS.get(folder.form, 'data.zarr')}",
+        )
+    recipe = Recipe.load(folder.path / "recipe.toml")
+    if recipe.sha256 != folder.manifest.get("recipe_sha256"):
+        raise DatasetError(
+            f"{folder.path / 'recipe.toml'} is not the recipe that the deposit was packaged with",
+            "get the deposit again",
+        )
+    layout = folder.manifest.get("layout") or {}
+    dataset = make(
+        recipe,
+        int(folder.manifest["n"]),
+        out,
+        workers=workers,
+        scheduler=scheduler,
+        processes=processes,
+        resume=resume,
+        overwrite=overwrite,
+        chunk_size=layout.get("chunk_size"),
+        shard_size=layout.get("shard_size"),
+        progress=progress,
+    )
+    wrong = _differing(folder, store_for(dataset.format).reader(dataset.path))
+    if wrong:
+        named = ", ".join(map(str, wrong[:_NAMED])) + (" and more" if wrong[_NAMED:] else "")
+        raise DatasetError(
+            f"{dataset.path} was made, but shard {named} of it is not the deposit's",
+            f"make it with gpgen {folder.manifest.get('gpgen_version')}, and report this as a bug",
+        )
+    return dataset
+
+
+def _check_version(folder: Deposit) -> None:
+    version = folder.manifest.get("sampling_version")
+    if version != SAMPLING_VERSION:
+        raise DatasetError(
+            f"the deposit was drawn with version {version} of the sampling, and this gpgen has "
+            f"{SAMPLING_VERSION}: its pixels would differ",
+            f"run `pip install gpgen=={folder.manifest.get('gpgen_version')}`",
+        )
+
+
+def _differing(folder: Deposit, reader: Reader) -> list[int]:
+    """Return the shards whose SHA-256 isn't the deposit's."""
+    shards = reader.manifest.layout.shards
+    expected: dict[int, str] = {}
+    with (folder.path / "shards.csv").open(encoding="utf-8", newline="") as table:
+        for row in csv.DictReader(table):
+            expected[int(row["shard"])] = row["sha256"]
+    hashes = reader.rows("shard_sha256", 0, shards)
+    made = {shard: digest.tobytes().hex() for shard, digest in enumerate(hashes)}
+    return sorted(
+        shard for shard in expected.keys() | made.keys() if expected.get(shard) != made.get(shard)
+    )

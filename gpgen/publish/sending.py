@@ -1,0 +1,160 @@
+"""Files on their way into a draft: each is announced, sent, committed and compared."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from gpgen.errors import DatasetError
+from gpgen.publish.deposit import Deposit
+from gpgen.publish.failures import ServiceError
+from gpgen.publish.records import Records
+
+__all__ = ["DraftFiles", "UploadProgress", "is_there"]
+
+_BLOCK: Final = 2**20
+_ATTEMPTS: Final = 5
+
+
+@dataclass(frozen=True)
+class UploadProgress:
+    """How far an upload is.
+
+    Parameters
+    ----------
+    file
+        The file in hand.
+    file_done, file_nbytes
+        Bytes of it sent, and its length.
+    done, nbytes
+        Bytes of all files on the server or sent, and of all.
+    skipped
+        Whether the server had the file already.
+    """
+
+    file: str
+    file_done: int
+    file_nbytes: int
+    done: int
+    nbytes: int
+    skipped: bool = False
+
+
+def is_there(entry: dict[str, Any] | None, md5: str) -> bool:
+    """Return whether the server has a file whole and right."""
+    return (
+        entry is not None
+        and entry.get("status") == "completed"
+        and entry.get("checksum") == f"md5:{md5}"
+    )
+
+
+@dataclass
+class DraftFiles:
+    """The files of one draft, being brought to where they should be.
+
+    Parameters
+    ----------
+    records, number
+        The draft.
+    folder, sums
+        The deposit, and the MD5 of each of its files.
+    progress
+        Called as bytes are sent.
+    sent, skipped
+        The files that were sent, and those that the service had.
+    done
+        Bytes of both.
+    """
+
+    records: Records
+    number: str
+    folder: Deposit
+    sums: dict[str, str]
+    progress: Callable[[UploadProgress], None] | None
+    sent: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    done: int = 0
+
+    def run(self) -> None:
+        """Send what the service lacks, and remove what doesn't belong."""
+        sizes = {name: (self.folder.path / name).stat().st_size for name in self.sums}
+        self.nbytes = sum(sizes.values())
+        there = self.records.draft_files(self.number)
+        for name in set(there) - set(self.sums):
+            self.records.remove(self.number, name)
+        for name, nbytes in sizes.items():
+            if is_there(there.get(name), self.sums[name]):
+                self.skipped.append(name)
+                self._tell(name, nbytes, nbytes, skipped=True)
+            else:
+                self._bring(name, nbytes, there.get(name))
+                self.sent.append(name)
+            self.done += nbytes
+
+    def _bring(self, name: str, nbytes: int, entry: dict[str, Any] | None) -> None:
+        failure: ServiceError | None = None
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                self.records.service.pause(2.0**attempt, f"{name} did not arrive whole")
+                entry = self.records.draft_files(self.number).get(name)
+            try:
+                if self._attempt(name, nbytes, entry):
+                    return
+            except ServiceError as error:
+                lasting = error.status is not None and error.status not in (400, 404, 429)
+                if lasting and error.status is not None and error.status < 500:
+                    raise
+                failure = error
+        raise ServiceError(
+            f"{name} did not arrive whole in {_ATTEMPTS} attempts"
+            + (f": {failure.message}" if failure else ": the server's MD5 is another"),
+            "run the same command again; the draft and what is committed are kept",
+            failure.status if failure else None,
+        )
+
+    def _attempt(self, name: str, nbytes: int, entry: dict[str, Any] | None) -> bool:
+        md5 = self.sums[name]
+        if is_there(entry, md5):
+            return True  # only the answer was lost
+        if entry is not None:
+            if entry.get("status") == "pending" and self._commit(name, expected=md5):
+                return True  # all had arrived but the answer
+            self.records.remove(self.number, name)
+        self.records.register(self.number, [name])
+        self.records.send(self.number, name, lambda: self._pieces(name, nbytes), nbytes)
+        return self._commit(name, expected=md5, must=True)
+
+    def _commit(self, name: str, *, expected: str, must: bool = False) -> bool:
+        try:
+            entry = self.records.commit(self.number, name)
+        except ServiceError as error:
+            if must or error.status in (401, 403):
+                raise
+            return False
+        return entry.get("checksum") == f"md5:{expected}"
+
+    def _pieces(self, name: str, nbytes: int) -> Iterator[bytes]:
+        digest, sent = hashlib.md5(usedforsecurity=False), 0
+        with (self.folder.path / name).open("rb", buffering=0) as stream:
+            while piece := stream.read(_BLOCK):
+                digest.update(piece)
+                sent += len(piece)
+                if sent == nbytes and digest.hexdigest() != self.sums[name]:
+                    # Before the last piece, so that the server gets no whole file of it.
+                    break
+                yield piece
+                self._tell(name, sent, nbytes)
+        if digest.hexdigest() != self.sums[name]:
+            raise DatasetError(
+                f"{self.folder.path / name} was changed while it was being sent",
+                "package the dataset again",
+            )
+
+    def _tell(self, name: str, sent: int, nbytes: int, *, skipped: bool = False) -> None:
+        if self.progress:
+            self.progress(
+                UploadProgress(name, sent, nbytes, self.done + sent, self.nbytes, skipped)
+            )

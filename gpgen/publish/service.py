@@ -1,0 +1,309 @@
+"""HTTP as a repository's API needs it: one address, one token, patience and clear words."""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, Final
+
+from gpgen._version import __version__
+from gpgen.errors import MissingPackageError
+from gpgen.publish.addresses import base_url
+from gpgen.publish.failures import ServiceError
+from gpgen.publish.token import Token
+
+try:
+    import httpx
+except ImportError as error:  # pragma: no cover - the tests have it
+    raise MissingPackageError(
+        "publishing and fetching need the package httpx", "run `pip install 'gpgen[publish]'`"
+    ) from error
+
+__all__ = ["Service"]
+
+_ATTEMPTS: Final = 6
+_LONGEST_WAIT: Final = 3600.0
+"""Seconds; a server that asks for more is given up."""
+
+_BUSY: Final = frozenset({429, 503})
+_FAILED: Final = frozenset({500, 502, 504})
+
+Content = bytes | Callable[[], Iterable[bytes]]
+
+
+class Service:
+    """A repository at one address.
+
+    Requests that fail on the way, and answers that say the server is busy or failed, are
+    repeated with growing waits; ``Retry-After`` and ``X-RateLimit-Reset`` are obeyed. The
+    token goes to this address and no other: redirects elsewhere are followed without it.
+
+    Parameters
+    ----------
+    address
+        Such as https://zenodo.org.
+    token
+        Without one only what is public can be read.
+    sleep
+        How to wait, in seconds.
+    notify
+        Told in a sentence when it waits.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        token: Token | None = None,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        notify: Callable[[str], None] | None = None,
+    ) -> None:
+        self.address = base_url(address)
+        self._token = token
+        self._sleep = sleep
+        self._notify = notify or (lambda _: None)
+        self._free_at = 0.0
+        self._client = httpx.Client(
+            headers={"User-Agent": f"gpgen/{__version__}", "Accept": "application/json"},
+            timeout=httpx.Timeout(300.0, connect=30.0),
+        )
+
+    def __repr__(self) -> str:
+        return f"Service({self.address!r})"
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        content: Content | None = None,
+        nbytes: int | None = None,
+        repeatable: bool = True,
+        expect: tuple[int, ...] = (),
+    ) -> dict[str, Any]:
+        """Make a request and return the JSON that answers it.
+
+        Parameters
+        ----------
+        method, path
+            The path begins with a slash.
+        json
+            What to send as JSON.
+        content, nbytes
+            What to send as bytes, and how many; a callable is called anew for each attempt.
+        repeatable
+            Whether it does no harm to have been done twice.
+        expect
+            Statuses other than success that are answers too; the result is then empty.
+
+        Raises
+        ------
+        ServiceError
+            If the service refuses, keeps failing, or doesn't answer.
+        """
+        headers = dict(self._token.header()) if self._token else {}
+        if content is not None:
+            headers |= {"Content-Type": "application/octet-stream", "Content-Length": str(nbytes)}
+        response = self._answer(method, path, headers, json, content, repeatable=repeatable)
+        if response.status_code in expect:
+            return {}
+        if not response.is_success:
+            raise self._refusal(response, method, path)
+        if not response.content:
+            return {}
+        try:
+            answer = response.json()
+        except ValueError:
+            raise ServiceError(
+                f"{self.address} answered {method} {path} with something that is not JSON",
+                "see whether the address is an InvenioRDM service",
+            ) from None
+        return answer if isinstance(answer, dict) else {"value": answer}
+
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        json: object,
+        content: Content | None,
+        *,
+        repeatable: bool,
+    ) -> httpx.Response:
+        for attempt in range(_ATTEMPTS):
+            last = attempt == _ATTEMPTS - 1
+            self._wait_for_rate()
+            body = content() if callable(content) else content
+            try:
+                response = self._client.request(
+                    method,
+                    self.address + path,
+                    headers=headers,
+                    json=json,
+                    content=body,
+                    # httpx leaves the token out when a redirect leads to another address.
+                    follow_redirects=method == "GET",
+                )
+            except httpx.TransportError as error:
+                harmless = repeatable or isinstance(error, httpx.ConnectError)
+                if last or not harmless:
+                    raise self._silence(error, method, path) from None
+                self.pause(2.0**attempt, "the connection broke")
+                continue
+            self._note_rate(response)
+            again = response.status_code in _BUSY or (
+                repeatable and response.status_code in _FAILED
+            )
+            if last or not again:
+                return response
+            said = f"{self.address} answered {response.status_code}"
+            self.pause(_asked_wait(response) or 2.0**attempt, said)
+        raise AssertionError  # the last attempt returns or raises
+
+    def stream(
+        self, path: str, start: int, receive: Callable[[Iterable[bytes], bool], None]
+    ) -> None:
+        """Download a file from byte `start` on, following redirects.
+
+        Parameters
+        ----------
+        path
+            Begins with a slash.
+        start
+            Bytes that are there already.
+        receive
+            Called with the pieces, and whether they really begin at `start`; a server may
+            send the whole instead.
+
+        Raises
+        ------
+        ServiceError, httpx.TransportError
+            If it is refused; if the connection breaks, which the caller may go on from.
+        """
+        headers = dict(self._token.header()) if self._token else {}
+        headers["Accept"] = "*/*"
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        for attempt in range(_ATTEMPTS):
+            self._wait_for_rate()
+            with self._client.stream(
+                "GET", self.address + path, headers=headers, follow_redirects=True
+            ) as response:
+                self._note_rate(response)
+                if response.is_success:
+                    receive(response.iter_bytes(2**20), response.status_code == 206)
+                    return
+                response.read()
+                busy = response.status_code in _BUSY | _FAILED
+                if not busy or attempt == _ATTEMPTS - 1:
+                    raise self._refusal(response, "GET", path)
+                said = f"{self.address} answered {response.status_code}"
+                wait = _asked_wait(response) or 2.0**attempt
+            self.pause(wait, said)
+
+    # Waiting
+
+    def pause(self, seconds: float, why: str) -> None:
+        """Wait, and say why."""
+        if seconds > _LONGEST_WAIT:
+            raise ServiceError(
+                f"{why} and asks to wait {seconds / 3600:.1f} hours",
+                "run the same command again after that; nothing already sent is lost",
+            )
+        self._notify(f"{why}; waiting {seconds:.0f} s")
+        self._sleep(seconds)
+
+    def _note_rate(self, response: httpx.Response) -> None:
+        """Remember when the server has room again, if it says that it is full."""
+        remaining = response.headers.get("X-RateLimit-Remaining", "")
+        reset = response.headers.get("X-RateLimit-Reset", "")
+        self._free_at = 0.0
+        if remaining.strip() == "0" and reset.strip().isdigit():
+            self._free_at = float(reset)
+
+    def _wait_for_rate(self) -> None:
+        wait = self._free_at - time.time()
+        self._free_at = 0.0
+        if wait > 0:
+            self.pause(wait, f"{self.address} allows no more requests for now")
+
+    # Words
+
+    def _silence(self, error: Exception, method: str, path: str) -> ServiceError:
+        return ServiceError(
+            f"{self.address} did not answer {method} {path}: {self._clean(str(error))}",
+            "see whether it is reachable, then run the same command again; nothing already sent "
+            "is lost",
+        )
+
+    def _refusal(self, response: httpx.Response, method: str, path: str) -> ServiceError:
+        status = response.status_code
+        said = self._clean(_said(response))
+        if status == 401:
+            message = f"{self.address} refuses the token (401)"
+            hint = "make a new one on its page, Applications, and set it"
+        elif status == 403:
+            message = f"{self.address} forbids {method} {path} (403): {said}"
+            hint = "use a token with the scopes deposit:write and deposit:actions, of the owner"
+        elif status in (404, 410):
+            message = f"{self.address} has no {path.removeprefix('/api')} ({status})"
+            hint = "see whether the number and the service are the right ones"
+        elif status in (413, 507) or "quota" in said.lower():
+            message = f"{self.address} has no room for it ({status}): {said}"
+            hint = "ask the service for more quota, or publish with --recipe-only"
+        elif status in _BUSY | _FAILED:
+            message = f"{self.address} keeps failing ({status}): {said}"
+            hint = "run the same command again later; nothing already sent is lost"
+        else:
+            message = f"{self.address} refuses {method} {path} ({status}): {said}"
+            hint = "correct that and run the same command again; the draft is kept"
+        return ServiceError(message, hint, status)
+
+    def _clean(self, text: str) -> str:
+        text = " ".join(text.split())[:500]
+        return self._token.removed_from(text) if self._token else text
+
+
+def _asked_wait(response: httpx.Response) -> float | None:
+    """Return how many seconds the server asks us to wait."""
+    after = response.headers.get("Retry-After", "").strip()
+    if after.isdigit():
+        return float(after)
+    if after:
+        when = email.utils.parsedate_tz(after)
+        if when is not None:
+            return max(0.0, email.utils.mktime_tz(when) - time.time())
+    reset = response.headers.get("X-RateLimit-Reset", "").strip()
+    if response.status_code == 429 and reset.isdigit():
+        return max(1.0, float(reset) - time.time())
+    return None
+
+
+def _said(response: httpx.Response) -> str:
+    """Return what a refusal says, in one line."""
+    try:
+        answer = response.json()
+        text = str(answer.get("message") or "")
+        for error in answer.get("errors") or []:
+            text += f"; {error.get('field', '')}: {' '.join(map(str, error.get('messages', [])))}"
+    except (ValueError, AttributeError, TypeError):
+        return str(response.reason_phrase)
+    return text.strip("; ") or str(response.reason_phrase)

@@ -1,0 +1,57 @@
+"""What is packaged: something that describes itself and writes its files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from gpgen.errors import DatasetError
+from gpgen.publish.parts import Part, PartWriter, copy_range
+from gpgen.publish.subject import Subject
+
+__all__ = ["VERIFY", "Source", "copy_file"]
+
+VERIFY: Final = "run `gpgen verify` on it, and remake it if that names damage"
+
+
+class Source(Protocol):
+    """A dataset to be packaged: what it says, and how to write its files."""
+
+    subject: Subject
+    nbytes: int
+
+    @property
+    def recipe_file(self) -> tuple[str, str]:
+        """The name and the text of the file from which it can be made again."""
+        ...
+
+    def tables(self) -> Iterator[tuple[str, str, Iterable[bytes]]]:
+        """Yield each file that is not the data: its name, what it is, and its pieces."""
+        ...
+
+    def manifest(self) -> dict[str, Any]:
+        """Return what dataset.json says of it."""
+        ...
+
+    def figure(self) -> bytes | None:
+        """Return a PNG."""
+        ...
+
+    def write_data(
+        self, folder: Path, most_bytes: int, progress: Callable[[int], None]
+    ) -> list[tuple[Part, str]]:
+        """Write the data, checked; return each part and what it is."""
+        ...
+
+
+def copy_file(
+    path: Path, folder: Path, name: str, most_bytes: int, progress: Callable[[int], None]
+) -> list[Part]:
+    """Copy a file as it is, in parts if need be."""
+    nbytes = path.stat().st_size
+    with PartWriter(folder, name, nbytes, most_bytes) as writer:
+        if copy_range(path, writer) != nbytes:
+            raise DatasetError(f"{path} changed while it was read", VERIFY)
+        progress(nbytes)
+        return writer.finish()

@@ -1,0 +1,74 @@
+"""A deposit's data files, put together and unpacked, with no trust in what they say."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from gpgen.errors import DatasetError
+from gpgen.publish.deposit import Deposit
+from gpgen.publish.parts import BLOCK
+
+__all__ = ["data_files", "join_parts", "unpack_zarr"]
+
+
+def data_files(deposit: Deposit) -> dict[str, list[str]]:
+    """Return each data file of a deposit and the parts it lies in, in order."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(deposit.sha256):
+        stem, _, number = name.rpartition(".")
+        if len(number) == 3 and number.isdecimal() and stem.endswith((".zip", ".h5", ".hdf5")):
+            found.setdefault(stem, []).append(name)
+        elif name.endswith((".zip", ".h5", ".hdf5")):
+            found[name] = [name]
+    return found
+
+
+def join_parts(deposit: Deposit, parts: list[str], target: Path) -> None:
+    """Copy a file, out of its parts, to where it belongs."""
+    with target.open("xb") as stream:
+        for part in parts:
+            with (deposit.path / part).open("rb") as piece:
+                shutil.copyfileobj(piece, stream, BLOCK)
+
+
+def unpack_zarr(path: Path, target: Path) -> None:
+    """Unpack a zip of a Zarr group into a new folder.
+
+    Raises
+    ------
+    DatasetError
+        If it holds anything but stored files with plain relative paths.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            for member in members:
+                _refuse_odd(path, member)
+            if len({member.filename for member in members}) < len(members):
+                raise DatasetError(f"{path} holds a file twice", "don't use this record")
+            target.mkdir()
+            for member in members:
+                place = target.joinpath(*PurePosixPath(member.filename).parts)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(member) as source, place.open("xb") as stream:
+                    shutil.copyfileobj(source, stream, BLOCK)
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        if isinstance(error, DatasetError):
+            raise
+        raise DatasetError(f"{path} can't be unpacked: {error}", "fetch it again") from error
+
+
+def _refuse_odd(path: Path, member: zipfile.ZipInfo) -> None:
+    parts = member.filename.split("/")
+    plain = all(part not in ("", ".", "..") and part.isprintable() for part in parts)
+    link = member.external_attr >> 16 & 0o170000 not in (0, 0o100000)
+    # Stored, so that the bytes written are no more than the bytes fetched.
+    stored = member.compress_type == zipfile.ZIP_STORED and member.file_size == member.compress_size
+    if not plain or "\\" in member.filename or link or not stored or len(parts) > 3:
+        raise DatasetError(
+            f"{path} holds {member.filename[:80]!r}, which is no file of a Zarr group as gpgen "
+            "packs it",
+            "don't use this record",
+        )

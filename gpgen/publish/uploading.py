@@ -1,0 +1,242 @@
+"""From a deposit to a record: a draft, its DOI, its files, and, when asked for, publication.
+
+What has been done is asked of the server, never assumed. So the same command goes on after a
+dropped connection, a killed process or a refused token, and what the server has with the right
+MD5 is not sent again. The only thing kept here is the draft's number, in a file beside the
+deposit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpgen.errors import DatasetError, UsageError
+from gpgen.publish.deposit import CARD, Deposit
+from gpgen.publish.records import Records, doi_of
+from gpgen.publish.sending import DraftFiles, UploadProgress, is_there
+from gpgen.publish.service import Service
+from gpgen.publish.validation import check_record
+
+__all__ = ["Limits", "Record", "UploadProgress", "publish_draft", "state_file", "upload"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a service takes in one record; Zenodo's by default."""
+
+    files: int = 100
+    nbytes: int = 50 * 10**9
+
+
+@dataclass(frozen=True)
+class Record:
+    """A draft, or a published record.
+
+    Parameters
+    ----------
+    number
+        Its number at the service.
+    doi
+        Its DOI, reserved or registered.
+    url
+        The page to look at.
+    published
+        Whether it is public.
+    sent, skipped
+        Files that were uploaded now, and those that the server had.
+    """
+
+    number: str
+    doi: str | None
+    url: str
+    published: bool
+    sent: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+
+def state_file(deposit: str | Path) -> Path:
+    """Return the file beside a deposit that remembers its draft."""
+    folder = Path(os.path.abspath(deposit))  # noqa: PTH100 - resolve() would follow a link
+    return folder.with_name(folder.name + ".draft.json")
+
+
+def upload(
+    deposit: str | Path,
+    service: Service,
+    *,
+    new_version_of: str | None = None,
+    limits: Limits | None = None,
+    reserve_only: bool = False,
+    progress: Callable[[UploadProgress], None] | None = None,
+) -> Record:
+    """Bring a deposit into a draft, or go on with it. Nothing is published.
+
+    Parameters
+    ----------
+    deposit
+        The folder that `package` made.
+    service
+        Where to, with a token.
+    new_version_of
+        The number of a published record of which this shall be a new version.
+    limits
+        What the service takes; checked before the first byte is sent.
+    reserve_only
+        Whether to stop when the draft has its DOI, so that it can be put into
+        publication.toml.
+    progress
+        Called as files are sent.
+
+    Returns
+    -------
+    Record
+        The draft.
+
+    Raises
+    ------
+    DatasetError
+        If the deposit was changed since it was packaged.
+    UsageError
+        If the service would refuse it later: too many files or bytes, missing metadata; or if
+        the draft has been published.
+    ServiceError
+        If the service refuses or doesn't answer. The draft is kept.
+    """
+    folder = Deposit.open(deposit)
+    _check_limits(folder, limits or Limits())
+    record = folder.read_json("record.json")
+    check_record(record)
+    sums = {} if reserve_only else folder.check()
+    records = Records(service)
+    draft = _find_or_create(records, folder, record, new_version_of)
+    number = str(draft["id"])
+    if doi_of(draft) is None:
+        draft = records.reserve_doi(number)
+    doi = doi_of(draft)
+    _check_doi(folder, doi)
+    url = f"{service.address}/uploads/{number}"
+    if reserve_only:
+        return Record(number, doi, url, published=False)
+    job = DraftFiles(records, number, folder, sums, progress)
+    job.run()
+    _update(records, number, record | {"files": {"enabled": True, "default_preview": CARD}}, draft)
+    return Record(number, doi, url, False, tuple(job.sent), tuple(job.skipped))
+
+
+def publish_draft(deposit: str | Path, service: Service) -> Record:
+    """Publish the draft of a deposit that `upload` has completed. There is no way back.
+
+    Raises
+    ------
+    UsageError
+        If there is no draft, or its files are not the deposit's.
+    ServiceError
+        If the service refuses. The draft is kept.
+    """
+    folder = Deposit.open(deposit)
+    records = Records(service)
+    number = _remembered(folder, service)
+    if number is None:
+        raise UsageError(f"{deposit} has no draft at {service.address}", "upload it first")
+    public = records.published(number)
+    if public is None:
+        sums = folder.check()
+        there = records.draft_files(number)
+        wrong = [name for name in sums if not is_there(there.get(name), sums[name])]
+        if wrong or set(there) - set(sums):
+            raise UsageError(
+                f"the files of draft {number} are not the deposit's",
+                "run `gpgen publish` again without --publish, then with it",
+            )
+        public = records.publish(number)
+    doi = doi_of(public)
+    url = f"{service.address}/records/{number}"
+    return Record(number, doi, url, published=True)
+
+
+def _check_limits(folder: Deposit, limits: Limits) -> None:
+    if len(folder.files) > limits.files:
+        raise UsageError(
+            f"the deposit has {len(folder.files)} files, and the service takes {limits.files}",
+            "make the dataset with larger shards, as .zarr or as one .h5, or package --recipe-only",
+        )
+    nbytes = folder.nbytes()
+    if nbytes > limits.nbytes:
+        raise UsageError(
+            f"the deposit has {nbytes / 1e9:.1f} GB, and the service takes "
+            f"{limits.nbytes / 1e9:g} GB",
+            "package it with --recipe-only, or ask the service for more quota",
+        )
+
+
+def _check_doi(folder: Deposit, doi: str | None) -> None:
+    named = folder.read_json("datacite.json").get("doi")
+    if named is not None and doi is not None and named.lower() != doi.lower():
+        raise UsageError(
+            f"the deposit says that its DOI is {named}, and the draft's is {doi}",
+            f'put doi = "{doi}" into publication.toml and package it again',
+        )
+
+
+def _find_or_create(
+    records: Records, folder: Deposit, record: dict[str, Any], new_version_of: str | None
+) -> dict[str, Any]:
+    number = _remembered(folder, records.service)
+    # A file can't be shown first before it is there.
+    bare = record | {"files": {"enabled": True}}
+    if number is not None:
+        draft = records.draft(number)
+        if draft is not None:
+            return _update(records, number, bare, draft)
+        state = state_file(folder.path)
+        if records.published(number) is not None and new_version_of is None:
+            raise UsageError(
+                f"record {number} is already published, and can't be changed",
+                f"run again with --new-version {number}",
+            )
+        if new_version_of is None:
+            raise UsageError(
+                f"draft {number} is no longer at {records.service.address}",
+                f"remove {state} to begin a new one",
+            )
+    if new_version_of is None:
+        draft = records.create(bare)
+    else:
+        draft = records.new_version(new_version_of)
+        draft = _update(records, str(draft["id"]), bare, draft)
+    _remember(folder, records.service, str(draft["id"]))
+    return draft
+
+
+def _update(
+    records: Records, number: str, record: dict[str, Any], draft: dict[str, Any]
+) -> dict[str, Any]:
+    # Without its identifiers a reserved DOI would be given up.
+    pids = draft.get("pids") or {}
+    return records.update(number, {**record, "pids": pids} if pids else record)
+
+
+def _remembered(folder: Deposit, service: Service) -> str | None:
+    path = state_file(folder.path)
+    try:
+        drafts = json.loads(path.read_bytes())
+        number = drafts.get(service.address)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, AttributeError) as error:
+        raise DatasetError(f"{path} can't be read: {error}", "remove it") from error
+    return None if number is None else str(number)
+
+
+def _remember(folder: Deposit, service: Service, number: str) -> None:
+    path = state_file(folder.path)
+    drafts = json.loads(path.read_bytes()) if path.exists() else {}
+    drafts[service.address] = number
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text(json.dumps(drafts, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)

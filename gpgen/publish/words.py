@@ -1,0 +1,49 @@
+"""The paragraphs that several metadata files share."""
+
+from __future__ import annotations
+
+from gpgen.publish.publication import Publication
+from gpgen.publish.subject import Subject
+
+__all__ = ["abstract", "keywords", "make_command", "paragraphs"]
+
+
+def paragraphs(publication: Publication, subject: Subject) -> list[str]:
+    """Return the description, a paragraph each."""
+    own = [part.strip() for part in publication.description.split("\n\n") if part.strip()]
+    return [*own, subject.summary, subject.methods, _contents(subject)]
+
+
+def abstract(publication: Publication, subject: Subject) -> str:
+    """Return the description as one text."""
+    return "\n\n".join(paragraphs(publication, subject))
+
+
+def keywords(publication: Publication, subject: Subject) -> list[str]:
+    """Return the words to find it by, each once."""
+    return list(dict.fromkeys([*publication.keywords, *subject.keywords]))
+
+
+def make_command(subject: Subject) -> str:
+    """Return the command that makes the dataset again from the deposit."""
+    if subject.form == "archive":
+        return "gpgen fetch deposit/ --out archive"
+    return f"gpgen make --from deposit/ --out {_target(subject)}"
+
+
+def _target(subject: Subject) -> str:
+    return {"hdf5": "data.h5", "hdf5-shards": "'data-{shard:05d}.h5'"}.get(
+        subject.form, "data.zarr"
+    )
+
+
+def _contents(subject: Subject) -> str:
+    if subject.recipe_only:
+        return (
+            "This record holds no pixels: it holds the recipe, from which gpgen "
+            f"{subject.gpgen_version} makes the dataset again, and the SHA-256 of every file of it."
+        )
+    return (
+        f"Made with gpgen {subject.gpgen_version}. The recipe in this record makes the same bytes "
+        "again."
+    )

@@ -1,0 +1,336 @@
+"""Training the baseline: paired runs, checkpoints, what is refused, what is written."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from gpgen_cli.main import main
+from torch import nn
+
+import gpgen
+from backdrop import Backdrop, evaluation, training
+from backdrop.training import examples as examples_module
+from backdrop.training.report import interval
+from gpgen.errors import DatasetError, TargetError, UsageError
+
+RECIPE = """
+name = "tiny"
+shape = [32, 32]
+splits = { train = 0.6, validation = 0.2, test = 0.2 }
+[[components]]
+kernel = "rbf"
+length_scales = [2.0, 2.5]
+weight = 0.75
+[[components]]
+kernel = "rbf"
+length_scales = [5.0, 8.0]
+weight = 1.25
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    monkeypatch.setattr(examples_module, "POOL", 400)
+    path = tmp_path / "tiny.toml"
+    path.write_text(RECIPE)
+    return str(path)
+
+
+def settings(method="none", **fields):
+    fields = {"train_size": 16, "test_size": 40, "epochs": 3, "batch_size": 8, **fields}
+    return training.Settings(method=method, masks=(0.5, 0.9), **fields)
+
+
+@pytest.fixture
+def source(recipe):
+    return training.Source(recipe)
+
+
+def test_methods_with_one_seed_start_from_the_same_weights(source):
+    first = [training.network(source.recipe, settings(m), 3).state_dict() for m in training.METHODS]
+    for other in first[1:]:
+        assert other.keys() == first[0].keys()
+        assert all(torch.equal(other[name], first[0][name]) for name in other)
+    another = training.network(source.recipe, settings(), 4).state_dict()
+    assert not torch.equal(another["classify.weight"], first[0]["classify.weight"])
+
+
+def test_building_a_network_leaves_the_global_generator_alone(source):
+    before = torch.get_rng_state()
+    training.network(source.recipe, settings("backdrop"), 0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_stages_have_the_receptive_fields_that_their_gradients_show(source):
+    model = training.network(source.recipe, settings(), 0)
+    side = 128
+    image = torch.randn(1, 1, side, side, requires_grad=True)
+    features = model.shrink(image)
+    for number, (stage, field) in enumerate(zip(model.stages, model.fields, strict=True)):
+        features = stage[0](features if number == 0 else model.pool(features))
+        middle = features.shape[-1] // 2
+        (gradient,) = torch.autograd.grad(
+            features[0, :, middle, middle].sum(), image, retain_graph=True
+        )
+        touched = gradient[0, 0].abs().sum(0).nonzero()
+        assert int(touched.max() - touched.min()) + 1 == field
+
+
+def test_masks_sit_after_the_stage_nearest_to_their_blobs(source):
+    model = training.network(source.recipe, settings("backdrop"), 0)
+    found = {
+        model.fields[number]: layer.p
+        for number, stage in enumerate(model.stages)
+        for layer in stage
+        if isinstance(layer, Backdrop)
+    }
+    # Blobs are 2.355 x 2.25 = 5.3 and 2.355 x 6.5 = 15.3 px wide; stages see 7, 17, ... px.
+    assert found == {7: 0.5, 17: 0.9}
+
+
+def test_the_coarse_mask_leaves_the_fine_scale_a_way_to_the_loss(source):
+    fine_only = training.Settings(method="backdrop", masks=(0.0, 0.9))
+    model = training.network(source.recipe, fine_only, 0)
+    (mask,) = [layer for layer in model.modules() if isinstance(layer, Backdrop)]
+    mask.per_sample = True
+    keep_none_but_a_corner = torch.zeros(8, 8)
+    keep_none_but_a_corner[0, 0] = 1
+    mask.fix(keep_none_but_a_corner)
+    image = torch.randn(4, 1, 32, 32, requires_grad=True)
+    model.train()(image)[:, 0].square().sum().backward()
+    assert bool((image.grad[..., -4:, -4:] != 0).any())
+
+
+def test_examples_are_balanced_and_of_their_split(source):
+    part = source.training(16, seed=1)
+    assert part.image.shape == (16, 1, 32, 32)
+    assert part.image.dtype == torch.float32
+    assert part.label.bincount().tolist() == [4, 4, 4, 4]
+    # Components have variance 1 and mean 0 over the pixels: the scaled sum has, over the
+    # images, a mean square of 1, up to the product of the two, which has mean 0.
+    cross = 2 * 0.75 * 1.25 / (0.75**2 + 1.25**2)
+    assert part.image.square().mean((1, 2, 3)).sub(1).abs().max() <= cross
+    again = source.training(16, seed=1)
+    assert torch.equal(part.image, again.image)
+    assert not torch.equal(part.image, source.training(16, seed=2).image)
+
+
+def test_no_training_image_is_a_test_image(source):
+    test = source.held_out("test", 40).image
+    for seed in range(3):
+        train = source.training(16, seed).image
+        assert not (train[:, None] == test[None]).flatten(2).all(2).any()
+
+
+def test_a_dataset_gives_the_examples_of_its_recipe(recipe, source, tmp_path):
+    gpgen.make(source.recipe, 400, tmp_path / "tiny.zarr", workers=1).close()
+    stored = training.Source(str(tmp_path / "tiny.zarr"))
+    for one, other in (
+        (source.training(16, 5), stored.training(16, 5)),
+        (source.held_out("test", 40), stored.held_out("test", 40)),
+    ):
+        assert torch.equal(one.image, other.image)
+        assert torch.equal(one.label, other.label)
+
+
+@pytest.mark.parametrize("method", training.METHODS)
+def test_the_same_run_gives_the_same_numbers(source, method):
+    runs = [training.train(source, settings(method), 0) for _ in range(2)]
+    assert runs[0] == runs[1]
+    assert len(runs[0].epochs) == 3
+
+
+def test_methods_differ(source):
+    losses = {training.train(source, settings(m), 0).epochs[-1].loss for m in training.METHODS}
+    assert len(losses) == 4
+
+
+@pytest.mark.parametrize("method", ["backdrop", "crop"])
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(source, method, tmp_path):
+    long = settings(method, epochs=12, validate_every=4)
+    whole = training.train(source, long, 0)
+
+    def stop(epoch):
+        if epoch.epoch == 11:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.train(source, long, 0, folder=tmp_path / "run", progress=stop)
+    seen = []
+    again = training.train(source, long, 0, folder=tmp_path / "run", progress=seen.append)
+    assert [epoch.epoch for epoch in seen] == [11, 12]  # from the checkpoint after epoch 10
+    assert again == whole
+    assert [epoch.validation is not None for epoch in whole.epochs] == [
+        number % 4 == 0 for number in range(1, 13)
+    ]
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(source, tmp_path):
+    wild = settings(epochs=40, learning_rate=1e37)
+    folder = tmp_path / "run"
+    training.train(source, settings(), 0, folder=folder)
+    good = training.load_checkpoint(folder / "checkpoint.pt")["model"]
+    with pytest.raises(training.DivergedError, match=r"at step \d+, epoch \d+, of method 'none'"):
+        training.train(source, wild, 0, folder=folder)
+    kept = training.load_checkpoint(folder / "checkpoint.pt")["model"]
+    assert all(torch.equal(good[name], kept[name]) for name in good)
+    assert all(bool(torch.isfinite(value).all()) for value in kept.values())
+
+
+def test_scores_agree_with_counting_by_hand():
+    predicted, label = [0, 1, 2, 3, 5, 4], [0, 0, 2, 5, 5, 1]
+
+    class Fixed(nn.Module):
+        def forward(self, image):
+            return nn.functional.one_hot(image.flatten().long(), 6).float()
+
+    model = Fixed().train()
+    image = torch.tensor(predicted, dtype=torch.float32)[:, None]
+    scores = evaluation.evaluate(model, image, torch.tensor(label), (2, 3), batch_size=4)
+    pairs = list(zip(predicted, label, strict=True))
+    assert scores.accuracy == sum(p == q for p, q in pairs) / 6
+    assert scores.components[0] == sum(p % 2 == q % 2 for p, q in pairs) / 6
+    assert scores.components[1] == sum(p // 2 == q // 2 for p, q in pairs) / 6
+    assert scores.n == 6
+    assert model.training
+
+
+def test_scores_refuse_another_number_of_classes():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    with pytest.raises(UsageError, match="tells 3 classes apart, the data has 4"):
+        evaluation.evaluate(model, torch.zeros(2, 1, 2, 2), torch.zeros(2), (2, 2))
+    with pytest.raises(UsageError, match="no image"):
+        evaluation.evaluate(model, torch.zeros(0, 1, 2, 2), torch.zeros(0), (2, 2))
+
+
+def test_intervals_are_students():
+    values = [0.5, 0.61, 0.43, 0.7, 0.52]
+    low, high = scipy.stats.t.interval(
+        0.95, len(values) - 1, np.mean(values), scipy.stats.sem(values)
+    )
+    ours = interval(values)
+    assert ours.mean - ours.half_width == pytest.approx(low, rel=1e-12)
+    assert ours.mean + ours.half_width == pytest.approx(high, rel=1e-12)
+    assert math.isnan(interval([0.5]).half_width)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"method": "magic"}, "no method is called 'magic'"),
+        ({"masks": (0.5, 1.0)}, "probability p is 1.0"),
+        ({"dropout": -0.1}, "probability p is -0.1"),
+        ({"crop": 0.0}, "crop is 0.0"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"learning_rate": math.nan}, "learning rate is nan"),
+        ({"train_size": 8, "batch_size": 9}, "larger than the training set of 8"),
+        ({"validate_every": -1}, "validate_every is -1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(fields, message):
+    with pytest.raises(UsageError, match=message):
+        training.Settings(**fields)
+
+
+def test_data_that_do_not_fit_are_refused(source):
+    with pytest.raises(UsageError, match="18 images can't be divided evenly among 4 classes"):
+        source.training(18, 0)
+    with pytest.raises(UsageError, match=r"has \d+ images of class 2-5, 200 are wanted"):
+        source.training(800, 0)
+    with pytest.raises(UsageError, match="no split 'exam'"):
+        source.held_out("exam", 4)
+    with pytest.raises(UsageError, match="3 mask probabilities for 2 components"):
+        training.network(
+            source.recipe, training.Settings(method="backdrop", masks=(0.1, 0.2, 0.3)), 0
+        )
+    with pytest.raises(UsageError, match="6 x 6 pixels are too small"):
+        training.network(source.recipe.replace(shape=(6, 6)), settings(), 0)
+
+
+@pytest.mark.parametrize("shape", [(64,), (16, 16, 16)])
+def test_one_and_three_axes_train_too(tmp_path, shape, monkeypatch):
+    monkeypatch.setattr(examples_module, "POOL", 100)
+    path = tmp_path / "other.toml"
+    path.write_text(RECIPE.replace("[32, 32]", str(list(shape))).replace("8.0", "6.0"))
+    few = settings("backdrop", train_size=8, test_size=8, batch_size=4, epochs=1)
+    run = training.train(training.Source(str(path)), few, 0)
+    assert math.isfinite(run.epochs[0].loss)
+
+
+def test_runs_in_processes_are_the_runs_in_this_one_and_are_kept(recipe, tmp_path, monkeypatch):
+    # Worker processes read the true POOL, not this test's: give everybody that one.
+    monkeypatch.setattr(examples_module, "POOL", 10_000)
+    both = [settings(), settings("backdrop")]
+    out = tmp_path / "runs"
+    seen = []
+    runs = training.run_all(
+        recipe, both, [0, 1], out, device="cpu", workers=2, progress=seen.append
+    )
+    assert (seen[-1].done, seen[-1].total) == (12, 12)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    here = training.train(training.Source(recipe), both[1], 1)
+    torch.set_num_threads(threads)
+    assert runs[3] == here
+    kept = training.run_all(recipe, both, [0, 1], out, device="cpu", resume=True)
+    assert kept == runs
+    with pytest.raises(TargetError, match="holds runs already"):
+        training.run_all(recipe, both, [0, 1], out, device="cpu")
+    with pytest.raises(UsageError, match="other settings"):
+        training.run_all(recipe, [settings(epochs=4)], [0], out, device="cpu", resume=True)
+
+    written = training.write(runs, out)
+    with (out / "epochs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["method"], row["seed"], row["epoch"]) for row in rows[:4]] == [
+        ("none", "0", "1"),
+        ("none", "0", "2"),
+        ("none", "0", "3"),
+        ("backdrop", "0", "1"),
+    ]
+    assert float(rows[3]["loss"]) == runs[1].epochs[0].loss
+    assert len(json.loads((out / "results.json").read_text())["runs"]) == 4
+    gains = [runs[2 * seed + 1].test.accuracy - runs[2 * seed].test.accuracy for seed in (0, 1)]
+    assert written["summary"][1]["gain"]["mean"] == pytest.approx(sum(gains) / 2)
+    training.plot(runs, out / "accuracy.png")
+    assert (out / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+    checkpoint = out / "backdrop" / "seed-1" / "checkpoint.pt"
+    scores = training.evaluate_checkpoint(checkpoint, recipe, n=40)
+    assert scores.accuracy == here.test.accuracy
+
+
+def test_a_checkpoint_is_checked_before_it_is_used(recipe, source, tmp_path):
+    training.train(source, settings(), 0, folder=tmp_path / "run")
+    checkpoint = tmp_path / "run" / "checkpoint.pt"
+    other = tmp_path / "other.toml"
+    other.write_text(RECIPE.replace("2.5", "2.7"))
+    with pytest.raises(UsageError, match=r"trained for the classes 2-5, 2.5-5"):
+        training.evaluate_checkpoint(checkpoint, str(other), n=8)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(DatasetError, match="no checkpoint of gpgen train, or damaged"):
+        training.evaluate_checkpoint(checkpoint, recipe, n=8)
+
+
+def test_the_command_line_trains_and_evaluates(recipe, tmp_path, capsys):
+    out = tmp_path / "runs"
+    sizes = ["--train-size", "16", "--test-size", "40", "--epochs", "2", "--batch-size", "8"]
+    command = ["train", recipe, "--method", "none", "--seeds", "1", "--out", str(out), *sizes]
+    assert main([*command, "--device", "cpu", "--workers", "1", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    (summary,) = told["summary"]
+    assert (summary["method"], summary["n"], summary["gain"]) == ("none", 1, None)
+    assert main(command) == 1
+    assert "--resume" in capsys.readouterr().err
+
+    checkpoint = str(out / "none" / "seed-0" / "checkpoint.pt")
+    assert main(["evaluate", checkpoint, recipe, "--n", "40", "--device", "cpu", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 40
+    assert main(["train", recipe, "--out", str(tmp_path / "x"), "--masks", "a,b"]) == 2
+    assert "not a list of probabilities" in capsys.readouterr().err

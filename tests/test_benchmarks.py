@@ -1,0 +1,144 @@
+"""The benchmarks compare like with like: what others draw has the covariance that ours has."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks import make, sample
+from benchmarks.circulant import CirculantEmbedding, CirculantPair, PrunedCirculantEmbedding
+from benchmarks.packages import PACKAGES
+from benchmarks.timing import interleaved
+
+SIDE, LENGTH_SCALE = 12, 2.0
+
+
+class Unit:
+    """In place of random numbers: zeros and a single one, so that columns of the factor appear."""
+
+    def __init__(self, position):
+        self.position = position
+
+    def standard_normal(self, *, dtype, out):
+        out[...] = 0
+        out.reshape(-1)[self.position] = 1
+
+
+def factor(embedding):
+    """The matrix that takes noise to pixels, column by column: drawing is linear."""
+    size = embedding.noise.size
+    return np.stack([embedding.draw(Unit(k)).ravel() for k in range(size)], axis=1)
+
+
+def covariance():
+    axis = np.arange(SIDE)
+    squares = (axis[:, None] - axis[None, :]) ** 2
+    one = np.exp(-0.5 * squares / LENGTH_SCALE**2)
+    return np.kron(one, one)
+
+
+@pytest.mark.parametrize("kind", [CirculantEmbedding, PrunedCirculantEmbedding])
+def test_circulant_embedding_has_the_kernels_covariance(kind):
+    columns = factor(kind(SIDE, LENGTH_SCALE, np.float64))
+    # exp(-5.7**2 / 2) = 9e-8 wraps around at either end of each axis, 1e-7 of each is left out.
+    np.testing.assert_allclose(columns @ columns.T, covariance(), rtol=0, atol=6e-7)
+
+
+def test_a_complex_fft_gives_two_independent_fields():
+    columns = factor(CirculantPair(SIDE, LENGTH_SCALE, np.float64))
+    products = columns @ columns.T
+    zero = np.zeros_like(covariance())
+    expected = np.block([[covariance(), zero], [zero, covariance()]])
+    np.testing.assert_allclose(products, expected, rtol=0, atol=6e-7)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_packages_are_asked_for_the_same_kernel(name):
+    pytest.importorskip(name)
+    side, length_scale, draws = 64, 3.0, 60 if name != "gstools" else 20
+    draw = PACKAGES[name](side, length_scale)
+    fields = np.stack([draw() for _ in range(draws)])
+    # The mean of n products has a variance of at most 2 (pi l**2) / (pixels), by Isserlis:
+    # the squared correlation integrates to pi l**2.
+    error = np.sqrt(2 * np.pi * length_scale**2 / (draws * side**2))
+    lag = int(length_scale)
+    for shifted in (
+        fields[:, lag:, :] * fields[:, :-lag, :],
+        fields[..., lag:] * fields[..., :-lag],
+    ):
+        assert abs(shifted.mean() - np.exp(-0.5)) < 5 * error
+    assert abs((fields**2).mean() - 1) < 5 * error
+    assert not np.array_equal(fields[0], fields[1])
+
+
+def test_others_samples_are_standardized_and_weighted_as_ours():
+    random = np.random.default_rng(0)
+    fields = random.normal(3, 2, (2, 16, 16))
+    drawn = sample.two_scale([fields[0].copy, fields[1].copy], 16)()
+    expected = sum(
+        weight * (field - field.mean()) / field.std()
+        for weight, field in zip((0.75, 1.25), fields, strict=True)
+    )
+    assert drawn.dtype == np.float32
+    # One rounding to float32 of values below 8.
+    np.testing.assert_allclose(drawn, expected, rtol=0, atol=2**-22)
+
+
+def test_ours_is_the_papers_sample_of_one_class():
+    drawn = sample.ours(64, (10, 80), standardize=True)
+    first, second = drawn().copy(), drawn().copy()
+    assert first.dtype == np.float32
+    assert first.shape == (64, 64)
+    assert not np.array_equal(first, second)
+
+
+def test_rounds_are_interleaved_and_the_warm_up_does_not_count():
+    order = []
+    calls = {name: (lambda name=name: order.append(name)) for name in "abc"}
+    timings = interleaved(calls, 3, slow=frozenset("c"), slow_repeats=1)
+    assert "".join(order) == "abc" + "abc" + "ab" + "ab"
+    assert [len(timings[name].wall) for name in "abc"] == [3, 3, 1]
+
+
+def test_sample_tables_compare_all_methods(capsys):
+    result = sample.main(["--side", "64", "--repeats", "2", "--slow-repeats", "1", "--sides", "64"])
+    rows = {row["method"]: row for row in result["sample"]}
+    assert rows["scipy.fft.irfft2, float32"]["over_irfft2"] == 1
+    assert rows["gpgen"]["over_gpgen"] == 1
+    assert {f"{name}, float32" for name in sample.EMBEDDINGS} <= set(rows)
+    assert all(row["sample_s"] > 0 for row in result["sample"])
+    assert result["growth"][0]["gpgen"] > 0
+    assert "one thread" in capsys.readouterr().out
+
+
+def test_make_tables_compare_with_disk_and_cores(tmp_path, capsys):
+    result = make.main(
+        [
+            "--n",
+            "2",
+            "--rounds",
+            "1",
+            "--counts",
+            "20",
+            "--worker-counts",
+            "--folder",
+            str(tmp_path),
+        ]
+    )
+    disk = result["disk"]
+    slower = max(disk["write_s"][0], disk["draw_s"][0])
+    assert disk["ratios"] == [pytest.approx(disk["make_s"][0] / slower)]
+    assert result["growth"][0]["peak_bytes"] > 2**20
+    assert list(tmp_path.iterdir()) == []
+    assert "driver's" in capsys.readouterr().out
+
+
+def test_raw_writing_writes_every_byte(tmp_path, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(
+        make.shutil,
+        "rmtree",
+        lambda path: sizes.extend(sorted(file.stat().st_size for file in path.iterdir())),
+    )
+    assert make.write_seconds(tmp_path, 2500, 1000) > 0
+    assert sizes == [500, 1000, 1000]

@@ -1,0 +1,132 @@
+"""Pictures show the data: which images, in which order, on one scale."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import gpgen
+from gpgen.errors import UsageError
+
+pytest.importorskip("matplotlib")
+from gpgen import plots
+
+
+def pictures(figure):
+    """Arrays of all images, row by row."""
+    return [np.asarray(image.get_array()) for axes in figure.axes for image in axes.get_images()]
+
+
+def words(figure):
+    """Every text that is drawn."""
+    found = [text.get_text() for text in figure.texts]
+    for axes in figure.axes:
+        found += [axes.get_title(), axes.get_ylabel()] + [text.get_text() for text in axes.texts]
+    return [text for text in found if text]
+
+
+def test_a_sheet_has_one_row_a_class_with_the_classes_first_samples(small):
+    figure = plots.recipe_sheet(small, columns=3)
+    drawn = pictures(figure)
+    indices = [label + 4 * column for label in range(4) for column in range(3)]
+    assert len(drawn) == len(indices)
+    for picture, index in zip(drawn, indices, strict=True):
+        np.testing.assert_array_equal(picture, gpgen.sample(small, index).image)
+    assert [word for word in words(figure) if word in small.classes] == list(small.classes)
+
+
+def test_all_images_share_one_symmetric_colour_scale_and_one_bar(small):
+    figure = plots.recipe_sheet(small, columns=2)
+    limits = {image.get_clim() for axes in figure.axes for image in axes.get_images()}
+    assert len(limits) == 1
+    low, high = limits.pop()
+    assert low == -high
+    values = np.abs(np.concatenate([picture.ravel() for picture in pictures(figure)]))
+    assert 0.99 < np.mean(values <= high) <= 1
+    assert words(figure).count("pixel value") == 1
+
+
+def test_a_datasets_sheet_shows_what_is_stored(small, tmp_path):
+    # Six samples of four classes: two rows end early.
+    with gpgen.make(small, 6, tmp_path / "data.zarr") as dataset:
+        figure = plots.contact_sheet(dataset, columns=2)
+        stored = dataset.image[:]
+    expected = [stored[index] for index in (0, 4, 1, 5, 2, 3)]
+    np.testing.assert_array_equal(pictures(figure), expected)
+
+
+def test_components_add_up_to_the_sample(small):
+    figure = plots.components_figure(small, index=6)
+    first, second, total = pictures(figure)
+    np.testing.assert_array_equal(total, gpgen.sample(small, 6).image)
+    # Three values below 8, each rounded to float32 (2**-22 at most), and the two sums' own
+    # grids, each no coarser than the covariance error that a recipe may have.
+    np.testing.assert_allclose(first + second, total, rtol=0, atol=3 * 2**-22 + 2e-6)
+    assert first.std() == pytest.approx(0.75, abs=1e-5)
+    assert second.std() == pytest.approx(1.25, abs=1e-5)
+    titles = words(figure)
+    assert f"class {small.classes[2]}" in titles
+    assert [sign for sign in titles if sign in "+="] == ["+", "="]
+
+
+def test_large_images_are_shown_as_means_of_blocks(small):
+    recipe = small.replace(shape=[512, 1024])
+    drawn = pictures(plots.recipe_sheet(recipe, columns=1))[0]
+    image = gpgen.sample(recipe, 0).image.astype(np.float64)
+    np.testing.assert_allclose(drawn, (image[:, ::2] + image[:, 1::2]) / 2, atol=1e-6)
+
+
+def test_volumes_are_shown_by_their_middle_slice(small):
+    recipe = small.replace(shape=[6, 32, 24])
+    figure = plots.recipe_sheet(recipe, columns=1)
+    np.testing.assert_array_equal(pictures(figure)[0], gpgen.sample(recipe, 0).image[3])
+    assert "24 px, slice 3 of 6" in words(figure)
+
+
+def test_one_dimensional_textures_are_lines(small):
+    recipe = small.replace(shape=[100])
+    figure = plots.recipe_sheet(recipe, columns=2)
+    assert not pictures(figure)
+    line = figure.axes[1].get_lines()[0]
+    np.testing.assert_array_equal(line.get_ydata(), gpgen.sample(recipe, 4).image)
+
+
+def test_many_classes_are_cut_short_and_counted(small):
+    fields = small.to_dict()
+    fields["components"][0]["length_scales"] = [2.0 + 0.1 * k for k in range(10)]
+    figure = plots.recipe_sheet(small.replace(components=fields["components"]), columns=1)
+    assert len(pictures(figure)) == 16
+    assert "4 of 20 classes not shown" in words(figure)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "magic"), [(".png", b"\x89PNG"), (".pdf", b"%PDF"), (".svg", b"<?xml")]
+)
+def test_equal_figures_are_equal_files(small, tmp_path, suffix, magic):
+    contents = []
+    for name in ("a", "b"):
+        path = tmp_path / (name + suffix)
+        plots.save(plots.recipe_sheet(small, columns=1), path, dpi=50)
+        contents.append(path.read_bytes())
+    assert contents[0].startswith(magic)
+    assert contents[0] == contents[1]
+
+
+def test_no_columns_are_refused(small):
+    with pytest.raises(UsageError, match="columns is 0"):
+        plots.recipe_sheet(small, columns=0)
+
+
+def test_matplotlib_comes_with_the_first_picture_and_pyplot_never(tmp_path):
+    script = (
+        "import sys\n"
+        "from gpgen import plots, Recipe\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "recipe = Recipe.load('two-scale-mini').replace(shape=[64, 64])\n"
+        "plots.save(plots.recipe_sheet(recipe, columns=1), 'a.png', dpi=30)\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)

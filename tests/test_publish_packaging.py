@@ -1,0 +1,285 @@
+"""Deposits: what is in them, that they are always the same bytes, and making data again."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import shutil
+import struct
+import subprocess
+import zipfile
+import zlib
+
+import h5py
+import numpy as np
+import pytest
+import zarr
+from publish_help import contents, make_small, publication, refusal, small_recipe
+from zarr.storage import ZipStore
+
+from gpgen import Recipe, builtin_recipes, open_dataset
+from gpgen.errors import DatasetError, TargetError, UsageError
+from gpgen.publish.deposit import Deposit, hash_file
+from gpgen.publish.figure import contact_sheet
+from gpgen.publish.packaging import package
+from gpgen.publish.regenerating import regenerate
+from gpgen.publish.subject import dataset_subject
+from gpgen.publish.tables import samples_table
+
+FORMS = ["data.zarr", "data.h5", "data-{shard:05d}.h5"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """One small dataset in each format."""
+    folder = tmp_path_factory.mktemp("made")
+    paths = {}
+    for number, form in enumerate(FORMS):
+        place = folder / str(number)
+        place.mkdir()
+        paths[form] = make_small(place / form)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def deposits(made, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("deposits")
+    return {
+        (form, recipe_only): package(
+            path, publication(), folder / f"{number}-{recipe_only}", recipe_only=recipe_only
+        ).path
+        for number, (form, path) in enumerate(made.items())
+        for recipe_only in (False, True)
+    }
+
+
+def copy_of(path, folder):
+    if path.is_dir():
+        return shutil.copytree(path, folder / path.name)
+    return shutil.copytree(path.parent, folder / "copy") / path.name
+
+
+@pytest.mark.parametrize("recipe_only", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+def test_packaging_twice_gives_the_same_bytes(made, deposits, tmp_path, form, recipe_only):
+    other = copy_of(made[form], tmp_path)
+    again = package(other, publication(), tmp_path / "again", recipe_only=recipe_only)
+    assert contents(again.path) == contents(deposits[form, recipe_only])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_coreutils_find_every_checksum_right(deposits, form):
+    for tool, sums in (("sha256sum", "SHA256SUMS"), ("md5sum", "MD5SUMS")):
+        folder = deposits[form, False]
+        done = subprocess.run([tool, "--strict", "-c", sums], cwd=folder, capture_output=True)
+        assert done.returncode == 0, done.stdout
+        names = {line.partition("  ")[2] for line in (folder / sums).read_text().splitlines()}
+        assert names | {"SHA256SUMS", "MD5SUMS"} == set(contents(folder))
+
+
+def test_the_zip_is_stored_in_a_fixed_order_and_opens_as_zarr(made, deposits):
+    path = deposits["data.zarr", False] / "data.zarr.zip"
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        members = archive.infolist()
+        assert members[0].filename == "zarr.json"
+        assert {member.compress_type for member in members} == {zipfile.ZIP_STORED}
+        assert {member.date_time for member in members} == {(1980, 1, 1, 0, 0, 0)}
+        there = contents(made["data.zarr"])
+        assert {m.filename: archive.read(m) for m in members} == there
+    with ZipStore(path, mode="r") as store, open_dataset(made["data.zarr"]) as dataset:
+        group = zarr.open_group(store, mode="r")
+        np.testing.assert_array_equal(group["image"][:], dataset.read(range(40)))
+
+
+def test_files_longer_than_the_service_takes_are_split(made, deposits, tmp_path):
+    whole = (deposits["data.zarr", False] / "data.zarr.zip").read_bytes()
+    limit = len(whole) // 3 - 1
+    done = package(made["data.zarr"], publication(), tmp_path / "parts", most_bytes=limit)
+    parts = sorted(done.path.glob("data.zarr.zip.*"))
+    assert len(parts) == 4
+    assert max(part.stat().st_size for part in parts) == limit
+    assert b"".join(part.read_bytes() for part in parts) == whole
+    Deposit.open(done.path).check()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_recipe_only_deposit_makes_the_same_bytes_again(made, deposits, tmp_path, form):
+    folder = deposits[form, True]
+    assert sum(map(len, contents(folder).values())) < 200_000
+    target = tmp_path / form
+    with regenerate(folder, target, workers=1) as dataset:
+        assert len(dataset) == 40
+    if made[form].is_dir():
+        assert contents(target) == contents(made[form])
+    else:
+        made_files = {k: v for k, v in contents(tmp_path).items() if k.endswith(".h5")}
+        assert made_files == contents(made[form].parent)
+
+
+def test_the_figures_of_a_large_recipe_only_deposit_stay_small():
+    """Everything but the tables and the figure takes kilobytes, so these two decide."""
+    recipe = Recipe.load("two-scale")
+    subject = dataset_subject(recipe, 10_000, "zarr", layout={"shard_size": 64, "chunk_size": 1})
+    files = [f"image/c.{k}.0.0" for k in range(157)]
+    table = sum(map(len, samples_table(recipe, 10_000, subject, 64, files)))
+    assert table + len(contact_sheet(recipe, 10_000)) < 1.9e6
+
+
+def test_regenerating_notices_other_pixels(deposits, tmp_path):
+    folder = shutil.copytree(deposits["data.zarr", True], tmp_path / "deposit")
+    path = folder / "shards.csv"
+    path.write_text(path.read_text().replace(",16,16,", ",16,16,00", 1))
+    message = refusal(DatasetError, regenerate, folder, tmp_path / "d.zarr", workers=1)
+    assert "shard 1 of it is not the deposit's" in message
+
+
+def test_regenerating_refuses_other_formats_recipes_and_versions(deposits, tmp_path):
+    folder = shutil.copytree(deposits["data.zarr", True], tmp_path / "deposit")
+    assert "use --out data.zarr" in refusal(UsageError, regenerate, folder, tmp_path / "d.h5")
+    manifest = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps(manifest | {"sampling_version": 0}))
+    message = refusal(DatasetError, regenerate, folder, tmp_path / "d.zarr")
+    assert "pip install gpgen==" in message
+    (folder / "dataset.json").write_text(json.dumps(manifest))
+    (folder / "recipe.toml").write_text(small_recipe().replace(seed=12).to_toml())
+    message = refusal(DatasetError, regenerate, folder, tmp_path / "d.zarr")
+    assert "is not the recipe" in message
+    assert not (tmp_path / "d.zarr").exists()
+
+
+@pytest.mark.parametrize("recipe_only", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_damaged_dataset_is_not_packaged(made, tmp_path, form, recipe_only):
+    path = copy_of(made[form], tmp_path)
+    damaged = next(path.glob("image/c.1.*")) if path.is_dir() else path
+    if form == FORMS[2]:
+        damaged = path.with_name("data-00001.h5")
+    with damaged.open("r+b") as stream:
+        stream.seek(damaged.stat().st_size // 2)
+        byte = stream.read(1)
+        stream.seek(-1, 1)
+        stream.write(bytes([byte[0] ^ 1]))
+    out = tmp_path / "deposit"
+    message = refusal(DatasetError, package, path, publication(), out, recipe_only=recipe_only)
+    assert damaged.name in message
+    assert not out.exists()
+    assert not list(tmp_path.glob(".deposit*"))
+
+
+def test_a_foreign_file_in_a_dataset_is_not_packaged(made, tmp_path):
+    path = copy_of(made["data.zarr"], tmp_path)
+    (path / "notes.txt").write_text("mine")
+    assert "notes.txt" in refusal(DatasetError, package, path, publication(), tmp_path / "deposit")
+
+
+def test_what_is_at_the_target_is_replaced_only_when_asked_and_only_a_deposit(made, tmp_path):
+    out = tmp_path / "deposit"
+    package(made["data.zarr"], publication(), out, recipe_only=True)
+    before = contents(out)
+    assert "--overwrite" in refusal(TargetError, package, made["data.zarr"], publication(), out)
+    other = publication('version = "2.0.0"\n')
+    package(made["data.zarr"], other, out, recipe_only=True, overwrite=True)
+    assert contents(out) != before
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.tex").write_text("words")
+    message = refusal(
+        TargetError, package, made["data.zarr"], publication(), precious, overwrite=True
+    )
+    assert "is no deposit" in message
+    assert (precious / "thesis.tex").exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_full_disk_is_said_before_anything_is_written(made, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    message = refusal(TargetError, package, made["data.zarr"], publication(), tmp_path / "d")
+    assert "GB free" in message
+    assert not list(tmp_path.iterdir())
+
+
+def test_samples_csv_says_what_the_dataset_holds(made, deposits):
+    for form in FORMS:
+        text = (deposits[form, False] / "samples.csv").read_text()
+        rows = list(csv.DictReader(io.StringIO(text)))
+        with open_dataset(made[form]) as dataset:
+            assert [int(row["seed"]) for row in rows] == dataset.seed[:].tolist()
+            assert [int(row["label"]) for row in rows] == dataset.label[:].tolist()
+            assert [row["class"] for row in rows] == [
+                dataset.class_names[label] for label in dataset.label[:]
+            ]
+            assert [row["split"] for row in rows] == [
+                dataset.splits[code] for code in dataset.split[:]
+            ]
+            scales = [[float(r["length_scale_1"]), float(r["length_scale_2"])] for r in rows]
+            np.testing.assert_array_equal(scales, dataset.length_scale[:])
+    with h5py.File(deposits[FORMS[2], False] / rows[39]["shard"]) as shard:
+        assert shard["seed"][-1] == int(rows[39]["seed"])
+
+
+def test_length_scales_that_differ_by_axis_have_a_column_each():
+    recipe = Recipe.from_dict(
+        {
+            "name": "stripes",
+            "shape": [16, 32],
+            "components": [{"kernel": "rbf", "length_scales": [[2.0, 3.0], 2.0], "weight": 1.0}],
+        }
+    )
+    subject = dataset_subject(recipe, 4, "zarr", layout={"shard_size": 4})
+    text = b"".join(samples_table(recipe, 4, subject, 4, ["a,b"])).decode()
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [rows[k]["length_scale_1_x"] for k in range(2)] == ["3", "2"]
+    assert rows[0]["shard"] == "a,b"
+
+
+def test_a_deposit_notices_every_change(deposits, tmp_path):
+    folder = shutil.copytree(deposits["data.zarr", True], tmp_path / "deposit")
+    Deposit.open(folder).check()
+    (folder / "more.txt").write_text("x")
+    assert "does not belong" in refusal(DatasetError, Deposit.open(folder).check)
+    (folder / "more.txt").unlink()
+    (folder / "README.md").write_text((folder / "README.md").read_text() + " ")
+    assert "README.md was changed" in refusal(DatasetError, Deposit.open(folder).check)
+    (folder / "README.md").unlink()
+    assert "README.md is missing" in refusal(DatasetError, Deposit.open(folder).check)
+    (folder / "SHA256SUMS").write_text("0" * 64 + "  ../../etc/passwd\n")
+    assert "no checksum" in refusal(DatasetError, Deposit.open, folder)
+    assert "is not a deposit" in refusal(DatasetError, Deposit.open, tmp_path)
+
+
+def test_hashing_in_two_threads_gives_the_hashes(tmp_path):
+    data = np.random.default_rng(0).bytes(9 * 2**20 + 17)
+    (tmp_path / "file").write_bytes(data)
+    seen = []
+    assert hash_file(tmp_path / "file", seen.append) == (
+        len(data),
+        hashlib.sha256(data).hexdigest(),
+        hashlib.md5(data, usedforsecurity=False).hexdigest(),
+    )
+    assert sum(seen) == len(data)
+
+
+@pytest.mark.parametrize("name", [*builtin_recipes(), "line", "cube"])
+def test_a_contact_sheet_is_a_png_with_every_class(name):
+    if name in builtin_recipes():
+        recipe = Recipe.load(name)
+    else:
+        shape = [512] if name == "line" else [12, 16, 20]
+        recipe = small_recipe().replace(shape=shape, standardize=False)
+    data = contact_sheet(recipe, 2 * len(recipe.classes))
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height, bits, kind = struct.unpack(">2I2B", data[16:26])
+    start = data.index(b"IDAT") + 4
+    (length,) = struct.unpack(">I", data[start - 8 : start - 4])
+    lines = np.frombuffer(zlib.decompress(data[start : start + length]), np.uint8)
+    lines = lines.reshape(height, width + 1)
+    assert (bits, kind) == (8, 0)
+    assert not lines[:, 0].any()
+    # All levels are used, and the white gaps between the rows are as many as classes, plus one.
+    assert len(np.unique(lines[:, 1:])) > 200
+    gaps = np.diff((lines[:, 1:] == 255).all(axis=1).astype(int))
+    assert (gaps == -1).sum() == len(recipe.classes)

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import xarray
+import zarr
+from store_tools import OUTS, drawn, hashes, tiny, tiny_make
+
+from gpgen.making import plan
+
+N = 13
+SHAPES = {
+    "one axis": {"shape": [40]},
+    "three axes": {"shape": [6, 5, 7]},
+    "half precision": {"dtype": "float16"},
+    "a length-scale an axis": {
+        "components": [{"kernel": "rbf", "length_scales": [[1.5, 3.0], 2.0], "weight": 1.0}]
+    },
+}
+
+
+@pytest.mark.parametrize("changes", SHAPES.values(), ids=SHAPES.keys())
+@pytest.mark.parametrize("out", OUTS)
+def test_what_is_read_is_what_is_drawn(tmp_path: Path, out, changes) -> None:
+    recipe = tiny(**changes)
+    with tiny_make(tmp_path / out, N, recipe=recipe) as dataset:
+        np.testing.assert_array_equal(dataset.image[:], drawn(recipe, N))
+        assert dataset.image.dtype == recipe.dtype
+        np.testing.assert_array_equal(dataset.label[:], recipe.labels(0, N))
+        np.testing.assert_array_equal(dataset.length_scale[:], recipe.length_scale_array(0, N))
+        np.testing.assert_array_equal(dataset.split[:], recipe.split_codes(0, N))
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (1, 5), (3, 6), (4, 4), (5, 20), (13, 13)])
+def test_plain_zarr_reads_every_chunk_and_shard_size(tmp_path: Path, sizes) -> None:
+    tiny_make(tmp_path / "d.zarr", N, chunk_size=sizes[0], shard_size=sizes[1]).close()
+    group = zarr.open(tmp_path / "d.zarr", mode="r")
+    np.testing.assert_array_equal(group["image"][:], drawn(tiny(), N))
+    np.testing.assert_array_equal(group["image"][5], drawn(tiny(), N)[5])
+    np.testing.assert_array_equal(group["seed"][:], drawn_seeds())
+    assert group.attrs["class_names"] == ["1.5-4", "2-4"]
+    assert group["image"].metadata.dimension_names == ("sample", "y", "x")
+
+
+def drawn_seeds() -> np.ndarray:
+    from gpgen.sampling import seeds
+
+    return seeds(tiny().seed, 0, N)
+
+
+def test_zarr_itself_notices_a_flipped_bit_in_a_chunk(tmp_path: Path) -> None:
+    tiny_make(tmp_path / "d.zarr", N).close()
+    path = tmp_path / "d.zarr" / "image" / "c.1.0.0"
+    raw = bytearray(path.read_bytes())
+    raw[100] ^= 4
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=r"(?i)checksum"):
+        zarr.open(tmp_path / "d.zarr", mode="r")["image"][:]
+
+
+def test_xarray_opens_zarr_with_names_and_types(tmp_path: Path) -> None:
+    tiny_make(tmp_path / "d.zarr", N).close()
+    with xarray.open_zarr(tmp_path / "d.zarr") as data:
+        assert data.image.dims == ("sample", "y", "x")
+        assert data.length_scale.dims == ("sample", "component")
+        assert (data.label.dtype, data.seed.dtype, data.split.dtype) == ("i8", "u8", "u1")
+        assert data.split.attrs["flag_meanings"] == "train validation test"
+        np.testing.assert_array_equal(data.image.values, drawn(tiny(), N))
+        np.testing.assert_array_equal(data.seed.values, drawn_seeds())
+
+
+def test_plain_h5py_reads_the_single_file(tmp_path: Path) -> None:
+    tiny_make(tmp_path / "d.h5", N).close()
+    with h5py.File(tmp_path / "d.h5") as file:
+        np.testing.assert_array_equal(file["image"][:], drawn(tiny(), N))
+        np.testing.assert_array_equal(file["seed"][:], drawn_seeds())
+        assert [dim.label for dim in file["image"].dims] == ["sample", "y", "x"]
+        assert file["split"].attrs["flag_meanings"] == "train validation test"
+        assert json.loads(file.attrs["recipe"]) == tiny().to_dict()
+        assert list(file.attrs["class_names"]) == ["1.5-4", "2-4"]
+        assert file["image"].id.get_offset() % file["image"].dtype.itemsize == 0
+
+
+def test_the_images_of_an_hdf5_file_begin_on_a_page_so_that_they_can_be_mapped(tmp_path) -> None:
+    tiny_make(tmp_path / "d.h5", N).close()
+    with h5py.File(tmp_path / "d.h5") as file:
+        offset, shape = file["image"].id.get_offset(), file["image"].shape
+    assert offset % 4096 == 0
+    images = np.memmap(tmp_path / "d.h5", "<f4", "r", offset, shape)
+    np.testing.assert_array_equal(images, drawn(tiny(), N))
+
+
+def test_each_hdf5_shard_is_complete_in_itself(tmp_path: Path) -> None:
+    tiny_make(tmp_path / "d-{shard:03d}.h5", N).close()
+    parts = []
+    for shard in range(4):
+        with h5py.File(tmp_path / f"d-{shard:03d}.h5") as file:
+            assert file.attrs["shard"] == shard
+            assert file.attrs["first_sample"] == 4 * shard
+            np.testing.assert_array_equal(
+                file["label"][:], tiny().labels(4 * shard, min(N, 4 * shard + 4))
+            )
+            parts.append(file["image"][:])
+    np.testing.assert_array_equal(np.concatenate(parts), drawn(tiny(), N))
+
+
+@pytest.mark.parametrize("out", OUTS)
+@pytest.mark.parametrize("n", [1, 4, 13])
+def test_the_plan_knows_the_bytes_exactly(tmp_path: Path, out, n) -> None:
+    expected = plan(tiny(), n, tmp_path / out, shard_size=4)
+    tiny_make(tmp_path / out, n).close()
+    found = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in found) == expected.nbytes
+    assert list(tmp_path.glob("*.making")) == []
+
+
+@pytest.mark.parametrize("out", OUTS)
+def test_equal_data_is_equal_bytes(tmp_path: Path, out) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        tiny_make(tmp_path / name / out, N).close()
+    assert hashes(tmp_path / "a") == hashes(tmp_path / "b")
+
+
+def test_small_arrays_in_several_blocks_read_like_one(tmp_path: Path, monkeypatch) -> None:
+    for module in ("zarr", "zarr_metadata"):
+        monkeypatch.setattr(f"gpgen.store.{module}.BLOCK_ROWS", 5)
+    with tiny_make(tmp_path / "d.zarr", N) as dataset:
+        np.testing.assert_array_equal(dataset.label[:], tiny().labels(0, N))
+        np.testing.assert_array_equal(dataset.label[3:12], tiny().labels(3, 12))
+        np.testing.assert_array_equal(dataset.image[:], drawn(tiny(), N))
+    group = zarr.open(tmp_path / "d.zarr", mode="r")
+    np.testing.assert_array_equal(group["seed"][:], drawn_seeds())
+    assert sorted(p.name for p in (tmp_path / "d.zarr" / "label").glob("c*")) == [
+        "c.0",
+        "c.1",
+        "c.2",
+    ]
