@@ -31,7 +31,7 @@ def kill_one(rng: random.Random) -> bool:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_epochs_survive_workers_killed_at_random() -> None:
     """Killed while the caller has a batch, and by a thread at any instant while it waits."""
-    rng, n = random.Random(3), 120  # noqa: S311 - no secret
+    rng, n = random.Random(3), 120
     dataset = numbered(n)
     sampler = ShardShuffle(dataset, window=50)
     stop, killed = threading.Event(), [0]
