@@ -154,7 +154,10 @@ def _litdata(pixels: Pixels, workers: int) -> Any:
 
     dataset = litdata.StreamingDataset(str(pixels.path("litdata")), shuffle=True)
     return litdata.StreamingDataLoader(
-        dataset, pixels.batch_size, num_workers=workers, persistent_workers=workers > 0
+        dataset,
+        batch_size=pixels.batch_size,
+        num_workers=workers,
+        persistent_workers=workers > 0,
     )
 
 

@@ -41,7 +41,9 @@ def locate(path: str | Path) -> tuple[Path, Format | None]:
     if place.is_dir():
         return place, "zarr"
     if place.exists():
-        return place, "hdf5-shards" if shards else None
+        if not shards:
+            return place, None
+        return place, "webdataset" if place.stem.endswith(SHARDED["webdataset"]) else "hdf5-shards"
     error = unfinished(place)
     if error is not None:
         raise error

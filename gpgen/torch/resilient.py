@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from types import FrameType
+from collections.abc import Iterator
 from typing import Any, Final
 
 from torch.utils.data import DataLoader
 
 from gpgen.torch.datasets import Textures
+from gpgen.torch.deaths import Deaths
 from gpgen.torch.shuffle import ShardShuffle
 
 __all__ = ["resilient_batches"]
@@ -53,68 +51,29 @@ def resilient_batches(
     fruitless = 0
     while True:
         seen = sampler.start
-        deaths, batches = _Deaths(), None
+        deaths, batches = Deaths(), None
         try:
             batches = iter(DataLoader(dataset, batch_size, sampler=sampler, **options))
             deaths.watch()
-            while (batch := next(batches, None)) is not None:
+            while True:
+                deaths.wait()
+                batch = next(batches, None)
+                deaths.work()
+                if batch is None:
+                    return
                 fruitless = 0
                 seen = min(seen + batch_size, len(sampler))
-                deaths.hold()
                 yield batch
-                deaths.release()
-            return
         except (RuntimeError, OSError, EOFError) as error:
             fruitless += 1
             if not _is_death(error) or fruitless == _ATTEMPTS:
                 raise
         finally:
-            deaths.unwatch()
+            deaths.work()
             del batches  # ends its workers
+            deaths.unwatch()
         _log.warning("a worker was killed; loading goes on after %d samples", seen)
         sampler.load_state_dict(sampler.state_dict(seen))
-
-
-class _Deaths:
-    """Holds back the signal of a worker's death while the caller has the batch.
-
-    PyTorch raises in its handler of that signal, wherever the main thread happens to be.
-    """
-
-    def __init__(self) -> None:
-        self._deliver: Callable[[int, FrameType | None], Any] | None = None
-        self._holding = False
-        self._held = False
-
-    def watch(self) -> None:
-        """Stand before the handler that PyTorch has installed, if it has."""
-        handler = signal.getsignal(signal.SIGCHLD)
-        if threading.current_thread() is threading.main_thread() and callable(handler):
-            self._deliver = handler
-            signal.signal(signal.SIGCHLD, self._on_signal)
-
-    def unwatch(self) -> None:
-        """Put PyTorch's handler back."""
-        if self._deliver is not None:
-            signal.signal(signal.SIGCHLD, self._deliver)
-            self._deliver = None
-
-    def hold(self) -> None:
-        """From now on, only note that a signal came."""
-        self._holding = True
-
-    def release(self) -> None:
-        """Deliver what was held back."""
-        self._holding = False
-        if self._held and self._deliver is not None:
-            self._held = False
-            self._deliver(signal.SIGCHLD, None)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._holding or self._deliver is None:
-            self._held = True
-        else:
-            self._deliver(number, frame)
 
 
 def _is_death(error: Exception) -> bool:
