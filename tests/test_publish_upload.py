@@ -331,6 +331,17 @@ def test_a_published_record_is_not_touched_but_can_get_a_new_version(server, dep
     assert server.records[newer.number].metadata["version"] == "1.0.0"
 
 
+def test_a_draft_of_something_else_does_not_become_a_new_version(server, deposit, tmp_path):
+    other = shutil.copytree(deposit, tmp_path / "other")
+    with client(server) as service:
+        number = upload(other, service).number
+        publish_draft(other, service)
+        draft = upload(deposit, service).number
+        message = refusal(UsageError, upload, deposit, service, new_version_of=number)
+        assert f"draft {draft}" in message
+        assert f"no version of record {number}" in message
+
+
 def test_files_that_do_not_belong_are_removed_from_the_draft(server, deposit):
     with client(server) as service:
         number = upload(deposit, service).number

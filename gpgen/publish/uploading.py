@@ -191,9 +191,11 @@ def _find_or_create(
     bare = record | {"files": {"enabled": True}}
     if number is not None:
         draft = records.draft(number)
-        if draft is not None:
-            return _update(records, number, bare, draft)
         state = state_file(folder.path)
+        if draft is not None:
+            if new_version_of is not None:
+                _check_parent(records, draft, new_version_of, state)
+            return _update(records, number, bare, draft)
         if records.published(number) is not None and new_version_of is None:
             raise UsageError(
                 f"record {number} is already published, and can't be changed",
@@ -211,6 +213,19 @@ def _find_or_create(
         draft = _update(records, str(draft["id"]), bare, draft)
     _remember(folder, records.service, str(draft["id"]))
     return draft
+
+
+def _check_parent(
+    records: Records, draft: dict[str, Any], new_version_of: str, state: Path
+) -> None:
+    """Refuse to go on with a draft that isn't a new version of that record."""
+    public = records.published(new_version_of) or {}
+    if public.get("parent", {}).get("id") != draft.get("parent", {}).get("id"):
+        raise UsageError(
+            f"draft {draft['id']} was begun for this deposit, and is no version of record "
+            f"{new_version_of}",
+            f"leave out --new-version, or remove {state} to begin a new draft",
+        )
 
 
 def _update(
