@@ -1,7 +1,7 @@
 """A loss over the whole batch, with and without a mask over the samples.
 
     python examples/auc.py                 # ten paired seeds, about five minutes on one core
-    python examples/auc.py --tune          # how the settings below were chosen
+    python examples/auc.py --tune          # other settings, on validation images
 
 The problem is imbalanced: 25 positive and 225 negative textures of 32 x 32 pixels, whose
 fine component is a little coarser in the positives (2.0 px against 1.6), under a coarse one
@@ -10,9 +10,9 @@ the AUC of a minibatch with two positives says little. Without a mask every step
 same gradient, and the network learns the 250 by heart. ``Backdrop(dims=(0,))`` between
 scores and loss leaves the loss as it is and lets each step learn from a random part.
 
-Both are tested at the step with the best AUC on a validation set. Both had their learning
-rate, and weight decay or p, chosen by ``--tune`` from six settings each, on seeds that are
-not used afterwards.
+Both are tested at the step with the best AUC on a validation set, and have the same learning
+rate. ``--tune`` compares other rates, p and weight decay for both, on seeds that are not used
+here.
 """
 
 from __future__ import annotations
