@@ -198,6 +198,13 @@ class _Window:
         """Return how many more shards may be sent off: each worker thread has one to come."""
         return 2 * max(self.threads(), 1) - len(self.futures)
 
+    def _nthreads(self) -> dict[str, int]:
+        try:
+            threads: dict[str, int] = self.client.nthreads()
+        except OSError as error:
+            raise _lost() from error
+        return threads
+
     def threads(self) -> int:
         """Return the cluster's threads, asked for now and then.
 
@@ -208,7 +215,7 @@ class _Window:
         """
         now = time.monotonic()
         if now - self._counted >= _POLL_SECONDS:
-            self._threads = sum(self.client.nthreads().values())
+            self._threads = sum(self._nthreads().values())
             self._counted = now
         if self._threads:
             self._last_worker = now
@@ -223,7 +230,7 @@ class _Window:
         """Send a shard off, to any worker but the one to avoid if there is another."""
         others = None
         if avoid is not None:
-            others = [address for address in self.client.nthreads() if address != avoid] or None
+            others = [address for address in self._nthreads() if address != avoid] or None
         future = self.client.submit(
             _make_shard,
             self.job,
