@@ -2,14 +2,13 @@
 
 A DataLoader joins samples by stacking them, a second copy of every pixel; in a worker into
 shared memory, from which the main process takes the batch. Here a batch is one tensor from
-the start, in a worker in shared memory already, and the samples are views of it. Joining them
-again then costs nothing. A batch of 32 images of 1024 x 1024 is 128 MiB, so this is half of
-the time of loading it.
+the start, in a worker in shared memory already (`gpgen.torch.lending`), and the samples are
+views of it. Joining them again then costs nothing. A batch of 32 images of 1024 x 1024 is
+128 MiB, so this is half of the time of loading it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +16,8 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import default_collate, get_worker_info
 from torch.utils.data._utils.collate import default_collate_fn_map
+
+from gpgen.torch.lending import CAN_LEND, shared_images
 
 __all__ = ["Batch", "View", "empty_images"]
 
@@ -68,10 +69,8 @@ def empty_images(count: int, shape: tuple[int, ...]) -> tuple[torch.Tensor, npt.
         shape (count, *shape).
     """
     size = (count, 1, *shape)
-    if get_worker_info() is None or not count:
-        images = torch.empty(size, dtype=torch.float32)
+    if CAN_LEND and count and get_worker_info() is not None:
+        images = shared_images(size)
     else:
-        # As `default_collate` does it: `share_memory_` would copy what isn't there yet.
-        share: Any = torch.UntypedStorage._new_shared
-        images = torch.empty(0, dtype=torch.float32).set_(share(4 * math.prod(size))).view(size)
+        images = torch.empty(size, dtype=torch.float32)
     return images, images.numpy().reshape(count, *shape)
