@@ -42,11 +42,11 @@ def measure(pixels: Pixels, name: str, workers: int, seconds: float) -> dict[str
     batches = endless(loader)
     next(batches)
     first = time.perf_counter() - begun
-    # What the workers have fetched ahead by now is no measure of their speed.
-    ahead = 2 * workers
-    images = 0
-    for _ in range(ahead):
+    # What the workers have fetched ahead by now is no measure of their speed, nor is what they
+    # do once: open files, build factors, ask for memory.
+    for _ in range(4 * workers):
         next(batches)
+    images = 0
     started = time.perf_counter()
     while (took := time.perf_counter() - started) < seconds or not images:
         next(batches)

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, Dataset
 
 import gpgen
+from gpgen.sampling import sampler_for
 from gpgen.torch import GeneratedTextures, ShardShuffle, TextureDataset
 
 __all__ = ["CONTENDERS", "Contender", "Pixels", "prepare"]
@@ -152,13 +154,23 @@ def _streaming(pixels: Pixels, workers: int) -> Any:
 def _litdata(pixels: Pixels, workers: int) -> Any:
     import litdata
 
-    dataset = litdata.StreamingDataset(str(pixels.path("litdata")), shuffle=True)
+    dataset = litdata.StreamingDataset(str(pixels.path("litdata")), shuffle=True, drop_last=True)
     return litdata.StreamingDataLoader(
         dataset,
         batch_size=pixels.batch_size,
         num_workers=workers,
         persistent_workers=workers > 0,
     )
+
+
+def _drawing(pixels: Pixels, workers: int) -> Any:  # noqa: ARG001 - always the one core
+    """Draw into the same array again and again: what one core can do."""
+    images = np.empty((pixels.batch_size, pixels.side, pixels.side), np.float32)
+    with threadpool_limits(1, "blas"):
+        while True:
+            for start in range(0, pixels.n - pixels.batch_size + 1, pixels.batch_size):
+                sampler_for(pixels.recipe).images(start, start + pixels.batch_size, images)
+                yield images, None
 
 
 @dataclass(frozen=True)
@@ -176,6 +188,7 @@ CONTENDERS = {
     "random": Contender("gpgen, Zarr, RandomSampler", _stored_at_random),
     "hdf5": Contender("gpgen, HDF5", _stored("data.h5")),
     "generated": Contender("gpgen, generated", _generated),
+    "drawing": Contender("gpgen, drawing alone on one core", _drawing),
     "tensorstore": Contender("tensorstore, by sample", _shuffled(Tensorstore), "tensorstore"),
     "zarr-python": Contender("zarr-python, by sample", _shuffled(open_zarr)),
     "h5py": Contender("h5py, uncompressed", _shuffled(open_h5py)),
@@ -250,7 +263,7 @@ def _write_tars(pixels: Pixels) -> None:
     import webdataset as wds
 
     pattern = str(pixels.path("wds-%05d.tar"))
-    with wds.ShardWriter(pattern, maxcount=10**9, maxsize=2**28, verbose=0) as sink:
+    with wds.ShardWriter(pattern, maxcount=10**9, maxsize=2**25, verbose=0) as sink:
         for index, image in _samples(pixels):
             sink.write({"__key__": f"{index:08d}", "npy": image, "cls": index % 4})
 

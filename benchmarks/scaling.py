@@ -1,0 +1,202 @@
+"""``python -m benchmarks.scaling``: what does not shrink when the pixels are somebody else's work.
+
+The driver's own costs: the journal, the scheduler, opening, choosing a split. Each is measured
+at growing sizes, in a process of its own, up to where a measurement takes seconds; beyond that
+`docs/scaling.md` extrapolates. Then making on a store that answers late, with 1 to 8 workers:
+every effect on the file system waits first, as it would on a far away one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+import gpgen
+from benchmarks.machine import describe_machine
+from gpgen import cluster
+from gpgen.recipe import Recipe
+from gpgen.store import files
+from gpgen.store.job import Job, ShardRecord
+from gpgen.store.journal import Journal
+from gpgen.store.layout import Layout, Target
+from gpgen.store.manifest import checksum_arrays, derived_arrays, read_manifest, root_attributes
+from gpgen.store.manifest import seal as sealed
+from gpgen.store.zarr_metadata import block_names, image_document, root_document, small_document
+
+__all__ = ["main"]
+
+RECIPE = Recipe.load("two-scale-mini").replace(shape=(64, 64))
+
+
+def small_job(folder: Path, shards: int, shard_size: int) -> Job:
+    job = Job(Target.parse(folder / "d.zarr"), RECIPE, Layout(shards * shard_size, shard_size, 1))
+    job.working.mkdir()
+    return job
+
+
+def records(job: Job) -> Iterator[ShardRecord]:
+    crc32c = bytes(4 * job.layout.shard_size)
+    for shard in range(job.layout.shards):
+        yield ShardRecord(shard, bytes(32), 1, crc32c)
+
+
+def journal(folder: Path, shards: int, shard_size: int) -> dict[str, float]:
+    """Add shards, 64 at a time, each time safely on the disk; then open it as a resume does."""
+    job = small_job(folder, shards, shard_size)
+    begun = time.perf_counter()
+    book, group = Journal(job), []
+    for record in records(job):
+        group.append(record)
+        if len(group) == 64:
+            book.add(group)
+            group.clear()
+    book.add(group)
+    book.close()
+    wrote = time.perf_counter()
+    again = Journal(job)
+    opened = time.perf_counter()
+    assert again.finished == shards
+    again.close()
+    size = (job.working / "journal.jsonl").stat().st_size
+    return {"write s": wrote - begun, "reopen s": opened - wrote, "MB": size / 1e6}
+
+
+def scheduler(folder: Path, shards: int, shard_size: int) -> dict[str, float]:
+    """Send shards through Dask that cost nothing to make."""
+    job = small_job(folder, shards, shard_size)
+    record = next(records(job))
+
+    def nothing(job: Job, shard: int, run: str, in_driver: bool) -> ShardRecord:  # noqa: ARG001
+        return ShardRecord(shard, record.sha256, 1, record.crc32c)
+
+    cluster._make_shard = nothing
+    done = 0
+
+    def finished(arrived: list[ShardRecord]) -> None:
+        nonlocal done
+        done += len(arrived)
+
+    with cluster.connect(2, None, False) as client:
+        begun = time.perf_counter()
+        cluster.make_shards(client, job, iter(range(shards)), finished, True)
+        took = time.perf_counter() - begun
+    assert done == shards
+    return {"s": took, "ms a shard": 1e3 * took / shards}
+
+
+def opening(folder: Path, shards: int, shard_size: int) -> dict[str, float]:
+    """Read and check a root document of that size, which is all that opening does."""
+    layout = Layout(shards * shard_size, shard_size, 1)
+    arrays = (*derived_arrays(RECIPE, layout.n), *checksum_arrays(layout))
+    documents = {array.name: small_document(array) for array in arrays}
+    documents["image"] = image_document(RECIPE, layout)
+    names = [name for array in arrays for name in block_names(array)]
+    attributes = root_attributes(RECIPE, layout)
+    attributes["files"] = dict.fromkeys([*names, *documents], "0" * 64)
+    path = folder / "zarr.json"
+    path.write_text(json.dumps(root_document(sealed(attributes), documents)))
+    begun = time.perf_counter()
+    read_manifest(json.loads(path.read_bytes())["attributes"], "here")
+    return {"s": time.perf_counter() - begun, "MB": path.stat().st_size / 1e6}
+
+
+def splitting(folder: Path, shards: int, shard_size: int) -> dict[str, float]:  # noqa: ARG001
+    """Find the samples of a split, as a training set does when it is first asked for its length."""
+    from gpgen.torch import GeneratedTextures
+
+    begun = time.perf_counter()
+    count = len(GeneratedTextures(RECIPE, shards * shard_size, split="train"))
+    return {"s": time.perf_counter() - begun, "samples": count}
+
+
+def late_store(folder: Path, shards: int, shard_size: int, workers: int, seconds: float) -> float:
+    """Make a dataset, each effect on the file system `seconds` late."""
+    files.watch(lambda *_: time.sleep(seconds))
+    begun = time.perf_counter()
+    layout = {"chunk_size": 1, "shard_size": shard_size}
+    gpgen.make(RECIPE, shards * shard_size, folder / "d.zarr", workers=workers, **layout).close()
+    return time.perf_counter() - begun
+
+
+PARTS: dict[str, tuple[Callable[..., dict[str, float]], list[tuple[int, int]]]] = {
+    "journal": (journal, [(10**4, 1), (10**5, 1), (10**6, 1), (10**3, 1000), (10**4, 1000)]),
+    "scheduler": (scheduler, [(10**3, 1), (10**4, 1), (4 * 10**4, 1)]),
+    "opening": (opening, [(10**3, 1000), (10**4, 1000), (10**6, 1000)]),
+    "splitting": (splitting, [(10**3, 1000), (10**4, 1000), (10**5, 1000)]),
+}
+
+
+def apart(part: str, *arguments: float) -> dict[str, float]:
+    """Measure in a process of its own, with what that adds to its memory."""
+    command = [sys.executable, "-m", "benchmarks.scaling", "--child", part, json.dumps(arguments)]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    result: dict[str, float] = json.loads(run.stdout.splitlines()[-1])
+    return result
+
+
+def child(part: str, arguments: list[Any]) -> dict[str, float]:
+    before = peak()
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        if part == "late":
+            return {"s": late_store(Path(folder), *arguments)}
+        result = PARTS[part][0](Path(folder), *arguments)
+    return {**result, "memory MB": (peak() - before) / 1e6}
+
+
+def peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def main() -> None:
+    """Measure, and print the tables."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=[*PARTS, "late"], default=[*PARTS, "late"])
+    parser.add_argument("--latency", type=float, nargs="+", default=[0.0, 0.01, 0.05])
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        part, values = arguments.child
+        print(json.dumps(child(part, json.loads(values))))
+        return
+    console = Console(width=100)
+    console.print(describe_machine())
+    for part in arguments.only:
+        console.print(late_table(arguments.latency) if part == "late" else part_table(part))
+
+
+def part_table(part: str) -> Table:
+    table = Table(title=part, title_justify="left")
+    rows = [(size, apart(part, *size)) for size in PARTS[part][1]]
+    for column in ("shards", "samples a shard", *rows[0][1]):
+        table.add_column(column, justify="right")
+    for (shards, shard_size), result in rows:
+        table.add_row(f"{shards:,}", f"{shard_size:,}", *(f"{v:,.3f}" for v in result.values()))
+    return table
+
+
+def late_table(latencies: list[float]) -> Table:
+    shards, shard_size = 64, 16
+    title = f"making {shards} shards of {shard_size} on a store that answers late: seconds"
+    table = Table(title=title, title_justify="left")
+    counts = (1, 2, 4, 8)
+    for column in ("latency ms", *(f"{k} workers" for k in counts)):
+        table.add_column(column, justify="right")
+    for latency in latencies:
+        took = [apart("late", shards, shard_size, k, latency)["s"] for k in counts]
+        table.add_row(f"{1e3 * latency:.0f}", *(f"{s:.2f}" for s in took))
+    return table
+
+
+if __name__ == "__main__":
+    main()
