@@ -14,9 +14,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gpgen.errors import TargetError, UsageError
+from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.golkar2018 import archive as archive_module
-from gpgen.golkar2018.archive import ArchiveProgress, make_archive
+from gpgen.golkar2018.archive import ArchiveProgress, make_archive, read_plan
 from gpgen.golkar2018.archive_plan import AUTHORS_CROSS, ArchivePlan
 from gpgen.golkar2018.crosses import Cross
 from gpgen.golkar2018.generator import standardized, texture
@@ -116,6 +116,22 @@ def test_a_sample_depends_on_seed_length_scale_and_number_alone(small: Path) -> 
     assert not np.array_equal(other.sample(80.0, 2), changed.sample(80.0, 2))
 
 
+def test_an_archive_says_what_it_was_made_from(small: Path, tmp_path: Path) -> None:
+    assert read_plan(small) == SMALL
+    sums = dict(line.split("  ")[::-1] for line in (small / "SHA256SUMS").read_text().splitlines())
+    content = (small / "archive.json").read_bytes()
+    assert sums["archive.json"] == hashlib.sha256(content).hexdigest()
+    for damage in (b"", content[:50], b"[]", content.replace(b'"seed": 0', b'"seed": -1')):
+        (tmp_path / "archive.json").write_bytes(damage)
+        with pytest.raises(DatasetError, match=r"archive\.json can't be read"):
+            read_plan(tmp_path)
+    (tmp_path / "archive.json").write_bytes(
+        content.replace(b'"archive_version": 1', b'"archive_version": 2')
+    )
+    with pytest.raises(DatasetError, match="version 2"):
+        read_plan(tmp_path)
+
+
 def test_no_two_samples_are_alike(small: Path) -> None:
     images = np.array([image.ravel() for image in open_source(small / "samples.zip").images()])
     correlations = np.corrcoef(images) - np.eye(len(images))
@@ -125,7 +141,11 @@ def test_no_two_samples_are_alike(small: Path) -> None:
 def test_an_archive_without_crosses_has_samples_alone(tmp_path: Path) -> None:
     made = make_archive(ArchivePlan(((80.0, 2),), (), size=64), tmp_path / "out")
     assert list(made.sha256) == ["samples.zip"]
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["SHA256SUMS", "samples.zip"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "SHA256SUMS",
+        "archive.json",
+        "samples.zip",
+    ]
 
 
 def test_progress_ends_with_everything_done(tmp_path: Path) -> None:
@@ -174,7 +194,7 @@ def test_a_run_killed_at_any_step_resumes_to_the_same_bytes(
         assert (out / "SHA256SUMS").read_bytes() == (small / "SHA256SUMS").read_bytes()
     make_archive(SMALL, out, resume=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
-    for name in ("SHA256SUMS", "samples.zip", "dataset.zip"):
+    for name in ("SHA256SUMS", "archive.json", "samples.zip", "dataset.zip"):
         assert (out / name).read_bytes() == (small / name).read_bytes()
 
 
@@ -233,7 +253,7 @@ def test_what_is_there_is_not_overwritten_unasked(tmp_path: Path) -> None:
     assert (out / "mine").read_text() == "precious"
     assert not (tmp_path / "out.making").exists()
     make_archive(plan, out, overwrite=True)
-    assert sorted(p.name for p in out.iterdir()) == ["SHA256SUMS", "samples.zip"]
+    assert sorted(p.name for p in out.iterdir()) == ["SHA256SUMS", "archive.json", "samples.zip"]
 
 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:

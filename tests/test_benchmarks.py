@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks import make, sample
+from benchmarks import make, package, sample
 from benchmarks.circulant import CirculantEmbedding, CirculantPair, PrunedCirculantEmbedding
 from benchmarks.packages import PACKAGES
 from benchmarks.timing import interleaved
@@ -142,3 +142,19 @@ def test_raw_writing_writes_every_byte(tmp_path, monkeypatch):
     )
     assert make.write_seconds(tmp_path, 2500, 1000) > 0
     assert sizes == [500, 1000, 1000]
+
+
+def test_packaging_is_compared_with_a_copy_of_every_byte(tmp_path, capsys):
+    arguments = ["--recipe", "two-scale-mini", "--n", "4", "--rounds", "1"]
+    result = package.main([*arguments, "--folder", str(tmp_path)])
+    for target in ("data.zarr", "data.h5"):
+        measured = result[target]
+        assert measured["nbytes"] > 4 * 4 * 256**2
+        assert measured["ratios"] == [measured["copy_s"][0] / measured["package_s"][0]]
+    assert list(tmp_path.iterdir()) == []
+    assert "MD5" in capsys.readouterr().out
+    (tmp_path / "in").mkdir()
+    for name, content in {"a": b"first", "b": b"second"}.items():
+        (tmp_path / "in" / name).write_bytes(content)
+    assert package.copy_files(tmp_path / "in", tmp_path / "out") == 11
+    assert (tmp_path / "out").read_bytes() == b"firstsecond"

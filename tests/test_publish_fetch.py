@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import random
 import shutil
 import struct
@@ -15,6 +15,9 @@ from publish_help import contents, make_small, publication, refusal
 
 from gpgen import open_dataset
 from gpgen.errors import DatasetError, TargetError, UsageError
+from gpgen.golkar2018.archive import make_archive
+from gpgen.golkar2018.archive_plan import ArchivePlan
+from gpgen.publish.describing import describe
 from gpgen.publish.failures import ServiceError
 from gpgen.publish.fetching import fetch
 from gpgen.publish.finding_records import RecordAddress, parse_source
@@ -256,48 +259,46 @@ def test_a_zip_that_lies_about_its_sizes_is_refused(tmp_path):
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    """The files of 2018, small: one sample of each length-scale and their sums."""
-    archives = pytest.importorskip("gpgen.golkar2018.archive")
-    plans = pytest.importorskip("gpgen.golkar2018.archive_plan")
-    plan = plans.ArchivePlan(samples=((9.5, 2), (10.0, 2), (80.0, 2), (140.0, 2)), size=512, seed=7)
+    """The files of 2018, small: more of one length-scale than of the others, and their sums."""
+    plan = ArchivePlan(((9.5, 2), (10.0, 3), (80.0, 2), (140.0, 2)), size=512, seed=7)
     path = tmp_path_factory.mktemp("archive") / "archive"
-    archives.make_archive(plan, path, workers=1)
-    return path, plan
+    make_archive(plan, path, workers=1)
+    return path
 
 
-def test_an_archive_goes_out_and_comes_back_the_same(server, archive, tmp_path):
-    path, _ = archive
-    number = published(server, path, tmp_path)
-    with public(server) as service:
-        fetched = fetch(number, tmp_path / "back", service=service)
-    there = contents(path)
-    there.pop("archive.json", None)
-    assert contents(fetched.path) == there
-    citation = server.records[number].files["CITATION.cff"].content.decode()
-    assert "10.5281/zenodo.1252464" in citation
-
-
-def test_an_archive_that_says_its_plan_is_made_again_from_kilobytes(server, archive, tmp_path):
-    path, plan = archive
-    copy = shutil.copytree(path, tmp_path / "archive")
-    (copy / "archive.json").write_text(json.dumps(plan.to_dict()))
-    number = published(server, copy, tmp_path, recipe_only=True)
-    assert sum(len(file.content) for file in server.records[number].files.values()) < 50_000
+@pytest.mark.parametrize("recipe_only", [False, True])
+def test_an_archive_goes_out_and_comes_back_the_same(server, archive, tmp_path, recipe_only):
+    number = published(server, archive, tmp_path, recipe_only=recipe_only)
+    files = server.records[number].files
     with public(server) as service:
         fetched = fetch(number, tmp_path / "back", service=service, workers=1)
-    assert fetched.regenerated
-    for name in ("samples.zip", "dataset.zip"):
-        assert (fetched.path / name).read_bytes() == (path / name).read_bytes()
+    assert fetched.regenerated is recipe_only
+    assert contents(fetched.path) == contents(archive)
+    assert "10.5281/zenodo.1252464" in files["CITATION.cff"].content.decode()
+    assert "| 1 | 10 | 3 |" in files["README.md"].content.decode()
+    pixels = {"samples.zip", "dataset.zip"}
+    assert set(files) & pixels == (set() if recipe_only else pixels)
 
 
-def test_an_archive_without_its_plan_or_damaged_is_said(archive, tmp_path):
-    path, _ = archive
-    copy = shutil.copytree(path, tmp_path / "archive")
-    (copy / "archive.json").unlink(missing_ok=True)
+def test_a_deposited_archive_is_cited_as_the_archive_itself(archive, tmp_path):
+    deposit = package(archive, publication(), tmp_path / "deposit", recipe_only=True).path
+    subject, packaged = describe(deposit)
+    itself, none = describe(archive)
+    assert (packaged, none) == (publication(), None)
+    assert subject == dataclasses.replace(itself, recipe_only=True)
+
+
+def test_an_archive_without_its_plan_or_damaged_is_not_packaged(archive, tmp_path):
+    copy = shutil.copytree(archive, tmp_path / "archive")
     out = tmp_path / "deposit"
-    assert "which seed" in refusal(UsageError, package, copy, publication(), out, recipe_only=True)
+    plan = (copy / "archive.json").read_bytes()
+    (copy / "archive.json").unlink()
+    assert "archive.json can't be read" in refusal(DatasetError, package, copy, publication(), out)
+    (copy / "archive.json").write_bytes(plan)
     data = bytearray((copy / "samples.zip").read_bytes())
     data[5000] ^= 1
     (copy / "samples.zip").write_bytes(data)
-    assert "samples.zip is damaged" in refusal(DatasetError, package, copy, publication(), out)
+    for recipe_only in (False, True):
+        message = refusal(DatasetError, package, copy, publication(), out, recipe_only=recipe_only)
+        assert "samples.zip is damaged" in message
     assert not out.exists()

@@ -190,7 +190,7 @@ def test_the_cards_head_is_what_the_hub_reads():
     assert head["license"] == "cc-by-4.0"
     assert head["size_categories"] == ["10K<n<100K"]
     odd = Publication.from_toml(PUBLICATION.replace("CC-BY-4.0", "ECL-2.0"))
-    other = card(odd, subject_of(small_recipe()), FILES, figure=None)
+    other = card(odd, subject_of(small_recipe()), FILES, figure="figure.png")
     head = yaml.safe_load(re.match(r"---\n(.*?)---\n", other, re.DOTALL)[1])
     assert (head["license"], head["license_name"]) == ("other", "ecl-2.0")
 
@@ -208,7 +208,7 @@ def test_the_hubs_own_parser_takes_the_head():
 def test_every_python_block_of_the_card_compiles():
     for form in ("zarr", "hdf5", "hdf5-shards"):
         subject = dataset_subject(small_recipe(), 40, form, layout={"shard_size": 16})
-        text = card(publication(), subject, FILES, figure=None)
+        text = card(publication(), subject, FILES, figure="figure.png")
         blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
         assert len(blocks) == 3
         for block in blocks:
@@ -216,6 +216,6 @@ def test_every_python_block_of_the_card_compiles():
 
 
 def test_every_class_and_split_is_counted_in_the_card():
-    text = card(publication(), subject_of(small_recipe()), FILES, figure=None)
+    text = card(publication(), subject_of(small_recipe()), FILES, figure="figure.png")
     assert "| 0 | 2-8 | 2,500 |" in text
     assert "| train | 8,000 |" in text

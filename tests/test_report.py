@@ -11,6 +11,10 @@ from publish_help import make_small, publication, refusal, small_recipe
 
 from gpgen import Recipe, make
 from gpgen.errors import DatasetError, TargetError, UsageError
+from gpgen.golkar2018.archive import make_archive
+from gpgen.golkar2018.archive_plan import ArchivePlan
+from gpgen.golkar2018.imported import Imported
+from gpgen.golkar2018.importing import import_dataset
 from gpgen.publish.figure import encode_png
 from gpgen.reporting import write_report
 from gpgen.reporting.measuring import measure
@@ -162,6 +166,32 @@ def test_odd_datasets_have_a_page_too(tmp_path):
     assert (
         "too few samples" in write_report(tmp_path / "one.zarr", tmp_path / "one.html").read_text()
     )
+
+
+def test_an_archive_and_what_is_imported_from_it_have_a_page_too(tmp_path):
+    """Without a formula: the variance of an imported image is only what is measured."""
+    plan = ArchivePlan(((9.5, 4), (10.0, 5), (80.0, 4), (140.0, 4)), size=64)
+    archive = make_archive(plan, tmp_path / "archive", workers=1)
+    text = write_report(archive.path, tmp_path / "archive.html").read_text()
+    assert text.count("data:image/png") == 16
+    assert "<td>1</td><td>10</td><td>5</td>" in text
+    assert all(digest in text for digest in archive.sha256.values())
+    import_dataset(archive.path / "dataset.zip", tmp_path / "imported.zarr").close()
+    imported = write_report(tmp_path / "imported.zarr", tmp_path / "imported.html").read_text()
+    assert imported.count("data:image/png") == 8
+    for page in (text, imported):
+        assert "There is no formula" in page
+        assert "10.5281/zenodo.1252464" in page
+        assert 'class="theory"' not in page
+
+
+def test_without_a_recipe_the_images_own_deviation_is_the_unit():
+    images = np.random.default_rng(0).normal(0, 3, (8, 32, 32))
+    recipe = Imported(name="x", shape=(32, 32), class_names=("2", "8"), source_sha256="0" * 64)
+    measured = measure(recipe, 0, images)
+    # White noise: 8 * 1024 values of variance 1 average to 1 within 5 * sqrt(2 / 8192).
+    assert measured.correlation.mean[0] == pytest.approx(1, abs=0.08)
+    assert np.sum(measured.values.mean) * np.diff(measured.values.x)[0] == pytest.approx(1, 0.01)
 
 
 def test_markup_in_names_is_shown_not_obeyed(tmp_path):

@@ -34,10 +34,13 @@ from gpgen.golkar2018.npy import HEADER_BYTES, npy_header
 from gpgen.golkar2018.zip_writing import ZipMember
 from gpgen.store import files
 
-__all__ = ["Archive", "ArchiveProgress", "make_archive"]
+__all__ = ["PLAN", "Archive", "ArchiveProgress", "make_archive", "read_plan"]
 
 SAMPLES: Final = "samples.zip"
 DATASET: Final = "dataset.zip"
+PLAN: Final = "archive.json"
+"""What was asked for: all that is needed to make the archive again."""
+
 CHECKSUMS: Final = "SHA256SUMS"
 VERSION: Final = 1
 """Changes whenever the bytes of a plan would."""
@@ -131,6 +134,30 @@ def make_archive(
             job.draw_samples(workers or len(os.sched_getaffinity(0)))
         job.deal_crosses()
         return job.commit()
+
+
+def read_plan(folder: Path) -> ArchivePlan:
+    """Return what an archive was made from.
+
+    Raises
+    ------
+    DatasetError
+        If its archive.json is missing or damaged, or of a version with other pixels.
+    """
+    path = folder / PLAN
+    again = "make it again with `gpgen archive`"
+    try:
+        fields = json.loads(path.read_bytes())
+        version = fields["archive_version"]
+        plan = ArchivePlan.from_dict(fields)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise DatasetError(f"{path} can't be read: {error}", again) from error
+    if version != VERSION:
+        raise DatasetError(
+            f"{path} is of version {version}, and this gpgen makes version {VERSION}",
+            "use the version of gpgen that made it",
+        )
+    return plan
 
 
 class _Job:
@@ -300,10 +327,13 @@ class _Job:
         return Archive(self.target, sha256, self.plan.nbytes)
 
     def _publish(self, names: list[str], sha256: dict[str, str]) -> None:
-        lines = "".join(f"{digest}  {name}\n" for name, digest in sha256.items())
+        plan = json.dumps(self._content(), indent=2).encode() + b"\n"
+        files.replace_file(self.data / PLAN, plan, self.working)
+        listed = {**sha256, PLAN: hashlib.sha256(plan).hexdigest()}
+        lines = "".join(f"{digest}  {name}\n" for name, digest in listed.items())
         files.replace_file(self.data / CHECKSUMS, lines.encode(), self.working)
         for path in list(self.data.iterdir()):
-            if path.name not in {*names, CHECKSUMS}:
+            if path.name not in {*names, PLAN, CHECKSUMS}:
                 files.remove(path)
         files.sync_folder(self.data)
         if not self._target_is_free():

@@ -7,6 +7,7 @@ from typing import Any, Final
 import yaml
 
 from gpgen.publish.citation import apa, bibtex
+from gpgen.publish.figure import MOST_ROWS
 from gpgen.publish.licences import licence_title, licence_url
 from gpgen.publish.publication import Publication
 from gpgen.publish.subject import DepositFile, Subject
@@ -52,7 +53,7 @@ def card(
     subject: Subject,
     files: tuple[DepositFile, ...],
     *,
-    figure: str | None,
+    figure: str,
 ) -> str:
     """Return the whole card.
 
@@ -68,15 +69,14 @@ def card(
     parts = [yaml_head(publication, subject), f"# {publication.title}"]
     parts += [part.strip() for part in publication.description.split("\n\n") if part.strip()]
     parts.append(subject.summary)
-    if figure:
-        parts.append(
-            f"![A contact sheet: a row for each class]({figure})\n\n"
-            "A row for each class, in the order of the labels: "
-            + ", ".join(f"{name} px" for name in subject.classes[:16])
-            + (", ..." if len(subject.classes) > 16 else "")
-            + ". Dark is low, light is high."
-        )
+    shown = subject.classes[:MOST_ROWS]
+    left_out = len(subject.classes) - len(shown)
     parts += [
+        f"![A contact sheet: a row for each class]({figure})\n\n"
+        "A row for each class, in the order of the labels: "
+        + ", ".join(f"{name} px" for name in shown)
+        + (f"; {left_out} more are left out" if left_out else "")
+        + ". Dark is low, light is high.",
         _classes(subject),
         f"## Exactness\n\n{subject.methods}",
         _loading(subject),
@@ -95,11 +95,8 @@ def _bullets(lines: str) -> str:
 
 def _classes(subject: Subject) -> str:
     count = len(subject.classes)
-    base, more = divmod(subject.n, count)
-    rows = [
-        f"| {label} | {name} | {base + (label < more):,} |"
-        for label, name in enumerate(subject.classes[:64])
-    ]
+    classes = zip(subject.classes[:64], subject.counts, strict=False)
+    rows = [f"| {label} | {name} | {number:,} |" for label, (name, number) in enumerate(classes)]
     if count > 64:
         rows.append(f"| ... | {count - 64} more, see samples.csv | |")
     splits = [f"| {name} | {number:,} |" for name, number in subject.splits.items()]
@@ -170,11 +167,6 @@ def _loading_2018() -> str:
 
 
 def _again(subject: Subject) -> str:
-    if subject.form == "archive" and "seed" not in subject.recipe:
-        return (
-            "## Making it again\n\nThe seed of this archive was not kept. The same distribution "
-            "comes from:\n\n```\ngpgen archive --out archive\n```"
-        )
     return (
         "## Making it again\n\n"
         "The recipe determines every bit. With the files of this record in `deposit/`, this draws "

@@ -74,7 +74,7 @@ def bibtex(publication: Publication | None, subject: Subject) -> str:
         "publisher": _latex(publication.publisher) if publication else "",
         "version": publication.version if publication else "",
         "doi": (publication.doi or "") if publication else "",
-        "note": f"Made with gpgen {subject.gpgen_version}, recipe SHA-256 {subject.recipe_sha256}",
+        "note": _origin(subject),
     }
     entries = [_entry("dataset", _key(publication, subject), fields)]
     authors = _names(_AUTHORS_2018)
@@ -142,10 +142,7 @@ def apa(publication: Publication | None, subject: Subject) -> str:
         f"arXiv:{_PAPER['arxiv']}. https://arxiv.org/abs/{_PAPER['arxiv']}"
     )
     if publication is None:
-        own = (
-            f"{_title(None, subject)} [Data set]. Made with gpgen {subject.gpgen_version}, "
-            f"recipe SHA-256 {subject.recipe_sha256}."
-        )
+        own = f"{_title(None, subject)} [Data set]. {_origin(subject)}."
     else:
         where = f" https://doi.org/{publication.doi}" if publication.doi else ""
         own = (
@@ -239,6 +236,12 @@ def _cff_references(subject: Subject) -> list[dict[str, Any]]:
             }
         )
     return references
+
+
+def _origin(subject: Subject) -> str:
+    if subject.is_drawn:
+        return f"Made with gpgen {subject.gpgen_version}, recipe SHA-256 {subject.recipe_sha256}"
+    return f"Imported with gpgen {subject.gpgen_version} from {subject.recipe['source_name']}"
 
 
 def _title(publication: Publication | None, subject: Subject) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from gpgen.publish.deposit import hash_file
 from gpgen.publish.figure import contact_sheet
 from gpgen.publish.parts import Part
 from gpgen.publish.sources import VERIFY, copy_file
-from gpgen.publish.subject import dataset_subject
+from gpgen.publish.subject import Subject, dataset_subject, imported_subject
 from gpgen.publish.tables import samples_table, shards_table
 from gpgen.publish.zarr_zip import pack_zarr
 from gpgen.store import store_for
@@ -23,7 +24,27 @@ from gpgen.store.interface import Problem, Reader
 from gpgen.store.manifest import canonical_json
 from gpgen.verification import verify
 
-__all__ = ["DatasetSource"]
+__all__ = ["DatasetSource", "describe_dataset"]
+
+
+def describe_dataset(dataset: Dataset, *, recipe_only: bool = False) -> Subject:
+    """Describe a dataset, drawn or imported."""
+    recipe, manifest = dataset.recipe, dataset.manifest
+    if not recipe.is_drawn:
+        return imported_subject(
+            recipe, dataset.n, dataset.format, gpgen_version=manifest.gpgen_version
+        )
+    layout = {"shard_size": manifest.shard_size}
+    if manifest.chunk_size is not None:
+        layout["chunk_size"] = manifest.chunk_size
+    return dataset_subject(
+        recipe,
+        dataset.n,
+        dataset.format,
+        layout=layout,
+        recipe_only=recipe_only,
+        gpgen_version=manifest.gpgen_version,
+    )
 
 
 class DatasetSource:
@@ -38,7 +59,7 @@ class DatasetSource:
     """
 
     def __init__(self, dataset: Dataset, recipe_only: bool) -> None:
-        if not getattr(dataset.recipe, "is_drawn", True):
+        if not dataset.recipe.is_drawn:
             raise UsageError(
                 f"{dataset.path} was imported, and has no recipe that could make it again",
                 "share and cite its source instead",
@@ -46,17 +67,7 @@ class DatasetSource:
         self._dataset = dataset
         self._reader: Reader = store_for(dataset.format).reader(dataset.path)
         manifest = dataset.manifest
-        layout = {"shard_size": manifest.shard_size}
-        if manifest.chunk_size is not None:
-            layout["chunk_size"] = manifest.chunk_size
-        self.subject = dataset_subject(
-            dataset.recipe,
-            dataset.n,
-            dataset.format,
-            layout=layout,
-            recipe_only=recipe_only,
-            gpgen_version=manifest.gpgen_version,
-        )
+        self.subject = describe_dataset(dataset, recipe_only=recipe_only)
         self._shards = [self._reader.region(k).path for k in range(manifest.layout.shards)]
         root = dataset.path if dataset.format == "zarr" else dataset.path.parent
         self._names = [path.relative_to(root).as_posix() for path in self._shards]
@@ -91,7 +102,7 @@ class DatasetSource:
         attributes = json.loads(canonical_json(msgspec.to_builtins(self._dataset.manifest)))
         return {"sampling_version": attributes["sampling_version"], "attributes": attributes}
 
-    def figure(self) -> bytes | None:
+    def figure(self) -> bytes:
         """Return a contact sheet."""
         dataset = self._dataset
         sheet = contact_sheet(dataset.recipe, dataset.n, lambda index: dataset.read([index])[0])
@@ -103,16 +114,19 @@ class DatasetSource:
     ) -> list[tuple[Part, str]]:
         """Write the data, every byte of it checked against the manifest."""
         form = self._dataset.format
-        if self.subject.recipe_only or form == "hdf5":
-            _verify(self._dataset.path)
         if self.subject.recipe_only:
+            _verify(self._dataset.path)
             return []
         if form == "zarr":
             _refuse(self._dataset, self._reader.problems())
             parts = pack_zarr(self._reader, folder, "data.zarr.zip", most_bytes, progress)
             return [(part, "The dataset: a Zarr v3 group in a zip") for part in parts]
         if form == "hdf5":
-            parts = copy_file(self._dataset.path, folder, "data.h5", most_bytes, progress)
+            # What is being copied is thrown away should the other thread find damage.
+            with ThreadPoolExecutor(1) as beside:
+                checked = beside.submit(_verify, self._dataset.path)
+                parts = copy_file(self._dataset.path, folder, "data.h5", most_bytes, progress)
+                checked.result()
             return [(part, "The dataset: one HDF5 file") for part in parts]
         return self._copy_shards(folder, most_bytes, progress)
 

@@ -13,12 +13,22 @@ from typing import Any, Final
 
 from gpgen.errors import DatasetError
 
-__all__ = ["CARD", "MANIFEST", "MD5SUMS", "SHA256SUMS", "Deposit", "hash_file", "is_plain_name"]
+__all__ = [
+    "CARD",
+    "FIGURE",
+    "MANIFEST",
+    "MD5SUMS",
+    "SHA256SUMS",
+    "Deposit",
+    "hash_file",
+    "is_plain_name",
+]
 
 SHA256SUMS: Final = "SHA256SUMS"
 MD5SUMS: Final = "MD5SUMS"
 MANIFEST: Final = "dataset.json"
 CARD: Final = "README.md"
+FIGURE: Final = "figure.png"
 
 _LINE: Final = re.compile(r"([0-9a-f]{32,64})  (\S.*)")
 _BLOCK: Final = 2**22

@@ -8,8 +8,9 @@ import msgspec
 
 from gpgen.dataset import open_dataset
 from gpgen.errors import DatasetError
-from gpgen.publish.archive_source import ArchiveSource, is_archive
-from gpgen.publish.dataset_source import DatasetSource
+from gpgen.golkar2018.archive import PLAN, read_plan
+from gpgen.publish.archive_source import ArchiveSource, archive_subject, is_archive
+from gpgen.publish.dataset_source import describe_dataset
 from gpgen.publish.deposit import MANIFEST, SHA256SUMS, Deposit
 from gpgen.publish.publication import Publication
 from gpgen.publish.subject import Subject, dataset_subject
@@ -24,31 +25,37 @@ def describe(path: str | Path) -> tuple[Subject, Publication | None]:
     Raises
     ------
     DatasetError
-        If there is neither a dataset nor an archive nor a deposit.
+        If there is neither a dataset nor an archive nor a deposit, or it is damaged.
     """
     folder = Path(path)
     if (folder / MANIFEST).is_file() and (folder / SHA256SUMS).is_file():
-        deposit = Deposit.open(folder)
-        publication = msgspec.convert(deposit.manifest["publication"], Publication)
-        return _deposit_subject(deposit), publication
+        return _describe_deposit(Deposit.open(folder))
     if is_archive(folder):
         return ArchiveSource(folder, recipe_only=False).subject, None
     with open_dataset(path) as dataset:
-        return DatasetSource(dataset, recipe_only=False).subject, None
+        return describe_dataset(dataset), None
 
 
-def _deposit_subject(deposit: Deposit) -> Subject:
-    if deposit.form == "archive":
-        raise DatasetError(
-            f"{deposit.path} holds an archive, whose description is in its CITATION.cff",
-            "read that, or give the archive's folder",
-        )
+def _describe_deposit(deposit: Deposit) -> tuple[Subject, Publication]:
     manifest = deposit.manifest
-    return dataset_subject(
-        Recipe.load(deposit.path / "recipe.toml"),
-        int(manifest["n"]),
-        deposit.form,
-        layout=manifest["layout"],
-        recipe_only=deposit.recipe_only,
-        gpgen_version=str(manifest["gpgen_version"]),
-    )
+    try:
+        publication = msgspec.convert(manifest["publication"], Publication)
+        if deposit.form == "archive":
+            subject = archive_subject(
+                read_plan(deposit.path), deposit.read_json(PLAN), recipe_only=deposit.recipe_only
+            )
+        else:
+            subject = dataset_subject(
+                Recipe.load(deposit.path / "recipe.toml"),
+                int(manifest["n"]),
+                deposit.form,
+                layout=manifest["layout"],
+                recipe_only=deposit.recipe_only,
+                gpgen_version=str(manifest["gpgen_version"]),
+            )
+    except (KeyError, TypeError, msgspec.ValidationError) as error:
+        raise DatasetError(
+            f"{deposit.path / MANIFEST} lacks what a citation needs: {error}",
+            "package the dataset again",
+        ) from error
+    return subject, publication

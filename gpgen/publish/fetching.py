@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpgen.errors import DatasetError, TargetError, UsageError
+from gpgen.golkar2018.archive import PLAN
 from gpgen.making import Progress
 from gpgen.publish.deposit import MANIFEST, MD5SUMS, SHA256SUMS, Deposit
 from gpgen.publish.downloading import FetchProgress, download_record
@@ -208,9 +209,10 @@ def _assemble(deposit: Deposit, folder: Path, target: Path, *, move: bool) -> No
     if deposit.form == "zarr":
         unpack_zarr(folder / "data.zarr.zip", folder / target.name)
     if deposit.form == "archive":
+        shutil.copyfile(deposit.path / PLAN, folder / PLAN)
         # Its own list of checksums, as `gpgen archive` writes it.
-        names = [name for name in ("samples.zip", "dataset.zip") if name in deposit.sha256]
-        lines = "".join(f"{deposit.sha256[name]}  {name}\n" for name in names)
+        sums = {**deposit.manifest["archive"], PLAN: deposit.sha256[PLAN]}
+        lines = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
         (folder / SHA256SUMS).write_text(lines, encoding="utf-8")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -18,14 +18,14 @@ import numpy.typing as npt
 from gpgen.recipe import Recipe
 from gpgen.sampling import sampler_for, seeds
 
-__all__ = ["contact_sheet", "encode_png"]
+__all__ = ["MOST_ROWS", "TILES_A_ROW", "contact_sheet", "encode_png", "sheet"]
 
 Pixels = npt.NDArray[np.uint8]
 
 _TILE: Final = 192
 """Pixels, at most, along a side."""
-_TILES_A_ROW: Final = 4
-_MOST_ROWS: Final = 8
+TILES_A_ROW: Final = 4
+MOST_ROWS: Final = 8
 _GAP: Final = 6
 _STORED_BLOCK: Final = 65535
 
@@ -53,33 +53,47 @@ def contact_sheet(
         Gives the image of an index; by default it is drawn.
     """
     image_of = image_of or partial(_draw, recipe)
-    classes = min(len(recipe.classes), _MOST_ROWS)
-    tiles = [
-        [_tile(image_of(index)) for index in range(label, n, len(recipe.classes))[:_TILES_A_ROW]]
-        for label in range(classes)
+    classes = recipe.classes
+    rows = [
+        [image_of(index) for index in range(label, n, len(classes))[:TILES_A_ROW]]
+        for label in range(min(len(classes), MOST_ROWS))
     ]
+    return sheet(classes, rows)
+
+
+def sheet(names: Sequence[str], rows: Sequence[Sequence[npt.NDArray[Any]]]) -> bytes:
+    """Return a PNG of images in rows, each row's name beside it; the first rows, if many.
+
+    Parameters
+    ----------
+    names
+        Length-scales.
+    rows
+        Images.
+    """
+    tiles = [[_tile(image) for image in row] for row in rows[:MOST_ROWS]]
     shown = [tile for row in tiles for tile in row]
     # Levels by rank, not by moments: the same on every machine whatever sums do.
     values = np.sort(np.concatenate([tile.ravel() for tile in shown]))
     low, high = (float(values[int(q * (len(values) - 1))]) for q in (0.002, 0.998))
-    names = [_text(recipe.classes[label]) for label in range(classes)]
-    margin = max(name.shape[1] for name in names) + 2 * _GAP
+    labels = [_text(name) for name, _ in zip(names, tiles, strict=False)]
+    margin = max(label.shape[1] for label in labels) + 2 * _GAP
     height = max(tile.shape[0] for tile in shown)
     width = max(tile.shape[1] for tile in shown)
     columns = max(len(row) for row in tiles)
-    sheet = np.full(
-        (_GAP + classes * (height + _GAP), margin + columns * (width + _GAP)), 255, np.uint8
+    canvas = np.full(
+        (_GAP + len(tiles) * (height + _GAP), margin + columns * (width + _GAP)), 255, np.uint8
     )
-    for row, (name, line) in enumerate(zip(names, tiles, strict=True)):
+    for row, (label, line) in enumerate(zip(labels, tiles, strict=True)):
         top = _GAP + row * (height + _GAP)
-        middle = top + (height - name.shape[0]) // 2
-        if middle >= 0 and name.shape[0] <= height:
-            sheet[middle : middle + name.shape[0], _GAP : _GAP + name.shape[1]] = name
+        middle = top + (height - label.shape[0]) // 2
+        if middle >= 0 and label.shape[0] <= height:
+            canvas[middle : middle + label.shape[0], _GAP : _GAP + label.shape[1]] = label
         for column, tile in enumerate(line):
             left = margin + column * (width + _GAP)
             grey = np.clip((tile - low) * (255 / (high - low or 1.0)), 0, 255).astype(np.uint8)
-            sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = grey
-    return encode_png(sheet)
+            canvas[top : top + tile.shape[0], left : left + tile.shape[1]] = grey
+    return encode_png(canvas)
 
 
 def encode_png(pixels: Pixels, *, level: int = 0) -> bytes:

@@ -21,7 +21,7 @@ from gpgen.publish.citation import cff
 from gpgen.publish.croissant import croissant_json
 from gpgen.publish.datacite_json import datacite_json
 from gpgen.publish.dataset_source import DatasetSource
-from gpgen.publish.deposit import CARD, MANIFEST, MD5SUMS, SHA256SUMS, Deposit
+from gpgen.publish.deposit import CARD, FIGURE, MANIFEST, MD5SUMS, SHA256SUMS, Deposit
 from gpgen.publish.invenio_record import invenio_record
 from gpgen.publish.parts import PartWriter
 from gpgen.publish.publication import Publication
@@ -190,12 +190,8 @@ def _fill(
         **source.manifest(),
     }
     add(MANIFEST, "What `gpgen fetch` and `gpgen make --from` need to know", [_json(manifest)])
-    figure = source.figure()
-    if figure is not None:
-        add("figure.png", "A contact sheet: a row for each class", [figure])
-    text = card(
-        publication, source.subject, tuple(entries), figure=None if figure is None else "figure.png"
-    )
+    add(FIGURE, "A contact sheet: a row for each class", [source.figure()])
+    text = card(publication, source.subject, tuple(entries), figure=FIGURE)
     add(CARD, "The dataset's card", [text.encode()])
     documents = _documents(publication, source.subject, tuple(entries))
     checked_by = validate(documents)

@@ -5,18 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from gpgen.errors import DatasetError, UsageError
-from gpgen.golkar2018.archive import make_archive
-from gpgen.golkar2018.archive_plan import ArchivePlan
-from gpgen.publish.archive_source import PLAN
+from gpgen.errors import DatasetError
+from gpgen.golkar2018.archive import make_archive, read_plan
 from gpgen.publish.deposit import Deposit
 
 __all__ = ["regenerate_archive"]
 
 
-def regenerate_archive(
-    deposit: Deposit, out: Path, *, workers: int | None = None, resume: bool = False
-) -> Path:
+def regenerate_archive(deposit: Deposit, out: Path, *, workers: int | None = None) -> Path:
     """Make an archive again.
 
     Parameters
@@ -25,23 +21,15 @@ def regenerate_archive(
         What was packaged.
     out
         The folder to make.
-    workers, resume
+    workers
         As for `gpgen.golkar2018.archive.make_archive`.
 
     Raises
     ------
     DatasetError
         If this gpgen makes other bytes.
-    UsageError
-        If the deposit doesn't say with which seed.
     """
-    plan = deposit.read_json(PLAN)
-    if "seed" not in plan:
-        raise UsageError(
-            f"{deposit.path} doesn't say with which seed the archive was made",
-            "make another with `gpgen archive`",
-        )
-    made = make_archive(ArchivePlan.from_dict(plan), out, workers=workers, resume=resume)
+    made = make_archive(read_plan(deposit.path), out, workers=workers)
     expected = deposit.manifest.get("archive")
     if made.sha256 != expected:
         shutil.rmtree(made.path)

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from gpgen.errors import DatasetError
-from gpgen.publish.parts import Part, PartWriter, copy_range
+from gpgen.publish.parts import Part, PartWriter
 from gpgen.publish.subject import Subject
 
-__all__ = ["VERIFY", "Source", "copy_file"]
+__all__ = ["VERIFY", "Source", "copy_file", "copy_whole"]
 
 VERIFY: Final = "run `gpgen verify` on it, and remake it if that names damage"
+
+
+_STEP: Final = 2**26
+"""Bytes between two reports of progress."""
 
 
 class Source(Protocol):
@@ -34,7 +38,7 @@ class Source(Protocol):
         """Return what dataset.json says of it."""
         ...
 
-    def figure(self) -> bytes | None:
+    def figure(self) -> bytes:
         """Return a PNG."""
         ...
 
@@ -51,7 +55,25 @@ def copy_file(
     """Copy a file as it is, in parts if need be."""
     nbytes = path.stat().st_size
     with PartWriter(folder, name, nbytes, most_bytes) as writer:
-        if copy_range(path, writer) != nbytes:
-            raise DatasetError(f"{path} changed while it was read", VERIFY)
-        progress(nbytes)
+        copy_whole(path, nbytes, writer, progress)
         return writer.finish()
+
+
+def copy_whole(
+    path: Path, nbytes: int, writer: PartWriter, progress: Callable[[int], None]
+) -> None:
+    """Copy a file of known length into a writer.
+
+    Raises
+    ------
+    DatasetError
+        If it is shorter.
+    """
+    left = nbytes
+    with path.open("rb", buffering=0) as stream:
+        while left:
+            count = writer.copy(stream, min(left, _STEP))
+            if not count:
+                raise DatasetError(f"{path} changed while it was read", VERIFY)
+            left -= count
+            progress(count)

@@ -11,7 +11,15 @@ from gpgen.publish.publication import Related
 from gpgen.recipe import Recipe
 from gpgen.recipe_checks import length_scale_name
 
-__all__ = ["ARCHIVE_2018", "PAPER", "Column", "DepositFile", "Subject", "dataset_subject"]
+__all__ = [
+    "ARCHIVE_2018",
+    "PAPER",
+    "Column",
+    "DepositFile",
+    "Subject",
+    "dataset_subject",
+    "imported_subject",
+]
 
 PAPER: Final = Related("arXiv:1806.01337", "References")
 """Golkar and Cranmer, Backdrop: Stochastic Backpropagation, 2018."""
@@ -55,8 +63,8 @@ class Subject:
         "zarr", "hdf5", "hdf5-shards" or "archive" (the files of 2018).
     shape, dtype
         Of an image; pixels.
-    classes
-        Names, by label.
+    classes, counts
+        Names, by label, and how many samples each has.
     splits
         Number of samples in each part.
     summary
@@ -73,6 +81,8 @@ class Subject:
         Whether the pixels are left out, to be made again.
     from_2018
         Whether its source is the dataset of 2018.
+    is_drawn
+        Whether gpgen can make it again.
     gpgen_version
         The version that made it.
     layout
@@ -85,6 +95,7 @@ class Subject:
     shape: tuple[int, ...]
     dtype: str
     classes: tuple[str, ...]
+    counts: tuple[int, ...]
     splits: dict[str, int]
     summary: str
     methods: str
@@ -93,6 +104,7 @@ class Subject:
     recipe_sha256: str
     recipe_only: bool = False
     from_2018: bool = False
+    is_drawn: bool = True
     gpgen_version: str = __version__
     layout: dict[str, int] = field(default_factory=dict)
 
@@ -142,7 +154,8 @@ def dataset_subject(
         The version that made it.
     """
     names = tuple(recipe.splits)
-    counts = Counter(recipe.split_codes(0, n).tolist())
+    splits = Counter(recipe.split_codes(0, n).tolist())
+    base, more = divmod(n, len(recipe.classes))
     return Subject(
         name=recipe.name,
         n=n,
@@ -150,7 +163,8 @@ def dataset_subject(
         shape=recipe.shape,
         dtype=recipe.dtype,
         classes=recipe.classes,
-        splits={name: counts[code] for code, name in enumerate(names)},
+        counts=tuple(base + (label < more) for label in range(len(recipe.classes))),
+        splits={name: splits[code] for code, name in enumerate(names)},
         summary=_summary(recipe, n),
         methods=_methods(recipe),
         columns=_columns(recipe),
@@ -160,6 +174,44 @@ def dataset_subject(
         from_2018=_is_of_2018(recipe),
         gpgen_version=gpgen_version,
         layout=layout,
+    )
+
+
+def imported_subject(recipe: Recipe, n: int, form: str, *, gpgen_version: str) -> Subject:
+    """Describe a dataset that was imported from the files of 2018, or from files like them.
+
+    Parameters
+    ----------
+    recipe
+        What stands in the place of a recipe: `gpgen.golkar2018.imported.Imported`.
+    n, form, gpgen_version
+        As for `dataset_subject`.
+    """
+    splits = Counter(recipe.split_codes(0, n).tolist())
+    labels = Counter(recipe.labels(0, n).tolist())
+    fields = recipe.to_dict()
+    source = f"{fields['source_name']} (SHA-256 {fields['source_sha256']})"
+    size = " x ".join(map(str, recipe.shape))
+    return Subject(
+        name=recipe.name,
+        n=n,
+        form=form,
+        shape=recipe.shape,
+        dtype=recipe.dtype,
+        classes=recipe.classes,
+        counts=tuple(labels[label] for label in range(len(recipe.classes))),
+        splits={name: splits[code] for code, name in enumerate(recipe.splits)},
+        summary=(
+            f"{n:,} textures of {size} pixels ({recipe.dtype}) in {len(recipe.classes)} classes, "
+            f"imported from {source}, in the format of the dataset of Golkar and Cranmer (2018)."
+        ),
+        methods="Imported, not drawn: nothing but the source can make these pixels again.",
+        columns=(),
+        recipe=fields,
+        recipe_sha256=recipe.sha256,
+        from_2018=True,
+        is_drawn=False,
+        gpgen_version=gpgen_version,
     )
 
 

@@ -11,7 +11,8 @@ __all__ = ["abstract", "keywords", "make_command", "paragraphs"]
 def paragraphs(publication: Publication, subject: Subject) -> list[str]:
     """Return the description, a paragraph each."""
     own = [part.strip() for part in publication.description.split("\n\n") if part.strip()]
-    return [*own, subject.summary, subject.methods, _contents(subject)]
+    contents = [_contents(subject)] if subject.is_drawn else []
+    return [*own, subject.summary, subject.methods, *contents]
 
 
 def abstract(publication: Publication, subject: Subject) -> str:

@@ -12,16 +12,14 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
 
 from gpgen.errors import DatasetError
 from gpgen.golkar2018.zip_writing import ZipLayout, ZipMember
-from gpgen.publish.parts import BLOCK, Part, PartWriter, copy_range
+from gpgen.publish.parts import BLOCK, Part, PartWriter
+from gpgen.publish.sources import VERIFY, copy_whole
 from gpgen.store.interface import Reader
 
 __all__ = ["pack_zarr"]
-
-_REMAKE: Final = "run `gpgen verify` on it, and remake it if that names damage"
 
 
 def pack_zarr(
@@ -38,7 +36,7 @@ def pack_zarr(
     limit
         Bytes a part.
     progress
-        Called with the bytes of each file that is done.
+        Called with the bytes of each piece that is done.
 
     Raises
     ------
@@ -61,10 +59,7 @@ def pack_zarr(
                 following = ahead.submit(_check, reader.path, after, expected)
             crcs.append(crc)
             writer.write(member.header(crc))
-            path = reader.path / member.name
-            if copy_range(path, writer, nbytes=member.size) != member.size:
-                raise DatasetError(f"{path} changed while it was read", _REMAKE)
-            progress(member.size)
+            copy_whole(reader.path / member.name, member.size, writer, progress)
         writer.write(layout.directory(crcs))
         return writer.finish()
 
@@ -94,7 +89,7 @@ def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError as error:
-        raise DatasetError(f"{path} can't be read: {error.strerror}", _REMAKE) from error
+        raise DatasetError(f"{path} can't be read: {error.strerror}", VERIFY) from error
 
 
 def _check(folder: Path, member: ZipMember, expected: dict[str, str | None]) -> int:
@@ -108,5 +103,5 @@ def _check(folder: Path, member: ZipMember, expected: dict[str, str | None]) -> 
             crc = zlib.crc32(buffer[:count], crc)
             total += count
     if total != member.size or (sha256 is not None and digest.hexdigest() != sha256):
-        raise DatasetError(f"{path} is damaged: its SHA-256 is not the manifest's", _REMAKE)
+        raise DatasetError(f"{path} is damaged: its SHA-256 is not the manifest's", VERIFY)
     return crc

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +70,7 @@ class Measured:
     values: Curve
 
 
-def measure(recipe: Recipe, label: int, images: Iterable[npt.NDArray[Any]]) -> Measured:
+def measure(recipe: Recipe, label: int, images: npt.NDArray[Any]) -> Measured:
     """Measure a class.
 
     Parameters
@@ -81,12 +80,12 @@ def measure(recipe: Recipe, label: int, images: Iterable[npt.NDArray[Any]]) -> M
     label
         The class.
     images
-        Its images, two or more.
+        Its images, two or more, shape (sample, *recipe.shape).
     """
     # The image is real, so half of its waves tell all, and half of its lags.
     rings, frequencies = _rings(recipe.shape)
     shells, distances = _shells(recipe.shape)
-    deviation = float(np.sqrt(sum(component.weight**2 for component in recipe.components)))
+    deviation = _deviation(recipe, images)
     edges = np.linspace(-_RANGE * deviation, _RANGE * deviation, _VALUE_BINS + 1)
     powers, correlations, histograms = [], [], []
     for image in images:
@@ -117,6 +116,14 @@ def measure(recipe: Recipe, label: int, images: Iterable[npt.NDArray[Any]]) -> M
         ),
         _curve(centres, histograms, None, np.asarray(normal)),
     )
+
+
+def _deviation(recipe: Recipe, images: npt.NDArray[Any]) -> float:
+    """Return the standard deviation of a pixel: the recipe's, or of the images without one."""
+    weights = [component.weight for component in recipe.components]
+    if weights:
+        return float(np.linalg.norm(weights))
+    return float(np.std(images, dtype=np.float64)) or 1.0
 
 
 def _curve(x: Array, rows: list[Array], theory: Array | None, kernel: Array | None = None) -> Curve:

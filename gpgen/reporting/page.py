@@ -12,24 +12,22 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.dataset import Dataset, open_dataset
 from gpgen.errors import TargetError, UsageError
 from gpgen.publish.citation import cite
-from gpgen.publish.dataset_source import DatasetSource
 from gpgen.publish.publication import Publication
 from gpgen.publish.subject import Subject
 from gpgen.reporting.charts import correlation_chart, power_chart, ratio_chart, values_chart
 from gpgen.reporting.measuring import Curve, Measured, measure
 from gpgen.reporting.pictures import data_uris, shrink
+from gpgen.reporting.showing import Shown, show
 from gpgen.reporting.style import SCRIPT, STYLE
 from gpgen.store import files as disk
-from gpgen.store import store_for
 
 __all__ = ["ReportProgress", "write_report"]
 
 _MOST_CLASSES: Final = 8
 _TILES: Final = 4
-_SHARDS_SHOWN: Final = 64
+_MOST_ROWS: Final = 64
 
 
 Picture = tuple[int, npt.NDArray[np.float32]]
@@ -57,7 +55,7 @@ def write_report(
     Parameters
     ----------
     dataset
-        As for `gpgen.open_dataset`.
+        As for `gpgen.open_dataset`, or a folder made by `gpgen archive`.
     out
         The HTML file to write.
     samples
@@ -90,39 +88,39 @@ def write_report(
         raise TargetError(f"{target} exists", "give another -o, or --overwrite to replace it")
     if not target.parent.is_dir():
         raise TargetError(f"there is no folder {target.parent}", "make it first")
-    with open_dataset(dataset) as opened:
-        page = _page(opened, samples, publication, progress)
+    with show(dataset) as shown:
+        page = _page(shown, samples, publication, progress)
     with disk.target_errors(f"{target} can't be written"):
         disk.replace_file(target, page.encode(), target.parent)
     return target
 
 
 def _page(
-    dataset: Dataset,
+    shown: Shown,
     samples: int,
     publication: Publication | None,
     progress: Callable[[ReportProgress], None] | None,
 ) -> str:
-    subject = DatasetSource(dataset, recipe_only=False).subject
+    subject = shown.subject
     title = publication.title if publication else f"{subject.name}: {subject.n:,} textures"
-    shown = min(len(subject.classes), _MOST_CLASSES)
+    classes = min(len(subject.classes), _MOST_CLASSES)
     pictures: list[list[Picture]] = []
     measured: list[Measured] = []
-    for label in range(shown):
-        indices = range(label, subject.n, len(subject.classes))[:samples]
-        images = dataset.read(list(indices))
+    for label in range(classes):
+        indices = shown.indices(label)[:samples]
+        images = shown.read(indices)
         pictures.append([(indices[k], shrink(image)) for k, image in enumerate(images[:_TILES])])
         if len(indices) > 1:
-            measured.append(measure(dataset.recipe, label, images))
+            measured.append(measure(shown.recipe, label, images))
         if progress:
-            progress(ReportProgress(label + 1, shown))
+            progress(ReportProgress(label + 1, classes))
     body = [
         _head(title, subject),
         _sheet(subject, pictures),
         _classes(subject),
         _statistics(measured, len(subject.classes)),
-        _provenance(dataset, subject),
-        _checksums(dataset),
+        _provenance(shown),
+        _checksums(shown),
         "<h2>Citation</h2>",
         f"<pre>{escape(cite(publication, subject, 'apa'))}</pre>",
         _folded("BibTeX", f"<pre>{escape(cite(publication, subject))}</pre>"),
@@ -151,7 +149,12 @@ def _head(title: str, subject: Subject) -> str:
         "classes": f"{len(subject.classes):,}",
         "pixels": " \N{MULTIPLICATION SIGN} ".join(map(str, subject.shape)),
         "type": subject.dtype,
-        "format": {"zarr": "Zarr v3", "hdf5": "HDF5", "hdf5-shards": "HDF5 shards"}[subject.form],
+        "format": {
+            "zarr": "Zarr v3",
+            "hdf5": "HDF5",
+            "hdf5-shards": "HDF5 shards",
+            "archive": "the files of 2018",
+        }[subject.form],
         "made with": f"gpgen {subject.gpgen_version}",
     }
     cells = "".join(f"<div><dt>{key}</dt><dd>{value}</dd></div>" for key, value in facts.items())
@@ -183,21 +186,27 @@ def _sheet(subject: Subject, pictures: list[list[Picture]]) -> str:
 
 
 def _classes(subject: Subject) -> str:
-    count = len(subject.classes)
-    base, more = divmod(subject.n, count)
+    classes = list(zip(subject.classes, subject.counts, strict=True))
     rows = "".join(
-        f"<tr><td>{label}</td><td>{escape(name)}</td><td>{base + (label < more):,}</td></tr>"
-        for label, name in enumerate(subject.classes[:_SHARDS_SHOWN])
+        f"<tr><td>{label}</td><td>{escape(name)}</td><td>{count:,}</td></tr>"
+        for label, (name, count) in enumerate(classes[:_MOST_ROWS])
     )
     splits = "".join(
         f"<tr><td>{escape(name)}</td><td>{number:,}</td></tr>"
         for name, number in subject.splits.items()
     )
+    if splits:
+        splits = (
+            "<table><thead><tr><th>split</th><th>samples</th></tr></thead>"
+            f"<tbody>{splits}</tbody></table>"
+        )
+    left_out = len(classes) - _MOST_ROWS
+    more = f"<p class='soft'>{left_out:,} more classes.</p>" if left_out > 0 else ""
     return (
-        '<h2>Classes and splits</h2>\n<div class="tables scroll"><table><thead><tr><th>label</th>'
+        f"<h2>Classes{' and splits' if splits else ''}</h2>\n"
+        '<div class="tables scroll"><table><thead><tr><th>label</th>'
         f"<th>length-scales (px)</th><th>samples</th></tr></thead><tbody>{rows}</tbody></table>"
-        "<table><thead><tr><th>split</th><th>samples</th></tr></thead>"
-        f"<tbody>{splits}</tbody></table></div>"
+        f"{splits}</div>{more}"
     )
 
 
@@ -205,21 +214,22 @@ def _statistics(measured: list[Measured], classes: int) -> str:
     if not measured:
         return "<h2>Statistics</h2>\n<p>There are too few samples to measure.</p>"
     has_theory = measured[0].power.theory is not None
+    normal = "a normal density"
     key = (
         '<p class="key soft"><span><i class="m"></i>measured, 95 % confidence</span>'
         + ('<span><i class="t"></i>expected</span>' if has_theory else "")
-        + '<span><i class="k"></i>the kernels alone; a normal density</span></p>'
+        + f'<span><i class="k"></i>{"the kernels alone; " if has_theory else ""}{normal}</span></p>'
     )
-    words = (
-        f"<p>Measured on {measured[0].samples} samples of each class; the intervals come from the "
-        "scatter between them. "
-    )
+    words = "Measured on some samples of each class; the intervals come from the scatter between"
+    words = f"<p>{words} them. "
     if has_theory:
         words += (
             "What is expected follows from the recipe by computation, with the finite image and "
             "the standardizing taken into account. Neighbouring points are alike, so that they "
             "miss it together where they do."
         )
+    else:
+        words += "There is no formula for what is expected of them."
     cards = "\n".join(_card(each) for each in measured)
     left_out = classes - len(measured)
     note = f"<p class='soft'>{left_out:,} classes are left out.</p>" if left_out else ""
@@ -241,9 +251,8 @@ def _card(each: Measured) -> str:
         if chart
     )
     return (
-        f'<div class="charts"><h3>Class {each.label}: {escape(each.name)} px</h3>'
-        + figures
-        + "</div>"
+        f'<div class="charts"><h3>Class {each.label}: {escape(each.name)} px '
+        f'<span class="soft">({each.samples} samples)</span></h3>' + figures + "</div>"
     )
 
 
@@ -253,41 +262,31 @@ def _farthest(curve: Curve) -> str:
     return f"; at most {np.abs(curve.deviations).max():.1f} standard errors from it"
 
 
-def _provenance(dataset: Dataset, subject: Subject) -> str:
-    manifest = dataset.manifest
-    rows = {
-        "Recipe SHA-256": manifest.recipe_sha256,
-        "Manifest SHA-256": manifest.manifest_sha256,
-    }
+def _provenance(shown: Shown) -> str:
     hashes = "".join(
-        f"<tr><th>{key}</th><td class='hash'>{value}</td></tr>" for key, value in rows.items()
+        f"<tr><th>{key}</th><td class='hash'>{value}</td></tr>"
+        for key, value in shown.hashes.items()
     )
-    layout = f"{manifest.shard_size:,} samples a shard"
-    if manifest.chunk_size is not None:
-        layout += f", {manifest.chunk_size:,} a chunk"
+    table = f'\n<div class="scroll"><table>{hashes}</table></div>' if hashes else ""
     return (
-        f"<h2>Provenance</h2>\n<p>{escape(subject.methods)}</p>\n"
-        f"<p>Version {manifest.sampling_version} of the sampling; {layout}.</p>\n"
-        f"<pre>{escape(dataset.recipe.to_toml())}</pre>\n"
-        f'<div class="scroll"><table>{hashes}</table></div>'
+        f"<h2>Provenance</h2>\n<p>{escape(shown.subject.methods)}</p>\n"
+        f"<p>{escape(shown.layout)}</p>\n<pre>{escape(shown.source)}</pre>{table}"
     )
 
 
-def _checksums(dataset: Dataset) -> str:
-    reader = store_for(dataset.format).reader(dataset.path)
-    shards = reader.manifest.layout.shards
-    shown = min(shards, _SHARDS_SHOWN)
+def _checksums(shown: Shown) -> str:
     rows = "".join(
-        f"<tr><td>{shard}</td><td class='hash'>{digest.tobytes().hex()}</td></tr>"
-        for shard, digest in enumerate(reader.rows("shard_sha256", 0, shown))
+        f"<tr><td>{escape(name)}</td><td class='hash'>{digest}</td></tr>"
+        for name, digest in shown.files.items()
     )
-    more = (
-        f"<p class='soft'>{shards - shown:,} more are in the dataset.</p>" if shards > shown else ""
-    )
+    count, unit = shown.file_count, shown.unit
+    left_out = count - len(shown.files)
+    more = f"<p class='soft'>{left_out:,} more are in the dataset.</p>" if left_out else ""
+    compare = "sha256sum -c SHA256SUMS" if unit == "file" else "gpgen verify"
     return (
-        f"<h2>Checksums</h2>\n<details><summary>SHA-256 of {shards:,} "
-        f"shard{'s' if shards > 1 else ''}</summary><div class='scroll'><table><thead><tr>"
-        f"<th>shard</th><th class='hash'>SHA-256</th></tr></thead><tbody>{rows}</tbody></table>"
+        f"<h2>Checksums</h2>\n<details><summary>SHA-256 of {count:,} {unit}"
+        f"{'s' if count > 1 else ''}</summary><div class='scroll'><table><thead><tr>"
+        f"<th>{unit}</th><th class='hash'>SHA-256</th></tr></thead><tbody>{rows}</tbody></table>"
         f"</div>{more}</details>\n<p class='soft'>As the dataset states them; "
-        "<code>gpgen verify</code> compares them with what is on the disk.</p>"
+        f"<code>{compare}</code> compares them with what is on the disk.</p>"
     )
