@@ -77,6 +77,38 @@ def test_without_pixels_the_record_is_made_again(gpgen, server):
         assert contents(gpgen.folder / name) == contents(gpgen.folder / "data.zarr")
 
 
+@pytest.mark.parametrize("recipe_only", [False, True])
+def test_an_archive_goes_the_same_way(gpgen, server, recipe_only):
+    samples = [f"--samples={scale}=4" for scale in ("9.5", "10", "80", "140")]
+    succeed(gpgen("archive", *samples, "--size", "64", "--seed", "7", "--out", "archive"))
+    succeed(gpgen("report", "archive", "-o", "report.html"))
+    only = ["--recipe-only"] if recipe_only else []
+    succeed(gpgen("package", "archive", "-p", "publication.toml", "--out", "deposit", *only))
+    succeed(gpgen("publish", "deposit", "--publish", "--yes"))
+    fetched = json.loads(succeed(gpgen("fetch", "1000", "--out", "back", "--json")))
+    assert fetched["regenerated"] is recipe_only
+    assert contents(gpgen.folder / "back") == contents(gpgen.folder / "archive")
+    assert "zenodo.1252464" in succeed(gpgen("cite", "deposit"))
+
+
+@pytest.mark.parametrize("verb", ["publish", "fetch"])
+def test_ctrl_c_says_how_to_go_on(gpgen, server, monkeypatch, verb):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    succeed(gpgen.make())
+    succeed(
+        gpgen("package", "data.zarr", "-p", "publication.toml", "--out", "deposit", "--recipe-only")
+    )
+    monkeypatch.setattr("gpgen.publish.sending.DraftFiles.run", interrupted)
+    monkeypatch.setattr("gpgen.publish.fetching.regenerate", interrupted)
+    arguments = [verb, "deposit", *(["--out", "back.zarr"] if verb == "fetch" else [])]
+    result = gpgen(*arguments)
+    assert result.status == 130
+    assert f"go on with: gpgen {' '.join(arguments)}" in result.err
+    monkeypatch.undo()
+
+
 def test_publishing_is_confirmed_or_not_done(gpgen, server, monkeypatch):
     succeed(gpgen.make())
     succeed(

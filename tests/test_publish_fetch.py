@@ -15,7 +15,7 @@ from publish_help import contents, make_small, publication, refusal
 
 from gpgen import open_dataset
 from gpgen.errors import DatasetError, TargetError, UsageError
-from gpgen.golkar2018.archive import make_archive
+from gpgen.golkar2018.archive import make_archive, read_plan
 from gpgen.golkar2018.archive_plan import ArchivePlan
 from gpgen.publish.describing import describe
 from gpgen.publish.failures import ServiceError
@@ -174,6 +174,33 @@ def test_damage_behind_a_right_md5_is_found(server, made, tmp_path):
         message = refusal(DatasetError, fetch, number, target, service=service)
     assert "data.h5 was changed" in message
     assert not target.exists()
+
+
+def test_a_fetch_that_breaks_off_while_drawing_goes_on(made, archive, tmp_path):
+    deposit = package(made["data.zarr"], publication(), tmp_path / "small", recipe_only=True).path
+    target = tmp_path / "back.zarr"
+
+    def stop(progress):
+        if progress.samples_done >= 16:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch(deposit, target, workers=1, make_progress=stop)
+    assert not target.exists()
+    seen = []
+    fetch(deposit, target, workers=1, make_progress=seen.append)
+    assert seen[0].samples_done >= 16
+    assert contents(target) == contents(made["data.zarr"])
+    # Of an archive a half-made one is left, as by `gpgen archive`.
+    deposit = package(archive, publication(), tmp_path / "old", recipe_only=True).path
+    with pytest.raises(KeyboardInterrupt):
+        make_archive(read_plan(archive), tmp_path / "back", workers=1, progress=interrupt)
+    fetch(deposit, tmp_path / "back", workers=1)
+    assert contents(tmp_path / "back") == contents(archive)
+
+
+def interrupt(_):
+    raise KeyboardInterrupt
 
 
 def test_records_of_others_and_missing_ones_are_said(server, made, tmp_path):

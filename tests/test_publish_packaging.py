@@ -6,11 +6,14 @@ import csv
 import hashlib
 import io
 import json
+import os
 import shutil
 import struct
 import subprocess
+import sys
 import zipfile
 import zlib
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -19,6 +22,7 @@ import zarr
 from publish_help import contents, make_small, publication, refusal, small_recipe
 from zarr.storage import ZipStore
 
+import gpgen
 from gpgen import Recipe, builtin_recipes, open_dataset
 from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.publish.deposit import Deposit, hash_file
@@ -27,6 +31,7 @@ from gpgen.publish.packaging import package
 from gpgen.publish.regenerating import regenerate
 from gpgen.publish.subject import dataset_subject
 from gpgen.publish.tables import samples_table
+from gpgen.publish.working import working_folder
 
 FORMS = ["data.zarr", "data.h5", "data-{shard:05d}.h5"]
 
@@ -103,6 +108,55 @@ def test_files_longer_than_the_service_takes_are_split(made, deposits, tmp_path)
     assert max(part.stat().st_size for part in parts) == limit
     assert b"".join(part.read_bytes() for part in parts) == whole
     Deposit.open(done.path).check()
+
+
+def test_more_parts_than_three_digits_number_are_refused(made, tmp_path):
+    out = tmp_path / "deposit"
+    message = refusal(UsageError, package, made["data.zarr"], publication(), out, most_bytes=100)
+    assert "more than 1000 parts" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_run_has_left_is_removed_by_the_next(made, tmp_path):
+    left = tmp_path / ".deposit.packaging"
+    left.mkdir()
+    (left / "data.zarr.zip").write_bytes(b"half")
+    out = tmp_path / "deposit"
+    package(made["data.zarr"], publication(), out)
+    assert list(tmp_path.iterdir()) == [out]
+    with working_folder(tmp_path / "other", "packaging"):
+        other = tmp_path / "other"
+        message = refusal(TargetError, package, made["data.zarr"], publication(), other)
+    assert "another process is packaging" in message
+
+
+def test_another_checkout_makes_and_packages_the_same_bytes(deposits, tmp_path):
+    """In another place, process, folder, locale, time zone and year, from make to package."""
+    home = Path(gpgen.__file__).parent.parent
+    for name in ("gpgen", "datasets"):
+        shutil.copytree(home / name, tmp_path / "checkout" / name)
+    program = (
+        "import sys, gpgen\n"
+        "from pathlib import Path\n"
+        "from publish_help import make_small, publication\n"
+        "from gpgen.publish.packaging import package\n"
+        "assert Path(gpgen.__file__).is_relative_to(sys.argv[1]), gpgen.__file__\n"
+        "path = make_small(Path('data.zarr').absolute())\n"
+        "for name, recipe_only in (('whole', False), ('small', True)):\n"
+        "    package(path, publication(), name, recipe_only=recipe_only)\n"
+    )
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path / "checkout"), str(Path(__file__).parent)]),
+        "PYTHONHASHSEED": "7",
+        "TZ": "Pacific/Kiritimati",
+        "LC_ALL": "C",
+        "SOURCE_DATE_EPOCH": "0",
+        "OPENBLAS_CORETYPE": "Prescott",
+    }
+    command = [sys.executable, "-c", program, tmp_path / "checkout"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, umask=0o077)
+    for name, recipe_only in (("whole", False), ("small", True)):
+        assert contents(tmp_path / name) == contents(deposits["data.zarr", recipe_only])
 
 
 @pytest.mark.parametrize("form", FORMS)

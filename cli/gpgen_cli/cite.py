@@ -18,7 +18,12 @@ Examples:
 @click.command("cite", short_help="Say how to cite a dataset.", epilog=_EPILOG)
 @click.argument("path", type=click.Path())
 @click.option(
-    "--format", "form", default="bibtex", show_default=True, metavar="bibtex|apa|cff", help="As."
+    "--format",
+    "form",
+    default="bibtex",
+    show_default=True,
+    metavar="bibtex|apa|cff",
+    help="Which style.",
 )
 @click.option("--publication", "-p", type=click.Path(), metavar="FILE.toml", help="Its own entry.")
 @output_options

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpgen_cli._errors import Interrupted
 from gpgen_cli._output import Output, output_options
 from gpgen_cli._transfer import bytes_bar
 
@@ -33,7 +34,9 @@ Examples:
 @click.option("--sandbox", is_flag=True, help="Zenodo's place for trying out.")
 @click.option("--workers", type=int, help="How many draw the pixels that a record leaves out.")
 @output_options
+@click.pass_context
 def command(
+    ctx: click.Context,
     output: Output,
     /,
     source: str,
@@ -62,14 +65,20 @@ def command(
                 nbytes = progress.bytes_done * progress.samples // progress.samples_done
                 arrived(progress.bytes_done, nbytes, "and drawing the pixels")
 
-        done = fetch(
-            source,
-            out,
-            service=service,
-            workers=workers,
-            download_progress=on_bytes,
-            make_progress=on_samples,
-        )
+        try:
+            done = fetch(
+                source,
+                out,
+                service=service,
+                workers=workers,
+                download_progress=on_bytes,
+                make_progress=on_samples,
+            )
+        except KeyboardInterrupt:
+            raise Interrupted(
+                "interrupted; what has arrived is kept",
+                f"go on with: {shlex.join(['gpgen', *ctx.obj])}",
+            ) from None
     how = "made again, every checksum equal" if done.regenerated else "verified"
     output.say(f"{done.path}: {how}")
     if done.form != "archive":

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
+from gpgen_cli._errors import Interrupted
 from gpgen_cli._format import count
 from gpgen_cli._output import Output, output_options
 from gpgen_cli._transfer import bytes_bar
@@ -34,10 +37,20 @@ Examples:
 @click.option("--new-version", metavar="NUMBER", help="As a new version of this record.")
 @click.option("--reserve-doi", is_flag=True, help="Only make the draft and reserve its DOI.")
 @click.option("--token-file", type=click.Path(), help="A file with the token, mode 600.")
-@click.option("--max-files", type=int, default=100, show_default=True, help="What it takes.")
-@click.option("--max-bytes", type=int, default=50 * 10**9, show_default=True, help="What it takes.")
+@click.option(
+    "--max-files", type=int, default=100, show_default=True, help="As many as the service takes."
+)
+@click.option(
+    "--max-bytes",
+    type=int,
+    default=50 * 10**9,
+    show_default=True,
+    help="As many as the service takes.",
+)
 @output_options
+@click.pass_context
 def command(
+    ctx: click.Context,
     output: Output,
     /,
     deposit: str,
@@ -76,7 +89,7 @@ def command(
         if not output.quiet:
             click.echo(message, err=True)
 
-    with Service(address, token, notify=notify) as service:
+    with Service(address, token, notify=notify) as service, _resumable(ctx):
         with bytes_bar(output, "sending") as advance:
 
             def follow(progress: UploadProgress) -> None:
@@ -115,6 +128,18 @@ def command(
             "skipped": list(record.skipped),
         }
     )
+
+
+@contextmanager
+def _resumable(ctx: click.Context) -> Iterator[None]:
+    """Say, at Ctrl-C, how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "interrupted; the draft and all that has been committed are kept",
+            f"go on with: {shlex.join(['gpgen', *ctx.obj])}",
+        ) from None
 
 
 def _say(output: Output, record: Record, reserve_doi: bool) -> None:

@@ -84,7 +84,6 @@ def croissant_json(
         "name": publication.title,
         "description": abstract(publication, subject),
         "license": licence_url(publication.license),
-        "url": f"https://doi.org/{publication.doi}" if publication.doi else "https://zenodo.org",
         "version": publication.version,
         "datePublished": publication.date.isoformat(),
         "creator": [_creator(creator) for creator in publication.creators],
@@ -95,8 +94,8 @@ def croissant_json(
         "distribution": [_file_object(file) for file in files],
         "recordSet": [_samples(subject)],
     }
-    if publication.doi is None:
-        del document["url"]
+    if publication.doi:
+        document["url"] = f"https://doi.org/{publication.doi}"
     return document
 
 

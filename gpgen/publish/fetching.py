@@ -19,6 +19,7 @@ from gpgen.publish.regenerating import regenerate, regenerated_target
 from gpgen.publish.regenerating_archive import regenerate_archive
 from gpgen.publish.service import Service
 from gpgen.publish.unpacking import data_files, join_parts, unpack_zarr
+from gpgen.publish.working import working_folder
 from gpgen.store import files as disk
 from gpgen.store.layout import Target
 from gpgen.verification import verify
@@ -170,7 +171,7 @@ def _place(
         path = regenerate_archive(deposit, target, workers=workers)
         return Fetched(path, deposit.form, regenerated=True)
     if deposit.recipe_only:
-        dataset = regenerate(deposit.path, target, workers=workers, progress=progress)
+        dataset = regenerate(deposit.path, target, workers=workers, resume=True, progress=progress)
         dataset.close()
         return Fetched(dataset.path, deposit.form, regenerated=True)
     nbytes = sum(
@@ -185,16 +186,12 @@ def _place(
             f"{nbytes / 1e9:.1f} GB",
             "free some space, or choose another --out",
         )
-    folder = disk.temporary_name(target.parent, ".gpgen.unpacking")
-    disk.make_folder(folder)
-    try:
+    with working_folder(target, "unpacking") as folder:
         _assemble(deposit, folder, target, move=move)
         if deposit.form != "archive":
             _verify(folder / target.name)
         _name(deposit, folder, target)
         disk.sync_folder(target.parent)
-    finally:
-        disk.remove_tree(folder)
     return Fetched(target, deposit.form, regenerated=False)
 
 

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 from gpgen.errors import UsageError
 from gpgen.publish.addresses import SANDBOX, ZENODO, base_url
+from gpgen.publish.publication import DOI
 
 __all__ = ["RecordAddress", "parse_source"]
 
 _NUMBER: Final = re.compile(r"[0-9A-Za-z]{1,10}(?:-[0-9A-Za-z]{1,10})*")
 _ZENODO_DOI: Final = re.compile(r"10\.(5281|5072)/zenodo\.(\d+)", re.IGNORECASE)
-_DOI: Final = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.\d{4,9}/\S+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def parse_source(text: str, service: str | None = None) -> RecordAddress:
         If it means none.
     """
     text = text.strip()
-    doi = _DOI.fullmatch(text)
+    doi = DOI.fullmatch(text)
     if doi:
         zenodo = _ZENODO_DOI.fullmatch(doi[1])
         if zenodo:

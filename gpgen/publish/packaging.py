@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,11 +22,12 @@ from gpgen.publish.datacite_json import datacite_json
 from gpgen.publish.dataset_source import DatasetSource
 from gpgen.publish.deposit import CARD, FIGURE, MANIFEST, MD5SUMS, SHA256SUMS, Deposit
 from gpgen.publish.invenio_record import invenio_record
-from gpgen.publish.parts import PartWriter
+from gpgen.publish.parts import MOST_PARTS, PartWriter
 from gpgen.publish.publication import Publication
 from gpgen.publish.sources import Source
 from gpgen.publish.subject import DepositFile, Subject
 from gpgen.publish.validation import validate
+from gpgen.publish.working import working_folder
 from gpgen.store import files as disk
 
 __all__ = ["MOST_BYTES", "PackageProgress", "Packaged", "package"]
@@ -126,6 +126,11 @@ def package(
     target = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a link
     _check_target(target, overwrite)
     source = _open_source(Path(dataset), recipe_only)
+    if source.nbytes > MOST_PARTS * most_bytes:
+        raise UsageError(
+            f"files of {most_bytes:,} bytes would be more than {MOST_PARTS} parts",
+            f"use {-(-source.nbytes // MOST_PARTS):,} or more",
+        )
     # Before hours of copying: the metadata with hashes yet unknown.
     unknown = tuple(
         DepositFile(name, 0, "0" * 64, "0" * 32, _media(name), "")
@@ -133,7 +138,10 @@ def package(
     )
     validate(_documents(publication, source.subject, unknown))
     _check_space(target, source.nbytes)
-    with disk.target_errors(f"{target} can't be written"), _working(target) as folder:
+    with (
+        disk.target_errors(f"{target} can't be written"),
+        working_folder(target, "packaging") as folder,
+    ):
         return _fill(folder, target, source, publication, most_bytes, progress)
 
 
@@ -261,17 +269,6 @@ def _check_space(target: Path, nbytes: int) -> None:
             f"{target.parent} has {free / 1e9:.1f} GB free, and {nbytes / 1e9:.1f} GB are needed",
             "free some space, or package with --recipe-only",
         )
-
-
-@contextmanager
-def _working(target: Path) -> Iterator[Path]:
-    """Give a folder beside the target, and remove it if it hasn't become the target."""
-    folder = disk.temporary_name(target.parent, f".{target.name}.packaging")
-    disk.make_folder(folder)
-    try:
-        yield folder
-    finally:
-        disk.remove_tree(folder)
 
 
 def _commit(folder: Path, target: Path) -> None:

@@ -16,7 +16,7 @@ from gpgen.errors import UsageError
 from gpgen.publish.licences import check_orcid, licence_name
 from gpgen.recipe_checks import nearest
 
-__all__ = ["RELATIONS", "Creator", "Funding", "Publication", "Related", "Scheme"]
+__all__ = ["DOI", "RELATIONS", "Creator", "Funding", "Publication", "Related", "Scheme"]
 
 Scheme = Literal["doi", "arxiv", "url"]
 
@@ -28,7 +28,7 @@ RELATIONS: Final = (
 )  # fmt: skip
 """How a dataset may be related to another work, in DataCite's words."""
 
-_DOI: Final = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.\d{4,9}/\S+)", re.IGNORECASE)
+DOI: Final = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.\d{4,9}/\S+)", re.IGNORECASE)
 _ARXIV: Final = re.compile(r"(?:https?://arxiv\.org/abs/|arxiv:)(\S+)", re.IGNORECASE)
 _SAMPLE: Final = "see docs/publishing.md for a whole publication.toml"
 
@@ -82,14 +82,14 @@ class Related(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def scheme(self) -> Scheme:
         """Which kind of identifier it is."""
-        if _DOI.fullmatch(self.identifier):
+        if DOI.fullmatch(self.identifier):
             return "doi"
         return "arxiv" if _ARXIV.fullmatch(self.identifier) else "url"
 
     @property
     def value(self) -> str:
         """The identifier in its plain form."""
-        match = (_DOI if self.scheme == "doi" else _ARXIV).fullmatch(self.identifier)
+        match = (DOI if self.scheme == "doi" else _ARXIV).fullmatch(self.identifier)
         if match is None:
             return self.identifier
         return match[1] if self.scheme == "doi" else f"arXiv:{match[1]}"
@@ -189,7 +189,7 @@ def _checked(publication: Publication) -> Publication:
         raise UsageError("no creators", "add a [[creators]] table with a name")
     doi = publication.doi
     if doi is not None:
-        match = _DOI.fullmatch(doi)
+        match = DOI.fullmatch(doi)
         if match is None:
             raise UsageError(f"doi {doi!r} is not a DOI", "write it like 10.5281/zenodo.123")
         doi = match[1]
