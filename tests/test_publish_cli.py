@@ -57,6 +57,8 @@ def test_from_a_dataset_to_a_record_and_back(gpgen, server):
     answer = json.loads(succeed(gpgen("publish", "deposit", "--publish", "--yes", "--json")))
     assert answer["published"]
     assert server.records["1000"].published
+    newer = gpgen("publish", "deposit", "--new-version", answer["doi"], "--json")
+    assert json.loads(succeed(newer))["number"] == "1001"
     fetched = json.loads(
         succeed(gpgen("fetch", answer["doi"], "--from", server.url, "--out", "back.zarr", "--json"))
     )

@@ -206,7 +206,7 @@ def test_the_hubs_own_parser_takes_the_head():
 
 
 def test_every_python_block_of_the_card_compiles():
-    for form in ("zarr", "hdf5", "hdf5-shards"):
+    for form in ("zarr", "hdf5", "hdf5-shards", "webdataset"):
         subject = dataset_subject(small_recipe(), 40, form, layout={"shard_size": 16})
         text = card(publication(), subject, FILES, figure="figure.png")
         blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

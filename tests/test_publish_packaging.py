@@ -33,7 +33,7 @@ from gpgen.publish.subject import dataset_subject
 from gpgen.publish.tables import samples_table
 from gpgen.publish.working import working_folder
 
-FORMS = ["data.zarr", "data.h5", "data-{shard:05d}.h5"]
+FORMS = ["data.zarr", "data.h5", "data-{shard:05d}.h5", "data-{shard:05d}.tar"]
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def test_a_recipe_only_deposit_makes_the_same_bytes_again(made, deposits, tmp_pa
     if made[form].is_dir():
         assert contents(target) == contents(made[form])
     else:
-        made_files = {k: v for k, v in contents(tmp_path).items() if k.endswith(".h5")}
+        made_files = {k: v for k, v in contents(tmp_path).items() if k.endswith((".h5", ".tar"))}
         assert made_files == contents(made[form].parent)
 
 
@@ -209,8 +209,8 @@ def test_regenerating_refuses_other_formats_recipes_and_versions(deposits, tmp_p
 def test_a_damaged_dataset_is_not_packaged(made, tmp_path, form, recipe_only):
     path = copy_of(made[form], tmp_path)
     damaged = next(path.glob("image/c.1.*")) if path.is_dir() else path
-    if form == FORMS[2]:
-        damaged = path.with_name("data-00001.h5")
+    if "{" in form:
+        damaged = path.with_name(form.format(shard=1))
     with damaged.open("r+b") as stream:
         stream.seek(damaged.stat().st_size // 2)
         byte = stream.read(1)
@@ -271,8 +271,9 @@ def test_samples_csv_says_what_the_dataset_holds(made, deposits):
             ]
             scales = [[float(r["length_scale_1"]), float(r["length_scale_2"])] for r in rows]
             np.testing.assert_array_equal(scales, dataset.length_scale[:])
-    with h5py.File(deposits[FORMS[2], False] / rows[39]["shard"]) as shard:
-        assert shard["seed"][-1] == int(rows[39]["seed"])
+        if form == FORMS[2]:
+            with h5py.File(deposits[form, False] / rows[39]["shard"]) as shard:
+                assert shard["seed"][-1] == int(rows[39]["seed"])
 
 
 def test_length_scales_that_differ_by_axis_have_a_column_each():
@@ -308,13 +309,11 @@ def test_a_deposit_notices_every_change(deposits, tmp_path):
 def test_hashing_in_two_threads_gives_the_hashes(tmp_path):
     data = np.random.default_rng(0).bytes(9 * 2**20 + 17)
     (tmp_path / "file").write_bytes(data)
-    seen = []
-    assert hash_file(tmp_path / "file", seen.append) == (
+    assert hash_file(tmp_path / "file") == (
         len(data),
         hashlib.sha256(data).hexdigest(),
         hashlib.md5(data, usedforsecurity=False).hexdigest(),
     )
-    assert sum(seen) == len(data)
 
 
 @pytest.mark.parametrize("name", [*builtin_recipes(), "line", "cube"])

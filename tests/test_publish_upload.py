@@ -271,6 +271,9 @@ def test_a_full_quota_is_said_and_the_draft_kept(server, deposit):
     with client(server) as service:
         message = refusal(ServiceError, upload, deposit, service)
         assert "quota" in message.lower()
+        # Whatever didn't fit was not sent again and again.
+        tried = [a.path for a in server.log if a.method == "PUT" and a.path.endswith("/content")]
+        assert len(tried) == len(set(tried))
         server.quota = 10**9
         draft = upload(deposit, service)
     check_whole(server, deposit, draft.number)

@@ -140,8 +140,8 @@ def test_the_same_dataset_gives_the_same_page(page, tmp_path):
     assert again.read_bytes() == page.read_bytes()
 
 
-@pytest.mark.parametrize("form", ["data.h5", "data-{shard:05d}.h5"])
-def test_hdf5_has_the_same_pictures_and_curves(page, tmp_path, form):
+@pytest.mark.parametrize("form", ["data.h5", "data-{shard:05d}.h5", "data-{shard:05d}.tar"])
+def test_every_format_has_the_same_pictures_and_curves(page, tmp_path, form):
     path = make_small(tmp_path / form)
     text = write_report(path, tmp_path / "r.html", publication=publication()).read_text()
     start, stop = "<h2>Samples", "<h2>Provenance"

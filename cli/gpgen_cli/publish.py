@@ -34,7 +34,7 @@ Examples:
 @click.option("--sandbox", is_flag=True, help="Zenodo's place for trying out.")
 @click.option("--draft/--publish", "draft", default=True, help="Keep it a draft (default), or not.")
 @click.option("--yes", is_flag=True, help="Publish without asking: there is no way back.")
-@click.option("--new-version", metavar="NUMBER", help="As a new version of this record.")
+@click.option("--new-version", metavar="RECORD", help="As a new version of it: a number or DOI.")
 @click.option("--reserve-doi", is_flag=True, help="Only make the draft and reserve its DOI.")
 @click.option("--token-file", type=click.Path(), help="A file with the token, mode 600.")
 @click.option(
@@ -75,6 +75,7 @@ def command(
     from gpgen.errors import UsageError
     from gpgen.publish.addresses import named_service
     from gpgen.publish.deposit import Deposit
+    from gpgen.publish.finding_records import parse_source
     from gpgen.publish.service import Service
     from gpgen.publish.token import find_token
     from gpgen.publish.uploading import Limits, publish_draft, upload
@@ -84,6 +85,7 @@ def command(
     Deposit.open(deposit)
     address, variable = named_service(to, sandbox=sandbox)
     token = find_token(variable, token_file)
+    previous = parse_source(new_version, address).number if new_version else None
 
     def notify(message: str) -> None:
         if not output.quiet:
@@ -99,7 +101,7 @@ def command(
             record = upload(
                 deposit,
                 service,
-                new_version_of=new_version,
+                new_version_of=previous,
                 limits=Limits(max_files, max_bytes),
                 reserve_only=reserve_doi,
                 progress=follow,

@@ -10,10 +10,34 @@ from gpgen.publish.citation import apa, bibtex
 from gpgen.publish.figure import MOST_ROWS
 from gpgen.publish.licences import licence_title, licence_url
 from gpgen.publish.publication import Publication
-from gpgen.publish.subject import DepositFile, Subject
+from gpgen.publish.subject import TARGETS, DepositFile, Subject
 from gpgen.publish.words import keywords, make_command
 
 __all__ = ["card", "yaml_head"]
+
+_OTHERS: Final = {
+    "zarr": ("xarray", """import xarray
+
+dataset = xarray.open_zarr("data.zarr")   # lazy: image, label, length_scale, ...
+image = dataset["image"][0].values
+"""),
+    "hdf5": ("h5py", """import h5py
+
+with h5py.File("data.h5") as file:
+    image, label = file["image"][0], file["label"][0]
+"""),
+    "hdf5-shards": ("h5py", """import h5py
+
+with h5py.File("data-00000.h5") as file:
+    image = file["image"][0]
+"""),
+    "webdataset": ("webdataset", """import webdataset
+
+for sample in webdataset.WebDataset("data-00000.tar", shardshuffle=False).decode():
+    image, label = sample["npy"], sample["cls"]
+"""),
+}  # fmt: skip
+"""How to load each form with a library that isn't ours."""
 
 _SIZES: Final = (
     (10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"),
@@ -111,7 +135,8 @@ def _loading(subject: Subject) -> str:
     if subject.form == "archive":
         return _loading_2018()
     first = ""
-    place = {"hdf5": "data.h5", "hdf5-shards": "."}.get(subject.form, "data.zarr")
+    sharded = "{" in TARGETS[subject.form]
+    place = "." if sharded else TARGETS[subject.form]
     if subject.form == "zarr" and not subject.recipe_only:
         first = "Unpack it once: `python -m zipfile -e data.zarr.zip data.zarr`\n\n"
     if subject.recipe_only:
@@ -123,29 +148,8 @@ def _loading(subject: Subject) -> str:
         "image, label = train[0]\n"
         "```"
     )
-    if subject.form == "zarr":
-        other = (
-            "```python\n"
-            "import xarray\n\n"
-            'dataset = xarray.open_zarr("data.zarr")   # lazy: image, label, length_scale, ...\n'
-            'image = dataset["image"][0].values\n'
-            "```"
-        )
-        name = "xarray"
-    else:
-        file = "data.h5" if subject.form == "hdf5" else "data-00000.h5"
-        other = (
-            "```python\n"
-            "import h5py\n\n"
-            f'with h5py.File("{file}") as file:\n'
-            '    image, label = file["image"][0], file["label"][0]\n'
-            "```"
-        )
-        if subject.form == "hdf5-shards":
-            other = other.replace(
-                ', label = file["image"][0], file["label"][0]', ' = file["image"][0]'
-            )
-        name = "h5py"
+    name, code = _OTHERS[subject.form]
+    other = f"```python\n{code}```"
     gpgen = (
         "```python\n"
         "import gpgen\n\n"

@@ -148,7 +148,7 @@ class DatasetSource:
             digest = parts[0].sha256 if len(parts) == 1 else hash_file(path)[1]
             if digest != expected:
                 raise DatasetError(f"{path} is damaged: its SHA-256 is not the manifest's", VERIFY)
-            written += [(part, f"Shard {shard}: an HDF5 file") for part in parts]
+            written += [(part, f"Shard {shard}") for part in parts]
         return written
 
 

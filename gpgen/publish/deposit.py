@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,16 +45,8 @@ def is_plain_name(name: str) -> bool:
     )
 
 
-def hash_file(path: Path, progress: Callable[[int], None] | None = None) -> tuple[int, str, str]:
-    """Return a file's bytes, its SHA-256 and its MD5, both computed at once.
-
-    Parameters
-    ----------
-    path
-        The file.
-    progress
-        Called with the bytes of each piece.
-    """
+def hash_file(path: Path) -> tuple[int, str, str]:
+    """Return a file's bytes, its SHA-256 and its MD5, both computed at once."""
     sha256, md5, total = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
     with path.open("rb", buffering=0) as stream, ThreadPoolExecutor(1) as pool:
         # Two buffers: one is being read while the other is hashed.
@@ -72,8 +63,6 @@ def hash_file(path: Path, progress: Callable[[int], None] | None = None) -> tupl
             pending = pool.submit(md5.update, buffer[:count])
             sha256.update(buffer[:count])
             total += count
-            if progress:
-                progress(count)
 
 
 @dataclass(frozen=True)
@@ -134,7 +123,7 @@ class Deposit:
 
     @property
     def form(self) -> str:
-        """The dataset's format: "zarr", "hdf5", "hdf5-shards" or "archive"."""
+        """The dataset's format: one of those that `gpgen.publish.subject.TARGETS` names."""
         return str(self.manifest.get("form"))
 
     def nbytes(self) -> int:
@@ -147,13 +136,8 @@ class Deposit:
         """
         return sum(self._size(name) for name in self.files)
 
-    def check(self, progress: Callable[[int], None] | None = None) -> dict[str, str]:
+    def check(self) -> dict[str, str]:
         """Check every file, and return the MD5 of each, the lists' own too.
-
-        Parameters
-        ----------
-        progress
-            Called with the bytes of each piece that has been read.
 
         Raises
         ------
@@ -168,7 +152,7 @@ class Deposit:
         sums = {}
         for name in self.files:
             self._size(name)
-            _, sha256, md5 = hash_file(self.path / name, progress)
+            _, sha256, md5 = hash_file(self.path / name)
             if name in self.sha256 and (sha256, md5) != (self.sha256[name], self.md5.get(name)):
                 raise DatasetError(f"{self.path / name} was changed since it was packaged", _AGAIN)
             sums[name] = md5

@@ -18,10 +18,20 @@ class ServiceError(GpgenError, RuntimeError):
         As for every error of gpgen.
     status
         The HTTP status, if there was an answer.
+    lasting
+        Whether the same request would fail again.
     """
 
     code: ClassVar[str] = "service"
 
-    def __init__(self, message: str, hint: str | None = None, status: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        hint: str | None = None,
+        status: int | None = None,
+        *,
+        lasting: bool = False,
+    ) -> None:
         super().__init__(message, hint)
         self.status = status
+        self.lasting = lasting

@@ -21,7 +21,7 @@ from gpgen.publish.service import Service
 from gpgen.publish.unpacking import data_files, join_parts, unpack_zarr
 from gpgen.publish.working import working_folder
 from gpgen.store import files as disk
-from gpgen.store.layout import Target
+from gpgen.store.layout import SHARDED, Target
 from gpgen.verification import verify
 
 __all__ = ["FetchProgress", "Fetched", "fetch"]
@@ -36,7 +36,7 @@ class Fetched:
     path
         It.
     form
-        "zarr", "hdf5", "hdf5-shards" or "archive".
+        "zarr", "hdf5", "hdf5-shards", "webdataset" or "archive".
     regenerated
         Whether its pixels were drawn here.
     """
@@ -142,7 +142,7 @@ def _target(deposit: Deposit, out: str | Path | None) -> Path:
                 f"use --out {regenerated_target(deposit)}",
             )
         names = {target.name, regenerated_target(deposit)}
-        if form == "hdf5-shards" and not deposit.recipe_only and len(names) > 1:
+        if form in SHARDED and not deposit.recipe_only and len(names) > 1:
             raise UsageError(
                 f"the files are called {regenerated_target(deposit)}, and say so within",
                 "give --out that name in another folder",

@@ -38,6 +38,7 @@ MOST_BYTES: Final = 50 * 10**9
 _MEDIA: Final = {
     ".zip": "application/zip",
     ".h5": "application/x-hdf5",
+    ".tar": "application/x-tar",
     ".csv": "text/csv",
     ".toml": "application/toml",
     ".json": "application/json",

@@ -11,6 +11,7 @@ from gpgen.dataset import Dataset
 from gpgen.errors import DatasetError, UsageError
 from gpgen.making import Progress, make
 from gpgen.publish.deposit import Deposit
+from gpgen.publish.subject import TARGETS
 from gpgen.recipe import Recipe
 from gpgen.sampling import SAMPLING_VERSION
 from gpgen.store import store_for
@@ -20,15 +21,12 @@ from gpgen.store.layout import Target
 __all__ = ["regenerate", "regenerated_target"]
 
 _NAMED: Final = 5
-_TARGETS: Final = {
-    "zarr": "data.zarr", "hdf5": "data.h5", "hdf5-shards": "data-{shard:05d}.h5"
-}  # fmt: skip
 
 
 def regenerated_target(deposit: Deposit) -> str:
     """Return the name that the dataset of a deposit has by default."""
     attributes = deposit.manifest.get("attributes") or {}
-    return str(attributes.get("shard_pattern") or _TARGETS.get(deposit.form, "archive"))
+    return str(attributes.get("shard_pattern") or TARGETS.get(deposit.form, "data"))
 
 
 def regenerate(
@@ -79,7 +77,7 @@ def regenerate(
     if form != folder.form:
         raise UsageError(
             f"{str(out)!r} is not in the deposit's format, so no checksum could agree",
-            f"use --out {_TARGETS.get(folder.form, 'data.zarr')}",
+            f"use --out {regenerated_target(folder)}",
         )
     recipe = Recipe.load(folder.path / "recipe.toml")
     if recipe.sha256 != folder.manifest.get("recipe_sha256"):

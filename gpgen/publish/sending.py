@@ -104,8 +104,9 @@ class DraftFiles:
                 if self._attempt(name, nbytes, entry):
                     return
             except ServiceError as error:
-                lasting = error.status is not None and error.status not in (400, 404, 429)
-                if lasting and error.status is not None and error.status < 500:
+                # 400 and 404 are also how a service says that a transfer broke off.
+                refused = error.status is not None and 400 <= error.status < 500
+                if error.lasting or (refused and error.status not in (400, 404, 429)):
                     raise
                 failure = error
         raise ServiceError(
@@ -131,7 +132,7 @@ class DraftFiles:
         try:
             entry = self.records.commit(self.number, name)
         except ServiceError as error:
-            if must or error.status in (401, 403):
+            if must or error.lasting:
                 raise
             return False
         return entry.get("checksum") == f"md5:{expected}"

@@ -27,6 +27,8 @@ _ATTEMPTS: Final = 6
 _LONGEST_WAIT: Final = 3600.0
 """Seconds; a server that asks for more is given up."""
 
+_CONTINUE: Final = "then run the same command again: what is there is kept"
+
 _BUSY: Final = frozenset({429, 503})
 _FAILED: Final = frozenset({500, 502, 504})
 
@@ -256,26 +258,31 @@ class Service:
 
     def _refusal(self, response: httpx.Response, method: str, path: str) -> ServiceError:
         status = response.status_code
-        said = self._clean(_said(response))
+        said = self._clean(_said(response)).rstrip(".")
+        lasting = status in (401, 403)
         if status == 401:
             message = f"{self.address} refuses the token (401)"
-            hint = "make a new one on its page, Applications, and set it"
+            hint = f"make a new one on its page, Applications, and set it; {_CONTINUE}"
         elif status == 403:
             message = f"{self.address} forbids {method} {path} (403): {said}"
-            hint = "use a token with the scopes deposit:write and deposit:actions, of the owner"
+            hint = (
+                "use a token of the owner's, with the scopes deposit:write and deposit:actions; "
+                + _CONTINUE
+            )
         elif status in (404, 410):
             message = f"{self.address} has no {path.removeprefix('/api')} ({status})"
             hint = "see whether the number and the service are the right ones"
         elif status in (413, 507) or "quota" in said.lower():
             message = f"{self.address} has no room for it ({status}): {said}"
-            hint = "ask the service for more quota, or publish with --recipe-only"
+            hint = f"ask for more quota, or package with --recipe-only; {_CONTINUE}"
+            lasting = True
         elif status in _BUSY | _FAILED:
             message = f"{self.address} keeps failing ({status}): {said}"
             hint = "run the same command again later; nothing already sent is lost"
         else:
             message = f"{self.address} refuses {method} {path} ({status}): {said}"
-            hint = "correct that and run the same command again; the draft is kept"
-        return ServiceError(message, hint, status)
+            hint = f"correct that; {_CONTINUE}"
+        return ServiceError(message, hint, status, lasting=lasting)
 
     def _clean(self, text: str) -> str:
         text = " ".join(text.split())[:500]

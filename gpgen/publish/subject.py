@@ -14,6 +14,7 @@ from gpgen.recipe_checks import length_scale_name
 __all__ = [
     "ARCHIVE_2018",
     "PAPER",
+    "TARGETS",
     "Column",
     "DepositFile",
     "Subject",
@@ -26,6 +27,16 @@ PAPER: Final = Related("arXiv:1806.01337", "References")
 
 ARCHIVE_2018: Final = Related("10.5281/zenodo.1252464", "IsDerivedFrom")
 """The dataset published with the paper."""
+
+
+TARGETS: Final = {
+    "zarr": "data.zarr",
+    "hdf5": "data.h5",
+    "hdf5-shards": "data-{shard:05d}.h5",
+    "webdataset": "data-{shard:05d}.tar",
+    "archive": "archive",
+}
+"""What a dataset of each form is called where nobody has said otherwise."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,7 @@ class Subject:
     n
         Number of samples.
     form
-        "zarr", "hdf5", "hdf5-shards" or "archive" (the files of 2018).
+        "zarr", "hdf5", "hdf5-shards", "webdataset" or "archive" (the files of 2018).
     shape, dtype
         Of an image; pixels.
     classes, counts
@@ -145,7 +156,7 @@ def dataset_subject(
     n
         Number of samples.
     form
-        "zarr", "hdf5" or "hdf5-shards".
+        "zarr", "hdf5", "hdf5-shards" or "webdataset".
     layout
         ``shard_size`` and, for Zarr, ``chunk_size``, in samples.
     recipe_only

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import zipfile
 from pathlib import Path, PurePosixPath
+from typing import Final
 
 from gpgen.errors import DatasetError
 from gpgen.publish.deposit import Deposit
@@ -12,15 +13,17 @@ from gpgen.publish.parts import BLOCK
 
 __all__ = ["data_files", "join_parts", "unpack_zarr"]
 
+_DATA: Final = (".zip", ".h5", ".hdf5", ".tar")
+
 
 def data_files(deposit: Deposit) -> dict[str, list[str]]:
     """Return each data file of a deposit and the parts it lies in, in order."""
     found: dict[str, list[str]] = {}
     for name in sorted(deposit.sha256):
         stem, _, number = name.rpartition(".")
-        if len(number) == 3 and number.isdecimal() and stem.endswith((".zip", ".h5", ".hdf5")):
+        if len(number) == 3 and number.isdecimal() and stem.endswith(_DATA):
             found.setdefault(stem, []).append(name)
-        elif name.endswith((".zip", ".h5", ".hdf5")):
+        elif name.endswith(_DATA):
             found[name] = [name]
     return found
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+
 from gpgen.publish.publication import Publication
-from gpgen.publish.subject import Subject
+from gpgen.publish.subject import TARGETS, Subject
 
 __all__ = ["abstract", "keywords", "make_command", "paragraphs"]
 
@@ -29,13 +31,7 @@ def make_command(subject: Subject) -> str:
     """Return the command that makes the dataset again from the deposit."""
     if subject.form == "archive":
         return "gpgen fetch deposit/ --out archive"
-    return f"gpgen make --from deposit/ --out {_target(subject)}"
-
-
-def _target(subject: Subject) -> str:
-    return {"hdf5": "data.h5", "hdf5-shards": "'data-{shard:05d}.h5'"}.get(
-        subject.form, "data.zarr"
-    )
+    return f"gpgen make --from deposit/ --out {shlex.quote(TARGETS[subject.form])}"
 
 
 def _contents(subject: Subject) -> str:

@@ -29,7 +29,9 @@ def working_folder(target: Path, what: str) -> Iterator[Path]:
     TargetError
         If another process is doing the same.
     """
-    folder = target.with_name(f".{target.name}.{what}")
+    # A pattern like data-{shard:05d}.h5 would be taken for one within the folder too.
+    plain = target.name.replace("{", "").replace("}", "")
+    folder = target.with_name(f".{plain}.{what}")
     name = folder.with_name(f"{folder.name}.lock")
     lock = disk.lock(name)
     if lock is None:

@@ -153,6 +153,7 @@ def _head(title: str, subject: Subject) -> str:
             "zarr": "Zarr v3",
             "hdf5": "HDF5",
             "hdf5-shards": "HDF5 shards",
+            "webdataset": "tar files",
             "archive": "the files of 2018",
         }[subject.form],
         "made with": f"gpgen {subject.gpgen_version}",
@@ -181,7 +182,7 @@ def _sheet(subject: Subject, pictures: list[list[Picture]]) -> str:
     note = f" The other {more:,} classes are left out." if more else ""
     return (
         "<h2>Samples</h2>\n<p class='soft'>The first of each class, all on one scale of grey."
-        f"{note} Click to enlarge.</p>\n" + "\n".join(rows)
+        f"{note} Click or tap to enlarge.</p>\n" + "\n".join(rows)
     )
 
 
@@ -220,7 +221,9 @@ def _statistics(measured: list[Measured], classes: int) -> str:
         + ('<span><i class="t"></i>expected</span>' if has_theory else "")
         + f'<span><i class="k"></i>{"the kernels alone; " if has_theory else ""}{normal}</span></p>'
     )
-    words = "Measured on some samples of each class; the intervals come from the scatter between"
+    words = (
+        "Measured on the first samples of each class; the intervals come from the scatter between"
+    )
     words = f"<p>{words} them. "
     if has_theory:
         words += (

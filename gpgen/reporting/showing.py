@@ -127,7 +127,7 @@ def _archive(archive: ArchiveSource) -> Shown:
     return Shown(
         subject=subject,
         recipe=recipe,
-        source=json.dumps(subject.recipe, indent=2),
+        source="".join(f"{key} = {json.dumps(value)}\n" for key, value in subject.recipe.items()),
         layout="Shown and measured are the samples, not the sums of them.",
         hashes={},
         files=archive.sha256,

@@ -44,7 +44,8 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 caption { text-align: left; padding-bottom: .3rem; }
 th, td { text-align: right; padding: .25rem .7rem; border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
-.hash { font-family: ui-monospace, monospace; font-size: .8rem; text-align: left; }
+.hash { font-family: ui-monospace, monospace; font-size: .8rem; text-align: left;
+  overflow-wrap: anywhere; }
 .tables { display: flex; flex-wrap: wrap; gap: 1rem 3rem; align-items: start; }
 .charts { display: grid; grid-template-columns: repeat(4, 1fr); gap: .8rem;
   background: var(--card); border-radius: .5rem; padding: .8rem; margin: .8rem 0; }
@@ -60,7 +61,8 @@ polyline { fill: none; stroke-width: 1.6; } .theory { stroke: var(--theory); }
 .key .m { border-color: var(--measured); border-top-width: 6px; opacity: .6; }
 .key .t { border-color: var(--theory); } .key .k { border-top-style: dashed;
   border-color: var(--kernel); }
-pre { background: var(--card); border-radius: .5rem; padding: .7rem .9rem; overflow-x: auto;
+pre { background: var(--card); border-radius: .5rem; padding: .7rem .9rem;
+  white-space: pre-wrap; overflow-wrap: anywhere;
   font: .82rem/1.45 ui-monospace, monospace; margin: .5rem 0; }
 summary { cursor: pointer; margin: .6rem 0; }
 @media (max-width: 62rem) { .charts { grid-template-columns: repeat(2, 1fr); } }
@@ -71,8 +73,9 @@ summary { cursor: pointer; margin: .6rem 0; }
     --theory: #b3261e; --measured: #1f5fbf; --band: #1f5fbf33; --kernel: #555; }
   body { max-width: none; padding: 0; font-size: 10.5pt; } dialog { display: none; }
   .row, figure, tr, dl div { break-inside: avoid; } h2, h3 { break-after: avoid; }
-  dl div, .charts { border: 1px solid var(--line); } pre { white-space: pre-wrap; }
+  dl div, .charts { border: 1px solid var(--line); }
   .charts { grid-template-columns: repeat(2, 1fr); break-inside: avoid; }
+  svg { max-height: 4cm; }
   dl { grid-template-columns: repeat(4, 1fr); } .key i { print-color-adjust: exact; } }
 """
 
