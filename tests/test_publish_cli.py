@@ -111,6 +111,25 @@ def test_ctrl_c_says_how_to_go_on(gpgen, server, monkeypatch, verb):
     monkeypatch.undo()
 
 
+def test_without_the_http_client_the_way_to_get_it_is_said(gpgen):
+    succeed(gpgen.make())
+    succeed(
+        gpgen("package", "data.zarr", "-p", "publication.toml", "--out", "deposit", "--recipe-only")
+    )
+    program = (
+        "import sys; sys.modules['httpx'] = None\n"
+        "from gpgen_cli.main import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    for arguments in (["fetch", "10.5281/zenodo.1"], ["publish", "deposit"]):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments], capture_output=True, text=True
+        )
+        assert done.returncode == 1
+        assert "pip install 'gpgen[publish]'" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
 def test_publishing_is_confirmed_or_not_done(gpgen, server, monkeypatch):
     succeed(gpgen.make())
     succeed(

@@ -8,7 +8,9 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+import msgspec
 
 from gpgen.errors import DatasetError
 
@@ -99,16 +101,7 @@ class Deposit:
                 f"{path} is not a deposit: it lacks {SHA256SUMS} or {MANIFEST}", _AGAIN
             )
         sha256, md5 = (_read_sums(folder / name) for name in (SHA256SUMS, MD5SUMS))
-        try:
-            manifest = json.loads((folder / MANIFEST).read_bytes())
-            known = manifest["format"] == "gpgen-deposit"
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-            raise DatasetError(f"{folder / MANIFEST} can't be read: {error}", _AGAIN) from error
-        if not known or manifest.get("format_version") != 1:
-            raise DatasetError(
-                f"{folder / MANIFEST} is of a format that this gpgen doesn't know",
-                "install a newer gpgen",
-            )
+        manifest = _read_manifest(folder / MANIFEST)
         return cls(folder, sha256, md5, manifest)
 
     @property
@@ -171,6 +164,33 @@ class Deposit:
         if not path.is_file() or path.is_symlink():
             raise DatasetError(f"{path} is missing", _AGAIN)
         return path.stat().st_size
+
+
+class _Manifest(msgspec.Struct):
+    """What every dataset.json holds, whatever else is in it."""
+
+    form: Literal["zarr", "hdf5", "hdf5-shards", "webdataset", "archive"]
+    n: int
+    recipe_only: bool
+    gpgen_version: str
+    layout: dict[str, int]
+    attributes: dict[str, Any] = {}
+    archive: dict[str, str] = {}
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_bytes())
+        known = (manifest["format"], manifest["format_version"]) == ("gpgen-deposit", 1)
+        if known:
+            msgspec.convert(manifest, _Manifest)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise DatasetError(f"{path} can't be read: {error}", _AGAIN) from error
+    if not known:
+        raise DatasetError(
+            f"{path} is of a format that this gpgen doesn't know", "install a newer gpgen"
+        )
+    return manifest
 
 
 def _read_sums(path: Path) -> dict[str, str]:

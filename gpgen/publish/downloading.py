@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-import httpx
-
 from gpgen.errors import DatasetError, TargetError
 from gpgen.publish.deposit import is_plain_name
 from gpgen.publish.failures import ServiceError
 from gpgen.publish.records import Records
+from gpgen.publish.service import TransportError
 
 __all__ = ["FetchProgress", "download_record"]
 
@@ -121,7 +120,7 @@ class _Download:
                         start,
                         lambda pieces, goes_on: self._receive(pieces, goes_on, tell),
                     )
-            except httpx.TransportError:
+            except TransportError:
                 if attempt == _ATTEMPTS - 1:
                     break
                 self._service.pause(2.0**attempt, f"the download of {self._path.name} broke off")

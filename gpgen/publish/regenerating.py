@@ -10,7 +10,7 @@ from typing import Final
 from gpgen.dataset import Dataset
 from gpgen.errors import DatasetError, UsageError
 from gpgen.making import Progress, make
-from gpgen.publish.deposit import Deposit
+from gpgen.publish.deposit import Deposit, is_plain_name
 from gpgen.publish.subject import TARGETS
 from gpgen.recipe import Recipe
 from gpgen.sampling import SAMPLING_VERSION
@@ -24,9 +24,20 @@ _NAMED: Final = 5
 
 
 def regenerated_target(deposit: Deposit) -> str:
-    """Return the name that the dataset of a deposit has by default."""
-    attributes = deposit.manifest.get("attributes") or {}
-    return str(attributes.get("shard_pattern") or TARGETS.get(deposit.form, "data"))
+    """Return the name that the dataset of a deposit has by default.
+
+    Raises
+    ------
+    DatasetError
+        If it would lead elsewhere.
+    """
+    attributes = deposit.manifest.get("attributes", {})
+    name = str(attributes.get("shard_pattern") or TARGETS[deposit.form])
+    if not is_plain_name(name):
+        raise DatasetError(
+            f"the dataset of {deposit.path} wants to be called {name[:80]!r}", "don't use it"
+        )
+    return name
 
 
 def regenerate(

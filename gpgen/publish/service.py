@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -11,6 +10,7 @@ from typing import Any, Final
 from gpgen._version import __version__
 from gpgen.errors import MissingPackageError
 from gpgen.publish.addresses import base_url
+from gpgen.publish.answers import asked_wait, said_in
 from gpgen.publish.failures import ServiceError
 from gpgen.publish.token import Token
 
@@ -21,7 +21,10 @@ except ImportError as error:  # pragma: no cover - the tests have it
         "publishing and fetching need the package httpx", "run `pip install 'gpgen[publish]'`"
     ) from error
 
-__all__ = ["Service"]
+__all__ = ["Service", "TransportError"]
+
+TransportError = httpx.TransportError
+"""A connection that broke, or was never made."""
 
 _ATTEMPTS: Final = 6
 _LONGEST_WAIT: Final = 3600.0
@@ -164,7 +167,7 @@ class Service:
                     # httpx leaves the token out when a redirect leads to another address.
                     follow_redirects=method == "GET",
                 )
-            except httpx.TransportError as error:
+            except TransportError as error:
                 harmless = repeatable or isinstance(error, httpx.ConnectError)
                 if last or not harmless:
                     raise self._silence(error, method, path) from None
@@ -177,7 +180,7 @@ class Service:
             if last or not again:
                 return response
             said = f"{self.address} answered {response.status_code}"
-            self.pause(_asked_wait(response) or 2.0**attempt, said)
+            self.pause(asked_wait(response) or 2.0**attempt, said)
         raise AssertionError  # the last attempt returns or raises
 
     def stream(
@@ -197,7 +200,7 @@ class Service:
 
         Raises
         ------
-        ServiceError, httpx.TransportError
+        ServiceError, TransportError
             If it is refused; if the connection breaks, which the caller may go on from.
         """
         headers = dict(self._token.header()) if self._token else {}
@@ -218,7 +221,7 @@ class Service:
                 if not busy or attempt == _ATTEMPTS - 1:
                     raise self._refusal(response, "GET", path)
                 said = f"{self.address} answered {response.status_code}"
-                wait = _asked_wait(response) or 2.0**attempt
+                wait = asked_wait(response) or 2.0**attempt
             self.pause(wait, said)
 
     # Waiting
@@ -258,7 +261,7 @@ class Service:
 
     def _refusal(self, response: httpx.Response, method: str, path: str) -> ServiceError:
         status = response.status_code
-        said = self._clean(_said(response)).rstrip(".")
+        said = self._clean(said_in(response)).rstrip(".")
         lasting = status in (401, 403)
         if status == 401:
             message = f"{self.address} refuses the token (401)"
@@ -287,30 +290,3 @@ class Service:
     def _clean(self, text: str) -> str:
         text = " ".join(text.split())[:500]
         return self._token.removed_from(text) if self._token else text
-
-
-def _asked_wait(response: httpx.Response) -> float | None:
-    """Return how many seconds the server asks us to wait."""
-    after = response.headers.get("Retry-After", "").strip()
-    if after.isdigit():
-        return float(after)
-    if after:
-        when = email.utils.parsedate_tz(after)
-        if when is not None:
-            return max(0.0, email.utils.mktime_tz(when) - time.time())
-    reset = response.headers.get("X-RateLimit-Reset", "").strip()
-    if response.status_code == 429 and reset.isdigit():
-        return max(1.0, float(reset) - time.time())
-    return None
-
-
-def _said(response: httpx.Response) -> str:
-    """Return what a refusal says, in one line."""
-    try:
-        answer = response.json()
-        text = str(answer.get("message") or "")
-        for error in answer.get("errors") or []:
-            text += f"; {error.get('field', '')}: {' '.join(map(str, error.get('messages', [])))}"
-    except (ValueError, AttributeError, TypeError):
-        return str(response.reason_phrase)
-    return text.strip("; ") or str(response.reason_phrase)
