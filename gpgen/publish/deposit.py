@@ -9,9 +9,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from gpgen.errors import DatasetError
+import msgspec
+
+from gpgen.errors import DatasetError, UsageError
+from gpgen.store.files import read_whole
+from gpgen.store.layout import Target
 
 __all__ = ["CARD", "MANIFEST", "MD5SUMS", "SHA256SUMS", "Deposit", "hash_file", "is_plain_name"]
 
@@ -22,7 +26,50 @@ CARD: Final = "README.md"
 
 _LINE: Final = re.compile(r"([0-9a-f]{32,64})  (\S.*)")
 _BLOCK: Final = 2**22
+_VERSION: Final = re.compile(r"[0-9A-Za-z.+!-]{1,60}")
 _AGAIN: Final = "package the dataset again: `gpgen package DATASET --publication FILE --out DIR`"
+
+
+class _Layout(msgspec.Struct):
+    shard_size: int | None = None
+    chunk_size: int | None = None
+
+
+class _Attributes(msgspec.Struct):
+    shard_pattern: str | None = None
+
+
+class _Manifest(msgspec.Struct):
+    """What dataset.json must say in the right types, whoever wrote it."""
+
+    format: Literal["gpgen-deposit"]
+    format_version: Literal[1]
+    form: Literal["zarr", "hdf5", "hdf5-shards", "archive"]
+    n: int
+    recipe_only: bool
+    recipe_sha256: str
+    gpgen_version: str
+    layout: _Layout | None = None
+    sampling_version: int | None = None
+    attributes: _Attributes | None = None
+    archive: dict[str, str] | None = None
+    publication: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        # A hint puts the version behind `pip install gpgen==`, to be copied.
+        if not _VERSION.fullmatch(self.gpgen_version):
+            raise ValueError("gpgen_version is no version")
+        pattern = None if self.attributes is None else self.attributes.shard_pattern
+        # It becomes the name of files.
+        if pattern is not None and not (is_plain_name(pattern) and _is_target(pattern)):
+            raise ValueError("shard_pattern is no pattern of files' names")
+
+
+def _is_target(pattern: str) -> bool:
+    try:
+        return Target.parse(pattern).path.name == pattern
+    except UsageError:
+        return False
 
 
 def is_plain_name(name: str) -> bool:
@@ -101,15 +148,19 @@ class Deposit:
             )
         sha256, md5 = (_read_sums(folder / name) for name in (SHA256SUMS, MD5SUMS))
         try:
-            manifest = json.loads((folder / MANIFEST).read_bytes())
-            known = manifest["format"] == "gpgen-deposit"
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            manifest = json.loads(read_whole(folder / MANIFEST))
+        except (OSError, ValueError, RecursionError) as error:
             raise DatasetError(f"{folder / MANIFEST} can't be read: {error}", _AGAIN) from error
+        known = isinstance(manifest, dict) and manifest.get("format") == "gpgen-deposit"
         if not known or manifest.get("format_version") != 1:
             raise DatasetError(
                 f"{folder / MANIFEST} is of a format that this gpgen doesn't know",
                 "install a newer gpgen",
             )
+        try:
+            msgspec.convert(manifest, _Manifest)
+        except (msgspec.ValidationError, RecursionError) as error:
+            raise DatasetError(f"{folder / MANIFEST} is damaged: {error}", _AGAIN) from error
         return cls(folder, sha256, md5, manifest)
 
     @property
@@ -167,9 +218,11 @@ class Deposit:
     def read_json(self, name: str) -> dict[str, Any]:
         """Return one of the metadata files."""
         try:
-            document: dict[str, Any] = json.loads((self.path / name).read_bytes())
-        except (OSError, ValueError) as error:
+            document: dict[str, Any] = json.loads(read_whole(self.path / name))
+        except (OSError, ValueError, RecursionError) as error:
             raise DatasetError(f"{self.path / name} can't be read: {error}", _AGAIN) from error
+        if not isinstance(document, dict):
+            raise DatasetError(f"{self.path / name} holds no object", _AGAIN)
         return document
 
     def _size(self, name: str) -> int:
@@ -181,7 +234,7 @@ class Deposit:
 
 def _read_sums(path: Path) -> dict[str, str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_whole(path).decode().splitlines()
     except (OSError, UnicodeError) as error:
         raise DatasetError(f"{path} can't be read: {error}", _AGAIN) from error
     sums = {}

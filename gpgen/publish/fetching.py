@@ -17,7 +17,7 @@ from gpgen.publish.records import Records
 from gpgen.publish.regenerating import regenerate, regenerated_target
 from gpgen.publish.regenerating_archive import regenerate_archive
 from gpgen.publish.service import Service
-from gpgen.publish.unpacking import data_files, join_parts, unpack_zarr
+from gpgen.publish.unpacking import check_names, data_files, join_parts, unpack_zarr
 from gpgen.store import files as disk
 from gpgen.store.layout import Target
 from gpgen.verification import verify
@@ -172,6 +172,7 @@ def _place(
         dataset = regenerate(deposit.path, target, workers=workers, progress=progress)
         dataset.close()
         return Fetched(dataset.path, deposit.form, regenerated=True)
+    check_names(deposit, target)
     nbytes = sum(
         (deposit.path / name).stat().st_size
         for parts in data_files(deposit).values()

@@ -125,9 +125,15 @@ def _differing(folder: Deposit, reader: Reader) -> list[int]:
     """Return the shards whose SHA-256 isn't the deposit's."""
     shards = reader.manifest.layout.shards
     expected: dict[int, str] = {}
-    with (folder.path / "shards.csv").open(encoding="utf-8", newline="") as table:
-        for row in csv.DictReader(table):
-            expected[int(row["shard"])] = row["sha256"]
+    path = folder.path / "shards.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as table:
+            for row in csv.DictReader(table):
+                expected[int(row["shard"])] = row["sha256"]
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
+        raise DatasetError(
+            f"{path} is no list of shards and their checksums", "get the deposit again"
+        ) from error
     hashes = reader.rows("shard_sha256", 0, shards)
     made = {shard: digest.tobytes().hex() for shard, digest in enumerate(hashes)}
     return sorted(

@@ -41,7 +41,15 @@ def regenerate_archive(
             f"{deposit.path} doesn't say with which seed the archive was made",
             "make another with `gpgen archive`",
         )
-    made = make_archive(ArchivePlan.from_dict(plan), out, workers=workers, resume=resume)
+    try:
+        asked = ArchivePlan.from_dict(plan)
+    except UsageError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise DatasetError(
+            f"{deposit.path / PLAN} doesn't say how the archive was made", "get the deposit again"
+        ) from error
+    made = make_archive(asked, out, workers=workers, resume=resume)
     expected = deposit.manifest.get("archive")
     if made.sha256 != expected:
         shutil.rmtree(made.path)
