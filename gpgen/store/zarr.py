@@ -213,7 +213,7 @@ class ZarrReader:
         self.path = path
         where = str(path / _ROOT)
         try:
-            self._root: dict[str, Any] = json.loads((path / _ROOT).read_bytes())
+            self._root: dict[str, Any] = json.loads(files.read_whole(path / _ROOT))
             attributes = self._root["attributes"]
             attributes.get("format")
         except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
@@ -224,6 +224,9 @@ class ZarrReader:
         if self.manifest.chunk_size is None:
             raise DatasetError(f"{where}: the manifest lacks chunk_size", VERIFY)
         layout = self.manifest.layout
+        if -(-layout.n // BLOCK_ROWS) > len(self.manifest.files):
+            # Else a forged number would make a list of files that fills the memory.
+            raise DatasetError(f"{where}: the manifest does not list all its files", VERIFY)
         arrays = (*derived_arrays(self.recipe, layout.n), *checksum_arrays(layout))
         self._arrays = {array.name: array for array in arrays}
 
@@ -295,11 +298,12 @@ class ZarrReader:
     def _root_problems(self) -> Iterator[Problem]:
         try:
             documents = {
-                name: json.loads((self.path / name / _ROOT).read_bytes())
+                name: json.loads(files.read_whole(self.path / name / _ROOT))
                 for name in ("image", *self._arrays)
             }
             expected = render(root_document(self._root["attributes"], documents))
+            found = files.read_whole(self.path / _ROOT)
         except (OSError, ValueError, RecursionError):
             return  # named already, as a file that is missing or damaged
-        if (self.path / _ROOT).read_bytes() != expected:
+        if found != expected:
             yield Problem(_ROOT, "damaged: it does not agree with its arrays' metadata")
