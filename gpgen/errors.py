@@ -19,6 +19,7 @@ __all__ = [
     "RecipeError",
     "TargetError",
     "UsageError",
+    "printable",
 ]
 
 
@@ -26,7 +27,8 @@ _LONGEST: Final = 1000
 """Characters of a message."""
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Return a text with its control characters written as escapes."""
     if text.isprintable():
         return text
     return "".join(
@@ -48,10 +50,10 @@ class GpgenError(Exception):
     code: ClassVar[str] = "error"
 
     def __init__(self, message: str, hint: str | None = None) -> None:
-        message = _printable(message)
+        message = printable(message)
         if len(message) > _LONGEST:
             message = f"{message[: _LONGEST - 100]} ... {message[-90:]}"
-        hint = None if hint is None else _printable(hint)
+        hint = None if hint is None else printable(hint)
         super().__init__(message, hint)
         self.message = message
         self.hint = hint
