@@ -22,6 +22,12 @@ __all__ = ["Accuracy", "accuracy", "field_of"]
 
 _LARGEST_COVARIANCE_ERROR: Final = 1e-6
 
+_MOST_ENTRIES: Final = 2**27
+"""Of all factors together: 1 GB."""
+
+_MOST_PAIRS: Final = 2**32
+"""Pairs of pixels of an axis, of all factors together: about a minute."""
+
 _SMALLEST_DEVIATION: Final = 1 / 64
 """Standardizing may enlarge a field, and its rounding errors, by no more than about 64."""
 
@@ -49,6 +55,10 @@ class Accuracy:
 @lru_cache(maxsize=256)
 def field_of(recipe: Recipe, kernel: str, scale: LengthScale) -> Field:
     """Return the field of one length-scale of a recipe."""
+    return _field(recipe, kernel, scale)
+
+
+def _field(recipe: Recipe, kernel: str, scale: LengthScale) -> Field:
     kernels = tuple(KERNELS[kernel](length) for length in recipe.per_axis(scale))
     return Field.of(kernels, recipe.shape, recipe.boundary)
 
@@ -66,17 +76,19 @@ def accuracy(recipe: Recipe) -> Accuracy:
     other = other_algorithm(recipe.algorithm)
     if other is not None:
         return Accuracy(*other.accuracy_of(recipe))
+    _check_effort(recipe)
     error = bound = 0.0
     for component in recipe.components:
         gain = 0.0
         for scale in component.length_scales:
-            field = field_of(recipe, component.kernel, scale)
-            error = max(error, field.covariance_error)
+            # Not `field_of`: to look it up is to hash the whole recipe, once for each length-scale.
+            field = _field(recipe, component.kernel, scale)
             deviation = 1.0
             if recipe.standardize:
                 deviation = field.relative_deviation
                 if deviation < _SMALLEST_DEVIATION:
                     raise _too_smooth(recipe, component.kernel, scale)
+            error = max(error, field.covariance_error)
             gain = max(gain, field.gain / deviation)
         bound += component.weight * gain * LARGEST
     if error > _LARGEST_COVARIANCE_ERROR:
@@ -86,6 +98,27 @@ def accuracy(recipe: Recipe) -> Accuracy:
         )
     bits = int(grid_below(bound))
     return Accuracy(error, math.log2(bound) + bits + FACTOR_BITS, 2.0**-bits)
+
+
+def _check_effort(recipe: Recipe) -> None:
+    """Refuse a recipe whose factors would fill the memory, or whose proof would take minutes.
+
+    A recipe may come from a stranger, in a manifest of a few hundred bytes.
+    """
+    factors = {
+        factor
+        for component in recipe.components
+        for scale in component.length_scales
+        for factor in _field(recipe, component.kernel, scale).factors
+    }
+    entries = sum(factor.entries_bound for factor in factors)
+    pairs = sum(factor.pairs_to_prove for factor in factors)
+    if entries > _MOST_ENTRIES or pairs > _MOST_PAIRS:
+        raise RecipeError(
+            f"its length-scales and axes are so many or so long that its factors would take "
+            f"{8 * entries / 1e9:.1f} GB and their proof {pairs / 1e9:.1f} billion pairs of pixels",
+            "use fewer length-scales, none far longer than the image, or shorter axes",
+        )
 
 
 def _too_smooth(recipe: Recipe, kernel: str, scale: LengthScale) -> RecipeError:

@@ -225,6 +225,19 @@ class AxisFactor:
         return worst
 
     @property
+    def pairs_to_prove(self) -> int:
+        """Pairs of pixels that `covariance_error` looks at."""
+        blocks = -(-min(self._repeat, self.pixels) // BLOCK)
+        return min(blocks * BLOCK, self.pixels) * self.pixels
+
+    @property
+    def entries_bound(self) -> int:
+        """Numbers that `matrix` holds, at most."""
+        reach = self.kernel.reach * self.kernel.length_scale
+        width = min(self.columns, math.ceil((BLOCK + 2 * reach) / self.spacing) + 1)
+        return self.pixels * width
+
+    @property
     def _repeat(self) -> int:
         """Pixels after which the rows of the matrix repeat, shifted."""
         if self.period is not None:

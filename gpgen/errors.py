@@ -1,13 +1,15 @@
 """The errors gpgen raises, arranged by what the caller would do about them.
 
-Every error is one line: what was wrong and where, then what to do next. It
-carries a stable ``code`` for programs, and is still the built-in exception
-that a caller who has never heard of gpgen would catch.
+Every error is one line: what was wrong and where, then what to do next. What it
+quotes may come from a stranger, so that is seen to here: control characters are
+written as escapes, and a message is cut where it becomes unreadable. It carries
+a stable ``code`` for programs, and is still the built-in exception that a caller
+who has never heard of gpgen would catch.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 __all__ = [
     "ClusterError",
@@ -17,7 +19,21 @@ __all__ = [
     "RecipeError",
     "TargetError",
     "UsageError",
+    "printable",
 ]
+
+
+_LONGEST: Final = 1000
+"""Characters of a message."""
+
+
+def printable(text: str) -> str:
+    """Return a text with its control characters written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
 
 
 class GpgenError(Exception):
@@ -34,6 +50,10 @@ class GpgenError(Exception):
     code: ClassVar[str] = "error"
 
     def __init__(self, message: str, hint: str | None = None) -> None:
+        message = printable(message)
+        if len(message) > _LONGEST:
+            message = f"{message[: _LONGEST - 100]} ... {message[-90:]}"
+        hint = None if hint is None else printable(hint)
         super().__init__(message, hint)
         self.message = message
         self.hint = hint

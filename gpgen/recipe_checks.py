@@ -24,6 +24,8 @@ _LONGEST_AXIS: Final = 2**16
 
 _MOST_CLASSES: Final = 2**12
 
+_MOST_COMPONENTS: Final = 64
+
 _SHORTEST_LENGTH: Final = 0.25
 """Pixels; neighbouring pixels' correlation is 3e-4 there."""
 
@@ -72,6 +74,11 @@ def check(recipe: Recipe) -> None:
     )
     _require(0 <= recipe.seed < 2**63, f"seed {recipe.seed} is out of range", "use 0 to 2**63 - 1")
     _require(len(recipe.components) > 0, "there are no components", "add a [[components]] table")
+    _require(
+        len(recipe.components) <= _MOST_COMPONENTS,
+        f"{len(recipe.components)} components are too many",
+        f"use at most {_MOST_COMPONENTS}",
+    )
     for number, component in enumerate(recipe.components, start=1):
         _check_component(recipe, component, f"component {number}")
     _require(

@@ -118,7 +118,7 @@ def verify(
     try:
         reader = store.reader(manifest)
     except DatasetError as error:
-        name = manifest.name if form != "zarr" else "zarr.json"
+        name = "zarr.json" if manifest.is_dir() else manifest.name
         problems = problems or [Problem(name, error.message)]
         return Report(manifest, tuple(problems), 0, 0)
     if regenerate is not None and not reader.recipe.is_drawn:
@@ -246,7 +246,10 @@ class _Run:
         return [sample for sample in samples if start <= sample < stop]
 
     def _check_shard(self, shard: int) -> list[Problem]:
-        region = self.reader.region(shard)
+        try:
+            region = self.reader.region(shard)
+        except DatasetError as error:  # a zip without it
+            return [Problem(self.reader.path.name, error.message)]
         name = _relative(self.reader, region.path)
         problems: list[Problem] = []
         try:

@@ -30,6 +30,6 @@ def test_its_pictures_are_there_and_small():
         assert 10_000 < (DOCS / picture).stat().st_size < 150_000
 
 
-@pytest.mark.parametrize("word", ["/work", "/tmp"])  # noqa: S108
+@pytest.mark.parametrize("word", ["/work", "/tmp"])
 def test_it_names_no_machine_s_paths(word):
     assert word not in PAGE

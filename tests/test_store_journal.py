@@ -97,3 +97,17 @@ def test_a_million_shards_cost_nine_bytes_each(tmp_path: Path) -> None:
     assert len(journal._done) + journal._positions.itemsize * len(journal._positions) == 9 * 10**6
     journal.close()
     assert [path.name for path in job.working.iterdir()] == ["journal.jsonl"]
+
+
+def test_a_flipped_bit_anywhere_in_a_line_is_noticed(job: Job) -> None:
+    """A wrong checksum, once believed, became part of the finished dataset."""
+    journal = Journal(job)
+    journal.add([record(0)])
+    journal.close()
+    path = job.working / "journal.jsonl"
+    whole = path.read_bytes()
+    for bit in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        assert count_finished(path, job.layout) == 0, bit

@@ -150,7 +150,9 @@ def read_plan(folder: Path) -> ArchivePlan:
         fields = json.loads(path.read_bytes())
         version = fields["archive_version"]
         plan = ArchivePlan.from_dict(fields)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (
+        OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError,
+    ) as error:  # fmt: skip
         raise DatasetError(f"{path} can't be read: {error}", again) from error
     if version != VERSION:
         raise DatasetError(

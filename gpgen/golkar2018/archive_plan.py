@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -92,7 +93,7 @@ class ArchivePlan:
             for c in fields["crosses"]
         )
         samples = tuple((float(v), int(n)) for v, n in fields["samples"])
-        return cls(samples, crosses, fields["size"], fields["seed"])
+        return cls(samples, crosses, operator.index(fields["size"]), operator.index(fields["seed"]))
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain values that JSON can hold."""

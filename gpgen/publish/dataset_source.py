@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -63,6 +64,11 @@ class DatasetSource:
             raise UsageError(
                 f"{dataset.path} was imported, and has no recipe that could make it again",
                 "share and cite its source instead",
+            )
+        if dataset.format == "zarr" and dataset.path.is_file():
+            raise UsageError(
+                f"{dataset.path} is packed already",
+                f"package the folder: `gpgen convert {shlex.quote(str(dataset.path))} data.zarr`",
             )
         self._dataset = dataset
         self._reader: Reader = store_for(dataset.format).reader(dataset.path)

@@ -12,7 +12,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from gpgen.errors import DatasetError
+from gpgen.errors import DatasetError, UsageError
+from gpgen.store.files import read_whole
+from gpgen.store.layout import Target
 
 __all__ = [
     "CARD",
@@ -33,7 +35,50 @@ FIGURE: Final = "figure.png"
 
 _LINE: Final = re.compile(r"([0-9a-f]{32,64})  (\S.*)")
 _BLOCK: Final = 2**22
+_VERSION: Final = re.compile(r"[0-9A-Za-z.+!-]{1,60}")
 _AGAIN: Final = "package the dataset again: `gpgen package DATASET --publication FILE --out DIR`"
+
+
+class _Layout(msgspec.Struct):
+    shard_size: int | None = None
+    chunk_size: int | None = None
+
+
+class _Attributes(msgspec.Struct):
+    shard_pattern: str | None = None
+
+
+class _Manifest(msgspec.Struct):
+    """What dataset.json must say in the right types, whoever wrote it."""
+
+    format: Literal["gpgen-deposit"]
+    format_version: Literal[1]
+    form: Literal["zarr", "hdf5", "hdf5-shards", "webdataset", "archive"]
+    n: int
+    recipe_only: bool
+    recipe_sha256: str
+    gpgen_version: str
+    layout: _Layout | None = None
+    sampling_version: int | None = None
+    attributes: _Attributes | None = None
+    archive: dict[str, str] | None = None
+    publication: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        # A hint puts the version behind `pip install gpgen==`, to be copied.
+        if not _VERSION.fullmatch(self.gpgen_version):
+            raise ValueError("gpgen_version is no version")
+        pattern = None if self.attributes is None else self.attributes.shard_pattern
+        # It becomes the name of files.
+        if pattern is not None and not (is_plain_name(pattern) and _is_target(pattern)):
+            raise ValueError("shard_pattern is no pattern of files' names")
+
+
+def _is_target(pattern: str) -> bool:
+    try:
+        return Target.parse(pattern).path.name == pattern
+    except UsageError:
+        return False
 
 
 def is_plain_name(name: str) -> bool:
@@ -101,7 +146,20 @@ class Deposit:
                 f"{path} is not a deposit: it lacks {SHA256SUMS} or {MANIFEST}", _AGAIN
             )
         sha256, md5 = (_read_sums(folder / name) for name in (SHA256SUMS, MD5SUMS))
-        manifest = _read_manifest(folder / MANIFEST)
+        try:
+            manifest = json.loads(read_whole(folder / MANIFEST))
+        except (OSError, ValueError, RecursionError) as error:
+            raise DatasetError(f"{folder / MANIFEST} can't be read: {error}", _AGAIN) from error
+        known = isinstance(manifest, dict) and manifest.get("format") == "gpgen-deposit"
+        if not known or manifest.get("format_version") != 1:
+            raise DatasetError(
+                f"{folder / MANIFEST} is of a format that this gpgen doesn't know",
+                "install a newer gpgen",
+            )
+        try:
+            msgspec.convert(manifest, _Manifest)
+        except (msgspec.ValidationError, RecursionError) as error:
+            raise DatasetError(f"{folder / MANIFEST} is damaged: {error}", _AGAIN) from error
         return cls(folder, sha256, md5, manifest)
 
     @property
@@ -154,9 +212,11 @@ class Deposit:
     def read_json(self, name: str) -> dict[str, Any]:
         """Return one of the metadata files."""
         try:
-            document: dict[str, Any] = json.loads((self.path / name).read_bytes())
-        except (OSError, ValueError) as error:
+            document: dict[str, Any] = json.loads(read_whole(self.path / name))
+        except (OSError, ValueError, RecursionError) as error:
             raise DatasetError(f"{self.path / name} can't be read: {error}", _AGAIN) from error
+        if not isinstance(document, dict):
+            raise DatasetError(f"{self.path / name} holds no object", _AGAIN)
         return document
 
     def _size(self, name: str) -> int:
@@ -166,36 +226,9 @@ class Deposit:
         return path.stat().st_size
 
 
-class _Manifest(msgspec.Struct):
-    """What every dataset.json holds, whatever else is in it."""
-
-    form: Literal["zarr", "hdf5", "hdf5-shards", "webdataset", "archive"]
-    n: int
-    recipe_only: bool
-    gpgen_version: str
-    layout: dict[str, int]
-    attributes: dict[str, Any] = {}
-    archive: dict[str, str] = {}
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_bytes())
-        known = (manifest["format"], manifest["format_version"]) == ("gpgen-deposit", 1)
-        if known:
-            msgspec.convert(manifest, _Manifest)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise DatasetError(f"{path} can't be read: {error}", _AGAIN) from error
-    if not known:
-        raise DatasetError(
-            f"{path} is of a format that this gpgen doesn't know", "install a newer gpgen"
-        )
-    return manifest
-
-
 def _read_sums(path: Path) -> dict[str, str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_whole(path).decode().splitlines()
     except (OSError, UnicodeError) as error:
         raise DatasetError(f"{path} can't be read: {error}", _AGAIN) from error
     sums = {}

@@ -18,7 +18,7 @@ from gpgen.publish.records import Records
 from gpgen.publish.regenerating import regenerate, regenerated_target
 from gpgen.publish.regenerating_archive import regenerate_archive
 from gpgen.publish.service import Service
-from gpgen.publish.unpacking import data_files, join_parts, unpack_zarr
+from gpgen.publish.unpacking import check_names, data_files, join_parts, unpack_zarr
 from gpgen.publish.working import working_folder
 from gpgen.store import files as disk
 from gpgen.store.layout import SHARDED, Target
@@ -174,6 +174,7 @@ def _place(
         dataset = regenerate(deposit.path, target, workers=workers, resume=True, progress=progress)
         dataset.close()
         return Fetched(dataset.path, deposit.form, regenerated=True)
+    check_names(deposit, target)
     nbytes = sum(
         (deposit.path / name).stat().st_size
         for parts in data_files(deposit).values()
@@ -208,7 +209,7 @@ def _assemble(deposit: Deposit, folder: Path, target: Path, *, move: bool) -> No
     if deposit.form == "archive":
         shutil.copyfile(deposit.path / PLAN, folder / PLAN)
         # Its own list of checksums, as `gpgen archive` writes it.
-        sums = {**deposit.manifest["archive"], PLAN: deposit.sha256[PLAN]}
+        sums = {**(deposit.manifest.get("archive") or {}), PLAN: deposit.sha256[PLAN]}
         lines = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
         (folder / SHA256SUMS).write_text(lines, encoding="utf-8")
 

@@ -10,7 +10,7 @@ from typing import Final
 from gpgen.dataset import Dataset
 from gpgen.errors import DatasetError, UsageError
 from gpgen.making import Progress, make
-from gpgen.publish.deposit import Deposit, is_plain_name
+from gpgen.publish.deposit import Deposit
 from gpgen.publish.subject import TARGETS
 from gpgen.recipe import Recipe
 from gpgen.sampling import SAMPLING_VERSION
@@ -24,20 +24,9 @@ _NAMED: Final = 5
 
 
 def regenerated_target(deposit: Deposit) -> str:
-    """Return the name that the dataset of a deposit has by default.
-
-    Raises
-    ------
-    DatasetError
-        If it would lead elsewhere.
-    """
-    attributes = deposit.manifest.get("attributes", {})
-    name = str(attributes.get("shard_pattern") or TARGETS[deposit.form])
-    if not is_plain_name(name):
-        raise DatasetError(
-            f"the dataset of {deposit.path} wants to be called {name[:80]!r}", "don't use it"
-        )
-    return name
+    """Return the name that the dataset of a deposit has by default."""
+    attributes = deposit.manifest.get("attributes") or {}
+    return str(attributes.get("shard_pattern") or TARGETS[deposit.form])
 
 
 def regenerate(
@@ -134,9 +123,15 @@ def _differing(folder: Deposit, reader: Reader) -> list[int]:
     """Return the shards whose SHA-256 isn't the deposit's."""
     shards = reader.manifest.layout.shards
     expected: dict[int, str] = {}
-    with (folder.path / "shards.csv").open(encoding="utf-8", newline="") as table:
-        for row in csv.DictReader(table):
-            expected[int(row["shard"])] = row["sha256"]
+    path = folder.path / "shards.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as table:
+            for row in csv.DictReader(table):
+                expected[int(row["shard"])] = row["sha256"]
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
+        raise DatasetError(
+            f"{path} is no list of shards and their checksums", "get the deposit again"
+        ) from error
     hashes = reader.rows("shard_sha256", 0, shards)
     made = {shard: digest.tobytes().hex() for shard, digest in enumerate(hashes)}
     return sorted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -10,8 +11,11 @@ from typing import Final
 from gpgen.errors import DatasetError
 from gpgen.publish.deposit import Deposit
 from gpgen.publish.parts import BLOCK
+from gpgen.store.layout import SHARDED, Target
 
-__all__ = ["data_files", "join_parts", "unpack_zarr"]
+__all__ = ["check_names", "data_files", "join_parts", "unpack_zarr"]
+
+_ARCHIVE: Final = {"samples.zip", "dataset.zip"}
 
 _DATA: Final = (".zip", ".h5", ".hdf5", ".tar")
 
@@ -26,6 +30,34 @@ def data_files(deposit: Deposit) -> dict[str, list[str]]:
         elif name.endswith(_DATA):
             found[name] = [name]
     return found
+
+
+def check_names(deposit: Deposit, target: Path) -> None:
+    """Refuse a deposit whose data files are others than those of its one dataset.
+
+    They become files beside the target, so that a foreign one would be written there too.
+
+    Raises
+    ------
+    DatasetError
+        If one is missing or foreign.
+    """
+    names = set(data_files(deposit))
+    if deposit.form == "archive":
+        good = "samples.zip" in names <= _ARCHIVE
+    elif deposit.form in SHARDED:
+        shards = Target.parse(target)
+        manifest = shards.manifest.name
+        good = manifest in names and all(
+            shards.shard_number(name) is not None for name in names - {manifest}
+        )
+    else:
+        good = names == {"data.zarr.zip" if deposit.form == "zarr" else "data.h5"}
+    if not good:
+        raise DatasetError(
+            f"the data files of {deposit.path} are not those of one {deposit.form} dataset",
+            "don't use this record",
+        )
 
 
 def join_parts(deposit: Deposit, parts: list[str], target: Path) -> None:
@@ -51,16 +83,20 @@ def unpack_zarr(path: Path, target: Path) -> None:
                 _refuse_odd(path, member)
             if len({member.filename for member in members}) < len(members):
                 raise DatasetError(f"{path} holds a file twice", "don't use this record")
+            # Members that share their bytes would grow to any size.
+            if sum(member.file_size for member in members) > path.stat().st_size:
+                raise DatasetError(f"{path} holds files within files", "don't use this record")
             target.mkdir()
             for member in members:
                 place = target.joinpath(*PurePosixPath(member.filename).parts)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(member) as source, place.open("xb") as stream:
                     shutil.copyfileobj(source, stream, BLOCK)
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        if isinstance(error, DatasetError):
-            raise
-        raise DatasetError(f"{path} can't be unpacked: {error}", "fetch it again") from error
+    except DatasetError:
+        raise
+    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, struct.error) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise DatasetError(f"{path} can't be unpacked: {reason}", "fetch it again") from error
 
 
 def _refuse_odd(path: Path, member: zipfile.ZipInfo) -> None:

@@ -15,6 +15,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
@@ -30,6 +31,7 @@ __all__ = [
     "open_direct",
     "open_existing",
     "read_at",
+    "read_whole",
     "remove",
     "remove_tree",
     "rename",
@@ -47,6 +49,8 @@ __all__ = [
 ]
 
 Buffer = bytes | bytearray | memoryview
+
+_MOST_METADATA = 2**27
 
 
 def _find_sync_file_range() -> Callable[[int, int, int, int], int] | None:
@@ -110,8 +114,41 @@ def create(path: Path) -> int:
 
 
 def open_existing(path: Path, *, write: bool = False) -> int:
-    """Open the file at ``path`` without creating it; return a descriptor."""
-    return os.open(path, (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC)
+    """Open the file at ``path`` without creating it; return a descriptor.
+
+    A dataset came from somewhere, and what is called like one of its files need not be one:
+    a pipe would be waited for, a device read, for ever.
+
+    Raises
+    ------
+    OSError
+        If there is no regular file.
+    """
+    flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK
+    descriptor = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return descriptor
+
+
+def read_whole(path: Path) -> bytes:
+    """Return what is in a file of metadata.
+
+    Raises
+    ------
+    OSError
+        If there is no regular file, or one longer than any metadata.
+    """
+    descriptor = open_existing(path)
+    try:
+        nbytes = os.fstat(descriptor).st_size
+        if nbytes > _MOST_METADATA:
+            raise OSError(errno.EFBIG, "it is too long to be metadata", str(path))
+        buffer = bytearray(nbytes)
+        return bytes(buffer[: read_at(descriptor, memoryview(buffer), 0)])
+    finally:
+        os.close(descriptor)
 
 
 def write(descriptor: int, buffers: Sequence[Buffer]) -> None:

@@ -13,6 +13,7 @@ __all__ = ["find", "hdf5_form", "locate", "unfinished"]
 
 _MAKING = ".making"
 _SUFFIXES = (".h5", ".hdf5")
+_ZIP = ".zarr.zip"
 
 
 def find(path: str | Path) -> tuple[Path, Format]:
@@ -38,7 +39,7 @@ def locate(path: str | Path) -> tuple[Path, Format | None]:
         place = target.manifest
     if place.is_dir() and not (place / "zarr.json").exists():
         place, shards = _manifest_in(place), True
-    if place.is_dir():
+    if place.is_dir() or (place.name.endswith(_ZIP) and place.exists()):
         return place, "zarr"
     if place.exists():
         if not shards:

@@ -39,6 +39,7 @@ from gpgen.store.manifest import (
     SmallArray,
     checksum_arrays,
     derived_arrays,
+    newer,
     read_manifest,
 )
 from gpgen.store.reading import file_sha256, read_rows
@@ -219,9 +220,9 @@ def write_user_block(descriptor: int, path: Path, n: int, image: tuple[int, int]
 def check_user_block(path: Path) -> Iterator[Problem]:
     """Check every byte outside the image by the user block, without trusting HDF5 to read it."""
     try:
-        with path.open("rb") as file:
+        with open(files.open_existing(path), "rb") as file:  # noqa: PTH123 - a descriptor
             block = file.read(USER_BLOCK)
-        nbytes = path.stat().st_size
+            nbytes = os.fstat(file.fileno()).st_size
     except OSError as error:
         yield Problem(path.name, f"can't be read: {(error.strerror or '').lower()}")
         return
@@ -231,7 +232,10 @@ def check_user_block(path: Path) -> Iterator[Problem]:
         return
     version, n, offset, length = (int(match.group(k)) for k in range(1, 5))
     image = (offset, length)
-    if version > FORMAT_VERSION or offset + length > nbytes:
+    if version > FORMAT_VERSION:
+        yield Problem(path.name, newer(version))
+        return
+    if offset + length > nbytes:
         yield Problem(path.name, "damaged: it ends before its images do")
         return
     if block != _user_block(n, image, _outside_sha256(path, image, nbytes)):
@@ -281,15 +285,22 @@ def read_hdf5(path: Path) -> tuple[dict[str, Any], Found]:
     attributes: dict[str, Any] = {}
     found: Found = {}
     try:
+        os.close(files.open_existing(path))  # HDF5 would wait for a pipe
         with h5py.File(path, "r", locking=False) as file:
             for key, value in file.attrs.items():
                 attributes[key] = _plain(key, value)
             for name in file:
+                # Only what stands in this file: a link could lead to any other.
+                if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+                    continue
                 dataset = file[name]
                 if isinstance(dataset, h5py.Dataset):
                     found[name] = dataset.shape, dataset.dtype, dataset.id.get_offset()
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, RecursionError) as error:
-        raise DatasetError(f"{path} can't be read as HDF5: {error}", VERIFY) from error
+    except Exception as error:  # whatever h5py raises for what HDF5 makes of damage
+        if isinstance(error, MemoryError):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise DatasetError(f"{path} can't be read as HDF5: {reason}", VERIFY) from error
     return attributes, found
 
 

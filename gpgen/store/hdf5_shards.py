@@ -219,7 +219,7 @@ class Hdf5ShardsReader(Hdf5Dataset):
             if attributes.get(key) != value:
                 raise DatasetError(
                     f"{path} does not belong to the dataset: its {key} is "
-                    f"{attributes.get(key)!r}, not {value!r}",
+                    f"{repr(attributes.get(key))[:60]}, not {value!r}",
                     VERIFY,
                 )
         start, stop = self.manifest.layout.bounds(shard)

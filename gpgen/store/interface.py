@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from gpgen.errors import printable
 from gpgen.recipe import Recipe
 from gpgen.store.job import Job, ShardRecord
 from gpgen.store.journal import Journal
@@ -81,6 +82,11 @@ class Problem:
 
     file: str
     what: str
+
+    def __post_init__(self) -> None:
+        # Names and texts of a stranger's, to be shown in a terminal.
+        object.__setattr__(self, "file", printable(self.file))
+        object.__setattr__(self, "what", printable(self.what))
 
 
 class Reader(Protocol):

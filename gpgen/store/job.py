@@ -165,7 +165,7 @@ def read_job(working: Path) -> Job | None:
     """
     path = working / "job.json"
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(files.read_whole(path))
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError, OSError) as error:

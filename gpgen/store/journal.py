@@ -1,8 +1,9 @@
 """The journal: one line for each finished shard, safely on disk before it counts.
 
-A line may be torn by a crash; reading stops at the first line that is not
-whole, and what came after is made again. In memory a shard costs nine bytes,
-whatever its line holds, so that a million shards are no burden.
+A line may be torn by a crash, and carries a checksum of its own; reading stops
+at the first line that is not whole, and what came after is made again. In
+memory a shard costs nine bytes, whatever its line holds, so that a million
+shards are no burden.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from gpgen.store import files
 from gpgen.store.job import Job, ShardRecord
 from gpgen.store.layout import Layout
 from gpgen.store.manifest import SmallArray, checksum_arrays
+from gpgen.store.stream import crc32c
 
 __all__ = ["Journal", "count_finished"]
 
@@ -35,6 +37,7 @@ def _line(record: ShardRecord) -> bytes:
         "nbytes": record.nbytes,
         "crc32c": base64.b64encode(record.crc32c).decode(),
     }
+    content["check"] = f"{crc32c(json.dumps(content).encode()):08x}"
     return json.dumps(content).encode() + b"\n"
 
 
@@ -44,15 +47,16 @@ def _parse(line: bytes, layout: Layout) -> ShardRecord | None:
         content: Any = json.loads(line)
         shard, nbytes = content["shard"], content["nbytes"]
         sha256 = bytes.fromhex(content["sha256"])
-        crc32c = base64.b64decode(content["crc32c"], validate=True)
+        crcs = base64.b64decode(content["crc32c"], validate=True)
     except (ValueError, TypeError, KeyError, RecursionError, binascii.Error):
         return None
     if type(shard) is not int or type(nbytes) is not int or not 0 <= shard < layout.shards:
         return None
     start, stop = layout.bounds(shard)
-    if len(sha256) != 32 or len(crc32c) != 4 * (stop - start):
+    if len(sha256) != 32 or len(crcs) != 4 * (stop - start):
         return None
-    return ShardRecord(shard, sha256, nbytes, crc32c)
+    record = ShardRecord(shard, sha256, nbytes, crcs)
+    return record if _line(record) == line.rstrip(b"\n") + b"\n" else None
 
 
 class Journal:

@@ -24,7 +24,7 @@ SHARD_BYTES = 2**28
 _SMALLEST_SHARD_BYTES = 2**24
 _SHARDS_OF_A_SMALL_DATASET = 16
 
-_FIELD = re.compile(r"\{shard(?::0?(\d+)d?)?\}")
+_FIELD = re.compile(r"\{shard(?::0?(\d{1,2})d?)?\}")
 _FORMS = "name it like data.zarr, data.h5, 'data-{shard:05d}.h5' or 'data-{shard:05d}.tar'"
 
 

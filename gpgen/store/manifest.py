@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,7 @@ __all__ = [
     "derived_arrays",
     "image_array",
     "image_axes",
+    "newer",
     "read_manifest",
     "root_attributes",
     "seal",
@@ -48,6 +50,10 @@ CITATION = (
     "arXiv:1806.01337. Dataset: doi:10.5281/zenodo.1252464"
 )
 VERIFY = "run `gpgen verify` on it, and remake it if that names damage"
+
+# Hints put it behind `pip install gpgen==`, to be copied.
+_VERSION = re.compile(r"[0-9A-Za-z.+!-]{1,60}")
+_MOST_SAMPLES = 2**48
 
 Rows = Callable[[int, int], NDArray[Any]]
 
@@ -215,6 +221,11 @@ def root_attributes(recipe: Recipe, layout: Layout, version: str = __version__) 
     return attributes
 
 
+def newer(version: object) -> str:
+    """Say that something is of a format version that this gpgen doesn't know."""
+    return f"has format version {repr(version)[:20]}, this gpgen reads up to {FORMAT_VERSION}"
+
+
 def seal(attributes: dict[str, Any]) -> dict[str, Any]:
     """Return the attributes with ``manifest_sha256``, the hash of all the others."""
     others = {key: value for key, value in attributes.items() if key != "manifest_sha256"}
@@ -233,10 +244,7 @@ def read_manifest(attributes: dict[str, Any], where: str) -> tuple[Manifest, Rec
         raise DatasetError(f"{where} is not a gpgen dataset", "make one with `gpgen make`")
     version = attributes.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise DatasetError(
-            f"{where} has format version {version!r}, this gpgen reads up to {FORMAT_VERSION}",
-            "install a newer gpgen",
-        )
+        raise DatasetError(f"{where} {newer(version)}", "install a newer gpgen")
     try:
         sealed = seal(attributes)["manifest_sha256"]
         manifest = msgspec.convert(attributes, Manifest)
@@ -245,8 +253,11 @@ def read_manifest(attributes: dict[str, Any], where: str) -> tuple[Manifest, Rec
     if sealed != manifest.manifest_sha256:
         raise DatasetError(f"{where}: the manifest was changed: its own hash disagrees", VERIFY)
     chunk = manifest.chunk_size
-    if manifest.n < 1 or manifest.shard_size < 1 or (chunk is not None and chunk < 1):
-        raise DatasetError(f"{where}: the manifest has sizes below 1", VERIFY)
+    sizes = (manifest.n, manifest.shard_size, 1 if chunk is None else chunk)
+    if not all(1 <= size <= _MOST_SAMPLES for size in sizes):
+        raise DatasetError(f"{where}: the manifest has sizes below 1 or beyond belief", VERIFY)
+    if not (_VERSION.fullmatch(manifest.gpgen_version) and manifest.citation.isprintable()):
+        raise DatasetError(f"{where}: the manifest has texts that gpgen never writes", VERIFY)
     if chunk is not None and manifest.shard_size % chunk:
         raise DatasetError(f"{where}: shards in the manifest are not whole chunks", VERIFY)
     try:

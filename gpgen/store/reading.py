@@ -37,7 +37,8 @@ def read_rows(path: Path, array: SmallArray, offset: int, count: int) -> NDArray
     try:
         descriptor = files.open_existing(path)
     except OSError as error:
-        raise DatasetError(f"{path} can't be read: {error.strerror}", VERIFY) from error
+        reason = (error.strerror or "").lower()
+        raise DatasetError(f"{path} can't be read: {reason}", VERIFY) from error
     try:
         view = memoryview(cast("Any", out.reshape(-1).view("u1")))
         got = files.read_at(descriptor, view, offset)
@@ -81,7 +82,7 @@ def check_file(folder: Path, name: str, sha256: str) -> Iterator[Problem]:
     except FileNotFoundError:
         yield Problem(name, "missing")
     except OSError as error:
-        yield Problem(name, f"can't be read: {error.strerror}")
+        yield Problem(name, f"can't be read: {(error.strerror or '').lower()}")
     else:
         if digest != sha256:
             yield Problem(name, "damaged: its SHA-256 is not the manifest's")

@@ -147,8 +147,12 @@ class ZarrStore:
         return job.target.path if os.path.lexists(job.target.path) else None
 
     def reader(self, path: Path) -> Reader:
-        """Open a finished dataset."""
-        return ZarrReader(path)
+        """Open a finished dataset: a folder, or a zip of one."""
+        if path.is_dir():
+            return ZarrReader(path)
+        from gpgen.store.zarr_zip import ZippedZarrReader
+
+        return ZippedZarrReader(path)
 
     def check_first(self, path: Path) -> Iterator[Problem]:  # noqa: ARG002
         """Find nothing: reading JSON needs no trust."""
@@ -213,7 +217,7 @@ class ZarrReader:
         self.path = path
         where = str(path / _ROOT)
         try:
-            self._root: dict[str, Any] = json.loads((path / _ROOT).read_bytes())
+            self._root: dict[str, Any] = json.loads(self.document(_ROOT))
             attributes = self._root["attributes"]
             attributes.get("format")
         except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
@@ -224,30 +228,59 @@ class ZarrReader:
         if self.manifest.chunk_size is None:
             raise DatasetError(f"{where}: the manifest lacks chunk_size", VERIFY)
         layout = self.manifest.layout
+        if -(-layout.n // BLOCK_ROWS) > len(self.manifest.files):
+            # Else a forged number would make a list of files that fills the memory.
+            raise DatasetError(f"{where}: the manifest does not list all its files", VERIFY)
         arrays = (*derived_arrays(self.recipe, layout.n), *checksum_arrays(layout))
         self._arrays = {array.name: array for array in arrays}
 
-    def _shard_path(self, shard: int) -> Path:
-        return self.path / "image" / f"c.{shard}{'.0' * len(self.recipe.shape)}"
+    # What a zip does otherwise
 
-    def place(self, shard: int) -> Place:
-        """Return where a shard's images lie."""
-        return Place(
-            self._shard_path(shard),
-            0,
-            self.recipe.image_nbytes,
-            self.manifest.chunk_size,
-            _CRC_BYTES,
-        )
+    def document(self, name: str) -> bytes:
+        """Return what is in a file of metadata."""
+        return files.read_whole(self.path / name)
 
-    def region(self, shard: int) -> Region:
-        """Return the shard's file."""
+    def span(self, name: str) -> tuple[Path, int]:
+        """Return the file in which a file of the dataset lies, and where it begins."""
+        return self.path / name, 0
+
+    def named(self, name: str) -> Path:
+        """Return the file to be named when a file of the dataset is wrong."""
+        return self.path / name
+
+    def names(self) -> Iterator[str]:
+        """Return the names of all files that are there."""
+        for folder, _, names in os.walk(self.path):
+            for name in sorted(names):
+                yield str((Path(folder) / name).relative_to(self.path))
+
+    def check(self, name: str, sha256: str) -> Iterator[Problem]:
+        """Check a file's SHA-256."""
+        return check_file(self.path, name, sha256)
+
+    # What both share
+
+    def shard_name(self, shard: int) -> str:
+        """Return a shard's file, within the dataset."""
+        return f"image/c.{shard}{'.0' * len(self.recipe.shape)}"
+
+    def shard_nbytes(self, shard: int) -> int:
+        """Return the length of a shard's file."""
         layout, chunk = self.manifest.layout, self.manifest.chunk_size or 1
         start, stop = layout.bounds(shard)
         chunks = -(-(stop - start) // chunk)
         nbytes = chunks * (chunk * self.recipe.image_nbytes + _CRC_BYTES)
-        nbytes += layout.shard_size // chunk * 16 + _CRC_BYTES
-        return Region(self._shard_path(shard), 0, nbytes, whole_file=True)
+        return nbytes + layout.shard_size // chunk * 16 + _CRC_BYTES
+
+    def place(self, shard: int) -> Place:
+        """Return where a shard's images lie."""
+        path, offset = self.span(self.shard_name(shard))
+        return Place(path, offset, self.recipe.image_nbytes, self.manifest.chunk_size, _CRC_BYTES)
+
+    def region(self, shard: int) -> Region:
+        """Return the shard's file."""
+        path, offset = self.span(self.shard_name(shard))
+        return Region(path, offset, self.shard_nbytes(shard), whole_file=path != self.path)
 
     def rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Return rows of a small array as they stand on the disk."""
@@ -256,13 +289,14 @@ class ZarrReader:
         for block, file in enumerate(block_names(array)):
             low, high = max(start, block * rows), min(stop, (block + 1) * rows)
             if low < high:
-                offset = (low - block * rows) * array.row_nbytes
-                parts.append(read_rows(self.path / file, array, offset, high - low))
+                path, begin = self.span(file)
+                offset = begin + (low - block * rows) * array.row_nbytes
+                parts.append(read_rows(path, array, offset, high - low))
         return np.concatenate(parts) if parts else np.empty((0, *array.shape[1:]), array.dtype)
 
     def array_file(self, name: str) -> Path:
         """Return the file to be named when a small array is wrong."""
-        return self.path / name
+        return self.named(name)
 
     def problems(self) -> Iterator[Problem]:
         """Check the metadata, the small arrays and the list of files."""
@@ -273,33 +307,37 @@ class ZarrReader:
                 expected += block_names(self._arrays[name])
             for file in expected:
                 if file not in listed:
-                    yield Problem(_ROOT, f"the manifest does not list {file}")
+                    yield self._problem(_ROOT, f"does not list {file}")
                 else:
-                    yield from check_file(self.path, file, listed[file])
+                    yield from self.check(file, listed[file])
         yield from self._root_problems()
         known = {_ROOT, *listed}
         layout = self.manifest.layout
-        for folder, _, names in os.walk(self.path):
-            for name in sorted(names):
-                file = str((Path(folder) / name).relative_to(self.path))
-                if file not in known and not self._is_shard(file, layout.shards):
-                    yield Problem(file, "does not belong to the dataset")
+        for file in self.names():
+            if file not in known and not self._is_shard(file, layout.shards):
+                yield self._problem(file, "does not belong to the dataset")
+
+    def _problem(self, name: str, what: str) -> Problem:
+        if self.named(name) == self.path:
+            return Problem(self.path.name, f"{name} {what}")
+        return Problem(name, what)
 
     def _is_shard(self, file: str, shards: int) -> bool:
         parts = file.removeprefix("image/c.").split(".")
         if not file.startswith("image/c.") or not parts[0].isdecimal():
             return False
         shard = int(parts[0])
-        return shard < shards and self._shard_path(shard) == self.path / file
+        return shard < shards and self.shard_name(shard) == file
 
     def _root_problems(self) -> Iterator[Problem]:
         try:
             documents = {
-                name: json.loads((self.path / name / _ROOT).read_bytes())
+                name: json.loads(self.document(f"{name}/{_ROOT}"))
                 for name in ("image", *self._arrays)
             }
             expected = render(root_document(self._root["attributes"], documents))
+            found = self.document(_ROOT)
         except (OSError, ValueError, RecursionError):
             return  # named already, as a file that is missing or damaged
-        if (self.path / _ROOT).read_bytes() != expected:
-            yield Problem(_ROOT, "damaged: it does not agree with its arrays' metadata")
+        if found != expected:
+            yield self._problem(_ROOT, "damaged: it does not agree with its arrays' metadata")

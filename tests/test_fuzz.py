@@ -1,0 +1,39 @@
+"""Hostile input, a minute for all targets together; longer with ``python -m benchmarks.fuzz``.
+
+With GPGEN_FUZZ_MINUTES=30 each target gets that many minutes instead, and other inputs each time.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+import hypothesis
+import pytest
+
+from benchmarks.fuzzing.targets import TARGETS
+
+MINUTES = float(os.environ.get("GPGEN_FUZZ_MINUTES", "0"))
+# Inputs that take about 7 s each target, on the two-core machine that these were chosen on.
+INPUTS = {
+    "recipe": 150, "publication": 250, "journal": 60, "manifest": 80, "zarr": 120, "hdf5": 100,
+    "deposit": 25,
+}  # fmt: skip
+
+
+def test_every_target_has_its_share() -> None:
+    assert INPUTS.keys() == TARGETS.keys()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_hostile_input_gets_a_right_answer_or_one_line(target: str) -> None:
+    end = time.monotonic() + 60 * MINUTES
+    while True:
+        settings = hypothesis.settings(
+            max_examples=INPUTS[target], derandomize=not MINUTES, database=None,
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )  # fmt: skip
+        test = settings(TARGETS[target])
+        hypothesis.seed(time.time_ns())(test)() if MINUTES else test()
+        if time.monotonic() >= end:
+            break
