@@ -60,6 +60,7 @@ class Source:
 
     def __init__(self, source: str) -> None:
         self._dataset: Any = None
+        self._kept: dict[tuple[str, int], Examples] = {}
         if source.endswith(".toml") or (source in builtin_recipes() and not Path(source).exists()):
             self.recipe = Recipe.load(source)
             self.n = POOL
@@ -88,14 +89,16 @@ class Source:
         return self._examples("train", size, random)
 
     def held_out(self, split: str, size: int) -> Examples:
-        """Return the first images of a split, as many of each class.
+        """Return the first images of a split, as many of each class; drawn once, then kept.
 
         Raises
         ------
         UsageError
             As `training`.
         """
-        return self._examples(split, size, None)
+        if (split, size) not in self._kept:
+            self._kept[split, size] = self._examples(split, size, None)
+        return self._kept[split, size]
 
     def _examples(self, split: str, size: int, random: np.random.Generator | None) -> Examples:
         names, classes = tuple(self.recipe.splits), len(self.recipe.classes)
