@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from backdrop.evaluation import Scores
 from backdrop.training.examples import Source
+from backdrop.training.network import network
 from backdrop.training.run import Epoch, Run, train
 from backdrop.training.settings import Settings, settings_from
 from gpgen.errors import TargetError, UsageError
@@ -117,7 +118,7 @@ def run_all(
     TargetError
         If `out` holds runs and `resume` is false.
     UsageError
-        If it holds runs with other settings.
+        If it holds runs with other settings, or the settings don't fit the data.
     DivergedError
         As `train`; the other runs are stopped.
     """
@@ -128,7 +129,7 @@ def run_all(
             "name each method and each seed once",
         )
     device = choose_device(device)
-    Source(source).training(settings[0].train_size, seeds[0])
+    _check(Source(source), settings)
     _claim(out, {"source": source, "settings": [one.to_dict() for one in settings]}, resume)
     tasks = [(one, seed, out / one.method / f"seed-{seed}") for seed in seeds for one in settings]
     runs: dict[tuple[str, int], Run] = {}
@@ -144,6 +145,14 @@ def run_all(
     for run in finished:
         runs[run.settings.method, run.seed] = run
     return [runs[one.method, seed] for one, seed, _ in tasks]
+
+
+def _check(source: Source, settings: Sequence[Settings]) -> None:
+    """Refuse what no run could do, before anything is written."""
+    for one in settings:
+        network(source.recipe, one, seed=0)
+        source.check("train", one.train_size)
+        source.check(one.split, one.test_size)
 
 
 Task = tuple[Settings, int, Path]

@@ -100,7 +100,21 @@ class Source:
             self._kept[split, size] = self._examples(split, size, None)
         return self._kept[split, size]
 
+    def check(self, split: str, size: int) -> None:
+        """Raise what `training` and `held_out` would raise, without drawing an image."""
+        self._choose(split, size, None)
+
     def _examples(self, split: str, size: int, random: np.random.Generator | None) -> Examples:
+        index = self._choose(split, size, random)
+        image = self._read(index).astype(np.float32)
+        scale = math.sqrt(sum(component.weight**2 for component in self.recipe.components))
+        image /= np.float32(scale)
+        label = self.recipe.labels(0, self.n)[index]
+        return Examples(torch.from_numpy(image[:, None]), torch.from_numpy(label))
+
+    def _choose(
+        self, split: str, size: int, random: np.random.Generator | None
+    ) -> npt.NDArray[np.int64]:
         names, classes = tuple(self.recipe.splits), len(self.recipe.classes)
         if split not in names:
             raise UsageError(
@@ -126,11 +140,7 @@ class Source:
             if random is not None:
                 here = random.permutation(here)
             chosen.append(here[: size // classes])
-        index = np.sort(np.concatenate(chosen))
-        image = self._read(index).astype(np.float32)
-        scale = math.sqrt(sum(component.weight**2 for component in self.recipe.components))
-        image /= np.float32(scale)
-        return Examples(torch.from_numpy(image[:, None]), torch.from_numpy(labels[index]))
+        return np.sort(np.concatenate(chosen))
 
     def _read(self, index: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         if self._dataset is not None:
