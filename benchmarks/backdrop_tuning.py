@@ -1,4 +1,4 @@
-"""How the methods of docs/results.md were tuned: nine settings for each, on validation images.
+"""How the methods of docs/results.md were tuned: ten settings for each, on validation images.
 
     python -m benchmarks.backdrop_tuning --out docs/results/tuning.csv
 
@@ -35,6 +35,7 @@ TRIED = {
         {"learning_rate": 0.02, "batch_size": 6},
         {"learning_rate": 0.02, "batch_size": 30},
         {"learning_rate": 0.04, "batch_size": 30},
+        {"learning_rate": 0.03, "batch_size": 6},
     ],
     "backdrop": [
         {"learning_rate": 0.003, "masks": (0.0, 0.9)},
@@ -46,6 +47,7 @@ TRIED = {
         {"learning_rate": 0.003, "masks": (0.9, 0.9)},
         {"learning_rate": 0.01, "masks": (0.75, 0.97)},
         {"learning_rate": 0.02, "masks": (0.75, 0.97)},
+        {"learning_rate": 0.01, "masks": (0.0, 0.99), "batch_size": 6},
     ],
     "dropout": [
         {"learning_rate": 0.003, "dropout": 0.3},
@@ -57,6 +59,12 @@ TRIED = {
         {"learning_rate": 0.01, "dropout": 0.0, "channel_dropout": (0.0, 0.3)},
         {"learning_rate": 0.01, "dropout": 0.0, "channel_dropout": (0.0, 0.6)},
         {"learning_rate": 0.01, "dropout": 0.0, "channel_dropout": (0.3, 0.6)},
+        {
+            "learning_rate": 0.01,
+            "dropout": 0.0,
+            "channel_dropout": (0.0, 0.3),
+            "batch_size": 6,
+        },
     ],
     "crop": [
         {"learning_rate": 0.003, "crop": 0.5},
@@ -68,6 +76,7 @@ TRIED = {
         {"learning_rate": 0.01, "crop": 0.9},
         {"learning_rate": 0.02, "crop": 0.9},
         {"learning_rate": 0.04, "crop": 0.9},
+        {"learning_rate": 0.01, "crop": 0.9, "batch_size": 6},
     ],
 }
 COLUMNS = ("method", "setting", "seed", "accuracy", "component_1", "component_2", "training")
