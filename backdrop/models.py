@@ -1,15 +1,15 @@
-"""The baseline network: a mask at each of the texture's length-scales."""
+"""The baseline network: a place for a mask at each of the texture's length-scales."""
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from backdrop.functional import check_probability
 from backdrop.layer import Backdrop
 from backdrop.placing import length_scales_of
 from gpgen.errors import UsageError
@@ -17,21 +17,31 @@ from gpgen.errors import UsageError
 if TYPE_CHECKING:
     from gpgen.recipe import Recipe
 
-__all__ = ["TwoScaleCNN"]
+__all__ = ["BLOB", "TwoScaleCNN"]
+
+BLOB = 2.355
+"""Width of a blob at half its height, in length-scales, for the squared exponential."""
 
 _CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _POOLS = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
 
 
 class TwoScaleCNN(nn.Module):
-    """Convolutions and pooling with a `Backdrop` at each length-scale, averaged and classified.
+    """Convolutions at ever coarser scales, a mask at each length-scale, averages, a linear layer.
 
-    A stage is a convolution, a ReLU and an average pooling by two. Stages
-    follow one another until the receptive field is as near as it gets to the
-    first length-scale, then comes the first mask, then further stages up to
-    the second length-scale, the second mask, and so on; then the average over
-    all positions and a linear layer. There is no batch normalization: the
-    backward pass of its statistics would carry gradient into masked positions.
+    The image is averaged down until the finest length-scale is about two
+    pixels. Then come stages of a convolution and a ReLU, the first 7 wide with
+    stride 2, the others 3 wide after an average pooling by two, until the
+    receptive field holds the largest blobs. Every stage's channels are averaged
+    over all positions; a batch normalization of these averages and a linear
+    layer end it.
+
+    A mask sits after the stage whose receptive field is nearest to the blobs of
+    a length-scale, on the way to the average and to the next stage alike. As
+    each stage has an average of its own, what is learned at the fine scale
+    reaches the loss on a way that the coarse mask doesn't block. The only batch
+    normalization comes after all masks: before them its backward pass would
+    carry gradient into masked positions.
 
     Parameters
     ----------
@@ -40,27 +50,32 @@ class TwoScaleCNN(nn.Module):
     n_classes
         Number of outputs.
     p
-        Masking probability of all masks, or one for each, finest first.
+        Masking probability of all masks, or one for each length-scale; 0 for
+        no mask. The default is 0.99 at the largest and none elsewhere, which
+        was best on ``two-scale-mini``.
+    dropout
+        Probability that one of the averages is dropped.
+    channel_dropout
+        Like `p`, at the same places: probability that a channel is dropped.
     in_channels, ndim
         Channels and spatial axes (1, 2 or 3) of the input.
     width
         Channels of the first stage; doubled at each stage up to four times that.
-    kernel_size
-        Of the convolutions, odd. Kernels wider than their stride let a mask's
-        gradient bleed over its edges.
-    per_sample, generator
-        As in `Backdrop`.
+    generator
+        Where masks and dropout are drawn from; default is torch's global one.
 
     Attributes
     ----------
+    fields, stride
+        The stages' receptive fields, and the last one's stride, pixels.
     places
-        ``((length_scale, receptive field, stride), ...)`` of the masks, pixels.
+        For each length-scale the index of the stage that its mask follows.
 
     Raises
     ------
     UsageError
-        For length-scales that are not positive or share a stage, as many
-        probabilities as don't fit, or arguments outside their range.
+        For length-scales that are not positive, as many probabilities as don't
+        fit, or arguments outside their range.
     """
 
     def __init__(
@@ -68,67 +83,74 @@ class TwoScaleCNN(nn.Module):
         length_scales: Sequence[float],
         n_classes: int,
         *,
-        p: float | Sequence[float] = 0.75,
+        p: float | Sequence[float] | None = None,
+        dropout: float = 0.0,
+        channel_dropout: float | Sequence[float] = 0.0,
         in_channels: int = 1,
         ndim: int = 2,
         width: int = 16,
-        kernel_size: int = 3,
-        per_sample: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         if ndim not in _CONVOLUTIONS:
             raise UsageError(f"ndim is {ndim}", "choose 1, 2 or 3 spatial axes")
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise UsageError(f"kernel_size is {kernel_size}", "choose an odd one")
         if n_classes < 1 or in_channels < 1 or width < 1:
             raise UsageError(
                 f"n_classes, in_channels, width are {n_classes}, {in_channels}, {width}",
                 "choose all at least 1",
             )
-        scales = sorted(length_scales)
+        scales = tuple(length_scales)
         if not scales or not all(0 < scale < math.inf for scale in scales):
             raise UsageError(
-                f"the length-scales are {tuple(length_scales)}",
+                f"the length-scales are {scales}",
                 "give at least one, all positive numbers of pixels",
             )
-        chances = [p] * len(scales) if isinstance(p, int | float) else list(p)
-        if len(chances) != len(scales):
-            raise UsageError(
-                f"{len(chances)} probabilities for {len(scales)} length-scales", "give one for each"
-            )
-        stages = _stages(scales, kernel_size)
-        dims = range(2, 2 + ndim)
-        layers: OrderedDict[str, nn.Module] = OrderedDict()
-        channels = in_channels
-        for stage in range(1, stages[-1] + 1):
-            wider = min(width * 2 ** (stage - 1), 4 * width)
-            layers[f"conv{stage}"] = _CONVOLUTIONS[ndim](
-                channels, wider, kernel_size, padding=kernel_size // 2
-            )
-            layers[f"relu{stage}"] = nn.ReLU()
-            layers[f"pool{stage}"] = _POOLS[ndim](2)
-            if stage in stages:
-                mask = stages.index(stage)
-                layers[f"mask{mask + 1}"] = Backdrop(
-                    chances[mask], dims, per_sample, generator=generator
-                )
+        if p is None:
+            p = [0.99 if scale == max(scales) else 0.0 for scale in scales]
+        masks = _one_each(p, len(scales))
+        drops = _one_each(channel_dropout, len(scales))
+        check_probability(dropout)
+        stride = 1
+        while 4 * stride <= min(scales):
+            stride *= 2
+        self.shrink = _POOLS[ndim](stride) if stride > 1 else nn.Identity()
+        self.pool = _POOLS[ndim](2)
+        self.stages = nn.ModuleList()
+        self.fields: list[int] = []
+        channels, field = in_channels, stride
+        while len(self.stages) < 2 or field < BLOB * max(scales):
+            kernel, step = (3, 1) if self.stages else (7, 2)
+            if self.stages:
+                field += stride
+                stride *= 2
+            wider = min(width * 2 ** len(self.stages), 4 * width)
+            convolution = _CONVOLUTIONS[ndim](channels, wider, kernel, step, padding=kernel // 2)
+            self.stages.append(nn.Sequential(convolution, nn.ReLU()))
+            field += (kernel - 1) * stride
+            stride *= step
+            self.fields.append(field)
             channels = wider
-        self.features = nn.Sequential(layers)
-        self.classify = nn.Linear(channels, n_classes)
-        self.places = tuple(
-            (scale, *_window(stage, kernel_size))
-            for scale, stage in zip(scales, stages, strict=True)
-        )
+        self.stride = stride
+        self.places = tuple(self._nearest(BLOB * scale) for scale in scales)
+        for place, mask, drop in zip(self.places, masks, drops, strict=True):
+            stage = self.stages[place]
+            if mask > 0:
+                stage.append(Backdrop(mask, range(2, 2 + ndim), generator=generator))  # type: ignore[operator]
+            if drop > 0:
+                stage.append(_Dropout(drop, generator))  # type: ignore[operator]
+        averages = sum(stage[0].out_channels for stage in self.stages)  # type: ignore[index]
+        self.norm = nn.BatchNorm1d(averages)
+        self.dropout = _Dropout(dropout, generator)
+        self.classify = nn.Linear(averages, n_classes)
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, **arguments: Any) -> TwoScaleCNN:  # noqa: ANN401
-        """Return the network for a recipe: its axes, its classes, a mask a component.
+        """Return the network for a recipe: its axes, its classes, a place a component.
 
         Parameters
         ----------
         recipe
-            Each mask is sized by the mean of its component's length-scales.
+            Each place is found by the mean of its component's length-scales.
         **arguments
             Passed on.
 
@@ -138,44 +160,53 @@ class TwoScaleCNN(nn.Module):
             Also if the images are too small for the stages.
         """
         arguments = {"ndim": len(recipe.shape), **arguments}
-        model = cls(length_scales_of(recipe), len(recipe.classes), **arguments)
-        stride = model.places[-1][2]
-        if min(recipe.shape) < 2 * stride:
+        scales = length_scales_of(recipe)
+        model = cls(scales, len(recipe.classes), **arguments)
+        if min(recipe.shape) < 2 * model.stride:
             raise UsageError(
-                f"images of {recipe.shape} pixels leave the mask at length-scale "
-                f"{model.places[-1][0]:g} less than two positions an axis",
-                f"use images of at least {2 * stride} pixels, or smaller length-scales",
+                f"images of {' x '.join(map(str, recipe.shape))} pixels are too small for blobs "
+                f"of length-scale {max(scales):g} px",
+                f"use images of at least {2 * model.stride} pixels",
             )
         return model
 
+    def _nearest(self, blob: float) -> int:
+        return min(range(len(self.fields)), key=lambda stage: abs(self.fields[stage] - blob))
+
     def forward(self, image: Tensor) -> Tensor:
         """Return logits, shape ``(sample, class)``, of images ``(sample, channel, *axes)``."""
-        features: Tensor = self.features(image)
-        return cast("Tensor", self.classify(features.flatten(2).mean(2)))
+        features = self.shrink(image)
+        averages = []
+        for number, stage in enumerate(self.stages):
+            features = stage(features if number == 0 else self.pool(features))
+            averages.append(features.flatten(2).mean(2))
+        logits: Tensor = self.classify(self.dropout(self.norm(torch.cat(averages, 1))))
+        return logits
 
 
-def _window(stage: int, kernel_size: int) -> tuple[int, int]:
-    """Return receptive field and stride, in pixels, after so many stages.
+class _Dropout(nn.Module):
+    """Dropout of whole channels, like `torch.nn.Dropout2d`, with a generator of its own."""
 
-    A stage at stride s adds (kernel_size - 1) s by its convolution and s by its
-    pooling, and doubles s; the sum of the strides 1, 2, ... is 2**stage - 1.
-    """
-    return 1 + kernel_size * (2**stage - 1), 2**stage
+    def __init__(self, p: float, generator: torch.Generator | None) -> None:
+        super().__init__()
+        self.p = p
+        self.generator = generator
+
+    def forward(self, values: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return values
+        drawn = torch.rand(values.shape[:2], generator=self.generator, device=values.device)
+        keep = (drawn >= self.p).reshape(*drawn.shape, *(1,) * (values.ndim - 2))
+        return values * keep / (1 - self.p)
 
 
-def _stages(scales: Sequence[float], kernel_size: int) -> list[int]:
-    """Return after which stage each length-scale's mask goes: nearest receptive field."""
-    stages: list[int] = []
-    for scale in scales:
-        stage = 1
-        while abs(_window(stage + 1, kernel_size)[0] - scale) <= abs(
-            _window(stage, kernel_size)[0] - scale
-        ):
-            stage += 1
-        if stages and stage == stages[-1]:
-            raise UsageError(
-                f"length-scales {scales[len(stages) - 1]:g} and {scale:g} px fall on one stage",
-                "choose them a factor of two apart or more",
-            )
-        stages.append(stage)
-    return stages
+def _one_each(p: float | Sequence[float], count: int) -> tuple[float, ...]:
+    """Return a probability for each length-scale."""
+    given = (p,) if isinstance(p, int | float) else tuple(p)
+    if len(given) not in (1, count):
+        raise UsageError(
+            f"{len(given)} probabilities for {count} length-scales", "give one, or one for each"
+        )
+    for one in given:
+        check_probability(one)
+    return given if len(given) == count else given * count

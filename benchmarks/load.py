@@ -3,7 +3,7 @@
 Every measurement runs in a fresh process, the contenders in turn, so that a slow minute hits
 them all; the table shows medians over the rounds. All read the same pixels in shuffled order.
 "Warm" means that the files have just been read; before "cold" ones the system is told to
-forget them.
+forget them, and what counts is the first epoch, behind its first batch.
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ BATCHES = {1024: 32, 64: 256}
 GIB = 2**30
 
 
-def measure(pixels: Pixels, name: str, workers: int, seconds: float) -> dict[str, float]:
-    """Load epochs for some seconds: images a second, time to the first batch, PSS."""
+def measure(
+    pixels: Pixels, name: str, workers: int, seconds: float, cold: bool
+) -> dict[str, float]:
+    """Load epochs for some seconds, or a single one: images/s, time to the first batch, PSS."""
     import torch
 
     torch.set_num_threads(1)
@@ -44,11 +46,13 @@ def measure(pixels: Pixels, name: str, workers: int, seconds: float) -> dict[str
     first = time.perf_counter() - begun
     # What the workers have fetched ahead by now is no measure of their speed, nor is what they
     # do once: open files, build factors, ask for memory.
-    for _ in range(4 * workers):
+    for _ in range(0 if cold else 4 * workers):
         next(batches)
     images = 0
     started = time.perf_counter()
     while (took := time.perf_counter() - started) < seconds or not images:
+        if cold and images + 2 * pixels.batch_size > pixels.n:
+            break
         next(batches)
         images += pixels.batch_size
     memory = 0
@@ -94,12 +98,14 @@ def forget(pixels: Pixels) -> None:
         os.close(descriptor)
 
 
-def child(arguments: argparse.Namespace, pixels: Pixels, name: str, workers: int) -> dict[str, Any]:
+def child(
+    arguments: argparse.Namespace, pixels: Pixels, name: str, workers: int, cache: str
+) -> dict[str, Any]:
     """Measure in a fresh process."""
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.load", "--child", name]
     command += ["--folder", str(pixels.folder), "--sides", str(pixels.side)]
     command += ["--samples", str(pixels.n), "--workers", str(workers)]
-    command += ["--seconds", str(arguments.seconds)]
+    command += ["--seconds", str(arguments.seconds), "--cache", cache]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     if run.returncode:
         lines = run.stderr.strip().splitlines() or ["no message"]
@@ -148,7 +154,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.child:
         pixels = pixels_of(arguments.folder, arguments.sides[0], arguments.samples)
-        result = measure(pixels, arguments.child, arguments.workers[0], arguments.seconds)
+        cold = arguments.cache == ["cold"]
+        result = measure(pixels, arguments.child, arguments.workers[0], arguments.seconds, cold)
         sys.stdout.write("\n" + json.dumps(result) + "\n")
         sys.stdout.flush()
         return
@@ -180,7 +187,7 @@ def compare(console: Console, arguments: argparse.Namespace, pixels: Pixels) -> 
                     else:
                         for path in files_of(pixels):
                             read_through(path)
-                    results[name].append(child(arguments, pixels, name, workers))
+                    results[name].append(child(arguments, pixels, name, workers, cache))
             console.print(table(pixels, workers, cache, results))
 
 

@@ -1,4 +1,4 @@
-"""Where masks are put, and the network sized for a recipe."""
+"""Where masks are put."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from torch import nn
 
 import backdrop
 from backdrop import Backdrop
-from backdrop.models import TwoScaleCNN
-from gpgen import Recipe
 from gpgen.errors import UsageError
 
 
@@ -137,65 +135,3 @@ def test_a_model_of_fixed_size_asks_for_the_input_shape():
     with pytest.raises(UsageError, match="give input_shape"):
         backdrop.insert(model, {3: 0.5})
     assert backdrop.insert(model, {3: 0.5}, (1, 8, 8)).places[0].layer == "0"
-
-
-# The baseline network.
-
-
-@pytest.mark.parametrize("name", ["two-scale", "two-scale-mini", "three-scale"])
-def test_the_network_s_masks_sit_at_the_length_scales(name):
-    recipe = Recipe.load(name)
-    model = TwoScaleCNN.from_recipe(recipe, width=2)
-    fields = backdrop.receptive_field(model, (1, *recipe.shape))
-    masks = masks_in(model)
-    assert len(masks) == len(recipe.components)
-    for (scale, size, stride), mask in zip(model.places, masks, strict=True):
-        field = fields[mask]
-        assert (field.size, field.stride) == ((size,) * 2, (stride,) * 2)
-        pools = [f.size[0] for n, f in fields.items() if "pool" in n]
-        # No other stage of the network is nearer; beyond the last the field would double.
-        assert all(abs(size - scale) <= abs(other - scale) for other in [*pools, 2 * pools[-1] + 2])
-
-
-def test_the_network_follows_the_recipe_s_classes_and_axes(small):
-    model = TwoScaleCNN.from_recipe(small, p=(0.2, 0.7), width=4)
-    assert model(torch.ones(3, 1, 32, 32)).shape == (3, 4)
-    assert [m.p for m in masks_in(model).values()] == [0.2, 0.7]
-    assert TwoScaleCNN([3, 9], 2, ndim=1, width=2)(torch.ones(1, 1, 64)).shape == (1, 2)
-    assert TwoScaleCNN([3, 9], 2, ndim=3, width=2)(torch.ones(1, 1, 8, 8, 8)).shape == (1, 2)
-
-
-def test_no_gradient_passes_where_the_network_s_coarse_mask_blocks():
-    model = TwoScaleCNN([3, 9], 2, width=4)
-    keep = torch.zeros(4, 4)
-    keep[0, 0] = 1
-    list(masks_in(model).values())[-1].fix(keep)
-    x = torch.randn(1, 1, 16, 16, requires_grad=True)
-    model(x).sum().backward()
-    (_, last), _ = backdrop.receptive_field(model, (1, 16, 16))["features.mask2"].span(0, 0)
-    assert not bool(x.grad[..., last + 1 :].any())
-    assert bool(x.grad[..., : last + 1].any())
-
-
-@pytest.mark.parametrize(
-    ("arguments", "what"),
-    [
-        ({"length_scales": []}, "length-scales are"),
-        ({"length_scales": [0, 3]}, "length-scales are"),
-        ({"length_scales": [3, float("inf")]}, "length-scales are"),
-        ({"length_scales": [9, 10]}, "fall on one stage"),
-        ({"p": (0.5,)}, "1 probabilities for 2"),
-        ({"p": 1.0}, "p is 1.0"),
-        ({"kernel_size": 2}, "kernel_size is 2"),
-        ({"ndim": 4}, "ndim is 4"),
-        ({"n_classes": 0}, "n_classes"),
-    ],
-)
-def test_a_network_that_cannot_be_is_refused(arguments, what):
-    with pytest.raises(UsageError, match=what):
-        TwoScaleCNN(**{"length_scales": [3, 9], "n_classes": 2, **arguments})
-
-
-def test_images_too_small_for_the_coarse_mask_are_refused(small):
-    with pytest.raises(UsageError, match=r"images of \(6, 6\) pixels"):
-        TwoScaleCNN.from_recipe(small.replace(shape=(6, 6)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backdrop.training.campaign import Progress, choose_device, run_all
 from backdrop.training.examples import Examples, Source
-from backdrop.training.network import MultiScaleCNN, network
+from backdrop.training.network import network
 from backdrop.training.report import MethodSummary, plot, summarize, write
 from backdrop.training.run import (
     DivergedError,
@@ -22,7 +22,6 @@ __all__ = [
     "Epoch",
     "Examples",
     "MethodSummary",
-    "MultiScaleCNN",
     "Progress",
     "Run",
     "Settings",

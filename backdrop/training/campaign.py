@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from backdrop.evaluation import Scores
 from backdrop.training.examples import Source
+from backdrop.training.network import network
 from backdrop.training.run import Epoch, Run, train
 from backdrop.training.settings import Settings, settings_from
 from gpgen.errors import TargetError, UsageError
@@ -116,7 +118,7 @@ def run_all(
     TargetError
         If `out` holds runs and `resume` is false.
     UsageError
-        If it holds runs with other settings.
+        If it holds runs with other settings, or the settings don't fit the data.
     DivergedError
         As `train`; the other runs are stopped.
     """
@@ -127,7 +129,7 @@ def run_all(
             "name each method and each seed once",
         )
     device = choose_device(device)
-    Source(source).training(settings[0].train_size, seeds[0])
+    _check(Source(source), settings)
     _claim(out, {"source": source, "settings": [one.to_dict() for one in settings]}, resume)
     tasks = [(one, seed, out / one.method / f"seed-{seed}") for seed in seeds for one in settings]
     runs: dict[tuple[str, int], Run] = {}
@@ -139,10 +141,18 @@ def run_all(
     if device == "cpu":
         finished = _in_processes(source, todo, workers or len(os.sched_getaffinity(0)), counter)
     else:
-        finished = _one_by_one(source, todo, device, counter)
+        finished = _one_by_one(Source(source), todo, device, counter)
     for run in finished:
         runs[run.settings.method, run.seed] = run
     return [runs[one.method, seed] for one, seed, _ in tasks]
+
+
+def _check(source: Source, settings: Sequence[Settings]) -> None:
+    """Refuse what no run could do, before anything is written."""
+    for one in settings:
+        network(source.recipe, one, seed=0)
+        source.check("train", one.train_size)
+        source.check(one.split, one.test_size)
 
 
 Task = tuple[Settings, int, Path]
@@ -169,7 +179,7 @@ class _Counter:
 
 
 def _one_by_one(
-    source: str, tasks: Sequence[Task], device: str, counter: _Counter
+    source: Source, tasks: Sequence[Task], device: str, counter: _Counter
 ) -> Iterator[Run]:
     for task in tasks:
         yield _work(source, task, device, partial(counter, task[0].method, task[1]))
@@ -184,9 +194,9 @@ def _in_processes(
     context = multiprocessing.get_context("spawn")
     told: Any = context.SimpleQueue()
     with ProcessPoolExecutor(
-        min(workers, len(tasks)), context, initializer=_prepare, initargs=(told,)
+        min(workers, len(tasks)), context, initializer=_prepare, initargs=(told, source)
     ) as pool:
-        waiting: set[Future[Run]] = {pool.submit(_work_in_process, source, t) for t in tasks}
+        waiting: set[Future[Run]] = {pool.submit(_work_in_process, t) for t in tasks}
         try:
             while waiting:
                 ready, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -202,15 +212,20 @@ def _in_processes(
 
 
 _told: Any = None
+_source: Any = None
 
 
-def _prepare(told: Any) -> None:  # noqa: ANN401
-    global _told
+def _prepare(told: Any, source: str) -> None:  # noqa: ANN401
+    global _told, _source
     _told = told
+    # One source for all runs of a process: it keeps the test images that it has drawn.
+    _source = Source(source)
     torch.set_num_threads(1)
+    # Drawing images calls BLAS, whose threads would wait for each other across processes.
+    threadpool_limits(1, "blas")
 
 
-def _work_in_process(source: str, task: Task) -> Run:
+def _work_in_process(task: Task) -> Run:
     settings, seed, _ = task
     parent = os.getppid()
 
@@ -220,12 +235,12 @@ def _work_in_process(source: str, task: Task) -> Run:
             os._exit(1)
         _told.put((settings.method, seed, epoch))
 
-    return _work(source, task, "cpu", tell)
+    return _work(_source, task, "cpu", tell)
 
 
-def _work(source: str, task: Task, device: str, progress: Callable[[Epoch], None]) -> Run:
+def _work(source: Source, task: Task, device: str, progress: Callable[[Epoch], None]) -> Run:
     settings, seed, folder = task
-    run = train(Source(source), settings, seed, folder=folder, device=device, progress=progress)
+    run = train(source, settings, seed, folder=folder, device=device, progress=progress)
     _write(folder / _RESULT, run.to_dict())
     return run
 

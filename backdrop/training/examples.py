@@ -60,6 +60,7 @@ class Source:
 
     def __init__(self, source: str) -> None:
         self._dataset: Any = None
+        self._kept: dict[tuple[str, int], Examples] = {}
         if source.endswith(".toml") or (source in builtin_recipes() and not Path(source).exists()):
             self.recipe = Recipe.load(source)
             self.n = POOL
@@ -88,16 +89,32 @@ class Source:
         return self._examples("train", size, random)
 
     def held_out(self, split: str, size: int) -> Examples:
-        """Return the first images of a split, as many of each class.
+        """Return the first images of a split, as many of each class; drawn once, then kept.
 
         Raises
         ------
         UsageError
             As `training`.
         """
-        return self._examples(split, size, None)
+        if (split, size) not in self._kept:
+            self._kept[split, size] = self._examples(split, size, None)
+        return self._kept[split, size]
+
+    def check(self, split: str, size: int) -> None:
+        """Raise what `training` and `held_out` would raise, without drawing an image."""
+        self._choose(split, size, None)
 
     def _examples(self, split: str, size: int, random: np.random.Generator | None) -> Examples:
+        index = self._choose(split, size, random)
+        image = self._read(index).astype(np.float32)
+        scale = math.sqrt(sum(component.weight**2 for component in self.recipe.components))
+        image /= np.float32(scale)
+        label = self.recipe.labels(0, self.n)[index]
+        return Examples(torch.from_numpy(image[:, None]), torch.from_numpy(label))
+
+    def _choose(
+        self, split: str, size: int, random: np.random.Generator | None
+    ) -> npt.NDArray[np.int64]:
         names, classes = tuple(self.recipe.splits), len(self.recipe.classes)
         if split not in names:
             raise UsageError(
@@ -123,11 +140,7 @@ class Source:
             if random is not None:
                 here = random.permutation(here)
             chosen.append(here[: size // classes])
-        index = np.sort(np.concatenate(chosen))
-        image = self._read(index).astype(np.float32)
-        scale = math.sqrt(sum(component.weight**2 for component in self.recipe.components))
-        image /= np.float32(scale)
-        return Examples(torch.from_numpy(image[:, None]), torch.from_numpy(labels[index]))
+        return np.sort(np.concatenate(chosen))
 
     def _read(self, index: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         if self._dataset is not None:

@@ -112,7 +112,7 @@ def write(runs: Sequence[Run], out: Path) -> dict[str, Any]:
             "method": run.settings.method,
             "seed": run.seed,
             "accuracy": run.test.accuracy,
-            **{f"component_{i}": value for i, value in enumerate(run.test.components)},
+            **{f"component_{i}": value for i, value in enumerate(run.test.components, 1)},
             "loss": run.test.loss,
         }
         for run in runs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -31,7 +32,8 @@ __all__ = [
 ]
 
 CHECKPOINT = "checkpoint.pt"
-_CHECKPOINT_EVERY = 10
+_CHECKPOINT_EVERY = 10  # epochs, or:
+_CHECKPOINT_SECONDS = 30
 
 
 class DivergedError(GpgenError, ArithmeticError):
@@ -53,15 +55,12 @@ class Epoch:
     loss, accuracy
         Mean over the training images as they were trained on, masks, dropout
         and crops in place.
-    validation
-        Accuracy on the split ``validation``, where it was looked at.
     """
 
     epoch: int
     learning_rate: float
     loss: float
     accuracy: float
-    validation: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Run:
     epochs
         Every epoch.
     test
-        Scores on the split ``test``, looked at once, when training is over.
+        Scores on the settings' split, looked at once, when training is over.
     """
 
     settings: Settings
@@ -153,22 +152,18 @@ def train(
         if (folder / CHECKPOINT).exists():
             _restore(state, load_checkpoint(folder / CHECKPOINT), place)
     examples = _moved(source.training(settings.train_size, seed), place)
-    validation = None
-    if settings.validate_every and len(state.epochs) < settings.epochs:
-        size = min(settings.test_size, 20 * len(source.recipe.classes))
-        validation = _moved(source.held_out("validation", size), place)
+    saved = time.monotonic()
     while len(state.epochs) < settings.epochs:
         epoch = _epoch(state, settings, seed, examples)
-        if validation is not None and epoch.epoch % settings.validate_every == 0:
-            scores = evaluate(state.model, validation.image, validation.label, source.sizes)
-            epoch = Epoch(**{**asdict(epoch), "validation": scores.accuracy})
         state.epochs.append(epoch)
         last = epoch.epoch == settings.epochs
-        if folder is not None and (last or epoch.epoch % _CHECKPOINT_EVERY == 0):
+        late = time.monotonic() - saved > _CHECKPOINT_SECONDS
+        if folder is not None and (last or late or epoch.epoch % _CHECKPOINT_EVERY == 0):
             _save(state, source, settings, seed, folder / CHECKPOINT)
+            saved = time.monotonic()
         if progress is not None:
             progress(epoch)
-    test = _moved(source.held_out("test", settings.test_size), place)
+    test = _moved(source.held_out(settings.split, settings.test_size), place)
     scores = evaluate(state.model, test.image, test.label, source.sizes)
     return Run(settings, seed, tuple(state.epochs), scores)
 
@@ -210,18 +205,24 @@ def _epoch(state: _State, settings: Settings, seed: int, examples: Examples) -> 
         loss = functional.cross_entropy(logits, label)
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise DivergedError(
-                f"the loss is {value} at step {step + 1}, epoch {done + 1}, of method "
-                f"{settings.method!r}, seed {seed}",
-                f"lower the learning rate of {settings.learning_rate:g}; the last checkpoint "
-                "is from before",
-            )
+            raise _diverged(f"the loss is {value}", settings, seed, step)
         state.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         state.optimizer.step()
         total += value
         right += int((logits.argmax(1) == label).sum())
+    # The last step's loss was that of the weights before it: those after go into a checkpoint.
+    if not all(bool(value.isfinite().all()) for value in state.model.state_dict().values()):
+        raise _diverged("a weight is no longer finite", settings, seed, (done + 1) * batches - 1)
     return Epoch(done + 1, rate, total / batches, right / (batches * size))
+
+
+def _diverged(what: str, settings: Settings, seed: int, step: int) -> DivergedError:
+    epoch = step // (settings.train_size // settings.batch_size)
+    return DivergedError(
+        f"{what} at step {step + 1}, epoch {epoch + 1}, of method {settings.method!r}, seed {seed}",
+        f"lower the learning rate of {settings.learning_rate:g}; checkpoints are from before",
+    )
 
 
 def _learning_rate(settings: Settings, step: int, steps: int) -> float:

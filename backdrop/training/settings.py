@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
@@ -18,7 +17,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 # Best of those tried on validation images: docs/results.md.
 _TUNED: dict[Method, dict[str, Any]] = {
     "none": {"learning_rate": 0.02},
-    "backdrop": {"learning_rate": 0.01, "masks": (0.0, 0.99)},
+    "backdrop": {"learning_rate": 0.01, "masks": ()},
     "dropout": {"learning_rate": 0.01, "dropout": 0.8},
     "crop": {"learning_rate": 0.003, "crop": 0.75},
 }
@@ -32,47 +31,59 @@ class Settings:
     ----------
     method
         ``none``; ``backdrop``: masks at the components' length-scales;
-        ``dropout``: of the averaged channels; ``crop``: each image is cut to a
-        random window each time.
+        ``dropout``: of the averages, of channels, or of both; ``crop``: each
+        image is cut to a random window each time.
     masks
         Masking probability at each component's length-scale, in the recipe's
-        order; 0 for no mask there. One number serves all.
+        order; 0 for no mask there. One number serves all; none means 0.99 at
+        the largest length-scale only.
     dropout
         Probability that an average is zeroed.
+    channel_dropout
+        Probability that a channel is zeroed, at the places where masks would
+        be; written like `masks`.
     crop
         Side of the window as a fraction of the image's.
     train_size, test_size
         Images, a multiple of the number of classes.
+    split
+        Which images the trained network is tested on. Compare settings on
+        ``validation``; look at ``test`` once, when all is decided.
     epochs, batch_size, learning_rate
         Of Adam; the learning rate rises for a tenth of the steps and falls to 0
         along a cosine.
-    validate_every
-        Epochs between looks at the split ``validation``; 0 for none.
     """
 
     method: Method = "none"
-    masks: tuple[float, ...] = (0.0, 0.99)
+    masks: tuple[float, ...] = ()
     dropout: float = 0.8
+    channel_dropout: tuple[float, ...] = (0.0,)
     crop: float = 0.75
     train_size: int = 60
     test_size: int = 400
+    split: str = "test"
     epochs: int = 80
     batch_size: int = 15
     learning_rate: float = 0.01
-    validate_every: int = 0
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UsageError(f"no method is called {self.method!r}", f"use {', '.join(METHODS)}")
-        for p in (*self.masks, self.dropout):
+        for p in (*self.masks, self.dropout, *self.channel_dropout):
             check_probability(p)
         for name in ("epochs", "batch_size", "train_size", "test_size"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}", "choose at least 1")
-        if self.validate_every < 0:
-            raise UsageError(f"validate_every is {self.validate_every}", "choose 0 or more")
-        if not 0 < self.learning_rate < math.inf:
-            raise UsageError(f"the learning rate is {self.learning_rate}", "choose one above 0")
+        if self.batch_size == 1:
+            raise UsageError(
+                "batch_size is 1, of which batch normalization can't tell the spread",
+                "choose at least 2",
+            )
+        # Ten times more is Adam's first step, which float32 must hold.
+        if not 0 < self.learning_rate < 3e37:
+            raise UsageError(
+                f"the learning rate is {self.learning_rate}", "choose one above 0, like 0.01"
+            )
         if not 0 < self.crop <= 1:
             raise UsageError(f"crop is {self.crop}", "choose a fraction with 0 < crop <= 1")
         if self.batch_size > self.train_size:
@@ -97,9 +108,14 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON has them."""
-        return {**asdict(self), "masks": list(self.masks)}
+        return {
+            **asdict(self),
+            "masks": list(self.masks),
+            "channel_dropout": list(self.channel_dropout),
+        }
 
 
 def settings_from(fields: Mapping[str, Any]) -> Settings:
     """Return the settings that `Settings.to_dict` described."""
-    return Settings(**{**fields, "masks": tuple(fields["masks"])})
+    lists = {name: tuple(fields[name]) for name in ("masks", "channel_dropout")}
+    return Settings(**{**fields, **lists})

@@ -57,15 +57,18 @@ def parse_masks(
 @click.option(
     "--first-seed", type=click.IntRange(0), default=0, show_default=True, help="They count up."
 )
-@click.option("--masks", metavar="P[,P...]", callback=parse_masks, help="For each component.")
-@click.option("--dropout", type=float, help="Probability of a channel to be dropped.")
+@click.option(
+    "--masks", metavar="P[,P...]", callback=parse_masks, help="Probabilities, for each component."
+)
+@click.option("--dropout", type=float, help="Probability of an average to be dropped.")
+@click.option(
+    "--channel-dropout", metavar="P[,P...]", callback=parse_masks, help="For each component."
+)
 @click.option("--crop", type=float, metavar="FRACTION", help="Side of the crops.")
 @click.option("--epochs", type=int, help="Passes over the training images.")
 @click.option("--batch-size", type=int, help="Images a step.")
 @click.option("--learning-rate", type=float, help="At its highest.")
-@click.option(
-    "--validate-every", type=int, metavar="EPOCHS", help="Look at the split 'validation'."
-)
+@click.option("--split", help="Test on this one; compare settings on 'validation'.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ...")
 @click.option("--workers", type=click.IntRange(1), help="Runs at once (default: all cores).")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted training.")
