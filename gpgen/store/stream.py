@@ -184,8 +184,11 @@ class Stream:
         if self._direct is not None:
             os.close(self._direct)
             self._direct = None
-        self._buffer.close()
-        self._other.close()
+        for buffer in (self._buffer, self._other):
+            # The traceback of a failed write still looks at its buffer: that error is the one to
+            # be seen, and the buffer goes when it does.
+            with contextlib.suppress(BufferError):
+                buffer.close()
 
     def __enter__(self) -> Stream:
         return self
