@@ -84,7 +84,7 @@ def _make_shard(job: Job, shard: int, run: str, in_driver: bool) -> ShardRecord 
 
     try:
         check()
-        return store_for(job.target.form).write_shard(job, shard, check)
+        return store_for(job.target.form, job.target.path).write_shard(job, shard, check)
     except Exception as error:  # noqa: BLE001 - all of it goes to the driver, which decides
         return _Failure(_distributed().get_worker().address, error)
 

@@ -7,7 +7,6 @@ and can be resumed, and what comes out is, byte for byte, what `make` would have
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,13 +20,14 @@ from gpgen.sampling import SAMPLING_VERSION
 from gpgen.store import store_for
 from gpgen.store.job import Job, ShardRecord
 from gpgen.store.stream import batch_size
+from gpgen.store.where import AnyPath
 
 __all__ = ["convert"]
 
 
 def convert(
-    source: str | Path,
-    out: str | Path,
+    source: str | AnyPath,
+    out: str | AnyPath,
     *,
     resume: bool = False,
     overwrite: bool = False,
@@ -117,7 +117,7 @@ def _one_by_one(
     finished: Callable[[list[ShardRecord]], None],
 ) -> None:
     """Copy the missing shards in turn: the disk is the bound, and one writer keeps it busy."""
-    store = store_for(job.target.form)
+    store = store_for(job.target.form, job.target.path)
     for shard in missing:
         finished([store.write_shard(job, shard, _go_on)])
 

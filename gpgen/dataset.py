@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -21,26 +20,30 @@ from gpgen.store.interface import Reader
 from gpgen.store.layout import Format
 from gpgen.store.manifest import VERIFY, Manifest, SmallArray, derived_arrays
 from gpgen.store.reading import PixelReader
+from gpgen.store.where import AnyPath, pixel_reader
 
 __all__ = ["Dataset", "ImageArray", "SampleArray", "open_dataset"]
 
 Indices = Sequence[int] | npt.NDArray[Any]
 
 
-def open_dataset(path: str | Path) -> Dataset:
+def open_dataset(path: str | AnyPath) -> Dataset:
     """Open a finished dataset; nothing but its manifest is read.
 
     Parameters
     ----------
     path
         A Zarr folder, an HDF5 file, or for HDF5 shards their pattern
-        (``data-{shard:05d}.h5``), their folder, or their manifest file.
+        (``data-{shard:05d}.h5``), their folder, or their manifest file; or a Zarr group on an
+        object store, ``s3://bucket/data.zarr``.
 
     Raises
     ------
     DatasetError
         If there is none, it is unfinished (the error says how far it is and the command
         that finishes it), or its manifest is damaged.
+    StorageError
+        If an object store doesn't answer or refuses.
     """
     manifest, form = find(path)
     return Dataset(store_for(form).reader(manifest), form)
@@ -179,7 +182,7 @@ class Dataset:
 
     Attributes
     ----------
-    path : Path
+    path : Path or ObjectPath
         The Zarr folder, the HDF5 file, or the shards' manifest file.
     format : {"zarr", "hdf5", "hdf5-shards", "webdataset"}
         How it is stored.
@@ -208,7 +211,7 @@ class Dataset:
     def __init__(self, reader: Reader, form: Format) -> None:
         self._reader = reader
         self.format = form
-        self.path: Path = reader.path
+        self.path: AnyPath = reader.path
         self.recipe: Recipe = reader.recipe
         self.manifest: Manifest = reader.manifest
         self.n = reader.manifest.n
@@ -275,7 +278,7 @@ class Dataset:
     def _pixels(self) -> PixelReader:
         reader: PixelReader | None = getattr(self._local, "reader", None)
         if reader is None:
-            reader = self._local.reader = PixelReader(self._reader)
+            reader = self._local.reader = pixel_reader(self._reader)
             self._opened.append(reader)
         return reader
 

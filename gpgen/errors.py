@@ -17,6 +17,7 @@ __all__ = [
     "GpgenError",
     "MissingPackageError",
     "RecipeError",
+    "StorageError",
     "TargetError",
     "UsageError",
     "printable",
@@ -90,6 +91,12 @@ class ClusterError(GpgenError, RuntimeError):
     """Workers or a scheduler that don't answer or keep failing: look at the cluster."""
 
     code = "cluster"
+
+
+class StorageError(GpgenError, RuntimeError):
+    """An object store that doesn't answer or lets nobody in: mend credentials or endpoint."""
+
+    code = "storage"
 
 
 class MissingPackageError(GpgenError, ImportError):

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import os
-import socket
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from gpgen.cluster import connect, make_shards
 from gpgen.dataset import Dataset, open_dataset
@@ -17,9 +13,11 @@ from gpgen.planning import Plan, plan, plan_job, worker_count
 from gpgen.recipe import Recipe
 from gpgen.store import files, store_for
 from gpgen.store.interface import Store
-from gpgen.store.job import Job, ShardRecord, read_job, resume_command, store_job
+from gpgen.store.job import Job, ShardRecord, read_job, resume_command
 from gpgen.store.journal import Journal
-from gpgen.targets import LOCK, check_still_free, in_use, look
+from gpgen.store.site import Site
+from gpgen.store.where import AnyPath, site_of
+from gpgen.targets import check_still_free, look
 
 __all__ = ["Plan", "Progress", "carry_out", "make", "plan"]
 
@@ -57,7 +55,7 @@ class Progress:
 def make(
     recipe: Recipe | str,
     n: int,
-    out: str | Path,
+    out: str | AnyPath,
     *,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -70,7 +68,8 @@ def make(
 ) -> Dataset:
     """Make a dataset.
 
-    It grows in a folder ``OUT.making`` beside the target and gets its name when it is whole.
+    It grows in a folder ``OUT.making`` beside the target and gets its name when it is whole. (On
+    an object store, which can't rename, all but what makes it a dataset grows in its place.)
     What decides its bytes is the recipe, `n`, the format and the two sizes; nothing else here
     does, nor where, when and how often the run was broken off and resumed.
 
@@ -81,7 +80,8 @@ def make(
     n
         Number of samples.
     out
-        The target: ``data.zarr``, ``data.h5`` or ``data-{shard:05d}.h5``.
+        The target: ``data.zarr``, ``data.h5``, ``data-{shard:05d}.h5`` or, on an object store,
+        ``s3://bucket/data.zarr``.
     workers
         Number of workers; all cores if ``None``.
     scheduler
@@ -110,6 +110,8 @@ def make(
         If the target exists, is in use, does not fit, or differs from what is to be resumed.
     ClusterError
         If the workers can't do it.
+    StorageError
+        If an object store doesn't answer or refuses.
     """
     _check_arguments(workers, scheduler, processes, resume, overwrite)
     count = worker_count(workers)
@@ -149,19 +151,17 @@ def carry_out(
     Dataset
         The finished dataset, open.
     """
-    store = store_for(job.target.form)
+    store, site = store_for(job.target.form, job.target.path), site_of(job.target.path)
     finished = look(job, store, resume)
     if finished is not None:
-        if job.working.exists():
-            with _claim(job):  # a run that was killed at its very end left a folder to remove
-                pass
+        site.tidy(job)
         return finished
-    with files.target_errors(f"{job.target.path} can't be written"), _claim(job):
+    with files.target_errors(f"{job.target.path} can't be written"), site.claim(job):
         finished = look(job, store, resume, locked=True)
         if finished is not None:
             return finished
-        job = dataclasses.replace(_begin_or_resume(job, store, resume), images=job.images)
-        journal = Journal(job)
+        job = dataclasses.replace(_begin_or_resume(job, store, site, resume), images=job.images)
+        journal = site.journal(job)
         try:
             if not store.committed(job):
                 _run(job, store, journal, progress, work)
@@ -169,11 +169,11 @@ def carry_out(
             store.commit(job, journal)
         except BaseException:
             if journal.finished == 0:
-                files.remove(job.working / "job.json")  # nothing to resume: leave nothing behind
+                site.forget(job, failed=True)  # nothing to resume: leave nothing behind
             raise
         finally:
             journal.close()
-        files.remove(job.working / "job.json")
+        site.forget(job, failed=False)
     return open_dataset(job.target.manifest)
 
 
@@ -195,45 +195,16 @@ def _check_arguments(
         )
 
 
-@contextlib.contextmanager
-def _claim(job: Job) -> Iterator[None]:
-    """Hold the target's lock; when nothing is left to resume, leave nothing behind."""
-    files.make_folder(job.working)
-    descriptor = files.lock(job.working / LOCK)
-    if descriptor is None:
-        raise in_use(job)
-    try:
-        owner = f"process {os.getpid()} on {socket.gethostname()}"
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, owner.encode(), 0)
-        yield
-    finally:
-        if not (job.working / "job.json").exists():
-            files.remove_tree(job.working)
-        os.close(descriptor)
-
-
-def _begin_or_resume(job: Job, store: Store, resume: bool) -> Job:
-    """Return the job to carry on with, its working folder ready."""
+def _begin_or_resume(job: Job, store: Store, site: Site, resume: bool) -> Job:
+    """Return the job to carry on with, put on record."""
     begun = read_job(job.working) if resume else None
     if begun is not None:
         if not store.committed(begun):
-            # What a killed run left half-written.
-            files.remove_tree(begun.temporary)
-            files.make_folder(begun.temporary)
+            site.resume(begun)
         # The same but for what isn't stored: where an imported dataset is imported from.
         return dataclasses.replace(begun, recipe=job.recipe)
-    files.remove(job.working / "job.json")
-    for entry in list(os.scandir(job.working)):
-        if entry.is_dir(follow_symlinks=False):
-            files.remove_tree(Path(entry.path))
-        elif entry.name != LOCK:
-            files.remove(Path(entry.path))
-    files.make_folder(job.temporary)
-    files.make_folder(job.data)
-    store.begin(job)
-    store_job(job)
-    files.sync_folder(job.working.parent)
+    with site.begin(job):
+        store.begin(job)
     return job
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
-from pathlib import Path
 
 from gpgen._version import __version__
-from gpgen.errors import TargetError, UsageError
+from gpgen.errors import UsageError
 from gpgen.recipe import Recipe
-from gpgen.store import files, store_for
+from gpgen.store import store_for
 from gpgen.store.job import Images, Job
 from gpgen.store.layout import Format, Target, choose_layout
 from gpgen.store.stream import BATCH_BYTES
+from gpgen.store.where import AnyPath, site_of
 
 __all__ = ["Plan", "plan", "plan_job"]
 
@@ -29,7 +28,7 @@ class Plan:
     n
         Number of samples.
     out
-        Absolute path of the target.
+        Absolute path of the target, or its address on an object store.
     format
         "zarr", "hdf5", "hdf5-shards" or "webdataset".
     chunk_size
@@ -41,7 +40,7 @@ class Plan:
     nbytes
         Exact bytes of the finished dataset.
     free_bytes
-        Free bytes where it goes.
+        Free bytes where it goes; ``None`` on an object store.
     workers
         Number of workers, unless a scheduler is given.
     memory_per_worker
@@ -50,13 +49,13 @@ class Plan:
 
     recipe: Recipe
     n: int
-    out: Path
+    out: AnyPath
     format: Format
     chunk_size: int | None
     shard_size: int
     shards: int
     nbytes: int
-    free_bytes: int
+    free_bytes: int | None
     workers: int
     memory_per_worker: int
 
@@ -64,7 +63,7 @@ class Plan:
 def plan(
     recipe: Recipe | str,
     n: int,
-    out: str | Path,
+    out: str | AnyPath,
     *,
     workers: int | None = None,
     chunk_size: int | None = None,
@@ -102,8 +101,8 @@ def plan(
         chunk_size=layout.chunk_size,
         shard_size=layout.shard_size,
         shards=layout.shards,
-        nbytes=store_for(job.target.form).nbytes(job),
-        free_bytes=free_bytes(job.target.path.parent),
+        nbytes=store_for(job.target.form, job.target.path).nbytes(job),
+        free_bytes=site_of(job.target.path).free_bytes(job.target),
         workers=worker_count(workers),
         memory_per_worker=_memory(job.recipe),
     )
@@ -112,7 +111,7 @@ def plan(
 def plan_job(
     recipe: Recipe | str,
     n: int,
-    out: str | Path,
+    out: str | AnyPath,
     *,
     chunk_size: int | None = None,
     shard_size: int | None = None,
@@ -125,14 +124,7 @@ def plan_job(
         recipe = Recipe.load(recipe)
     target = Target.parse(out)
     layout = choose_layout(target.form, recipe.image_nbytes, n, chunk_size, shard_size)
-    folder = target.path.parent
-    if not folder.is_dir():
-        raise TargetError(f"the folder {folder} does not exist", f"make it: mkdir -p {folder}")
-    if not files.is_writable(folder):
-        raise TargetError(
-            f"the folder {folder} is not writable",
-            "choose another --out, or change its permissions",
-        )
+    site_of(target.path).check(target, overwrite=overwrite)
     return Job(target, recipe, layout, overwrite, gpgen_version, images)
 
 
@@ -147,11 +139,6 @@ def worker_count(workers: int | None) -> int:
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise UsageError(f"workers is {workers!r}", "give 1 or more")
     return workers
-
-
-def free_bytes(folder: Path) -> int:
-    """Return how many bytes may still be written under a folder."""
-    return shutil.disk_usage(folder).free
 
 
 def _memory(recipe: Recipe) -> int:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from gpgen.accuracy import Accuracy, accuracy
 from gpgen.errors import RecipeError
+from gpgen.objects import ObjectPath
 from gpgen.recipe_checks import check, length_scale_name, nearest
 
 __all__ = ["Component", "Recipe", "builtin_recipes"]
@@ -99,7 +100,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     @classmethod
     def load(cls, source: str | Path) -> Recipe:
-        """Load a built-in recipe by its name, or one from a TOML file by its path.
+        """Load a built-in recipe by its name, or one from a TOML file or object by its path.
 
         Raises
         ------
@@ -109,7 +110,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         text = str(source)
         if text in builtin_recipes():
             return cls.from_toml((_folder() / f"{text}.toml").read_text(encoding="utf-8"), text)
-        path = Path(source)
+        path = ObjectPath.parse(text) if text.startswith("s3:") else Path(source)
         if path.suffix != ".toml" and not path.exists():
             raise RecipeError(
                 f"no built-in recipe is called {text!r}",

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 
 from gpgen.dataset import Dataset, open_dataset
 from gpgen.errors import DatasetError, TargetError
-from gpgen.planning import free_bytes
-from gpgen.store import files
 from gpgen.store.interface import Store
 from gpgen.store.job import Job, read_job, resume_command
 from gpgen.store.journal import count_finished
+from gpgen.store.where import how_to_replace, how_to_start_again, local_path, site_of
 
-__all__ = ["LOCK", "check_still_free", "in_use", "look"]
-
-LOCK = "lock"
+__all__ = ["check_still_free", "look"]
 
 
 def look(job: Job, store: Store, resume: bool, *, locked: bool = False) -> Dataset | None:
     """Refuse what must not be touched; return the dataset if it is finished already."""
     working = job.working
     begun = None if job.overwrite and not locked else _begun(job, tolerate=job.overwrite)
-    if not locked and working.exists():
-        _check_not_running(job)
+    if not locked:
+        site_of(working).check_not_running(job)
     if job.overwrite:
         _check_replaceable(job, store)
     elif resume and begun is not None:
@@ -33,7 +29,7 @@ def look(job: Job, store: Store, resume: bool, *, locked: bool = False) -> Datas
             raise TargetError(
                 f"what was begun in {working} differs from what is asked for: "
                 + ", ".join(differences),
-                f"finish it with `{resume_command(begun)}`, or start again with --overwrite",
+                f"finish it with `{resume_command(begun)}`, or {how_to_start_again(working)}",
             )
         check_still_free(begun, store)
     elif resume:
@@ -57,14 +53,14 @@ def _begun(job: Job, tolerate: bool) -> Job | None:
 
 def _refuse_existing(job: Job, store: Store, begun: Job | None) -> None:
     if begun is not None:
-        done = count_finished(job.working / "journal.jsonl", begun.layout)
+        done = _done(begun)
         raise TargetError(
             f"{job.target.path} was begun before: {done} of {begun.layout.shards} shards are done",
-            "continue with --resume, or start again with --overwrite",
+            f"continue with --resume, or {how_to_start_again(job.working)}",
         )
     found = store.occupied(job)
     if found is not None:
-        raise TargetError(f"{found} exists", "choose another --out, or replace it with --overwrite")
+        raise TargetError(f"{found} exists", f"choose another --out, or {how_to_replace(found)}")
 
 
 def _finished(job: Job, store: Store) -> Dataset:
@@ -74,7 +70,7 @@ def _finished(job: Job, store: Store) -> Dataset:
     except DatasetError as error:
         raise TargetError(
             f"{store.occupied(job)} exists and can't be resumed: {error.message}",
-            "choose another --out, or replace it with --overwrite",
+            f"choose another --out, or {how_to_replace(job.target.path)}",
         ) from error
     there = dataclasses.replace(job, recipe=dataset.recipe, layout=dataset.manifest.layout)
     differences = there.differences(job)
@@ -83,16 +79,17 @@ def _finished(job: Job, store: Store) -> Dataset:
         raise TargetError(
             f"the finished dataset at {job.target.path} differs from what is asked for: "
             + ", ".join(differences),
-            "choose another --out, or replace it with --overwrite",
+            f"choose another --out, or {how_to_replace(job.target.path)}",
         )
     return dataset
 
 
 def _check_replaceable(job: Job, store: Store) -> None:
     """Refuse to overwrite what never was a dataset, such as a folder of something else."""
-    found = store.occupied(job)
-    if found is None:
+    occupied = store.occupied(job)
+    if occupied is None:
         return
+    found = local_path(occupied)
     if found.is_dir():
         names = {entry.name for entry in os.scandir(found)}
         fits = not names or bool(names & {"zarr.json", ".zgroup", ".zarray"})
@@ -120,30 +117,18 @@ def check_still_free(job: Job, store: Store) -> None:
 
 
 def _check_space(job: Job, store: Store) -> None:
+    free = site_of(job.target.path).free_bytes(job.target)
+    if free is None:
+        return
     needed = store.nbytes(job)
-    done = count_finished(job.working / "journal.jsonl", job.layout)
-    needed -= min(done * job.layout.shard_size, job.layout.n) * job.recipe.image_nbytes
-    free = free_bytes(job.target.path.parent)
+    needed -= min(_done(job) * job.layout.shard_size, job.layout.n) * job.recipe.image_nbytes
     if needed > free:
         raise TargetError(
             f"{job.target.path} needs {needed / 1e9:.2f} GB more and "
-            f"{job.target.path.parent} has {free / 1e9:.2f} GB free",
+            f"{job.target.path.parents[0]} has {free / 1e9:.2f} GB free",
             "free some space, make fewer samples, or choose another --out",
         )
 
 
-def _check_not_running(job: Job) -> None:
-    descriptor = files.lock(job.working / LOCK)
-    if descriptor is None:
-        raise in_use(job)
-    os.close(descriptor)
-
-
-def in_use(job: Job) -> TargetError:
-    """Return the error that says who is making the target."""
-    owner = "another process"
-    with contextlib.suppress(OSError):
-        owner = (job.working / LOCK).read_text() or owner
-    return TargetError(
-        f"{job.target.path} is being made by {owner}", "wait for it, or stop it and use --resume"
-    )
+def _done(job: Job) -> int:
+    return count_finished(site_of(job.working).journal_lines(job), job.layout)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -18,13 +16,14 @@ import threadpoolctl
 from gpgen.errors import DatasetError, UsageError
 from gpgen.planning import worker_count
 from gpgen.sampling import SAMPLING_VERSION, sampler_for
-from gpgen.store import files, store_for
+from gpgen.store import store_for
 from gpgen.store.finding import hdf5_form, locate
 from gpgen.store.interface import Place, Problem, Reader
 from gpgen.store.layout import Format
 from gpgen.store.manifest import derived_arrays
 from gpgen.store.reading import file_sha256
 from gpgen.store.stream import batch_size, crc32c
+from gpgen.store.where import AnyPath, local_path, open_file, size_of
 
 __all__ = ["Problem", "Report", "VerifyProgress", "verify"]
 
@@ -66,7 +65,7 @@ class Report:
         Samples drawn again and compared, pixel by pixel.
     """
 
-    path: Path
+    path: AnyPath
     problems: tuple[Problem, ...]
     shards: int
     samples_regenerated: int
@@ -78,7 +77,7 @@ class Report:
 
 
 def verify(
-    path: str | Path,
+    path: str | AnyPath,
     *,
     regenerate: int | Literal["all"] | None = None,
     progress: Callable[[VerifyProgress], None] | None = None,
@@ -118,7 +117,8 @@ def verify(
     try:
         reader = store.reader(manifest)
     except DatasetError as error:
-        name = "zarr.json" if manifest.is_dir() else manifest.name
+        zipped = manifest.suffix == ".zip"
+        name = "zarr.json" if form == "zarr" and not zipped else manifest.name
         problems = problems or [Problem(name, error.message)]
         return Report(manifest, tuple(problems), 0, 0)
     if regenerate is not None and not reader.recipe.is_drawn:
@@ -135,13 +135,13 @@ def verify(
     return Report(manifest, tuple(dict.fromkeys(problems)), run.shards_done, run.samples_done)
 
 
-def _find(path: str | Path) -> tuple[Path, Format]:
+def _find(path: str | AnyPath) -> tuple[AnyPath, Format]:
     """Find a dataset, however damaged its manifest is."""
     place, form = locate(path)
     if form is not None:
         return place, form
     try:
-        return place, hdf5_form(place)
+        return place, hdf5_form(local_path(place))
     except DatasetError as error:
         if error.__cause__ is None:  # HDF5 can read it, and it is something else
             raise
@@ -168,8 +168,8 @@ def _small_array_problems(reader: Reader) -> Iterator[Problem]:
             yield Problem(file, f"{array.name} is not what the recipe says: {_samples(wrong)}")
 
 
-def _relative(reader: Reader, path: Path) -> str:
-    root = reader.path if reader.path.is_dir() else reader.path.parent
+def _relative(reader: Reader, path: AnyPath) -> str:
+    root: Any = reader.path if reader.path in path.parents else reader.path.parents[0]
     return str(path.relative_to(root))
 
 
@@ -253,7 +253,7 @@ class _Run:
         name = _relative(self.reader, region.path)
         problems: list[Problem] = []
         try:
-            size = region.path.stat().st_size
+            size = size_of(region.path)
             nbytes = size if region.nbytes is None else region.nbytes
             digest, got = file_sha256(
                 region.path, region.offset, nbytes, lambda done: self._report(nbytes=done)
@@ -326,14 +326,14 @@ def _read(
     recipe = reader.recipe
     origin = start if shard_start is None else shard_start
     step = batch_size(recipe)
-    descriptor = files.open_existing(place.path)
+    opened = open_file(place.path)
     try:
         for low in range(start, stop, step):
             high = min(low + step, stop)
             images = np.zeros((high - low, *recipe.shape), recipe.numpy_dtype)
             for k in range(low, high):
                 view = memoryview(images[k - low]).cast("B")
-                files.read_at(descriptor, view, place.of(k - origin))
+                opened.read_at(view, place.of(k - origin))
             yield low, images
     finally:
-        os.close(descriptor)
+        opened.close()

@@ -75,9 +75,11 @@ def plan_rows(plan: Plan, kind: str, scheduler: str | None) -> list[tuple[str, s
     scheduler
         Address of the cluster that does the work, if not this machine.
     """
-    share = f"{nbytes(plan.nbytes)} needed, {nbytes(plan.free_bytes)} free"
-    if plan.nbytes > plan.free_bytes:
-        share += ": not enough"
+    share = f"{nbytes(plan.nbytes)} needed"
+    if plan.free_bytes is not None:
+        share += f", {nbytes(plan.free_bytes)} free"
+        if plan.nbytes > plan.free_bytes:
+            share += ": not enough"
     busy = min(plan.workers, plan.shards)
     workers = scheduler or f"{busy} {plural(busy, kind)}"
     return [

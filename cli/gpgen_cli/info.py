@@ -130,6 +130,8 @@ def _how_to_load(dataset: Dataset) -> list[str]:
         f"  ds = gpgen.open_dataset({path!r})",
         "  ds.image[0], ds.label[0], ds.length_scale[0]",
     ]
+    if "://" in path:
+        return lines
     if dataset.format == "zarr":
         lines.append(f"or: xarray.open_zarr({path!r}), zarr.open({path!r})")
     elif dataset.format == "hdf5":

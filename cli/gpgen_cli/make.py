@@ -28,7 +28,8 @@ Examples:
   gpgen make --n 10000 --out data.zarr --resume
   gpgen make --from deposit --out data.zarr
   gpgen make --n 10000 --out 'data-{shard:05d}.h5' --dry-run
-  gpgen make --n 10000 --out data.zarr --scheduler tcp://head:8786"""
+  gpgen make --n 10000 --out data.zarr --scheduler tcp://head:8786
+  gpgen make --n 10000 --out s3://bucket/data.zarr"""
 
 
 @click.command("make", short_help="Make a dataset.", epilog=_EPILOG)
@@ -44,7 +45,8 @@ Examples:
     "-o",
     type=click.Path(),
     required=True,
-    help="Target: data.zarr, data.h5, or 'data-{shard:05d}.h5' for one file a shard.",
+    help="Target: data.zarr, data.h5, 'data-{shard:05d}.h5' for one file a shard, or "
+    "s3://bucket/data.zarr.",
 )
 @recipe_options
 @click.option("--workers", type=int, help="How many work at once (default: all cores).")

@@ -23,6 +23,7 @@ from gpgen.publish.zarr_zip import pack_zarr
 from gpgen.store import store_for
 from gpgen.store.interface import Problem, Reader
 from gpgen.store.manifest import canonical_json
+from gpgen.store.where import local_path
 from gpgen.verification import verify
 
 __all__ = ["DatasetSource", "describe_dataset"]
@@ -65,17 +66,21 @@ class DatasetSource:
                 f"{dataset.path} was imported, and has no recipe that could make it again",
                 "share and cite its source instead",
             )
-        if dataset.format == "zarr" and dataset.path.is_file():
+        path = local_path(dataset.path)
+        if dataset.format == "zarr" and path.is_file():
             raise UsageError(
                 f"{dataset.path} is packed already",
                 f"package the folder: `gpgen convert {shlex.quote(str(dataset.path))} data.zarr`",
             )
         self._dataset = dataset
+        self._path = path
         self._reader: Reader = store_for(dataset.format).reader(dataset.path)
         manifest = dataset.manifest
         self.subject = describe_dataset(dataset, recipe_only=recipe_only)
-        self._shards = [self._reader.region(k).path for k in range(manifest.layout.shards)]
-        root = dataset.path if dataset.format == "zarr" else dataset.path.parent
+        self._shards = [
+            local_path(self._reader.region(shard).path) for shard in range(manifest.layout.shards)
+        ]
+        root = path if dataset.format == "zarr" else path.parent
         self._names = [path.relative_to(root).as_posix() for path in self._shards]
         if dataset.format == "hdf5":
             self._names = ["data.h5"] * len(self._shards)
@@ -121,7 +126,7 @@ class DatasetSource:
         """Write the data, every byte of it checked against the manifest."""
         form = self._dataset.format
         if self.subject.recipe_only:
-            _verify(self._dataset.path)
+            _verify(self._path)
             return []
         if form == "zarr":
             _refuse(self._dataset, self._reader.problems())
@@ -130,8 +135,8 @@ class DatasetSource:
         if form == "hdf5":
             # What is being copied is thrown away should the other thread find damage.
             with ThreadPoolExecutor(1) as beside:
-                checked = beside.submit(_verify, self._dataset.path)
-                parts = copy_file(self._dataset.path, folder, "data.h5", most_bytes, progress)
+                checked = beside.submit(_verify, self._path)
+                parts = copy_file(self._path, folder, "data.h5", most_bytes, progress)
                 checked.result()
             return [(part, "The dataset: one HDF5 file") for part in parts]
         return self._copy_shards(folder, most_bytes, progress)
@@ -140,10 +145,10 @@ class DatasetSource:
         self, folder: Path, most_bytes: int, progress: Callable[[int], None]
     ) -> list[tuple[Part, str]]:
         store = store_for(self._dataset.format)
-        _refuse(self._dataset, store.check_first(self._dataset.path))
+        _refuse(self._dataset, store.check_first(self._path))
         _refuse(self._dataset, self._reader.problems())
         written: list[tuple[Part, str]] = []
-        path = self._dataset.path
+        path = self._path
         written += [
             (part, "The manifest of the shards: labels, seeds and checksums of all samples")
             for part in copy_file(path, folder, path.name, most_bytes, progress)

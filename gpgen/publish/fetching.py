@@ -22,6 +22,7 @@ from gpgen.publish.unpacking import check_names, data_files, join_parts, unpack_
 from gpgen.publish.working import working_folder
 from gpgen.store import files as disk
 from gpgen.store.layout import SHARDED, Target
+from gpgen.store.where import local_path
 from gpgen.verification import verify
 
 __all__ = ["FetchProgress", "Fetched", "fetch"]
@@ -173,7 +174,7 @@ def _place(
     if deposit.recipe_only:
         dataset = regenerate(deposit.path, target, workers=workers, resume=True, progress=progress)
         dataset.close()
-        return Fetched(dataset.path, deposit.form, regenerated=True)
+        return Fetched(local_path(dataset.path), deposit.form, regenerated=True)
     check_names(deposit, target)
     nbytes = sum(
         (deposit.path / name).stat().st_size

@@ -18,6 +18,7 @@ from gpgen.golkar2018.zip_writing import ZipLayout, ZipMember
 from gpgen.publish.parts import BLOCK, Part, PartWriter
 from gpgen.publish.sources import VERIFY, copy_whole
 from gpgen.store.interface import Reader
+from gpgen.store.where import local_path
 
 __all__ = ["pack_zarr"]
 
@@ -44,7 +45,8 @@ def pack_zarr(
         If a file is missing or isn't what the manifest says.
     """
     expected = dict(_files(reader))
-    sizes = [(file, _size(reader.path / file)) for file in expected]
+    root = local_path(reader.path)
+    sizes = [(file, _size(root / file)) for file in expected]
     layout = ZipLayout(sizes)
     crcs: list[int] = []
     with (
@@ -52,14 +54,14 @@ def pack_zarr(
         ThreadPoolExecutor(1) as ahead,
     ):
         members = layout.members
-        following = ahead.submit(_check, reader.path, members[0], expected)
+        following = ahead.submit(_check, root, members[0], expected)
         for member, after in zip(members, [*members[1:], None], strict=True):
             crc = following.result()
             if after is not None:
-                following = ahead.submit(_check, reader.path, after, expected)
+                following = ahead.submit(_check, root, after, expected)
             crcs.append(crc)
             writer.write(member.header(crc))
-            copy_whole(reader.path / member.name, member.size, writer, progress)
+            copy_whole(root / member.name, member.size, writer, progress)
         writer.write(layout.directory(crcs))
         return writer.finish()
 
@@ -76,8 +78,8 @@ def _files(reader: Reader) -> Iterator[tuple[str, str | None]]:
         yield file, listed[file]
     hashes = reader.rows("shard_sha256", 0, reader.manifest.layout.shards)
     for shard, digest in enumerate(hashes):
-        path = reader.region(shard).path
-        yield path.relative_to(reader.path).as_posix(), digest.tobytes().hex()
+        path = local_path(reader.region(shard).path)
+        yield path.relative_to(local_path(reader.path)).as_posix(), digest.tobytes().hex()
 
 
 def _natural(file: str) -> tuple[str, list[int]]:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from gpgen.objects import ObjectPath
 from gpgen.store.interface import Store
 from gpgen.store.layout import Format
+from gpgen.store.where import AnyPath
 
 __all__ = ["store_for"]
 
 
-def store_for(form: Format) -> Store:
-    """Return the store of a format, importing only what it needs."""
+def store_for(form: Format, target: AnyPath | None = None) -> Store:
+    """Return the store of a format, importing only what it needs.
+
+    Parameters
+    ----------
+    form
+        The format.
+    target
+        Where a dataset is made, if one is made.
+    """
+    if isinstance(target, ObjectPath):
+        from gpgen.store.zarr_objects import ZarrObjectsStore
+
+        return ZarrObjectsStore()
     if form == "zarr":
         from gpgen.store.zarr import ZarrStore
 

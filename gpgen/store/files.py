@@ -23,6 +23,7 @@ from typing import cast
 from gpgen.errors import TargetError
 
 __all__ = [
+    "MOST_METADATA",
     "append",
     "create",
     "is_writable",
@@ -50,7 +51,7 @@ __all__ = [
 
 Buffer = bytes | bytearray | memoryview
 
-_MOST_METADATA = 2**27
+MOST_METADATA = 2**27
 
 
 def _find_sync_file_range() -> Callable[[int, int, int, int], int] | None:
@@ -143,7 +144,7 @@ def read_whole(path: Path) -> bytes:
     descriptor = open_existing(path)
     try:
         nbytes = os.fstat(descriptor).st_size
-        if nbytes > _MOST_METADATA:
+        if nbytes > MOST_METADATA:
             raise OSError(errno.EFBIG, "it is too long to be metadata", str(path))
         buffer = bytearray(nbytes)
         return bytes(buffer[: read_at(descriptor, memoryview(buffer), 0)])

@@ -8,6 +8,7 @@ from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.store.job import read_job, resume_command
 from gpgen.store.journal import count_finished
 from gpgen.store.layout import SHARDED, Format, Target
+from gpgen.store.where import AnyPath, local_path, place_of, site_of
 
 __all__ = ["find", "hdf5_form", "locate", "unfinished"]
 
@@ -16,7 +17,7 @@ _SUFFIXES = (".h5", ".hdf5")
 _ZIP = ".zarr.zip"
 
 
-def find(path: str | Path) -> tuple[Path, Format]:
+def find(path: str | AnyPath) -> tuple[AnyPath, Format]:
     """Return a dataset's manifest and format.
 
     Raises
@@ -25,40 +26,41 @@ def find(path: str | Path) -> tuple[Path, Format]:
         If there is no finished dataset.
     """
     place, form = locate(path)
-    return place, form or hdf5_form(place)
+    return place, form or hdf5_form(local_path(place))
 
 
-def locate(path: str | Path) -> tuple[Path, Format | None]:
+def locate(path: str | AnyPath) -> tuple[AnyPath, Format | None]:
     """Return a dataset's manifest, and its format unless only the file can tell."""
-    place = Path(path).expanduser().absolute()
+    place = place_of(path)
     if place.suffix == _MAKING:
         place = place.with_name(place.name.removesuffix(_MAKING))
     target = _target(place)
     shards = target is not None and target.form in SHARDED
     if target is not None and shards:
         place = target.manifest
-    if place.is_dir() and not (place / "zarr.json").exists():
-        place, shards = _manifest_in(place), True
-    if place.is_dir() or (place.name.endswith(_ZIP) and place.exists()):
+    if (place / "zarr.json").exists() or (place.name.endswith(_ZIP) and place.exists()):
         return place, "zarr"
+    if place.is_dir():
+        place, shards = _manifest_in(local_path(place)), True
     if place.exists():
         if not shards:
-            return place, None
-        return place, "webdataset" if place.stem.endswith(SHARDED["webdataset"]) else "hdf5-shards"
+            return local_path(place), None
+        webdataset = Path(place.name).stem.endswith(SHARDED["webdataset"])
+        return place, "webdataset" if webdataset else "hdf5-shards"
     error = unfinished(place)
     if error is not None:
         raise error
     raise DatasetError(f"there is no dataset at {path}", "make it with `gpgen make`")
 
 
-def _target(path: Path) -> Target | None:
+def _target(path: AnyPath) -> Target | None:
     try:
         return Target.parse(path)
     except UsageError:
         return None
 
 
-def unfinished(manifest: Path) -> DatasetError | None:
+def unfinished(manifest: AnyPath) -> DatasetError | None:
     """Return the error that says how far an unfinished dataset is, if there is one."""
     working = manifest.with_name(manifest.name + _MAKING)
     if not (working / "job.json").exists():
@@ -69,7 +71,7 @@ def unfinished(manifest: Path) -> DatasetError | None:
         return DatasetError(f"{manifest} is unfinished: {error.message}", error.hint)
     if job is None:
         return None
-    done = count_finished(working / "journal.jsonl", job.layout)
+    done = count_finished(site_of(working).journal_lines(job), job.layout)
     return DatasetError(
         f"{job.target.path} is unfinished: {done} of {job.layout.shards} shards are done",
         f"finish it with `{resume_command(job)}`",

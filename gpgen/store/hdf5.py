@@ -31,6 +31,7 @@ from gpgen.store.journal import Journal
 from gpgen.store.layout import Layout
 from gpgen.store.manifest import SmallArray, derived_arrays, image_array, root_attributes, seal
 from gpgen.store.stream import Stream, write_images
+from gpgen.store.where import AnyPath, local_path
 
 __all__ = ["Hdf5Reader", "Hdf5Store"]
 
@@ -52,7 +53,7 @@ class Hdf5Store:
     """Makes one HDF5 file."""
 
     def _path(self, job: Job) -> Path:
-        return job.data / "file"
+        return local_path(job.data) / "file"
 
     def nbytes(self, job: Job) -> int:
         """Return the exact bytes that the finished dataset takes."""
@@ -63,7 +64,7 @@ class Hdf5Store:
         path = self._path(job)
         if path.exists():
             return
-        name = files.temporary_name(job.temporary, path.name)
+        name = files.temporary_name(local_path(job.temporary), path.name)
         descriptor = files.create(name)
         try:
             files.truncate(descriptor, skeleton_of(job).nbytes)
@@ -107,8 +108,9 @@ class Hdf5Store:
             complete_file(descriptor, path, skeleton, arrays, image)
         finally:
             os.close(descriptor)
-        files.rename(path, job.target.path)
-        files.sync_folder(job.target.path.parent)
+        final = local_path(job.target.path)
+        files.rename(path, final)
+        files.sync_folder(final.parent)
 
     def committed(self, job: Job) -> bool:
         """Return whether a commit was cut off after the rename."""
@@ -116,15 +118,16 @@ class Hdf5Store:
 
     def occupied(self, job: Job) -> Path | None:
         """Return what stands where the dataset shall go, if anything does."""
-        return job.target.path if os.path.lexists(job.target.path) else None
+        path = local_path(job.target.path)
+        return path if os.path.lexists(path) else None
 
-    def reader(self, path: Path) -> Reader:
+    def reader(self, path: AnyPath) -> Reader:
         """Open a finished dataset."""
-        return Hdf5Reader(path)
+        return Hdf5Reader(local_path(path))
 
-    def check_first(self, path: Path) -> Iterator[Problem]:
+    def check_first(self, path: AnyPath) -> Iterator[Problem]:
         """Check what can be checked before HDF5 reads the file."""
-        return check_user_block(path)
+        return check_user_block(local_path(path))
 
 
 def complete_file(

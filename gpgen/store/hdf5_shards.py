@@ -40,6 +40,7 @@ from gpgen.store.manifest import (
     seal,
 )
 from gpgen.store.stream import new_file, write_images
+from gpgen.store.where import AnyPath, local_path
 
 __all__ = ["Hdf5ShardsReader", "Hdf5ShardsStore"]
 
@@ -70,7 +71,7 @@ class Hdf5ShardsStore:
     """Makes HDF5 files after a pattern."""
 
     def _shard_path(self, job: Job, shard: int) -> Path:
-        return job.data / job.target.shard_name(shard)
+        return local_path(job.data) / job.target.shard_name(shard)
 
     def _manifest_skeleton(self, job: Job) -> Skeleton:
         attributes = root_attributes(job.recipe, job.layout, job.gpgen_version)
@@ -94,7 +95,7 @@ class Hdf5ShardsStore:
         """Return whether a shard that the journal lists is still there."""
         path = self._shard_path(job, record.shard)
         if not path.is_file() and self._committing(job).exists():
-            path = job.target.path.with_name(path.name)
+            path = local_path(job.target.path).with_name(path.name)
         return path.is_file() and path.stat().st_size == record.nbytes
 
     def write_shard(self, job: Job, shard: int, check: Callable[[], None]) -> ShardRecord:
@@ -106,7 +107,7 @@ class Hdf5ShardsStore:
         pieces += [(skeleton.offsets[a.name], a.block(0, stop - start)) for a in arrays]
         image = skeleton.offsets["image"]
         after = image + (stop - start) * recipe.image_nbytes
-        with new_file(job.temporary, self._shard_path(job, shard)) as stream:
+        with new_file(local_path(job.temporary), self._shard_path(job, shard)) as stream:
             for offset, raw in sorted(piece for piece in pieces if piece[0] < image):
                 stream.write([bytes(offset - stream.offset), raw])
             stream.write([bytes(image - stream.offset)])
@@ -119,21 +120,21 @@ class Hdf5ShardsStore:
         return ShardRecord(shard, sha256, stream.nbytes, crcs.tobytes())
 
     def _committing(self, job: Job) -> Path:
-        return job.data / "committing"
+        return local_path(job.data) / "committing"
 
     def commit(self, job: Job, journal: Journal) -> None:
         """Write the manifest; move the shards to their names, and the manifest last."""
         if self.committed(job):
             return
-        target, marker = job.target, self._committing(job)
-        manifest = job.data / target.manifest.name
+        target, marker, data = job.target, self._committing(job), local_path(job.data)
+        manifest, final = data / target.manifest.name, local_path(target.manifest)
         if not marker.exists():
             self._write_manifest(job, journal, manifest)
-            files.replace_file(marker, b"", job.temporary)
-            files.sync_folder(job.data)
-        folder = target.path.parent
+            files.replace_file(marker, b"", local_path(job.temporary))
+            files.sync_folder(data)
+        folder = final.parent
         # From here the old dataset, if there is one, is replaced: first it ceases to be one.
-        files.remove(target.manifest)
+        files.remove(final)
         for name in [entry.name for entry in os.scandir(folder)]:
             number = target.shard_number(name)
             if number is not None and number >= job.layout.shards:
@@ -144,7 +145,7 @@ class Hdf5ShardsStore:
             if path.exists():
                 files.rename(path, folder / path.name)
         files.sync_folder(folder)
-        files.rename(manifest, target.manifest)
+        files.rename(manifest, final)
         files.sync_folder(folder)
 
     def _write_manifest(self, job: Job, journal: Journal, path: Path) -> None:
@@ -159,28 +160,29 @@ class Hdf5ShardsStore:
 
     def committed(self, job: Job) -> bool:
         """Return whether a commit was cut off after the manifest had its name."""
-        manifest = job.data / job.target.manifest.name
+        manifest = local_path(job.data) / job.target.manifest.name
         return self._committing(job).exists() and not manifest.exists()
 
     def occupied(self, job: Job) -> Path | None:
         """Return what stands where the dataset shall go, if anything does."""
         if self._committing(job).exists() and (job.working / "job.json").exists():
             return None  # what stands there are this job's own shards
-        folder = job.target.path.parent
-        if os.path.lexists(job.target.manifest):
-            return job.target.manifest
+        manifest = local_path(job.target.manifest)
+        folder = manifest.parent
+        if os.path.lexists(manifest):
+            return manifest
         for entry in os.scandir(folder):
             if job.target.shard_number(entry.name) is not None:
                 return folder / entry.name
         return None
 
-    def reader(self, path: Path) -> Reader:
+    def reader(self, path: AnyPath) -> Reader:
         """Open a finished dataset by its manifest file."""
-        return Hdf5ShardsReader(path)
+        return Hdf5ShardsReader(local_path(path))
 
-    def check_first(self, path: Path) -> Iterator[Problem]:
+    def check_first(self, path: AnyPath) -> Iterator[Problem]:
         """Check what can be checked before HDF5 reads the file."""
-        return check_user_block(path)
+        return check_user_block(local_path(path))
 
 
 class Hdf5ShardsReader(Hdf5Dataset):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from gpgen.recipe import Recipe
 from gpgen.store.job import Job, ShardRecord
 from gpgen.store.journal import Journal
 from gpgen.store.manifest import Manifest
+from gpgen.store.where import AnyPath
 
 __all__ = ["Place", "Problem", "Reader", "Region", "Store"]
 
@@ -36,7 +36,7 @@ class Place:
         Bytes of such a checksum.
     """
 
-    path: Path
+    path: AnyPath
     offset: int
     image_nbytes: int
     chunk_size: int | None = None
@@ -62,7 +62,7 @@ class Region:
         Whether the file holds nothing else.
     """
 
-    path: Path
+    path: AnyPath
     offset: int
     nbytes: int | None
     whole_file: bool
@@ -90,11 +90,15 @@ class Problem:
 
 
 class Reader(Protocol):
-    """A finished dataset on disk. Holds no open files, so that it pickles and forks."""
+    """A finished dataset. Holds no open files, so that it pickles and forks."""
 
-    path: Path
     manifest: Manifest
     recipe: Recipe
+
+    @property
+    def path(self) -> AnyPath:
+        """The dataset: a folder, a file, or what the names of objects begin with."""
+        ...
 
     def place(self, shard: int) -> Place:
         """Return where a shard's images lie."""
@@ -108,7 +112,7 @@ class Reader(Protocol):
         """Return rows of a small array as they stand on the disk."""
         ...
 
-    def array_file(self, name: str) -> Path:
+    def array_file(self, name: str) -> AnyPath:
         """Return the file to be named when a small array is wrong."""
         ...
 
@@ -147,14 +151,14 @@ class Store(Protocol):
         """Return whether a commit was cut off after the dataset had its final name."""
         ...
 
-    def occupied(self, job: Job) -> Path | None:
+    def occupied(self, job: Job) -> AnyPath | None:
         """Return what stands where the dataset shall go, if anything does."""
         ...
 
-    def reader(self, path: Path) -> Reader:
+    def reader(self, path: AnyPath) -> Reader:
         """Open a finished dataset by its manifest's path."""
         ...
 
-    def check_first(self, path: Path) -> Iterator[Problem]:
+    def check_first(self, path: AnyPath) -> Iterator[Problem]:
         """Check what can be checked before the file is trusted enough to be opened."""
         ...

@@ -37,6 +37,7 @@ from gpgen.store import files
 from gpgen.store.layout import Layout, Target, choose_layout
 from gpgen.store.manifest import FORMAT_VERSION, canonical_json
 from gpgen.store.stored_recipe import stored_recipe
+from gpgen.store.where import AnyPath, how_to_start_again, local_path, read_whole
 
 __all__ = ["Images", "Job", "ShardRecord", "read_job", "resume_command", "store_job"]
 
@@ -104,17 +105,17 @@ class Job:
     images: Images | None = None
 
     @property
-    def working(self) -> Path:
+    def working(self) -> AnyPath:
         """The folder in which all happens until the end."""
         return self.target.working
 
     @property
-    def temporary(self) -> Path:
+    def temporary(self) -> AnyPath:
         """The folder of files not yet whole."""
         return self.working / "tmp"
 
     @property
-    def data(self) -> Path:
+    def data(self) -> AnyPath:
         """The folder of the growing dataset."""
         return self.working / f"data-{self.identity[:16]}"
 
@@ -155,7 +156,7 @@ class Job:
         return [f"{key} {old!r} -> {new!r}" for key, old, new in pairs if repr(old) != repr(new)]
 
 
-def read_job(working: Path) -> Job | None:
+def read_job(working: AnyPath) -> Job | None:
     """Return the job that was begun in a working folder, if one was.
 
     Raises
@@ -163,15 +164,13 @@ def read_job(working: Path) -> Job | None:
     TargetError
         If the folder holds something that can't be resumed.
     """
-    path = working / "job.json"
+    path, again = working / "job.json", how_to_start_again(working)
     try:
-        content = json.loads(files.read_whole(path))
+        content = json.loads(read_whole(path))
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError, OSError) as error:
-        raise TargetError(
-            f"{path} can't be read: {error}", "start again with --overwrite"
-        ) from error
+        raise TargetError(f"{path} can't be read: {error}", again) from error
     try:
         if (content["format_version"], content["sampling_version"]) != (
             FORMAT_VERSION,
@@ -180,7 +179,7 @@ def read_job(working: Path) -> Job | None:
             raise TargetError(
                 f"{working} was begun by gpgen {content['gpgen_version']}, "
                 f"which draws or stores otherwise than gpgen {__version__}",
-                "resume with that version, or start again with --overwrite",
+                f"resume with that version, or {again}",
             )
         target = Target.parse(working.with_name(Path(content["target"]).name))
         layout = Layout(content["n"], content["shard_size"], content["chunk_size"])
@@ -194,15 +193,16 @@ def read_job(working: Path) -> Job | None:
     except TargetError:
         raise
     except (GpgenError, KeyError, TypeError, AttributeError) as error:
-        raise TargetError(f"{path} is damaged: {error}", "start again with --overwrite") from error
+        raise TargetError(f"{path} is damaged: {error}", again) from error
 
 
 def store_job(job: Job) -> None:
     """Write ``job.json``, which makes the working folder one to be resumed; all else is ready."""
     toml = job.recipe.to_toml().encode()
-    files.replace_file(job.working / "recipe.toml", toml, job.temporary)
-    files.replace_file(job.working / "job.json", job.to_json(), job.temporary)
-    files.sync_folder(job.working)
+    working, temporary = local_path(job.working), local_path(job.temporary)
+    files.replace_file(working / "recipe.toml", toml, temporary)
+    files.replace_file(working / "job.json", job.to_json(), temporary)
+    files.sync_folder(working)
 
 
 def resume_command(job: Job) -> str:

@@ -26,11 +26,13 @@ from gpgen.store.job import Job, ShardRecord
 from gpgen.store.layout import Layout
 from gpgen.store.manifest import SmallArray, checksum_arrays
 from gpgen.store.stream import crc32c
+from gpgen.store.where import local_path
 
-__all__ = ["Journal", "count_finished"]
+__all__ = ["Journal", "count_finished", "line_of"]
 
 
-def _line(record: ShardRecord) -> bytes:
+def line_of(record: ShardRecord) -> bytes:
+    """Return the line of a finished shard."""
     content = {
         "shard": record.shard,
         "sha256": record.sha256.hex(),
@@ -56,7 +58,7 @@ def _parse(line: bytes, layout: Layout) -> ShardRecord | None:
     if len(sha256) != 32 or len(crcs) != 4 * (stop - start):
         return None
     record = ShardRecord(shard, sha256, nbytes, crcs)
-    return record if _line(record) == line.rstrip(b"\n") + b"\n" else None
+    return record if line_of(record) == line.rstrip(b"\n") + b"\n" else None
 
 
 class Journal:
@@ -66,10 +68,12 @@ class Journal:
     ----------
     job
         The job whose shards it lists.
+    path
+        Its file, if it isn't the one in the job's working folder.
     """
 
-    def __init__(self, job: Job) -> None:
-        path = job.working / "journal.jsonl"
+    def __init__(self, job: Job, path: Path | None = None) -> None:
+        path = path or local_path(job.working) / "journal.jsonl"
         self._layout = job.layout
         self._positions = array("q", bytes(8 * job.layout.shards))
         self._done = bytearray(job.layout.shards)
@@ -103,7 +107,7 @@ class Journal:
 
     def add(self, records: Iterable[ShardRecord]) -> None:
         """Add finished shards and wait until they are on the disk."""
-        lines = [(record.shard, _line(record)) for record in records]
+        lines = [(record.shard, line_of(record)) for record in records]
         files.write_at(self._descriptor, b"".join(line for _, line in lines), self._end)
         files.sync(self._descriptor)
         for shard, line in lines:
@@ -152,16 +156,12 @@ class Journal:
         os.close(self._descriptor)
 
 
-def count_finished(path: Path, layout: Layout) -> int:
-    """Return how many shards the journal at ``path`` lists, without touching it."""
+def count_finished(lines: Iterable[bytes], layout: Layout) -> int:
+    """Return how many shards the lines of a journal list."""
     shards = set()
-    try:
-        with path.open("rb") as lines:
-            for line in lines:
-                record = _parse(line, layout) if line.endswith(b"\n") else None
-                if record is None:
-                    break
-                shards.add(record.shard)
-    except OSError:
-        return 0
+    for line in lines:
+        record = _parse(line, layout) if line.endswith(b"\n") else None
+        if record is None:
+            break
+        shards.add(record.shard)
     return len(shards)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from gpgen.errors import UsageError
+from gpgen.objects import ObjectPath
+from gpgen.store.where import AnyPath, place_of
 
 __all__ = ["CHUNK_BYTES", "SHARDED", "SHARD_BYTES", "Format", "Layout", "Target", "choose_layout"]
 
@@ -128,11 +130,11 @@ class Target:
         The format.
     """
 
-    path: Path
+    path: AnyPath
     form: Format
 
     @classmethod
-    def parse(cls, out: str | Path) -> Target:
+    def parse(cls, out: str | Path | ObjectPath) -> Target:
         """Return the target that ``out`` names.
 
         Raises
@@ -140,10 +142,10 @@ class Target:
         UsageError
             If no format belongs to the name.
         """
-        path = Path(out).expanduser().absolute()
+        path = place_of(out)
         fields = _FIELD.findall(path.name)
         if "{" in str(path) and "shard" in str(path):
-            if len(fields) != 1 or _FIELD.search(str(path.parent)):
+            if len(fields) != 1 or _FIELD.search(str(path.parents[0])):
                 raise UsageError(
                     f"the target {str(out)!r} must have one field {{shard}} in the file's name",
                     _FORMS,
@@ -159,7 +161,7 @@ class Target:
         raise UsageError(f"no format belongs to the target {str(out)!r}", _FORMS)
 
     @property
-    def manifest(self) -> Path:
+    def manifest(self) -> AnyPath:
         """The path whose existence makes the dataset a dataset."""
         if self.form not in SHARDED:
             return self.path
@@ -167,7 +169,7 @@ class Target:
         return self.path.with_name(name + ".h5" if self.form == "webdataset" else name)
 
     @property
-    def working(self) -> Path:
+    def working(self) -> AnyPath:
         """The folder in which an unfinished dataset is made."""
         return self.manifest.with_name(self.manifest.name + ".making")
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpgen.errors import DatasetError
-from gpgen.store import files
 from gpgen.store.interface import Place, Problem, Reader
 from gpgen.store.manifest import VERIFY, SmallArray
 from gpgen.store.stream import crc32c
+from gpgen.store.where import AnyPath, OpenFile, open_file, size_of
 
 __all__ = ["PixelReader", "check_file", "file_sha256", "read_rows"]
 
@@ -25,7 +23,7 @@ _OPEN_FILES = 64
 _CRC_ROWS = 2**16
 
 
-def read_rows(path: Path, array: SmallArray, offset: int, count: int) -> NDArray[Any]:
+def read_rows(path: AnyPath, array: SmallArray, offset: int, count: int) -> NDArray[Any]:
     """Read ``count`` rows of a small array that begin at byte ``offset`` of a file.
 
     Raises
@@ -34,23 +32,23 @@ def read_rows(path: Path, array: SmallArray, offset: int, count: int) -> NDArray
         If the file is missing or too short.
     """
     out = np.empty((count, *array.shape[1:]), array.dtype)
+    view = memoryview(cast("Any", out.reshape(-1).view("u1")))
     try:
-        descriptor = files.open_existing(path)
+        opened = open_file(path)
+        try:
+            got = opened.read_at(view, offset)
+        finally:
+            opened.close()
     except OSError as error:
         reason = (error.strerror or "").lower()
         raise DatasetError(f"{path} can't be read: {reason}", VERIFY) from error
-    try:
-        view = memoryview(cast("Any", out.reshape(-1).view("u1")))
-        got = files.read_at(descriptor, view, offset)
-    finally:
-        os.close(descriptor)
     if got != out.nbytes:
         raise DatasetError(f"{path} ends early", VERIFY)
     return out
 
 
 def file_sha256(
-    path: Path, offset: int, nbytes: int, check: Callable[[int], None] | None = None
+    path: AnyPath, offset: int, nbytes: int, check: Callable[[int], None] | None = None
 ) -> tuple[str, int]:
     """Hash a range of a file; return the hex digest and the bytes there were.
 
@@ -58,11 +56,11 @@ def file_sha256(
     """
     digest, total = hashlib.sha256(), 0
     buffer = memoryview(bytearray(min(_READ_BYTES, max(nbytes, 1))))
-    descriptor = files.open_existing(path)
+    opened = open_file(path)
     try:
         while total < nbytes:
             part = buffer[: min(len(buffer), nbytes - total)]
-            got = files.read_at(descriptor, part, offset + total)
+            got = opened.read_at(part, offset + total)
             digest.update(part[:got])
             total += got
             if check is not None:
@@ -70,15 +68,15 @@ def file_sha256(
             if got < len(part):
                 break
     finally:
-        os.close(descriptor)
+        opened.close()
     return digest.hexdigest(), total
 
 
-def check_file(folder: Path, name: str, sha256: str) -> Iterator[Problem]:
+def check_file(folder: AnyPath, name: str, sha256: str) -> Iterator[Problem]:
     """Check a file's SHA-256."""
     path = folder / name
     try:
-        digest, _ = file_sha256(path, 0, path.stat().st_size)
+        digest, _ = file_sha256(path, 0, size_of(path))
     except FileNotFoundError:
         yield Problem(name, "missing")
     except OSError as error:
@@ -103,7 +101,7 @@ class PixelReader:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._layout = reader.manifest.layout
-        self._open: OrderedDict[int, tuple[int, Place]] = OrderedDict()
+        self._open: OrderedDict[int, tuple[OpenFile, Place]] = OrderedDict()
         self._crcs: OrderedDict[int, NDArray[np.uint32]] = OrderedDict()
 
     def read_into(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
@@ -114,42 +112,52 @@ class PixelReader:
         DatasetError
             If a file is missing or an image is damaged.
         """
-        shards, positions = np.divmod(indices, self._layout.shard_size)
         # In the order in which they lie on the disk.
         order = np.argsort(indices, kind="stable") if len(indices) > 1 else range(len(indices))
-        size = self._reader.recipe.image_nbytes
         for k in order:
-            shard = int(shards[k])
-            descriptor, place = self._file(shard)
-            image = out[k]
-            view = memoryview(image).cast("B")
-            if files.read_at(descriptor, view, place.of(int(positions[k]))) != size:
-                self._forget(shard)
-                raise DatasetError(f"{place.path} ends before sample {indices[k]}", VERIFY)
-            if crc32c(image) != self._crc(int(indices[k])):
-                self._forget(shard)
-                raise DatasetError(f"{place.path}: sample {indices[k]} is damaged", VERIFY)
+            index, image = int(indices[k]), out[k]
+            self._read(index, image)
+            self._check(index, image)
 
-    def _file(self, shard: int) -> tuple[int, Place]:
+    def _read(self, index: int, image: NDArray[Any]) -> None:
+        """Read an image as it is stored."""
+        shard, position = divmod(index, self._layout.shard_size)
+        opened, place = self._file(shard)
+        try:
+            got = opened.read_at(cast("Any", image).data.cast("B"), place.of(position))
+        except OSError as error:
+            raise _unreadable(place, error) from error
+        if got != image.nbytes:
+            self._forget(shard)
+            raise DatasetError(f"{place.path} ends before sample {index}", VERIFY)
+
+    def _check(self, index: int, image: NDArray[Any]) -> None:
+        """Compare an image with its checksum."""
+        if crc32c(image) != self._crc(index):
+            shard = index // self._layout.shard_size
+            _, place = self._file(shard)
+            self._forget(shard)
+            raise DatasetError(f"{place.path}: sample {index} is damaged", VERIFY)
+
+    def _file(self, shard: int) -> tuple[OpenFile, Place]:
         found = self._open.get(shard)
         if found is None:
             place = self._reader.place(shard)
             try:
-                found = files.open_existing(place.path), place
+                found = open_file(place.path), place
             except OSError as error:
-                message = f"{place.path} can't be read: {(error.strerror or '').lower()}"
-                raise DatasetError(message, VERIFY) from error
+                raise _unreadable(place, error) from error
             if len(self._open) >= _OPEN_FILES:
                 _, (oldest, _) = self._open.popitem(last=False)
-                os.close(oldest)
+                oldest.close()
             self._open[shard] = found
         else:
             self._open.move_to_end(shard)
         return found
 
     def _forget(self, shard: int) -> None:
-        descriptor, _ = self._open.pop(shard)
-        os.close(descriptor)
+        opened, _ = self._open.pop(shard)
+        opened.close()
 
     def _crc(self, index: int) -> int:
         block, position = divmod(index, _CRC_ROWS)
@@ -165,5 +173,9 @@ class PixelReader:
     def close(self) -> None:
         """Close all files; they are opened again when needed."""
         while self._open:
-            _, (descriptor, _) = self._open.popitem()
-            os.close(descriptor)
+            _, (opened, _) = self._open.popitem()
+            opened.close()
+
+
+def _unreadable(place: Place, error: OSError) -> DatasetError:
+    return DatasetError(f"{place.path} can't be read: {(error.strerror or '').lower()}", VERIFY)

@@ -101,12 +101,12 @@ class Stream:
     descriptor
         The file, open for writing.
     path
-        Its path.
+        Its path; ``None`` for a scratch file, which goes through the cache and isn't synced.
     offset
         Byte at which writing begins.
     """
 
-    def __init__(self, descriptor: int, path: Path, offset: int = 0) -> None:
+    def __init__(self, descriptor: int, path: Path | None, offset: int = 0) -> None:
         self.nbytes = 0
         self._descriptor = descriptor
         self._digest = hashlib.sha256()
@@ -115,7 +115,8 @@ class Stream:
         self._base = offset // _PAGE * _PAGE
         self._begin = self._end = offset - self._base
         self._buffer, self._other = (mmap.mmap(-1, _BUFFER_BYTES) for _ in range(2))
-        self._direct = files.open_direct(path)
+        self._scratch = path is None
+        self._direct = None if path is None else files.open_direct(path)
         self._writer = ThreadPoolExecutor(1, "gpgen-writer")
         self._pending: Future[None] | None = None
 
@@ -141,7 +142,8 @@ class Stream:
         """Wait until all bytes are on the disk; return their SHA-256."""
         self._hand_over()
         self._wait()
-        files.sync(self._descriptor)
+        if not self._scratch:
+            files.sync(self._descriptor)
         return self._digest.digest()
 
     def _hand_over(self) -> None:
@@ -173,7 +175,7 @@ class Stream:
                     self._direct = None
                     files.write_at(self._descriptor, buffer[first:last], base + first)
             files.write_at(self._descriptor, buffer[last:end], base + last)
-            if self._direct is None:
+            if self._direct is None and not self._scratch:
                 files.start_writeback(self._descriptor, base + begin, end - begin)
 
     def close(self) -> None:

@@ -14,7 +14,6 @@ import io
 import json
 import tarfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,6 +25,7 @@ from gpgen.store.interface import Place, Reader
 from gpgen.store.job import Job, ShardRecord
 from gpgen.store.layout import Format
 from gpgen.store.stream import batches, crc32c, new_file
+from gpgen.store.where import AnyPath, local_path
 
 __all__ = ["WebDatasetReader", "WebDatasetStore"]
 
@@ -104,7 +104,7 @@ class WebDatasetStore(Hdf5ShardsStore):
         crcs = np.empty(stop - start, "<u4")
         npy, texts = _npy_header(recipe), _Texts(recipe, start, stop)
         image_nbytes = len(npy) + recipe.image_nbytes
-        with new_file(job.temporary, self._shard_path(job, shard)) as stream:
+        with new_file(local_path(job.temporary), self._shard_path(job, shard)) as stream:
             for first, images in batches(job, start, stop, check):
                 for index, image in enumerate(images, first):
                     crcs[index - start] = crc32c(image)
@@ -114,9 +114,9 @@ class WebDatasetStore(Hdf5ShardsStore):
             sha256 = stream.finish()
         return ShardRecord(shard, sha256, stream.nbytes, crcs.tobytes())
 
-    def reader(self, path: Path) -> Reader:
+    def reader(self, path: AnyPath) -> Reader:
         """Open a finished dataset by its manifest file."""
-        return WebDatasetReader(path)
+        return WebDatasetReader(local_path(path))
 
 
 class _Texts:

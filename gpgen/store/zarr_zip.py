@@ -20,6 +20,7 @@ from gpgen.store.interface import Problem
 from gpgen.store.manifest import VERIFY
 from gpgen.store.reading import file_sha256
 from gpgen.store.zarr import ZarrReader
+from gpgen.store.zarr_content import shard_name
 
 __all__ = ["ZippedZarrReader"]
 
@@ -31,6 +32,7 @@ class ZippedZarrReader(ZarrReader):
     """A finished Zarr group in a zip."""
 
     def __init__(self, path: Path) -> None:
+        self._file = path
         self._crcs: dict[str, int] = {}
         self._members: dict[str, ZipMember] = {}
         layout, infos = _read_directory(path)
@@ -42,7 +44,7 @@ class ZippedZarrReader(ZarrReader):
     def document(self, name: str) -> bytes:
         """Return what is in a member."""
         member = self._member(name)
-        descriptor = files.open_existing(self.path)
+        descriptor = files.open_existing(self._file)
         try:
             buffer = bytearray(member.size)
             return bytes(buffer[: files.read_at(descriptor, memoryview(buffer), member.offset)])
@@ -51,7 +53,7 @@ class ZippedZarrReader(ZarrReader):
 
     def span(self, name: str) -> tuple[Path, int]:
         """Return the file in which a member lies, and where it begins."""
-        return self.path, self._member(name).offset
+        return self._file, self._member(name).offset
 
     def _member(self, name: str) -> ZipMember:
         member = self._members.get(name)
@@ -61,7 +63,7 @@ class ZippedZarrReader(ZarrReader):
 
     def named(self, name: str) -> Path:  # noqa: ARG002 - the same file for all
         """Return the file to be named when a member is wrong: the zip."""
-        return self.path
+        return self._file
 
     def names(self) -> Iterator[str]:
         """Return the members' names."""
@@ -77,7 +79,7 @@ class ZippedZarrReader(ZarrReader):
 
     def problems(self) -> Iterator[Problem]:
         """Check the members' headers, too, and that each shard has its length."""
-        descriptor = files.open_existing(self.path)
+        descriptor = files.open_existing(self._file)
         try:
             for member in self._members.values():
                 expected = member.header(self._crcs[member.name])
@@ -88,7 +90,7 @@ class ZippedZarrReader(ZarrReader):
         finally:
             os.close(descriptor)
         for shard in range(self.manifest.layout.shards):
-            name, nbytes = self.shard_name(shard), self.shard_nbytes(shard)
+            name, nbytes = shard_name(self.recipe, shard), self.shard_nbytes(shard)
             found = self._members.get(name)
             if found is None or found.size != nbytes:
                 yield Problem(self.path.name, f"{name} is missing or has another length")

@@ -19,6 +19,7 @@ from gpgen.recipe import Recipe
 from gpgen.store import store_for
 from gpgen.store.finding import find
 from gpgen.store.reading import PixelReader
+from gpgen.store.where import AnyPath, pixel_reader
 from gpgen.torch.batches import Batch, empty_images
 from gpgen.torch.drawing import draw_into
 
@@ -219,7 +220,8 @@ class TextureDataset(Textures):
     Parameters
     ----------
     path
-        The dataset: a Zarr folder, an HDF5 file, or a folder or pattern of HDF5 shards.
+        The dataset: a Zarr folder, an HDF5 file, a folder or pattern of HDF5 shards, or a Zarr
+        group on an object store (``s3://bucket/data.zarr``).
     split
         Which part of it; None for all of it.
     target
@@ -248,7 +250,7 @@ class TextureDataset(Textures):
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | AnyPath,
         split: str | None = None,
         target: Target = "label",
         transform: Callable[[torch.Tensor], Any] | None = None,
@@ -267,7 +269,7 @@ class TextureDataset(Textures):
     def _images(self, indices: npt.NDArray[np.int64], out: npt.NDArray[Any]) -> None:
         pixels: PixelReader | None = getattr(self._opened, "pixels", None)
         if pixels is None:
-            pixels = self._opened.pixels = PixelReader(self._reader)
+            pixels = self._opened.pixels = pixel_reader(self._reader)
             weakref.finalize(self._opened, pixels.close).atexit = False
         pixels.read_into(indices, out)
 

@@ -1,0 +1,140 @@
+"""Making on an object store: everything at its final name, and the root's metadata last.
+
+Nothing there can be renamed or locked. A dataset exists once its root ``zarr.json`` does, which
+is put when all the rest is there. Beside the objects of the dataset stand, until then::
+
+    data.zarr.making/job.json      what is being made; put only if there is none yet
+    data.zarr.making/recipe.toml   the recipe, for the command that resumes
+    data.zarr.making/journal/...   the lines of the journal, an object for each few shards
+
+Two runs of one job put the same bytes under the same names, so that a run which was taken for
+dead and goes on does no harm.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from gpgen.errors import TargetError, UsageError
+from gpgen.objects import ObjectPath
+from gpgen.store.job import Job, ShardRecord
+from gpgen.store.journal import Journal, line_of
+from gpgen.store.layout import Target
+from gpgen.store.where import object_path
+
+__all__ = ["Bucket"]
+
+
+class Bucket:
+    """A bucket of an object store; see `gpgen.store.site.Site`."""
+
+    def check(self, target: Target, *, overwrite: bool) -> None:
+        """Refuse to overwrite, a bucket that isn't there, and credentials that don't open it."""
+        if overwrite:
+            raise UsageError(
+                "nothing on an object store can take another's place in one step, so overwriting "
+                f"{target.path} would remove it before the new one is whole",
+                "remove it yourself, or choose another --out",
+            )
+        (object_path(target.working) / "job.json").exists()
+
+    def free_bytes(self, target: Target) -> None:
+        """Return ``None``: an object store has no end."""
+
+    def check_not_running(self, job: Job) -> None:
+        """Know nothing: a store can't tell a run that died from one that works."""
+
+    @contextlib.contextmanager
+    def claim(self, job: Job) -> Iterator[None]:  # noqa: ARG002
+        """Hold nothing: ``job.json``, which only one can put first, keeps other jobs away."""
+        yield
+
+    @contextlib.contextmanager
+    def begin(self, job: Job) -> Iterator[None]:
+        """Put the job on record, unless another run has put one meanwhile."""
+        # A resumed journal must be this job's: what a removed job left goes first.
+        ObjectPath.remove(path for path, _ in (_working(job) / "journal").members())
+        yield
+        (_working(job) / "recipe.toml").write_bytes(job.recipe.to_toml().encode())
+        # The run's own mark tells an answer that was lost from another run that was faster.
+        content = {**json.loads(job.to_json()), "run": secrets.token_hex(8)}
+        try:
+            (_working(job) / "job.json").create(json.dumps(content, indent=2).encode() + b"\n")
+        except FileExistsError as error:
+            raise TargetError(
+                f"another run has just begun to make {job.target.path}",
+                "wait for it, or if it has died continue with --resume",
+            ) from error
+
+    def resume(self, job: Job) -> None:
+        """Remove nothing: an object is whole or not there."""
+
+    def journal(self, job: Job) -> Journal:
+        """Return a journal that is kept in the bucket, with a copy on this disk to work with."""
+        return _BucketJournal(job, self.journal_lines(job))
+
+    def journal_lines(self, job: Job) -> Iterator[bytes]:
+        """Yield the lines of all the journal's objects."""
+        for path, _ in (_working(job) / "journal").members():
+            with contextlib.suppress(FileNotFoundError):  # the run that it was of has finished
+                yield from path.read_bytes().splitlines(keepends=True)
+
+    def forget(self, job: Job, *, failed: bool) -> None:
+        """Remove the working objects, ``job.json`` last; keep all if a failed run has put data."""
+        if failed and next(object_path(job.target.path).members(), None) is not None:
+            return
+        last = _working(job) / "job.json"
+        ObjectPath.remove(path for path, _ in _working(job).members() if path != last)
+        ObjectPath.remove([last])
+
+    def tidy(self, job: Job) -> None:
+        """Remove what a run left that was killed at its very end."""
+        self.forget(job, failed=False)
+
+
+def _working(job: Job) -> ObjectPath:
+    return object_path(job.working)
+
+
+class _BucketJournal(Journal):
+    """A journal whose every addition is an object before it counts.
+
+    Parameters
+    ----------
+    job
+        The job whose shards it lists.
+    lines
+        What it lists already.
+    """
+
+    def __init__(self, job: Job, lines: Iterable[bytes]) -> None:
+        self._folder = _working(job) / "journal"
+        self._run = secrets.token_hex(4)
+        self._count = 0
+        self._copy: Any = tempfile.NamedTemporaryFile(prefix="gpgen-journal-")  # noqa: SIM115
+        try:
+            self._copy.writelines(lines)
+            self._copy.flush()
+            super().__init__(job, Path(self._copy.name))
+        except BaseException:
+            self._copy.close()
+            raise
+
+    def add(self, records: Iterable[ShardRecord]) -> None:
+        """Add finished shards and wait until they are in the bucket."""
+        records = list(records)
+        name = f"{self._count:08d}-{self._run}.jsonl"
+        (self._folder / name).write_bytes(b"".join(map(line_of, records)))
+        self._count += 1
+        super().add(records)
+
+    def close(self) -> None:
+        """Close and remove the copy."""
+        super().close()
+        self._copy.close()

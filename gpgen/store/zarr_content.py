@@ -1,0 +1,158 @@
+"""What the files of a Zarr dataset hold, wherever they go; written directly.
+
+A shard file is, by the sharding codec's specification
+(https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/): the
+inner chunks, each its little-endian bytes and their CRC-32C, then an index of
+(offset, length) for every chunk and the index's own CRC-32C. Without
+compression that is a few lines, streams in one batch of memory, and depends on
+no other library's version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpgen.recipe import Recipe
+from gpgen.store.job import Job, ShardRecord
+from gpgen.store.journal import Journal
+from gpgen.store.manifest import (
+    SmallArray,
+    checksum_arrays,
+    derived_arrays,
+    root_attributes,
+    seal,
+)
+from gpgen.store.stream import Stream, batches, crc32c
+from gpgen.store.zarr_metadata import (
+    BLOCK_ROWS,
+    block_names,
+    image_document,
+    render,
+    root_document,
+    small_document,
+)
+
+__all__ = ["CRC_BYTES", "ROOT", "dataset_nbytes", "members", "shard_name", "write_shard_to"]
+
+CRC_BYTES = 4
+ROOT = "zarr.json"
+
+
+def dataset_nbytes(job: Job) -> int:
+    """Return the exact bytes that the finished dataset takes."""
+    layout, chunk = job.layout, job.layout.chunk_size or 1
+    per_shard = layout.shard_size // chunk
+    chunks = -(-layout.n // chunk)
+    total = chunks * (chunk * job.recipe.image_nbytes + CRC_BYTES)
+    total += layout.shards * (16 * per_shard + CRC_BYTES)
+    arrays = (*derived_arrays(job.recipe, layout.n), *checksum_arrays(layout))
+    for array in arrays:
+        blocks = len(block_names(array))
+        rows = min(array.shape[0], BLOCK_ROWS)
+        total += blocks * (rows * array.row_nbytes + CRC_BYTES)
+    names = [name for array in arrays for name in block_names(array)]
+    documents = {array.name: small_document(array) for array in arrays}
+    documents["image"] = image_document(job.recipe, layout)
+    names += [f"{name}/{ROOT}" for name in documents]
+    attributes = root_attributes(job.recipe, layout, job.gpgen_version)
+    attributes["files"] = dict.fromkeys(names, "0" * 64)
+    total += sum(len(render(document)) for document in documents.values())
+    return total + len(render(root_document(seal(attributes), documents)))
+
+
+def shard_name(recipe: Recipe, shard: int) -> str:
+    """Return a shard's file, relative to the dataset."""
+    return f"image/c.{shard}{'.0' * len(recipe.shape)}"
+
+
+def write_shard_to(stream: Stream, job: Job, shard: int, check: Callable[[], None]) -> ShardRecord:
+    """Draw a shard, write it to a stream and finish that."""
+    layout = job.layout
+    start, stop = layout.bounds(shard)
+    crcs = np.empty(stop - start, "<u4")
+    ends = _write_chunks(stream, job, start, stop, crcs, check)
+    index = np.full((layout.shard_size // (layout.chunk_size or 1), 2), 2**64 - 1, "<u8")
+    index[: len(ends), 0] = [0, *ends[:-1]]
+    index[: len(ends), 1] = np.diff([0, *ends])
+    raw = index.tobytes()
+    stream.write([raw, crc32c(raw).to_bytes(4, "little")])
+    return ShardRecord(shard, stream.finish(), stream.nbytes, crcs.tobytes())
+
+
+def members(job: Job, journal: Journal) -> Iterator[tuple[str, bytes]]:
+    """Yield each file beside the shards, by name: the small arrays, their metadata, the root's.
+
+    The root's metadata, which makes it a dataset, comes last.
+    """
+    layout = job.layout
+    arrays = (*derived_arrays(job.recipe, layout.n), *journal.arrays())
+    documents: dict[str, Any] = {"image": image_document(job.recipe, layout)}
+    hashes: dict[str, str] = {}
+    for array in arrays:
+        documents[array.name] = small_document(array)
+        for block, name in enumerate(block_names(array)):
+            data = _block(array, block)
+            hashes[name] = hashlib.sha256(data).hexdigest()
+            yield name, data
+    for name, document in documents.items():
+        data = render(document)
+        hashes[f"{name}/{ROOT}"] = hashlib.sha256(data).hexdigest()
+        yield f"{name}/{ROOT}", data
+    attributes = root_attributes(job.recipe, layout, job.gpgen_version)
+    attributes["files"] = hashes
+    yield ROOT, render(root_document(seal(attributes), documents))
+
+
+def _write_chunks(
+    stream: Stream,
+    job: Job,
+    start: int,
+    stop: int,
+    crcs: NDArray[np.uint32],
+    check: Callable[[], None],
+) -> list[int]:
+    """Write the images from ``start`` to ``stop`` as chunks; return where each chunk ends."""
+    chunk = job.layout.chunk_size or 1
+    ends: list[int] = []
+    running = 0
+    for first, images in batches(job, start, stop, check):
+        parts: list[Any] = []
+        begun, size = 0, 0
+        for k, image in enumerate(images):
+            position = first + k - start
+            crcs[position] = crc32c(image)
+            running = crc32c(image, running) if chunk > 1 else int(crcs[position])
+            if (position + 1) % chunk == 0:
+                tail = running.to_bytes(4, "little")
+                parts += [images[begun : k + 1], tail]
+                size = sum(memoryview(part).nbytes for part in parts)
+                ends.append(stream.offset + size)
+                begun, running = k + 1, 0
+        if begun < len(images):
+            parts.append(images[begun:])
+        stream.write(parts)
+    missing = -(stop - start) % chunk
+    if missing:
+        # Zarr's chunks are whole: beyond the array's end they hold the fill value.
+        blank = bytes(job.recipe.image_nbytes)
+        for _ in range(missing):
+            running = crc32c(blank, running)
+            stream.write([blank])
+        stream.write([running.to_bytes(4, "little")])
+        ends.append(stream.offset)
+    return ends
+
+
+def _block(array: SmallArray, block: int) -> bytes:
+    """Return a block of a small array as a file: whole chunks, and their checksum."""
+    rows = min(array.shape[0], BLOCK_ROWS)
+    start = block * rows
+    stop = min(start + rows, array.shape[0])
+    data = array.block(start, stop)
+    data += bytes((rows - (stop - start)) * array.row_nbytes)
+    return data + crc32c(data).to_bytes(4, "little")

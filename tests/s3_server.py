@@ -1,0 +1,173 @@
+"""An S3 store on loopback (moto's), and a proxy before it that fails as networks and stores do."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+BUCKET = "bucket"
+_PASSED_ON = ("Transfer-Encoding", "Connection", "Content-Length")
+
+
+@contextlib.contextmanager
+def moto_server() -> Iterator[str]:
+    """Run moto's S3 server; yield its address."""
+    import logging
+
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+class Proxy:
+    """Passes requests on, or fails them.
+
+    Parameters
+    ----------
+    upstream
+        Address of the store.
+
+    Attributes
+    ----------
+    rate
+        Probability of each kind of failure: "error" (500 or 503 without asking the store),
+        "slow", "cut" (the answer breaks off half-way), "lost" (the store has done what was
+        asked, and no answer comes), "refused" (the connection ends within the request).
+    before
+        Called with the method and the path before a request is passed on; what it returns
+        as false is dropped.
+    unconditional
+        Whether conditional puts are answered as by a store that doesn't know them.
+    """
+
+    def __init__(self, upstream: str) -> None:
+        self.upstream = upstream.removeprefix("http://")
+        self.rate: dict[str, float] = {}
+        self.before: Callable[[str, str], bool] = lambda method, path: True
+        self.unconditional = False
+        self.random = random.Random(20261124)
+        self.seen: Counter[str] = Counter()
+        self.lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def reset(self, **rate: float) -> None:
+        self.rate = rate
+        self.before = lambda method, path: True
+        self.seen.clear()
+
+    def draw(self) -> str:
+        """Return what happens to the next request."""
+        with self.lock:
+            self.seen["requests"] += 1
+            left = self.random.random()
+            for kind, probability in self.rate.items():
+                left -= probability
+                if left < 0:
+                    self.seen[kind] += 1
+                    return kind
+        return "pass"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and content in one packet
+
+        def handle_one_request(self) -> None:
+            with contextlib.suppress(ConnectionError):
+                super().handle_one_request()
+
+        def handle_expect_100(self) -> bool:
+            going_on = super().handle_expect_100()
+            self.wfile.flush()  # a client waits a second for it
+            return going_on
+
+        def answer(self) -> None:
+            nbytes = int(self.headers.get("Content-Length") or 0)
+            kind = proxy.draw()
+            if not proxy.before(self.command, self.path):
+                kind = "refused"
+            if kind == "refused":
+                self.rfile.read(nbytes // 2)
+                self.hang_up()
+                return
+            body = self.rfile.read(nbytes)
+            if kind == "error":
+                self.fail(*proxy.random.choice([(500, "InternalError"), (503, "SlowDown")]))
+                return
+            if proxy.unconditional and "If-None-Match" in self.headers:
+                self.fail(501, "NotImplemented")
+                return
+            if kind == "slow":
+                time.sleep(0.3)
+            status, headers, content = self.ask(body)
+            if kind == "lost":
+                self.hang_up()
+                return
+            self.send_response_only(status)
+            for name, value in headers:
+                if name not in _PASSED_ON:
+                    self.send_header(name, value)
+            length = dict(headers).get("Content-Length") if self.command == "HEAD" else None
+            self.send_header("Content-Length", length or str(len(content)))
+            self.end_headers()
+            if kind == "cut" and len(content) > 1:
+                self.wfile.write(content[: len(content) // 2])
+                self.hang_up()
+                return
+            self.wfile.write(content)
+
+        def ask(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+            connection = http.client.HTTPConnection(proxy.upstream)
+            try:
+                connection.putrequest(
+                    self.command, self.path, skip_host=True, skip_accept_encoding=True
+                )
+                for name, value in self.headers.items():
+                    if name != "Expect":
+                        connection.putheader(name, value)
+                connection.endheaders(body)
+                answer = connection.getresponse()
+                return answer.status, answer.getheaders(), answer.read()
+            finally:
+                connection.close()
+
+        def fail(self, status: int, code: str) -> None:
+            content = f"<Error><Code>{code}</Code><Message>not now</Message></Error>".encode()
+            self.send_response_only(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(content)
+
+        def hang_up(self) -> None:
+            self.close_connection = True
+            self.wfile.flush()
+            self.connection.close()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+        do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = answer
+
+    return Handler

@@ -1,0 +1,265 @@
+"""Making on an object store: equal bytes, whatever the network and the process go through."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import distributed
+import pytest
+from object_store_support import N, bucket, content, local, make_here, store
+from store_tools import hashes, tiny, tiny_make
+
+from gpgen.converting import convert
+from gpgen.dataset import open_dataset
+from gpgen.errors import DatasetError, StorageError, TargetError, UsageError
+from gpgen.making import plan
+from gpgen.objects import requests
+from gpgen.verification import verify
+
+_ = bucket, content, local, store
+HERE = Path(__file__).parent
+EVERY_STEP = bool(os.environ.get("GPGEN_EVERY_STEP"))
+
+
+def test_a_dataset_made_on_s3_is_the_local_one_byte_for_byte(bucket, local) -> None:
+    with tiny_make(bucket.address(), N) as dataset:
+        assert str(dataset.path) == bucket.address()
+    assert bucket.hashes() == local
+
+
+def test_workers_of_a_cluster_put_the_same_bytes(bucket, local) -> None:
+    cluster = distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
+    )
+    with cluster:
+        tiny_make(bucket.address(), N, workers=None, scheduler=cluster.scheduler_address).close()
+    assert bucket.hashes() == local
+
+
+def test_converting_copies_to_a_bucket_and_back(bucket, local, tmp_path: Path) -> None:
+    tiny_make(tmp_path / "d.h5", N).close()
+    convert(tmp_path / "d.h5", bucket.address(), shard_size=4).close()
+    assert bucket.hashes() == local
+    (tmp_path / "back").mkdir()
+    convert(bucket.address(), tmp_path / "back" / "d.zarr", shard_size=4).close()
+    assert hashes(tmp_path / "back") == local
+
+
+def test_one_request_in_twenty_fails_and_the_bytes_are_the_same(bucket, tmp_path: Path) -> None:
+    n = 80
+    tiny_make(tmp_path / "d.zarr", n, shard_size=2).close()
+    bucket.proxy.reset(error=0.05, slow=0.03, cut=0.03, lost=0.03, refused=0.03)
+    tiny_make(bucket.address(), n, shard_size=2, workers=4).close()
+    report = verify(bucket.address(), regenerate=5)
+    seen = dict(bucket.proxy.seen)
+    bucket.proxy.reset()
+    assert report.ok
+    assert bucket.hashes() == hashes(tmp_path)
+    # The failures did happen: each kind, and about as often as asked for.
+    assert all(seen[kind] > 0 for kind in ("error", "slow", "cut", "lost", "refused"))
+    assert 0.02 < seen["error"] / seen["requests"] < 0.1
+
+
+def test_after_sigkill_the_named_command_finishes_to_equal_bytes(bucket, tmp_path: Path) -> None:
+    n = 60
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import sys, store_tools\n"
+        f"store_tools.tiny_make(sys.argv[1], {n}, shard_size=1, workers=2)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
+    process = subprocess.Popen([sys.executable, script, bucket.address()], env=environment)
+    deadline = time.monotonic() + 60
+    while len(bucket.keys("d.zarr.making/journal/")) < 5:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not bucket.keys("d.zarr/zarr.json")
+    with pytest.raises(DatasetError, match=r"\d+ of 60 shards are done; finish it with") as refused:
+        open_dataset(bucket.address())
+    with pytest.raises(TargetError, match=r"begun before.*continue with --resume"):
+        tiny_make(bucket.address(), n, shard_size=1)
+    with pytest.raises(TargetError, match="differs from what is asked for: n 60 -> 61"):
+        tiny_make(bucket.address(), n + 1, shard_size=1, resume=True)
+    command = shlex.split(refused.value.hint.partition("`")[2].rstrip("`"))
+    assert command[0] == "gpgen"
+    done = subprocess.run(
+        [sys.executable, "-m", "gpgen_cli", *command[1:]],
+        env=environment, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "were there already" in done.stdout
+    tiny_make(tmp_path / "d.zarr", n, shard_size=1).close()
+    assert bucket.hashes() == {k: h for k, h in hashes(tmp_path).items() if k != "run.py"}
+
+
+def test_whatever_write_was_the_last_it_resumes_to_equal_bytes(bucket, local, monkeypatch) -> None:
+    """The store is gone for the run from one write on: to the bucket that is what a kill is."""
+    writes = 0
+
+    def before(method: str, path: str) -> bool:
+        nonlocal writes
+        writes += method in ("PUT", "DELETE")
+        return writes <= last
+
+    last = 10**6
+    bucket.proxy.before = before
+    make_here(bucket.address()).close()
+    steps = writes
+    assert steps > 25
+    monkeypatch.setattr(requests, "ATTEMPTS", 1)
+    for last in range(steps) if EVERY_STEP else [0, 1, 2, 5, 20, steps - 8, steps - 1]:
+        bucket.empty()
+        writes = 0
+        bucket.proxy.before = before
+        with pytest.raises(StorageError):
+            make_here(bucket.address())
+        bucket.proxy.reset()
+        if bucket.keys("d.zarr/zarr.json"):
+            with open_dataset(bucket.address()) as dataset:
+                assert len(dataset.read(range(N))) == N
+        else:
+            with pytest.raises(DatasetError):
+                open_dataset(bucket.address())
+        make_here(bucket.address(), resume=True).close()
+        assert bucket.hashes() == local, last
+
+
+def test_a_lost_answer_to_a_conditional_put_is_not_taken_for_another_run(bucket, local) -> None:
+    lost = []
+
+    def before(method: str, path: str) -> bool:
+        name = path.partition("?")[0].rsplit("/", 1)[-1]
+        bucket.proxy.rate = {}
+        conditional = method == "PUT" and path.endswith(("making/job.json", "d.zarr/zarr.json"))
+        if conditional and name not in lost:
+            lost.append(name)
+            bucket.proxy.rate = {"lost": 1.0}
+        return True
+
+    bucket.proxy.before = before
+    make_here(bucket.address()).close()
+    bucket.proxy.reset()
+    assert bucket.hashes() == local
+
+
+def test_of_two_runs_that_begin_at_once_one_is_refused(bucket, local) -> None:
+    begun = []
+
+    def before(method: str, path: str) -> bool:
+        if method == "PUT" and path.endswith("making/recipe.toml") and not begun:
+            begun.append(path)  # while this run begins, another makes all of it
+            bucket.write("d.zarr.making/job.json", b'{"run": "another"}')
+        return True
+
+    bucket.proxy.before = before
+    with pytest.raises(TargetError, match=r"another run has just begun.*continue with --resume"):
+        make_here(bucket.address())
+    assert bucket.read("d.zarr.making/job.json") == b'{"run": "another"}'
+
+
+def test_a_dataset_that_appears_meanwhile_is_not_replaced(bucket) -> None:
+    def before(method: str, path: str) -> bool:
+        if method == "PUT" and path.endswith("d.zarr/label/zarr.json"):
+            bucket.write("d.zarr/zarr.json", b"mine")
+        return True
+
+    bucket.proxy.before = before
+    with pytest.raises(TargetError, match="has appeared while"):
+        make_here(bucket.address())
+    assert bucket.read("d.zarr/zarr.json") == b"mine"
+
+
+def test_a_shard_that_was_removed_meanwhile_is_noticed_and_made_again(bucket, local) -> None:
+    def before(method: str, path: str) -> bool:
+        if method == "PUT" and path.endswith("image/c.2.0.0"):
+            bucket.remove("d.zarr/image/c.0.0.0")
+        return True
+
+    bucket.proxy.before = before
+    with pytest.raises(TargetError, match=r"image/c\.0\.0\.0 was removed.*--resume"):
+        make_here(bucket.address())
+    bucket.proxy.reset()
+    make_here(bucket.address(), resume=True).close()
+    assert bucket.hashes() == local
+
+
+def test_what_is_there_is_never_overwritten(bucket, local) -> None:
+    make_here(bucket.address()).close()
+    with pytest.raises(TargetError, match="exists; choose another --out, or remove all objects"):
+        make_here(bucket.address(), seed=6)
+    with pytest.raises(UsageError, match=r"overwriting .* would remove it before"):
+        tiny_make(bucket.address(), N, overwrite=True)
+    with pytest.raises(TargetError, match="differs from what is asked for: recipe seed 5 -> 6"):
+        make_here(bucket.address(), resume=True, seed=6)
+    make_here(bucket.address(), resume=True).close()
+    assert bucket.hashes() == local
+    bucket.write("other.zarr/notes", b"mine")
+    with pytest.raises(TargetError, match="exists"):
+        make_here(bucket.address("other.zarr"))
+    # A name that only begins alike is another's.
+    bucket.write("e.zarr2/notes", b"mine")
+    make_here(bucket.address("e.zarr")).close()
+
+
+@pytest.mark.parametrize("name", ["d.h5", "d-{shard:03d}.h5", "d-{shard:03d}.tar"])
+def test_formats_that_are_files_name_zarr(bucket, name) -> None:
+    with pytest.raises(UsageError, match="on object stores there is only Zarr"):
+        tiny_make(bucket.address(name))
+    assert bucket.keys() == []
+
+
+@pytest.mark.parametrize("address", ["s3://", "s3://bucket", "s3:///d.zarr", "gs://b/d.zarr"])
+def test_an_address_that_can_not_be_is_refused(address) -> None:
+    with pytest.raises(UsageError):
+        tiny_make(address)
+
+
+def test_a_path_object_of_an_address_is_understood(bucket, local) -> None:
+    with tiny_make(Path(bucket.address()), N):
+        pass
+    assert bucket.hashes() == local
+
+
+def test_a_plan_says_no_free_bytes_and_touches_nothing(bucket, tmp_path: Path) -> None:
+    there = plan(tiny(), N, bucket.address(), shard_size=4)
+    assert there.free_bytes is None
+    assert there.nbytes == plan(tiny(), N, tmp_path / "d.zarr", shard_size=4).nbytes
+    assert bucket.keys() == []
+
+
+def test_a_shard_is_refused_that_no_store_takes_in_one_put(bucket) -> None:
+    with pytest.raises(UsageError, match=r"a shard would have 5\.\d GB.*--shard-size"):
+        tiny_make(bucket.address(), 4 * 10**6, shard_size=35 * 10**5)
+    assert bucket.keys() == []
+
+
+def test_a_journal_is_one_object_for_shards_that_finish_together(bucket) -> None:
+    keys: list[str] = []
+
+    def before(method: str, path: str) -> bool:
+        if method == "PUT" and "/journal/" in path:
+            keys.append(path)
+        return True
+
+    bucket.proxy.before = before
+    make_here(bucket.address()).close()
+    assert len(keys) == 4
+    assert not bucket.keys("d.zarr.making/")
+
+
+def test_a_store_without_conditional_puts_is_used_with_a_look_before(bucket, local) -> None:
+    bucket.proxy.unconditional = True
+    try:
+        make_here(bucket.address()).close()
+    finally:
+        bucket.proxy.unconditional = False
+    assert bucket.hashes() == local

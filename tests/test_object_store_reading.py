@@ -1,0 +1,223 @@
+"""Reading from an object store: right pixels or one clear line, never wrong ones."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import subprocess
+import sys
+import urllib.request
+
+import numpy as np
+import pytest
+from cli_support import Caller
+from object_store_support import N, bucket, content, filled, store
+from store_tools import drawn, tiny
+from torch.utils.data import DataLoader
+
+import gpgen
+from gpgen.errors import DatasetError, MissingPackageError, StorageError, UsageError
+from gpgen.objects import requests
+from gpgen.publish.dataset_source import DatasetSource
+from gpgen.torch import TextureDataset
+
+_ = bucket, content, filled, store
+
+
+@pytest.fixture
+def gpgen_command(capfd, tmp_path, monkeypatch) -> Caller:
+    monkeypatch.chdir(tmp_path)
+    return Caller(capfd, tmp_path)
+
+
+def test_images_come_in_the_order_asked_for(filled) -> None:
+    with gpgen.open_dataset(filled.address()) as dataset:
+        expected = drawn(tiny(), N)
+        np.testing.assert_array_equal(dataset.image[:], expected)
+        np.testing.assert_array_equal(dataset.read([12, 0, 5, 0]), expected[[12, 0, 5, 0]])
+        np.testing.assert_array_equal(dataset.label[:], np.arange(N) % 2)
+        copy = pickle.loads(pickle.dumps(dataset))  # noqa: S301
+        np.testing.assert_array_equal(copy.image[7], expected[7])
+        copy.close()
+
+
+# The other ways of starting workers pickle the dataset, as the test above does.
+@pytest.mark.parametrize("start", ["fork", *(["spawn"] if os.environ.get("GPGEN_SLOW") else [])])
+def test_training_reads_from_a_bucket_in_workers_however_started(filled, start) -> None:
+    dataset = pickle.loads(pickle.dumps(TextureDataset(filled.address())))  # noqa: S301
+    np.testing.assert_array_equal(dataset[3][0].numpy()[0], drawn(tiny(), N)[3])
+    dataset.__getitems__([0, 1])  # the parent has threads and connections before it forks
+    loader = DataLoader(dataset, batch_size=4, num_workers=2, multiprocessing_context=start)
+    images = np.concatenate([images.numpy()[:, 0] for images, _ in loader])
+    np.testing.assert_array_equal(images, drawn(tiny(), N))
+
+
+def test_reading_goes_on_through_failures(filled) -> None:
+    bucket = filled
+    bucket.proxy.reset(error=0.06, slow=0.02, cut=0.1, lost=0.05, refused=0.05)
+    with gpgen.open_dataset(bucket.address()) as dataset:
+        for _ in range(4):
+            np.testing.assert_array_equal(dataset.image[:], drawn(tiny(), N))
+    assert bucket.proxy.seen["cut"] > 0
+    assert bucket.proxy.seen["error"] > 0
+
+
+PLAIN = {"Content-Type": "text/plain"}
+SMALL = [
+    "image/zarr.json", "shard_sha256/c.0.0", "label/c.0", "label/zarr.json", "seed/c.0",
+    "length_scale/c.0.0", "split/c.0",
+]  # fmt: skip
+READ = ["image/c.1.0.0", "crc32c/c.0", "zarr.json"]
+HARM = {
+    "a flipped bit": lambda data: (
+        data[: len(data) // 3] + bytes([data[len(data) // 3] ^ 4]) + data[len(data) // 3 + 1 :]
+    ),
+    "half of it": lambda data: data[: len(data) // 2],
+    "deleted": lambda data: None,
+}
+CASES = [(name, "a flipped bit") for name in SMALL] + [(n, harm) for n in READ for harm in HARM]
+
+
+@pytest.mark.parametrize(("name", "harm"), CASES)
+def test_a_damaged_object_is_named_and_its_pixels_never_returned(filled, name, harm) -> None:
+    data = HARM[harm](filled.read(f"d.zarr/{name}"))
+    filled.remove(f"d.zarr/{name}") if data is None else filled.write(f"d.zarr/{name}", data)
+    try:
+        report = gpgen.verify(filled.address())
+    except DatasetError:  # not a dataset any more
+        assert name == "zarr.json"
+    else:
+        assert name in {problem.file for problem in report.problems}
+    raised = {index for index in range(N) if not _reads_right(filled, index)}
+    if name == "image/c.1.0.0":
+        assert raised == ({5, 6} & raised if harm == "a flipped bit" else {6, 7} | raised)
+        assert raised
+        assert raised <= {4, 5, 6, 7}
+    elif name == "crc32c/c.0":
+        assert raised
+    elif name == "zarr.json":
+        assert raised == set(range(N))
+
+
+def _reads_right(filled, index: int) -> bool:
+    """Whether an image is what was drawn; it must be that or an error."""
+    try:
+        with gpgen.open_dataset(filled.address()) as dataset:
+            np.testing.assert_array_equal(dataset.image[index], drawn(tiny(), N)[index])
+    except DatasetError:
+        return False
+    return True
+
+
+def test_a_foreign_object_is_named(filled) -> None:
+    bucket = filled
+    bucket.write("d.zarr/image/c.9.0.0", b"?")
+    report = gpgen.verify(bucket.address())
+    assert [problem.file for problem in report.problems] == ["image/c.9.0.0"]
+
+
+def _shown(gpgen_command: Caller, *arguments: str) -> str:
+    result = gpgen_command(*arguments)
+    assert result.status != 0
+    assert re.fullmatch(r"error: [^\n]+\n", result.err), result.err
+    return result.err
+
+
+def test_the_verbs_read_a_bucket(bucket, gpgen_command) -> None:
+    made = gpgen_command("make", "--recipe", "two-scale-mini", "--size", "32", "--n", "8",
+                         "--out", bucket.address())  # fmt: skip
+    assert made.status == 0, made.err
+    info = gpgen_command("info", bucket.address())
+    assert bucket.address() in info.out
+    assert "8 samples" in info.out
+    checked = gpgen_command("verify", bucket.address(), "--regenerate", "2")
+    assert checked.status == 0, checked.err
+    assert gpgen_command("show", bucket.address(), "-o", "sheet.png").status == 0
+    assert (gpgen_command.folder / "sheet.png").stat().st_size > 1000
+    bucket.remove("d.zarr/label/c.0")
+    assert "label/c.0" in (damaged := gpgen_command("verify", bucket.address())).out + damaged.err
+    assert damaged.status == 1
+
+
+def test_what_needs_a_disk_says_how_to_get_there(filled) -> None:
+    with (
+        gpgen.open_dataset(filled.address()) as dataset,
+        pytest.raises(UsageError, match=r"copy it first: gpgen convert s3://bucket/d\.zarr"),
+    ):
+        DatasetSource(dataset, recipe_only=False)
+
+
+def test_wrong_credentials_are_said_so_in_one_line(filled, gpgen_command, monkeypatch) -> None:
+    bucket = filled
+    requests._client.cache_clear()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAWRONG")
+    _authorize(bucket, True)
+    try:
+        for verb in (["info"], ["verify"], ["make", "--n", "8", "--out"]):
+            line = _shown(gpgen_command, *verb, bucket.address())
+            assert "access denied (InvalidAccessKeyId); set AWS_ACCESS_KEY_ID and" in line
+    finally:
+        _authorize(bucket, False)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    requests._client.cache_clear()
+    assert "nable to locate credentials; set AWS_ACCESS_KEY_ID" in _shown(
+        gpgen_command, "info", bucket.address()
+    )
+
+
+def _authorize(bucket, on: bool) -> None:
+    """Let moto check keys from the next request on, or believe all."""
+    count = b"0" if on else b"1000000000"
+    url = f"{bucket.direct}/moto-api/reset-auth"
+    request = urllib.request.Request(url, data=count, headers=PLAIN, method="POST")  # noqa: S310 - loopback
+    urllib.request.urlopen(request).close()  # noqa: S310
+
+
+def test_a_missing_bucket_is_said_so(bucket, gpgen_command) -> None:
+    for verb in (["info"], ["verify"], ["show", "-o", "x.png"], ["make", "--n", "8", "--out"]):
+        line = _shown(gpgen_command, *verb, "s3://no-such-bucket/d.zarr")
+        assert "there is no bucket 'no-such-bucket'; create it, or correct the address" in line
+    assert "there is no dataset at s3://" in _shown(gpgen_command, "info", bucket.address())
+
+
+def test_a_store_that_does_not_answer_is_said_so(bucket, gpgen_command, monkeypatch) -> None:
+    monkeypatch.setattr(requests, "ATTEMPTS", 2)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    requests._client.cache_clear()
+    line = _shown(gpgen_command, "info", bucket.address())
+    assert 'Could not connect to the endpoint URL: "http://127.0.0.1:9/' in line
+    assert ", 2 times; check AWS_ENDPOINT_URL" in line
+
+
+def test_without_the_extra_it_is_named(bucket, monkeypatch) -> None:
+    for module in [name for name in sys.modules if name.partition(".")[0] == "botocore"]:
+        monkeypatch.setitem(sys.modules, module, None)
+    requests._client.cache_clear()
+    with pytest.raises(MissingPackageError, match=r"need the package botocore.*'gpgen\[s3\]'"):
+        gpgen.open_dataset(bucket.address())
+
+
+def test_local_work_does_not_import_what_object_stores_need(tmp_path) -> None:
+    code = (
+        "import sys, gpgen, gpgen.making, gpgen.dataset, gpgen.verification\n"
+        "print('botocore' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_hdf5_on_a_bucket_is_refused_by_readers(bucket) -> None:
+    with pytest.raises(UsageError, match="only Zarr"):
+        gpgen.open_dataset(bucket.address("d.h5"))
+
+
+def test_a_store_that_refuses_for_good_is_not_asked_again(filled) -> None:
+    bucket = filled
+    bucket.proxy.reset(error=1.0)
+    requests_before = bucket.proxy.seen["requests"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(requests, "ATTEMPTS", 3)
+        with pytest.raises(StorageError, match=r"can't be read.*, 3 times; check"):
+            gpgen.open_dataset(bucket.address())
+    assert bucket.proxy.seen["requests"] - requests_before == 3
