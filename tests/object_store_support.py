@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,7 @@ from gpgen.planning import plan_job
 from gpgen.store import store_for
 
 N = 13
+FILLED = "filled"
 KEYS = {
     "AWS_ACCESS_KEY_ID": "key",
     "AWS_SECRET_ACCESS_KEY": "secret",
@@ -31,34 +36,66 @@ KEYS = {
 }
 
 
-@dataclasses.dataclass
-class Bucket:
-    """A bucket; `client` talks to the store itself, past the proxy."""
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """moto's server, and a proxy before it; `client` talks to the server itself."""
 
-    client: Any
-    proxy: Proxy
     direct: str
+    proxy: Proxy
+    client: Any
+
+
+@functools.cache
+def started() -> Store:
+    """Start the server, once for all tests."""
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    direct = stack.enter_context(moto_server())
+    proxy = stack.enter_context(contextlib.closing(Proxy(direct)))
+    client = botocore.session.get_session().create_client("s3", endpoint_url=direct)
+    client.create_bucket(Bucket=FILLED)
+    client.create_bucket(Bucket=BUCKET)
+    return Store(direct, proxy, stack.enter_context(contextlib.closing(client)))
+
+
+class Bucket:
+    """A bucket, looked at and changed past the proxy that gpgen goes through."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self.name, self.proxy, self.direct = name, store.proxy, store.direct
+        self._client = store.client
 
     def address(self, name: str = "d.zarr") -> str:
-        return f"s3://{BUCKET}/{name}"
+        return f"s3://{self.name}/{name}"
+
+    def _entries(self, prefix: str) -> Iterator[dict[str, Any]]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.name, Prefix=prefix
+        )
+        for page in pages:
+            yield from page.get("Contents", ())
 
     def keys(self, prefix: str = "") -> list[str]:
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
-        return [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+        return [entry["Key"] for entry in self._entries(prefix)]
 
     def read(self, key: str) -> bytes:
-        data: bytes = self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        data: bytes = self._client.get_object(Bucket=self.name, Key=key)["Body"].read()
         return data
 
     def write(self, key: str, data: bytes) -> None:
-        self.client.put_object(Bucket=BUCKET, Key=key, Body=data)
+        self._client.put_object(Bucket=self.name, Key=key, Body=data)
 
     def remove(self, key: str) -> None:
-        self.client.delete_object(Bucket=BUCKET, Key=key)
+        self._client.delete_object(Bucket=self.name, Key=key)
 
-    def empty(self) -> None:
-        for key in self.keys():
+    def hold(self, content: dict[str, bytes]) -> None:
+        """Let the bucket hold this and nothing else."""
+        there = {entry["Key"]: entry["ETag"].strip('"') for entry in self._entries("")}
+        for key in there.keys() - content.keys():
             self.remove(key)
+        for key, data in content.items():
+            if there.get(key) != hashlib.md5(data, usedforsecurity=False).hexdigest():
+                self.write(key, data)
 
     def hashes(self) -> dict[str, str]:
         """SHA-256 of every object, by name."""
@@ -77,51 +114,55 @@ def make_here(out: str | Path, n: int = N, resume: bool = False, **changes) -> D
     return carry_out(job, one_by_one, resume=resume)
 
 
-@pytest.fixture(scope="session")
-def store() -> Iterator[tuple[str, Proxy]]:
-    with moto_server() as direct:
-        proxy = Proxy(direct)
-        yield direct, proxy
-        proxy.close()
-
-
 @pytest.fixture
-def bucket(store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    direct, proxy = store
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    for name, value in (KEYS | {"AWS_ENDPOINT_URL": proxy.address}).items():
+    for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
-    requests._client.cache_clear()
-    proxy.reset()
-    client = botocore.session.get_session().create_client("s3", endpoint_url=direct)
-    client.create_bucket(Bucket=BUCKET)
-    bucket = Bucket(client, proxy, direct)
-    yield bucket
-    proxy.reset()
-    bucket.empty()
-    client.delete_bucket(Bucket=BUCKET)
-    client.close()
-    requests._client.cache_clear()
-
-
-@pytest.fixture(scope="session")
-def content(tmp_path_factory) -> dict[str, bytes]:
-    """Every file of the dataset made on a disk, by what its object is called."""
-    folder = tmp_path_factory.mktemp("content")
-    tiny_make(folder / "d.zarr", N).close()
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    store = started()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", store.proxy.address)
+    store.proxy.reset()
+    yield store
+    store.proxy.reset()
 
 
 @pytest.fixture
-def filled(bucket: Bucket, content: dict[str, bytes]) -> Bucket:
+def bucket(store: Store) -> Iterator[Bucket]:
+    """An empty bucket."""
+    bucket = Bucket(store, BUCKET)
+    yield bucket
+    store.proxy.reset()
+    bucket.hold({})
+
+
+@functools.cache
+def dataset_files() -> dict[str, bytes]:
+    """Every file of the dataset made on a disk, by what its object is called."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tiny_make(folder / "d.zarr", N).close()
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.fixture
+def filled(store: Store) -> Bucket:
     """A bucket that holds the dataset."""
-    for key, data in content.items():
-        bucket.write(key, data)
+    bucket = Bucket(store, FILLED)
+    bucket.hold(dataset_files())
     return bucket
 
 
+@pytest.fixture
+def new_client() -> Iterator[None]:
+    """Let this process forget the client that it has for the usual keys and endpoint."""
+    requests._client.cache_clear()
+    yield
+    requests._client.cache_clear()
+
+
 @pytest.fixture(scope="session")
-def local(content: dict[str, bytes]) -> dict[str, str]:
+def local() -> dict[str, str]:
     """SHA-256 of every file of the dataset made on a disk."""
-    return {key: hashlib.sha256(data).hexdigest() for key, data in content.items()}
+    return {key: hashlib.sha256(data).hexdigest() for key, data in dataset_files().items()}

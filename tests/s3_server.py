@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import random
+import socket
 import threading
 import time
 from collections import Counter
@@ -163,7 +164,8 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
         def hang_up(self) -> None:
             self.close_connection = True
             self.wfile.flush()
-            self.connection.close()
+            # Closing would tell the client nothing while a forked child has the socket too.
+            self.connection.shutdown(socket.SHUT_RDWR)
 
         def log_message(self, *arguments: object) -> None:
             pass

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import distributed
 import pytest
-from object_store_support import N, bucket, content, local, make_here, store
+from object_store_support import N, bucket, local, make_here, store
 from store_tools import hashes, tiny, tiny_make
 
 from gpgen.converting import convert
@@ -22,7 +22,7 @@ from gpgen.making import plan
 from gpgen.objects import requests
 from gpgen.verification import verify
 
-_ = bucket, content, local, store
+_ = bucket, local, store
 HERE = Path(__file__).parent
 EVERY_STEP = bool(os.environ.get("GPGEN_EVERY_STEP"))
 
@@ -117,7 +117,7 @@ def test_whatever_write_was_the_last_it_resumes_to_equal_bytes(bucket, local, mo
     assert steps > 25
     monkeypatch.setattr(requests, "ATTEMPTS", 1)
     for last in range(steps) if EVERY_STEP else [0, 1, 2, 5, 20, steps - 8, steps - 1]:
-        bucket.empty()
+        bucket.hold({})
         writes = 0
         bucket.proxy.before = before
         with pytest.raises(StorageError):
