@@ -229,7 +229,7 @@ def test_a_disk_too_full_is_found_before_anything_is_written(tmp_path: Path, mon
     with pytest.raises(TargetError, match="GB free"):
         tiny_make(tmp_path / "d.zarr", N)
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr("gpgen.targets.free_bytes", lambda folder: needed)
+    monkeypatch.setattr("gpgen.store.disk.Disk.free_bytes", lambda disk, target: needed)
     tiny_make(tmp_path / "d.zarr", N).close()
 
 

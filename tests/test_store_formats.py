@@ -127,7 +127,7 @@ def test_equal_data_is_equal_bytes(tmp_path: Path, out) -> None:
 
 
 def test_small_arrays_in_several_blocks_read_like_one(tmp_path: Path, monkeypatch) -> None:
-    for module in ("zarr", "zarr_metadata"):
+    for module in ("zarr", "zarr_content", "zarr_metadata"):
         monkeypatch.setattr(f"gpgen.store.{module}.BLOCK_ROWS", 5)
     with tiny_make(tmp_path / "d.zarr", N) as dataset:
         np.testing.assert_array_equal(dataset.label[:], tiny().labels(0, N))

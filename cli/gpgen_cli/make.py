@@ -28,8 +28,7 @@ Examples:
   gpgen make --n 10000 --out data.zarr --resume
   gpgen make --from deposit --out data.zarr
   gpgen make --n 10000 --out 'data-{shard:05d}.h5' --dry-run
-  gpgen make --n 10000 --out data.zarr --scheduler tcp://head:8786
-  gpgen make --n 10000 --out s3://bucket/data.zarr"""
+  gpgen make --n 10000 --out data.zarr --scheduler tcp://head:8786"""
 
 
 @click.command("make", short_help="Make a dataset.", epilog=_EPILOG)
