@@ -1,7 +1,7 @@
 """What the layer costs, and how its masks compare with those of the 2018 code.
 
-    python benchmarks/backdrop_layer.py cost
-    python benchmarks/backdrop_layer.py masks --reference path/to/backdrop.py
+    python -m benchmarks.backdrop_layer cost
+    python -m benchmarks.backdrop_layer masks --reference path/to/backdrop.py
 
 ``cost`` times forward and backward against nn.Dropout2d and nn.Dropout on the
 same tensors, one thread, the three in turn so that a busy machine slows all of

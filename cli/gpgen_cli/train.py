@@ -150,6 +150,7 @@ def _table(summaries: tuple[MethodSummary, ...]) -> RenderableType:
             str(one.training_accuracy),
             "" if one.gain is None else str(one.gain),
         )
-    table.caption = f"means over {summaries[0].n} seeds with 95 % intervals"
+    n = summaries[0].n
+    table.caption = f"means over {n} seeds with 95 % intervals" if n > 1 else "of one seed"
     table.caption_justify = "left"
     return table
