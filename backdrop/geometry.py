@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from backdrop.windows import RULES, Axis, Field, field_of, set_field
 from gpgen.errors import UsageError
 
 __all__ = ["ReceptiveField", "receptive_field"]
@@ -91,7 +92,7 @@ def receptive_field(model: nn.Module, input_shape: Sequence[int]) -> dict[str, R
     calls: dict[str, int] = {}
 
     def record(name: str, module: nn.Module, output: object) -> None:
-        field = _field_of(output)
+        field = field_of(output)
         # A Sequential hands on its last layer's output, and is no layer of its own.
         if field is None or not isinstance(output, Tensor) or isinstance(module, nn.Sequential):
             return
@@ -103,7 +104,7 @@ def receptive_field(model: nn.Module, input_shape: Sequence[int]) -> dict[str, R
     tracker = _FieldTracker()
     like = next(iter(model.parameters()), torch.empty(0))
     image = torch.zeros(1, *input_shape, dtype=like.dtype, device=like.device)
-    _set_field(image, ((1, 1, 0),) * (len(input_shape) - 1))
+    set_field(image, ((1, 1, 0),) * (len(input_shape) - 1))
     try:
         with _observed(model, record), torch.no_grad(), tracker:
             model(image)
@@ -139,19 +140,6 @@ def _observed(model: nn.Module, record: Callable[[str, nn.Module, object], None]
             module.training = training
 
 
-# One axis: size, stride, offset. A map's field: one of these for each spatial axis.
-_Axis = tuple[int, int, int]
-_Field = tuple[_Axis, ...]
-
-
-def _field_of(value: object) -> _Field | None:
-    return getattr(value, "_receptive_field", None) if isinstance(value, Tensor) else None
-
-
-def _set_field(tensor: Tensor, field: _Field | None) -> None:
-    tensor._receptive_field = field  # type: ignore[attr-defined]
-
-
 class _FieldTracker(TorchFunctionMode):
     """Passes the fields of a torch function's arguments on to its results."""
 
@@ -167,22 +155,22 @@ class _FieldTracker(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
         kwargs = kwargs or {}
-        sources = [t for t in _tensors((*args, *kwargs.values())) if _field_of(t) is not None]
+        sources = [t for t in _tensors((*args, *kwargs.values())) if field_of(t) is not None]
         result = func(*args, **kwargs)
         if not sources:
             return result
         name = re.sub(r"[123]d(_with_indices)?$", "", getattr(func, "__name__", ""))
-        rule = _RULES.get(name)
+        rule = RULES.get(name)
         self.convolutions += name.startswith("conv") and rule is not None
         outputs = _tensors((result,))
         if rule is not None:
             field = rule(*args, **kwargs)
         else:
             shapes = {tuple(t.shape[2:]) for t in (*sources, *outputs)}
-            joined = _join([f for f in map(_field_of, sources) if f is not None])
+            joined = _join([f for f in map(field_of, sources) if f is not None])
             field = joined if len(shapes) == 1 else None
         for output in outputs:
-            _set_field(output, field)
+            set_field(output, field)
         return result
 
 
@@ -196,9 +184,9 @@ def _tensors(values: Sequence[Any]) -> list[Tensor]:
     return found
 
 
-def _join(fields: list[_Field]) -> _Field | None:
+def _join(fields: list[Field]) -> Field | None:
     """Return the smallest field that covers all; None where their strides differ."""
-    axes: list[_Axis] = []
+    axes: list[Axis] = []
     for parts in zip(*fields, strict=False):
         strides = {stride for _, stride, _ in parts}
         if len(strides) > 1:
@@ -207,126 +195,3 @@ def _join(fields: list[_Field]) -> _Field | None:
         last = max(offset + size for size, _, offset in parts)
         axes.append((last - first, strides.pop(), first))
     return tuple(axes)
-
-
-def _per_axis(value: int | Sequence[int], ndim: int) -> tuple[int, ...]:
-    values = (value,) * ndim if isinstance(value, int) else tuple(value)
-    return values * ndim if len(values) == 1 else values
-
-
-def _window(
-    field: _Field,
-    kernel: int | Sequence[int],
-    stride: int | Sequence[int],
-    padding: int | Sequence[int],
-    dilation: int | Sequence[int] = 1,
-) -> _Field:
-    ndim = len(field)
-    windows = zip(*(_per_axis(v, ndim) for v in (kernel, stride, padding, dilation)), strict=True)
-    return tuple(
-        (size + (k - 1) * d * step, step * s, offset - q * step)
-        for (size, step, offset), (k, s, q, d) in zip(field, windows, strict=True)
-    )
-
-
-# The rules take the arguments of the torch function they are named after.
-
-
-def _conv(
-    input: Tensor,  # noqa: A002
-    weight: Tensor,
-    bias: Tensor | None = None,  # noqa: ARG001
-    stride: int | Sequence[int] = 1,
-    padding: int | str | Sequence[int] = 0,
-    dilation: int | Sequence[int] = 1,
-    groups: int = 1,  # noqa: ARG001
-) -> _Field | None:
-    field = _field_of(input)
-    if field is None or input.ndim != len(field) + 2:
-        return None
-    kernel = tuple(weight.shape[2:])
-    if isinstance(padding, str):
-        dilations = _per_axis(dilation, len(field))
-        same = [d * (k - 1) // 2 for k, d in zip(kernel, dilations, strict=True)]
-        padding = same if padding == "same" else 0
-    return _window(field, kernel, stride, padding, dilation)
-
-
-def _max_pool(
-    input: Tensor,  # noqa: A002
-    kernel_size: int | Sequence[int],
-    stride: int | Sequence[int] | None = None,
-    padding: int | Sequence[int] = 0,
-    dilation: int | Sequence[int] = 1,
-    ceil_mode: bool = False,  # noqa: ARG001
-    return_indices: bool = False,  # noqa: ARG001
-) -> _Field | None:
-    field = _field_of(input)
-    step = kernel_size if stride is None or stride == [] else stride
-    return None if field is None else _window(field, kernel_size, step, padding, dilation)
-
-
-def _avg_pool(
-    input: Tensor,  # noqa: A002
-    kernel_size: int | Sequence[int],
-    stride: int | Sequence[int] | None = None,
-    padding: int | Sequence[int] = 0,
-    *_: object,
-    **__: object,
-) -> _Field | None:
-    return _max_pool(input, kernel_size, stride, padding)
-
-
-def _lp_pool(
-    input: Tensor,  # noqa: A002
-    norm_type: float,  # noqa: ARG001
-    kernel_size: int | Sequence[int],
-    stride: int | Sequence[int] | None = None,
-    ceil_mode: bool = False,  # noqa: ARG001
-) -> _Field | None:
-    return _max_pool(input, kernel_size, stride)
-
-
-def _adaptive_pool(
-    input: Tensor,  # noqa: A002
-    output_size: int | Sequence[int | None],
-    return_indices: bool = False,  # noqa: ARG001
-) -> _Field | None:
-    field = _field_of(input)
-    if field is None:
-        return None
-    axes = input.shape[2:]
-    wanted = [output_size] * len(axes) if isinstance(output_size, int) else list(output_size)
-    sizes = [n if w is None else w for n, w in zip(axes, wanted, strict=True)]
-    if any(n % w for n, w in zip(axes, sizes, strict=True)) or all(w == 1 for w in sizes):
-        return None
-    kernel = [n // w for n, w in zip(axes, sizes, strict=True)]
-    return _window(field, kernel, kernel, 0)
-
-
-def _pad(input: Tensor, pad: Sequence[int], *_: object, **__: object) -> _Field | None:  # noqa: A002
-    field = _field_of(input)
-    if field is None or len(pad) > 2 * len(field):
-        return None
-    before = [0] * len(field)
-    for i in range(len(pad) // 2):  # last axis first, (before, after) each
-        before[-1 - i] = pad[2 * i]
-    return _window(field, 1, 1, before)
-
-
-def _ends(*_: object, **__: object) -> None:
-    return None
-
-
-_RULES: dict[str, Callable[..., _Field | None]] = {
-    "conv": _conv,
-    "conv_transpose": _ends,
-    "max_pool": _max_pool,
-    "avg_pool": _avg_pool,
-    "lp_pool": _lp_pool,
-    "adaptive_max_pool": _adaptive_pool,
-    "adaptive_avg_pool": _adaptive_pool,
-    "pad": _pad,
-    "linear": _ends,
-    "interpolate": _ends,
-}

@@ -17,7 +17,7 @@ from gpgen.errors import UsageError
 if TYPE_CHECKING:
     from gpgen.recipe import Recipe
 
-__all__ = ["BLOB", "TwoScaleCNN"]
+__all__ = ["BLOB", "TwoScaleCNN", "at_largest"]
 
 BLOB = 2.355
 """Width of a blob at half its height, in length-scales, for the squared exponential."""
@@ -105,9 +105,7 @@ class TwoScaleCNN(nn.Module):
                 f"the length-scales are {scales}",
                 "give at least one, all positive numbers of pixels",
             )
-        if p is None:
-            p = [0.99 if scale == max(scales) else 0.0 for scale in scales]
-        masks = _one_each(p, len(scales))
+        masks = _one_each(at_largest(0.99, scales) if p is None else p, len(scales))
         drops = _one_each(channel_dropout, len(scales))
         check_probability(dropout)
         stride = 1
@@ -198,6 +196,11 @@ class _Dropout(nn.Module):
         drawn = torch.rand(values.shape[:2], generator=self.generator, device=values.device)
         keep = (drawn >= self.p).reshape(*drawn.shape, *(1,) * (values.ndim - 2))
         return values * keep / (1 - self.p)
+
+
+def at_largest(p: float, length_scales: Sequence[float]) -> tuple[float, ...]:
+    """Return probabilities for `length_scales`: `p` for the largest, 0 for the others."""
+    return tuple(p if scale == max(length_scales) else 0.0 for scale in length_scales)
 
 
 def _one_each(p: float | Sequence[float], count: int) -> tuple[float, ...]:

@@ -6,15 +6,9 @@ from backdrop.training.campaign import Progress, choose_device, run_all
 from backdrop.training.examples import Examples, Source
 from backdrop.training.network import network
 from backdrop.training.report import MethodSummary, plot, summarize, write
-from backdrop.training.run import (
-    DivergedError,
-    Epoch,
-    Run,
-    evaluate_checkpoint,
-    load_checkpoint,
-    train,
-)
+from backdrop.training.run import DivergedError, Run, evaluate_checkpoint, train
 from backdrop.training.settings import METHODS, Settings
+from backdrop.training.state import Epoch, load_checkpoint
 
 __all__ = [
     "METHODS",

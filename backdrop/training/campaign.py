@@ -19,8 +19,9 @@ from threadpoolctl import threadpool_limits
 from backdrop.evaluation import Scores
 from backdrop.training.examples import Source
 from backdrop.training.network import network
-from backdrop.training.run import Epoch, Run, train
+from backdrop.training.run import Run, train
 from backdrop.training.settings import Settings, settings_from
+from backdrop.training.state import Epoch
 from gpgen.errors import TargetError, UsageError
 
 __all__ = ["Progress", "choose_device", "run_all"]

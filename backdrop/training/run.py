@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,20 +17,12 @@ from backdrop.evaluation import Scores, evaluate
 from backdrop.training.examples import Examples, Source
 from backdrop.training.network import network
 from backdrop.training.settings import Settings, settings_from
-from gpgen.errors import DatasetError, GpgenError, UsageError
+from backdrop.training.state import CHECKPOINT, Epoch, State, load_checkpoint, restore, save
+from gpgen.errors import GpgenError, UsageError
 from gpgen.recipe import Recipe
 
-__all__ = [
-    "CHECKPOINT",
-    "DivergedError",
-    "Epoch",
-    "Run",
-    "evaluate_checkpoint",
-    "load_checkpoint",
-    "train",
-]
+__all__ = ["DivergedError", "Run", "evaluate_checkpoint", "train"]
 
-CHECKPOINT = "checkpoint.pt"
 _CHECKPOINT_EVERY = 10  # epochs, or:
 _CHECKPOINT_SECONDS = 30
 
@@ -40,27 +31,6 @@ class DivergedError(GpgenError, ArithmeticError):
     """A loss that is no longer a number: lower the learning rate."""
 
     code: ClassVar[str] = "diverged"
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One pass over the training images.
-
-    Attributes
-    ----------
-    epoch
-        Counts from 1.
-    learning_rate
-        At its last step.
-    loss, accuracy
-        Mean over the training images as they were trained on, masks, dropout
-        and crops in place.
-    """
-
-    epoch: int
-    learning_rate: float
-    loss: float
-    accuracy: float
 
 
 @dataclass(frozen=True)
@@ -90,17 +60,6 @@ class Run:
             "epochs": [asdict(epoch) for epoch in self.epochs],
             "test": asdict(self.test),
         }
-
-
-@dataclass
-class _State:
-    """What changes while training, and all that a checkpoint must hold."""
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    masks: torch.Generator
-    data: torch.Generator
-    epochs: list[Epoch] = field(default_factory=list)
 
 
 def train(
@@ -150,7 +109,7 @@ def train(
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / CHECKPOINT).exists():
-            _restore(state, load_checkpoint(folder / CHECKPOINT), place)
+            restore(state, load_checkpoint(folder / CHECKPOINT), place)
     examples = _moved(source.training(settings.train_size, seed), place)
     saved = time.monotonic()
     while len(state.epochs) < settings.epochs:
@@ -159,7 +118,7 @@ def train(
         last = epoch.epoch == settings.epochs
         late = time.monotonic() - saved > _CHECKPOINT_SECONDS
         if folder is not None and (last or late or epoch.epoch % _CHECKPOINT_EVERY == 0):
-            _save(state, source, settings, seed, folder / CHECKPOINT)
+            save(state, source.recipe, settings, seed, folder / CHECKPOINT)
             saved = time.monotonic()
         if progress is not None:
             progress(epoch)
@@ -168,13 +127,13 @@ def train(
     return Run(settings, seed, tuple(state.epochs), scores)
 
 
-def _start(source: Source, settings: Settings, seed: int, device: torch.device) -> _State:
+def _start(source: Source, settings: Settings, seed: int, device: torch.device) -> State:
     masks = torch.Generator(device).manual_seed(seed)
     model: nn.Module = network(source.recipe, settings, seed, masks).to(device)
     if len(source.recipe.shape) == 2:
         # Twice as fast on a CPU.
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return _State(
+    return State(
         model=model,
         optimizer=torch.optim.Adam(model.parameters(), lr=settings.learning_rate),
         masks=masks,
@@ -182,7 +141,7 @@ def _start(source: Source, settings: Settings, seed: int, device: torch.device) 
     )
 
 
-def _epoch(state: _State, settings: Settings, seed: int, examples: Examples) -> Epoch:
+def _epoch(state: State, settings: Settings, seed: int, examples: Examples) -> Epoch:
     n, size = len(examples.label), settings.batch_size
     # A last batch that is short would get more weight than its images deserve.
     batches = n // size
@@ -250,54 +209,6 @@ def _cropped(image: Tensor, fraction: float, generator: torch.Generator) -> Tens
 
 def _moved(examples: Examples, device: torch.device) -> Examples:
     return Examples(examples.image.to(device), examples.label.to(device))
-
-
-def _save(state: _State, source: Source, settings: Settings, seed: int, path: Path) -> None:
-    temporary = path.with_suffix(".new")
-    torch.save(
-        {
-            "recipe": source.recipe.to_dict(),
-            "settings": settings.to_dict(),
-            "seed": seed,
-            "model": state.model.state_dict(),
-            "optimizer": state.optimizer.state_dict(),
-            "masks": state.masks.get_state(),
-            "data": state.data.get_state(),
-            "epochs": [asdict(epoch) for epoch in state.epochs],
-        },
-        temporary,
-    )
-    os.replace(temporary, path)  # noqa: PTH105  whole or not at all
-
-
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint without running code from it.
-
-    Raises
-    ------
-    DatasetError
-        If the file is no checkpoint of ours, or damaged.
-    """
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        if not {"recipe", "settings", "seed", "model", "epochs"} <= checkpoint.keys():
-            raise ValueError
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise DatasetError(
-            f"{path} is no checkpoint of gpgen train, or damaged", "delete it and train again"
-        ) from error
-    return dict(checkpoint)
-
-
-def _restore(state: _State, checkpoint: dict[str, Any], device: torch.device) -> None:
-    state.model.load_state_dict(checkpoint["model"])
-    state.model.to(device)
-    state.optimizer.load_state_dict(checkpoint["optimizer"])
-    state.masks.set_state(checkpoint["masks"])
-    state.data.set_state(checkpoint["data"])
-    state.epochs = [Epoch(**epoch) for epoch in checkpoint["epochs"]]
 
 
 def evaluate_checkpoint(
