@@ -44,7 +44,7 @@ class Proxy:
     Attributes
     ----------
     rate
-        Probability of each kind of failure: "error" (500 or 503 without asking the store),
+        Share of each kind of failure: "error" (500 or 503 without asking the store),
         "slow", "cut" (the answer breaks off half-way), "lost" (the store has done what was
         asked, and no answer comes), "refused" (the connection ends within the request).
     before
@@ -56,7 +56,8 @@ class Proxy:
 
     def __init__(self, upstream: str) -> None:
         self.upstream = upstream.removeprefix("http://")
-        self.rate: dict[str, float] = {}
+        self._rate: dict[str, float] = {}
+        self._deck: list[str] = []
         self.before: Callable[[str, str], bool] = lambda method, path: True
         self.unconditional = False
         self.random = random.Random(20261124)
@@ -67,6 +68,15 @@ class Proxy:
         self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
+    @property
+    def rate(self) -> dict[str, float]:
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: dict[str, float]) -> None:
+        with self.lock:
+            self._rate, self._deck = rate, []
+
     def reset(self, **rate: float) -> None:
         self.rate = rate
         self.before = lambda method, path: True
@@ -76,13 +86,16 @@ class Proxy:
         """Return what happens to the next request."""
         with self.lock:
             self.seen["requests"] += 1
-            left = self.random.random()
-            for kind, probability in self.rate.items():
-                left -= probability
-                if left < 0:
-                    self.seen[kind] += 1
-                    return kind
-        return "pass"
+            if not self._deck:
+                # Of each hundred requests exactly as many fail as were asked for, in any order.
+                failing = [
+                    kind for kind, rate in self._rate.items() for _ in range(round(rate * 100))
+                ]
+                self._deck = failing + ["pass"] * (100 - len(failing))
+                self.random.shuffle(self._deck)
+            kind = self._deck.pop()
+            self.seen[kind] += 1
+            return kind
 
     def close(self) -> None:
         self._server.shutdown()

@@ -61,9 +61,10 @@ def test_one_request_in_twenty_fails_and_the_bytes_are_the_same(bucket, tmp_path
     bucket.proxy.reset()
     assert report.ok
     assert bucket.hashes() == hashes(tmp_path)
-    # The failures did happen: each kind, and about as often as asked for.
-    assert all(seen[kind] > 0 for kind in ("error", "slow", "cut", "lost", "refused"))
-    assert 0.02 < seen["error"] / seen["requests"] < 0.1
+    # The failures did happen: each kind, and as often as asked for in each hundred requests.
+    assert seen["requests"] > 200
+    assert seen["error"] >= 5 * (seen["requests"] // 100)
+    assert all(seen[kind] >= 3 for kind in ("slow", "cut", "lost", "refused"))
 
 
 def test_after_sigkill_the_named_command_finishes_to_equal_bytes(bucket, tmp_path: Path) -> None:
