@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 torch = pytest.importorskip("torch")
+import psutil  # noqa: E402
 from torch.utils.data import DataLoader, default_collate  # noqa: E402
 from torch_support import Numbered, numbered, numbers  # noqa: E402
 
@@ -155,3 +156,16 @@ def test_nothing_stays_open_or_mapped() -> None:
     assert "gpgen-batch" not in mapped.read_text()
     files = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
     assert not any("gpgen-batch" in file for file in files)
+
+
+def test_memory_is_flat_over_ten_epochs() -> None:
+    dataset = Numbered(numbered(1).recipe.replace(shape=[256, 256]), 64)
+    loader = DataLoader(dataset, 16, num_workers=2, persistent_workers=True)
+    used = []
+    for _ in range(10):
+        for images, _targets in loader:
+            assert images.sum() >= 0
+        me = psutil.Process()
+        processes = [me, *me.children(recursive=True)]
+        used.append(sum(process.memory_full_info().pss for process in processes))
+    assert max(used[5:]) - max(used[2:5]) < images.nbytes
