@@ -249,7 +249,7 @@ class Dataset:
         """
         if split not in self.splits:
             raise UsageError(f"there is no split {split!r}", f"use one of {', '.join(self.splits)}")
-        return np.flatnonzero(self.recipe.split_codes(0, self.n) == self.splits.index(split))
+        return self.recipe.split_indices(split, self.n)
 
     def read(self, indices: Indices) -> npt.NDArray[Any]:
         """Read images, in the order asked for, and verify the checksum of each.

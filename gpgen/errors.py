@@ -51,6 +51,9 @@ class GpgenError(Exception):
     code: ClassVar[str] = "error"
 
     def __init__(self, message: str, hint: str | None = None) -> None:
+        if message.startswith("Caught ") and "\n" in message:
+            # A DataLoader's account of an error in a worker ends with that error's own line.
+            message = message.rstrip().rpartition("\n")[2].partition(": ")[2]
         message = printable(message)
         if len(message) > _LONGEST:
             message = f"{message[: _LONGEST - 100]} ... {message[-90:]}"

@@ -28,6 +28,8 @@ __all__ = ["Component", "Recipe", "builtin_recipes"]
 
 LengthScale = float | tuple[float, ...]
 
+_INDEX_BLOCK = 2**20
+
 
 class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One of the fields that add up to a texture.
@@ -260,15 +262,19 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             Shape (sample, component), or (sample, component, axis) if any component has one
             length-scale an axis.
         """
+        return self.length_scale_table[self.labels(start, stop)]
+
+    @property
+    def length_scale_table(self) -> npt.NDArray[np.float64]:
+        """Each class's length-scales in pixels, shaped like `length_scale_array`, by label."""
         per_axis = any(isinstance(scale, tuple) for scale in self._all_length_scales())
-        table = np.array(
+        return np.array(
             [
                 [self.per_axis(scale) if per_axis else scale for scale in self.length_scales_of(c)]
                 for c in range(self.class_count)
             ],
             dtype=np.float64,
         )
-        return table[self.labels(start, stop)]
 
     def per_axis(self, length_scale: LengthScale) -> tuple[float, ...]:
         """Return a length-scale as one number for each axis, in pixels."""
@@ -301,6 +307,23 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             groups = groups - before
             left -= fraction
         return codes
+
+    def split_indices(self, split: str, n: int) -> npt.NDArray[np.int64]:
+        """Return the indices of a split's samples among the first n, ascending.
+
+        Parameters
+        ----------
+        split
+            A key of `splits`.
+        n
+            Number of samples.
+        """
+        code = list(self.splits).index(split)
+        parts = [np.empty(0, dtype=np.int64)]
+        for start in range(0, n, _INDEX_BLOCK):
+            codes = self.split_codes(start, min(start + _INDEX_BLOCK, n))
+            parts.append(np.flatnonzero(codes == code) + start)
+        return np.concatenate(parts)
 
 
 def builtin_recipes() -> tuple[str, ...]:

@@ -196,6 +196,14 @@ def test_labels_in_any_order_are_kept(tmp_path: Path) -> None:
         assert np.bincount(dataset.label[:][dataset.indices("b")]).tolist() == [1, 1, 1]
         assert np.array_equal(dataset.read(range(9)), images)
     assert gpgen.verify(tmp_path / "a.h5").ok
+    torch_datasets = pytest.importorskip("gpgen.torch")
+    textures = torch_datasets.TextureDataset(tmp_path / "a.h5", target="both")
+    assert textures.targets.tolist() == labels
+    for i, batched in enumerate(textures.__getitems__(range(9))):
+        label, length_scales = textures[i][1]
+        assert label == batched[1][0] == labels[i]
+        assert length_scales.tolist() == [5 + labels[i], 1]
+    assert textures.batch(np.arange(9))[1][0].tolist() == labels
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,10 @@ def kill_one(rng: random.Random) -> bool:
     children = list(multiprocessing.process._children)
     if not children:
         return False
-    os.kill(rng.choice(children).pid, signal.SIGKILL)
+    try:
+        os.kill(rng.choice(children).pid, signal.SIGKILL)
+    except ProcessLookupError:  # ended in the meantime, as at the end of every epoch
+        return False
     return True
 
 

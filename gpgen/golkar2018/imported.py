@@ -125,10 +125,10 @@ class Imported(Recipe, frozen=True, forbid_unknown_fields=True):
             return np.arange(start, stop, dtype=np.int64) % self.class_count
         return np.array(self.image_labels[start:stop], dtype=np.int64)
 
-    def length_scale_array(self, start: int, stop: int) -> npt.NDArray[np.float64]:
-        """Return the length-scales of images start..stop-1, shape (sample, component)."""
-        table = np.array([self.length_scales_of(label) for label in range(self.class_count)])
-        return table[self.labels(start, stop)]
+    @property
+    def length_scale_table(self) -> npt.NDArray[np.float64]:
+        """Each class's length-scales in pixels, shape (class, component)."""
+        return np.array([self.length_scales_of(label) for label in range(self.class_count)])
 
     def split_codes(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
         """Return the splits of images start..stop-1: of each class, the same share."""

@@ -80,22 +80,19 @@ class Textures(Dataset[Sample]):
         self.target_transform = target_transform
         self.classes = list(recipe.classes)
         self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
-        self._length_scales = torch.from_numpy(
-            recipe.length_scale_array(0, recipe.class_count).astype(np.float32)
-        )
+        self._length_scales = torch.from_numpy(recipe.length_scale_table.astype(np.float32))
 
     @cached_property
     def indices(self) -> npt.NDArray[np.int64]:
         """The index in the whole dataset of each sample of the split, ascending."""
         if self.split is None:
             return np.arange(self.n, dtype=np.int64)
-        code = list(self.recipe.splits).index(self.split)
-        return np.flatnonzero(self.recipe.split_codes(0, self.n) == code)
+        return self.recipe.split_indices(self.split, self.n)
 
     @property
     def targets(self) -> torch.Tensor:
         """The labels, int64, shape (len(self),)."""
-        return torch.from_numpy(self.indices % self.recipe.class_count)
+        return torch.from_numpy(self.recipe.labels(0, self.n)[self.indices])
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -170,14 +167,14 @@ class Textures(Dataset[Sample]):
         return self.indices[chosen]
 
     def _target_of(self, index: int) -> Any:  # noqa: ANN401 - by `target`
-        label = index % self.recipe.class_count
+        label = self.recipe.label_of(index)
         if self.target == "label":
             return label
         length_scales = self._length_scales[label]
         return length_scales if self.target == "length_scale" else (label, length_scales)
 
     def _targets_of(self, indices: npt.NDArray[np.int64]) -> Any:  # noqa: ANN401 - by `target`
-        labels = torch.from_numpy(indices % self.recipe.class_count)
+        labels = torch.tensor([self.recipe.label_of(index) for index in indices.tolist()])
         if self.target == "label":
             return labels
         length_scales = self._length_scales[labels]
