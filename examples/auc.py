@@ -1,7 +1,7 @@
 """A loss over the whole batch, with and without a mask over the samples.
 
     python examples/auc.py                 # ten paired seeds, about five minutes on one core
-    python examples/auc.py --tune          # other settings, on validation images
+    python examples/auc.py --tune          # how the settings were found, on validation images
 
 The problem is imbalanced: 25 positive and 225 negative textures of 32 x 32 pixels, whose
 fine component is a little coarser in the positives (2.0 px against 1.6), under a coarse one
@@ -10,9 +10,9 @@ the AUC of a minibatch with two positives says little. Without a mask every step
 same gradient, and the network learns the 250 by heart. ``Backdrop(dims=(0,))`` between
 scores and loss leaves the loss as it is and lets each step learn from a random part.
 
-Both are tested at the step with the best AUC on a validation set, and have the same learning
-rate. ``--tune`` compares other rates, p and weight decay for both, on seeds that are not used
-here.
+Both are tested at the step with the best AUC on a validation set. ``--tune`` found the settings:
+nine of rate, weight decay and p for each, on a seed that is not used here. Weight decay matters
+as much as the mask does; what came of other settings is in docs/results.md.
 """
 
 from __future__ import annotations
@@ -44,19 +44,30 @@ RECIPE = gpgen.Recipe.from_dict(
 RATES = (1e-3, 3e-3, 1e-2)
 TRIED = {
     "without": [
-        {"p": 0.0, "learning_rate": rate, "weight_decay": decay}
-        for rate, decay in product(RATES, (0.0, 0.3))
+        *(
+            {"p": 0.0, "learning_rate": rate, "weight_decay": decay}
+            for rate, decay in product(RATES, (0.0, 0.3))
+        ),
+        {"p": 0.0, "learning_rate": 1e-2, "weight_decay": 0.1},
+        {"p": 0.0, "learning_rate": 1e-2, "weight_decay": 1.0},
+        {"p": 0.0, "learning_rate": 3e-2, "weight_decay": 0.3},
     ],
     "with": [
-        {"p": p, "learning_rate": rate, "weight_decay": 0.0}
-        for rate, p in product(RATES, (0.5, 0.75))
+        *(
+            {"p": p, "learning_rate": r, "weight_decay": 0.0}
+            for r, p in product(RATES, (0.5, 0.75))
+        ),
+        {"p": 0.5, "learning_rate": 3e-3, "weight_decay": 0.3},
+        {"p": 0.5, "learning_rate": 1e-2, "weight_decay": 0.3},
+        {"p": 0.25, "learning_rate": 1e-2, "weight_decay": 0.3},
     ],
 }
 CHOSEN = {  # what --tune found best
-    "without": {"p": 0.0, "learning_rate": 3e-3, "weight_decay": 0.0},
-    "with": {"p": 0.5, "learning_rate": 3e-3, "weight_decay": 0.0},
+    "without": {"p": 0.0, "learning_rate": 3e-2, "weight_decay": 0.3},
+    "with": {"p": 0.25, "learning_rate": 1e-2, "weight_decay": 0.3},
 }
-TUNING_SEEDS = (101, 102)
+TUNING_SEEDS = (101,)
+FIRST_SEED = 20  # those before were looked at with other settings
 
 
 @functools.cache
@@ -142,7 +153,7 @@ def main():
     if arguments.tune:
         tune(arguments.steps)
     else:
-        compare(range(arguments.seeds), arguments.steps)
+        compare(range(FIRST_SEED, FIRST_SEED + arguments.seeds), arguments.steps)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,24 @@ def test_the_generated_example_trains(tmp_path: Path) -> None:
     assert accuracy("train_generated.py", "--recipe", str(recipe), "--steps", "30") > 0.75
 
 
+def test_the_example_of_a_loss_over_the_batch_compares_a_pair() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "auc.py"), "--seeds", "1", "--steps", "50"],
+        env={"PYTHONPATH": ":".join(sys.path), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    without, masked, higher = re.findall(
+        r"^mean +(\S+) +(\S+) .* in ([01]) of 1$", done.stdout, re.MULTILINE
+    )[0]
+    assert 0 < float(without) < 1
+    assert 0 < float(masked) < 1
+    if without != masked:
+        assert int(higher) == (float(masked) > float(without))
+
+
 @pytest.mark.parametrize("example", ["train_stored.py", "train_generated.py"])
 def test_an_example_is_under_forty_lines(example: str) -> None:
     assert len((ROOT / "examples" / example).read_text().splitlines()) < 40
