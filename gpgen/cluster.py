@@ -22,7 +22,7 @@ from gpgen.errors import ClusterError, GpgenError, TargetError
 from gpgen.store import files, store_for
 from gpgen.store.job import Job, ShardRecord
 
-__all__ = ["connect", "make_shards"]
+__all__ = ["ClockSetBackError", "connect", "make_shards"]
 
 # How long a scheduler has to answer, and a cluster without workers to get one.
 CONNECT_SECONDS = 10.0
@@ -31,6 +31,8 @@ TRIES = 3
 # A worker that is killed takes innocent shards with it: those may be unlucky more often.
 KILLED_TRIES = 20
 _POLL_SECONDS = 0.5
+# Dask sends at times of day that it has set itself: by so much it may come late.
+_CLOCK_SECONDS = 1.0
 _NOT_WORTH_RETRYING = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -51,6 +53,20 @@ _blas_limited = False
 def _distributed() -> Any:  # noqa: ANN401 - see above
     """Import Dask's scheduler only when something is made: it takes half a second."""
     return importlib.import_module("distributed")
+
+
+class ClockSetBackError(Exception):
+    """The time of day went back, and Dask would send nothing until it has come again.
+
+    Parameters
+    ----------
+    shards
+        Those that were in flight.
+    """
+
+    def __init__(self, shards: list[int]) -> None:
+        super().__init__(shards)
+        self.shards = shards
 
 
 class _StoppedError(Exception):
@@ -92,13 +108,21 @@ def _make_shard(job: Job, shard: int, run: str, in_driver: bool) -> ShardRecord 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep Dask's own account of lost workers and closed connections off the terminal."""
-    logger = logging.getLogger("distributed")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+    # Dask gives some of its loggers levels of their own, so that their parent's does not count.
+    names = [name for name in list(logging.root.manager.loggerDict) if _is_dasks(name)]
+    loggers = [logging.getLogger(name) for name in {"distributed", *names}]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _is_dasks(logger: str) -> bool:
+    return logger.split(".")[0] == "distributed"
 
 
 @contextlib.contextmanager
@@ -117,6 +141,8 @@ def connect(workers: int, scheduler: str | None, processes: bool) -> Iterator[Cl
         # Dask would have worker processes give each freed page back at once, to fault it in
         # again for the next image: drawing small images took 1.8 times as long.
         "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**28,
+        # A clock that is set forward must not make workers look silent.
+        "distributed.scheduler.worker-ttl": None,
     }
     with contextlib.ExitStack() as stack:
         stack.enter_context(_quiet())
@@ -193,6 +219,7 @@ class _Window:
         self._threads = 0
         self._counted = 0.0
         self._last_worker = time.monotonic()
+        self._clock = _clock()
 
     def room(self) -> int:
         """Return how many more shards may be sent off: each worker thread has one to come."""
@@ -266,6 +293,18 @@ class _Window:
             raise _lost()
         return records
 
+    def check_clock(self) -> None:
+        """Give up a connection that an hour set back would keep silent for an hour.
+
+        Raises
+        ------
+        ClockSetBackError
+            If the time of day has gone back since it was last asked for.
+        """
+        before, self._clock = self._clock, _clock()
+        if self._clock < before - _CLOCK_SECONDS:
+            raise ClockSetBackError(list(self.futures))
+
     def _result(self, shard: int, future: Future) -> ShardRecord | None:
         if future.status == "cancelled":
             raise _lost()
@@ -318,6 +357,11 @@ class _Window:
         self.futures.clear()
 
 
+def _clock() -> float:
+    """Return by how much the time of day is before the time since the machine began."""
+    return time.time() - time.monotonic()
+
+
 def _lost() -> ClusterError:
     return ClusterError("the scheduler is gone", "start it again, then use --resume")
 
@@ -348,6 +392,8 @@ def make_shards(
     ------
     ClusterError
         If a shard keeps failing, or the cluster is gone.
+    ClockSetBackError
+        If the cluster must be connected to anew.
     TargetError
         If the disk is full or forbids writing.
     """
@@ -366,5 +412,7 @@ def make_shards(
                 finished(records)
             elif not more:
                 window.threads()
+            if window.futures:
+                window.check_clock()
     finally:
         window.drop()

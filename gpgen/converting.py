@@ -107,7 +107,17 @@ class _Copied:
         """Yield the samples from ``start`` to ``stop`` in batches, each with its first index."""
         size = batch_size(self._dataset.recipe)
         for first in range(start, stop, size):
-            yield first, self._dataset.read(np.arange(first, min(first + size, stop)))
+            yield first, self._read(np.arange(first, min(first + size, stop)))
+
+    def _read(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        try:
+            return self._dataset.read(indices)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise DatasetError(
+                f"{self._dataset.path} can't be read: {reason}",
+                "look at its disk or server, then run the same command with --resume",
+            ) from error
 
 
 def _one_by_one(

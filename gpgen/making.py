@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Iterator
 
-from gpgen.cluster import connect, make_shards
+from gpgen.cluster import ClockSetBackError, connect, make_shards
 from gpgen.dataset import Dataset, open_dataset
 from gpgen.errors import UsageError
 from gpgen.planning import Plan, plan, plan_job, worker_count
@@ -121,8 +122,13 @@ def make(
 
     def on_dask(job: Job, left: int, missing: Iterator[int], finished: Finished) -> None:
         in_process = scheduler is None and not processes
-        with connect(min(count, left), scheduler, bool(processes)) as client:
-            make_shards(client, job, missing, finished, in_process)
+        while True:
+            try:
+                with connect(min(count, left), scheduler, bool(processes)) as client:
+                    make_shards(client, job, missing, finished, in_process)
+                return
+            except ClockSetBackError as error:
+                missing = itertools.chain(error.shards, missing)
 
     return carry_out(job, on_dask, resume=resume, progress=progress)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+from pathlib import Path
 
 from gpgen.dataset import Dataset, open_dataset
 from gpgen.errors import DatasetError, TargetError
@@ -120,9 +122,11 @@ def _check_space(job: Job, store: Store) -> None:
     free = site_of(job.target.path).free_bytes(job.target)
     if free is None:
         return
-    needed = store.nbytes(job)
-    needed -= min(_done(job) * job.layout.shard_size, job.layout.n) * job.recipe.image_nbytes
-    if needed > free:
+    whole = store.nbytes(job)
+    done = min(_done(job) * job.layout.shard_size, job.layout.n) * job.recipe.image_nbytes
+    needed = whole - done
+    # A killed run's unfinished files take space that is used again, or given back.
+    if needed > free and whole > free + _taken(local_path(job.working)):
         raise TargetError(
             f"{job.target.path} needs {needed / 1e9:.2f} GB more and "
             f"{job.target.path.parents[0]} has {free / 1e9:.2f} GB free",
@@ -132,3 +136,13 @@ def _check_space(job: Job, store: Store) -> None:
 
 def _done(job: Job) -> int:
     return count_finished(site_of(job.working).journal_lines(job), job.layout)
+
+
+def _taken(folder: Path) -> int:
+    """Return how many bytes the files under a folder take on the disk."""
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(Path(root) / name).st_blocks * 512
+    return total

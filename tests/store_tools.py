@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ from gpgen.dataset import Dataset
 from gpgen.making import make
 from gpgen.sampling import Sampler
 
+# For processes that tests start: they find gpgen where this one did, and these tools.
+ENVIRONMENT = os.environ | {
+    "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+}
 OUTS = ("d.zarr", "d.h5", "d-{shard:03d}.h5")
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -10,96 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from store_tools import OUTS, hashes, tiny, tiny_make
+from store_tools import ENVIRONMENT, tiny_make
 
 from gpgen.dataset import open_dataset
 from gpgen.errors import DatasetError, TargetError
 from gpgen.verification import verify
-
-HERE = Path(__file__).parent
-ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
-# CI kills at some steps of each format; GPGEN_EVERY_STEP=1 kills at every one.
-POINTS = 10**6 if os.environ.get("GPGEN_EVERY_STEP") else 5
-
-
-class Killer:
-    def __init__(self, counter: Path) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, HERE / "killing.py", counter],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=ENVIRONMENT,
-        )
-
-    def make(self, out: Path, step: int = 0, **options) -> tuple[int, int]:
-        request = {"out": str(out), "step": step, "options": options}
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
-        return answer["status"], answer["steps"]
-
-    def close(self) -> None:
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def killer(tmp_path_factory):
-    killer = Killer(tmp_path_factory.mktemp("killer") / "steps")
-    yield killer
-    killer.close()
-
-
-@pytest.mark.parametrize("overwrite", [False, True], ids=["new", "overwriting"])
-@pytest.mark.parametrize("out", OUTS)
-def test_killed_at_any_step_it_resumes_to_equal_bytes(
-    tmp_path: Path, killer: Killer, out, overwrite
-) -> None:
-    folder = tmp_path / "whole"
-    folder.mkdir()
-    status, steps = killer.make(folder / out)
-    assert status == 0
-    expected = hashes(folder)
-    old = None
-    points = sorted({1 + k * (steps - 1) // (POINTS - 1) for k in range(min(POINTS, steps))})
-    if steps <= POINTS:
-        points = list(range(1, steps + 1))
-    killed = 0
-    for step in points:
-        folder = tmp_path / f"killed-{step}"
-        folder.mkdir()
-        if overwrite:
-            tiny_make(folder / out, recipe=tiny(seed=9), n=17).close()
-            old = hashes(folder)
-        # Shards that finish together share a step, so the last steps may not come.
-        if killer.make(folder / out, step, overwrite=overwrite)[0] == 0:
-            continue
-        killed += 1
-        _check_reader(folder / out, expected, old)
-        if overwrite and _now(folder) == old and not list(folder.glob("*.making/job.json")):
-            # Killed before the new run was on record: the old dataset stands, untouched.
-            assert killer.make(folder / out, overwrite=True)[0] == 0
-        else:
-            assert killer.make(folder / out, resume=True)[0] == 0
-        assert hashes(folder) == expected, step
-    assert killed >= len(points) - 2
-
-
-def _now(folder: Path) -> dict[str, str]:
-    return {name: h for name, h in hashes(folder).items() if ".making" not in name}
-
-
-def _check_reader(out: Path, expected: dict, old: dict | None) -> None:
-    """Whatever the instant: no dataset, the old one whole, or the new one whole."""
-    try:
-        dataset = open_dataset(out)
-    except DatasetError:
-        return
-    now = _now(out.parent)
-    assert now in (expected, old)
-    dataset.close()
 
 
 def run(out: Path, *options: str) -> subprocess.Popen:

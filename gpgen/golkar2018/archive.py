@@ -195,7 +195,10 @@ class _Job:
             os.close(descriptor)
 
     def is_finished(self, overwrite: bool) -> bool:
-        """Return whether a run broke off in its last step."""
+        """Return whether a run broke off in its last steps, or there was nothing left to do."""
+        if not (self.working / "job.json").exists():
+            # Killed while it removed what it no longer needed.
+            return not overwrite and self._is_this(self.target / PLAN)
         if not self._same_job():
             return False
         if not self.data.exists():
@@ -353,8 +356,12 @@ class _Job:
         return {"archive_version": VERSION, **json.loads(json.dumps(self.plan.to_dict()))}
 
     def _same_job(self) -> bool:
+        return self._is_this(self.working / "job.json")
+
+    def _is_this(self, path: Path) -> bool:
+        """Return whether a file describes the archive that is asked for."""
         try:
-            return bool(json.loads((self.working / "job.json").read_bytes()) == self._content())
+            return bool(json.loads(path.read_bytes()) == self._content())
         except (OSError, ValueError):
             return False
 

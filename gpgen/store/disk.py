@@ -58,8 +58,8 @@ class Disk:
             raise _in_use(job)
         try:
             owner = f"process {os.getpid()} on {socket.gethostname()}"
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, owner.encode(), 0)
+            files.truncate(descriptor, 0)
+            files.write_at(descriptor, owner.encode(), 0)
             yield
         finally:
             if not (working / "job.json").exists():

@@ -1,9 +1,10 @@
 """Every effect on the file system, in one place.
 
-Nothing else under :mod:`gpgen.store` creates, writes, syncs, renames or
-removes. So the order of effects, on which the promise to survive a kill at
-any instant rests, can be watched: a hook set with :func:`watch` is called
-before each of them, and the tests kill the process at every one in turn.
+Nothing else that makes a dataset creates, writes, syncs, renames or removes.
+So the order of effects, on which the promise to survive a kill at any instant
+rests, can be watched: a hook set with :func:`watch` is called before each of
+them, and the tests kill the process at every one in turn, having checked that
+no effect comes without its call of the hook.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import errno
 import fcntl
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -31,6 +31,7 @@ __all__ = [
     "make_folder",
     "open_direct",
     "open_existing",
+    "open_or_create",
     "read_at",
     "read_whole",
     "remove",
@@ -86,7 +87,7 @@ def target_errors(what: str) -> Iterator[None]:
     Raises
     ------
     TargetError
-        For a full disk, an exhausted quota, a read-only or forbidden place.
+        For a full disk, an exhausted quota, a read-only, forbidden, broken or vanished place.
     """
     try:
         yield
@@ -99,6 +100,9 @@ def target_errors(what: str) -> Iterator[None]:
             errno.EFBIG: "raise the file-size limit or write smaller files with "
             "--out 'data-{shard:05d}.h5', then run again",
             errno.EROFS: "make the file system writable, then run the same command with --resume",
+            errno.EIO: "look at the disk and its cables or server, then run the same command with "
+            "--resume",
+            errno.ESTALE: "mount the file system again, then run the same command with --resume",
             errno.EACCES: "give yourself permission to write there, or choose another --out",
             errno.EPERM: "give yourself permission to write there, or choose another --out",
         }
@@ -150,6 +154,12 @@ def read_whole(path: Path) -> bytes:
         return bytes(buffer[: read_at(descriptor, memoryview(buffer), 0)])
     finally:
         os.close(descriptor)
+
+
+def open_or_create(path: Path) -> int:
+    """Open the file at ``path``, created if need be; return a descriptor for both ways."""
+    _step("create", path)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
 def write(descriptor: int, buffers: Sequence[Buffer]) -> None:
@@ -268,13 +278,18 @@ def remove(path: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder and all in it, if it is there.
+    """Remove a folder and all in it, if it is there; a link only itself.
 
     A worker that outlived its driver may still add a file meanwhile: what
     can't be removed is left, and the next run removes it.
     """
-    _step("remove", path)
-    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        is_folder = stat.S_ISDIR(os.lstat(path).st_mode)
+        if is_folder:
+            for entry in list(path.iterdir()):
+                remove_tree(entry)
+        _step("remove", path)
+        (os.rmdir if is_folder else os.unlink)(path)
 
 
 def temporary_name(folder: Path, name: str) -> Path:
@@ -306,7 +321,7 @@ def lock(path: Path) -> int | None:
         another process holds it.
     """
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = open_or_create(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -77,7 +77,7 @@ class Journal:
         self._layout = job.layout
         self._positions = array("q", bytes(8 * job.layout.shards))
         self._done = bytearray(job.layout.shards)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._descriptor = files.open_or_create(path)
         self._end = 0
         with path.open("rb") as lines:
             for line in lines:

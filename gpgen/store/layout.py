@@ -140,9 +140,16 @@ class Target:
         Raises
         ------
         UsageError
-            If no format belongs to the name.
+            If no format belongs to the name, or it is not text.
         """
         path = place_of(out)
+        try:
+            path.name.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"the target's name {path.name!r} is not UTF-8",
+                "choose another name, or use a UTF-8 locale, such as LC_ALL=C.UTF-8",
+            ) from error
         fields = _FIELD.findall(path.name)
         if "{" in str(path) and "shard" in str(path):
             if len(fields) != 1 or _FIELD.search(str(path.parents[0])):

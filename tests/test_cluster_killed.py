@@ -1,0 +1,124 @@
+"""Processes of a real Dask cluster, killed in the midst of work.
+
+By default a run of each kind; with GPGEN_LONG=1 fifty of killed workers and ten of the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_making import Making, N, uninterrupted
+from dask_cluster import DaskCluster, children
+from store_tools import OUTS, hashes
+
+from gpgen.dataset import open_dataset
+
+LONG = bool(os.environ.get("GPGEN_LONG"))
+Expected = Callable[[str], dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory) -> Expected:
+    return uninterrupted(tmp_path_factory.mktemp)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[DaskCluster]:
+    (tmp_path / "cluster").mkdir()
+    cluster = DaskCluster(tmp_path / "cluster")
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder for nothing but the dataset."""
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+def check(run: Making, expected: Expected) -> None:
+    """All bytes are those of an uninterrupted run, and each sample is there once."""
+    assert hashes(run.out.parent) == expected(run.out.name)
+    with open_dataset(run.out) as dataset:
+        assert dataset.n == N
+        assert len(np.unique(dataset.seed[:])) == N
+        assert len({image.tobytes() for image in dataset.image[:]}) == N
+
+
+def kill_at_random(run: Making, cluster: DaskCluster, generator: random.Random, points: int) -> int:
+    """Kill workers as the run gets on, also all but one; return how many.
+
+    Some are not replaced, some by another `dask worker`, some by their nanny.
+    """
+    kills = 0
+    for shards in sorted(generator.sample(range(1, N * 3 // 4), points)):
+        run.wait_for(shards)
+        if len(cluster.workers) == 1:
+            cluster.start_workers(2, nanny=generator.random() < 0.5)
+        for worker in generator.sample(cluster.workers, generator.randint(1, 2)):
+            below = children(worker.pid)
+            if below and generator.random() < 0.5:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(below[-1], signal.SIGKILL)
+            elif len(cluster.workers) > 1:
+                cluster.kill(worker)
+            else:
+                continue
+            kills += 1
+        if generator.random() < 0.5:
+            cluster.start_workers(1, nanny=generator.random() < 0.5, wait=False)
+    return kills
+
+
+@pytest.mark.parametrize("seed", range(50 if LONG else 1))
+def test_workers_killed_at_random_change_nothing(data: Path, cluster, expected, seed) -> None:
+    generator = random.Random(seed)
+    run = Making(data / OUTS[seed % 3], "--scheduler", cluster.address)
+    kills = kill_at_random(run, cluster, generator, 8 if LONG else 3)
+    run.succeed()
+    check(run, expected)
+    print(f"{kills} kills, {run.out.name}: complete, equal bytes, {N} different samples")  # noqa: T201
+    assert kills >= 3
+
+
+@pytest.mark.parametrize("seed", range(10 if LONG else 1))
+def test_a_killed_scheduler_is_told_and_a_new_one_finishes(
+    data: Path, cluster, expected, seed
+) -> None:
+    generator = random.Random(seed)
+    out = OUTS[(seed + 1) % 3]
+    run = Making(data / out, "--scheduler", cluster.address)
+    run.wait_for(generator.randrange(1, N // 3))
+    cluster.kill(cluster.scheduler)
+    assert run.fail() == "error: the scheduler is gone; start it again, then use --resume\n"
+    cluster.start_scheduler()
+    cluster.start_workers(2)
+    run = Making(data / out, "--scheduler", cluster.address, "--resume")
+    told = run.succeed()
+    assert int(re.search(r"(\d+) were there already", told).group(1)) >= 1
+    check(run, expected)
+
+
+@pytest.mark.parametrize("seed", range(10 if LONG else 1))
+def test_a_killed_driver_is_resumed_while_its_last_tasks_still_run(
+    data: Path, cluster, expected, seed
+) -> None:
+    generator = random.Random(seed)
+    out = OUTS[(seed + 2) % 3]
+    run = Making(data / out, "--scheduler", cluster.address)
+    for _ in range(3):
+        run.wait_for(generator.randrange(1, N // 3))
+        run.process.kill()
+        run.end()
+        run = Making(data / out, "--scheduler", cluster.address, "--resume")
+    run.succeed()
+    check(run, expected)
