@@ -131,7 +131,7 @@ def late_store(folder: Path, shards: int, shard_size: int, workers: int, seconds
 
 PARTS: dict[str, tuple[Callable[..., dict[str, float]], list[tuple[int, int]]]] = {
     "journal": (journal, [(10**4, 1), (10**5, 1), (10**6, 1), (10**3, 1000), (10**4, 1000)]),
-    "scheduler": (scheduler, [(10**3, 1), (10**4, 1), (4 * 10**4, 1)]),
+    "scheduler": (scheduler, [(10**3, 1), (10**4, 1)]),
     "opening": (opening, [(10**3, 1000), (10**4, 1000), (10**6, 1000)]),
     "splitting": (splitting, [(10**3, 1000), (10**4, 1000), (10**5, 1000)]),
 }

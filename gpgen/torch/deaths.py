@@ -13,6 +13,8 @@ from multiprocessing.queues import Queue
 from types import FrameType
 from typing import Any, Final
 
+from torch.utils.data._utils import signal_handling
+
 __all__ = ["Deaths"]
 
 _NUDGE_SECONDS: Final = 0.2
@@ -32,7 +34,9 @@ class Deaths:
         self._nudger = threading.Thread(target=self._nudge, daemon=True)
 
     def watch(self) -> None:
-        """Begin, when the workers have been started."""
+        """Begin, before workers are started."""
+        # As the first DataLoader would: or it would stand unguarded until that one is made.
+        signal_handling._set_SIGCHLD_handler()
         handler = signal.getsignal(signal.SIGCHLD)
         if threading.current_thread() is not threading.main_thread() or not callable(handler):
             return  # PyTorch's handler isn't there either: a DataLoader then looks now and then

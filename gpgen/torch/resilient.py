@@ -53,8 +53,8 @@ def resilient_batches(
         seen = sampler.start
         deaths, batches = Deaths(), None
         try:
-            batches = iter(DataLoader(dataset, batch_size, sampler=sampler, **options))
             deaths.watch()
+            batches = iter(DataLoader(dataset, batch_size, sampler=sampler, **options))
             while True:
                 deaths.wait()
                 batch = next(batches, None)
