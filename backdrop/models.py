@@ -17,7 +17,7 @@ from gpgen.errors import UsageError
 if TYPE_CHECKING:
     from gpgen.recipe import Recipe
 
-__all__ = ["BLOB", "TwoScaleCNN", "at_largest"]
+__all__ = ["BLOB", "TwoScaleCNN"]
 
 BLOB = 2.355
 """Width of a blob at half its height, in length-scales, for the squared exponential."""
@@ -105,7 +105,7 @@ class TwoScaleCNN(nn.Module):
                 f"the length-scales are {scales}",
                 "give at least one, all positive numbers of pixels",
             )
-        masks = _one_each(at_largest(0.99, scales) if p is None else p, len(scales))
+        masks = _one_each(_at_largest(0.99, scales) if p is None else p, len(scales))
         drops = _one_each(channel_dropout, len(scales))
         check_probability(dropout)
         stride = 1
@@ -198,7 +198,7 @@ class _Dropout(nn.Module):
         return values * keep / (1 - self.p)
 
 
-def at_largest(p: float, length_scales: Sequence[float]) -> tuple[float, ...]:
+def _at_largest(p: float, length_scales: Sequence[float]) -> tuple[float, ...]:
     """Return probabilities for `length_scales`: `p` for the largest, 0 for the others."""
     return tuple(p if scale == max(length_scales) else 0.0 for scale in length_scales)
 

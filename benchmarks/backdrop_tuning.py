@@ -111,9 +111,7 @@ def run(out: Path, part: int, parts: int) -> None:
         done = {(row["method"], row["setting"], row["seed"]) for row in rows_of(out)}
         if (method, name, str(seed)) in done:
             continue
-        # Dropout of channels only where a setting names it, and batches as they all began.
-        start = {"split": "validation", "channel_dropout": (0.0,), "batch_size": 15}
-        settings = Settings(**{"method": method, **start, **fields})
+        settings = Settings(**{"method": method, "split": "validation", **fields})
         result = train(source, settings, seed)
         test = asdict(result.test)
         row = (method, name, seed, test["accuracy"], *test["components"])

@@ -6,8 +6,7 @@ from typing import Any
 
 import torch
 
-from backdrop.models import TwoScaleCNN, at_largest
-from backdrop.placing import length_scales_of
+from backdrop.models import TwoScaleCNN
 from backdrop.training.settings import Settings
 from gpgen.recipe import Recipe
 
@@ -22,10 +21,7 @@ def network(
     if settings.method == "backdrop":
         inserted["p"] = settings.masks or None
     elif settings.method == "dropout":
-        inserted["dropout"] = settings.dropout
-        inserted["channel_dropout"] = settings.channel_dropout or at_largest(
-            0.3, length_scales_of(recipe)
-        )
+        inserted |= {"dropout": settings.dropout, "channel_dropout": settings.channel_dropout}
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return TwoScaleCNN.from_recipe(recipe, generator=generator, **inserted)

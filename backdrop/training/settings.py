@@ -17,7 +17,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 # Best of those tried on validation images: docs/results.md.
 _TUNED: dict[Method, dict[str, Any]] = {
     "none": {"learning_rate": 0.02, "batch_size": 6},
-    "backdrop": {"learning_rate": 0.01},
+    "backdrop": {"learning_rate": 0.02},
     "dropout": {"learning_rate": 0.01},
     "crop": {"learning_rate": 0.003},
 }
@@ -41,7 +41,7 @@ class Settings:
         Probability that an average is zeroed.
     channel_dropout
         Probability that a channel is zeroed, at the places where masks would
-        be; written like `masks`, and none means 0.3 at the largest length-scale.
+        be; written like `masks`.
     crop
         Side of the window as a fraction of the image's.
     train_size, test_size
@@ -56,8 +56,8 @@ class Settings:
 
     method: Method = "none"
     masks: tuple[float, ...] = ()
-    dropout: float = 0.0
-    channel_dropout: tuple[float, ...] = ()
+    dropout: float = 0.6
+    channel_dropout: tuple[float, ...] = (0.0,)
     crop: float = 0.75
     train_size: int = 60
     test_size: int = 400
