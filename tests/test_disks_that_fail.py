@@ -76,7 +76,7 @@ def fill(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("verb", "out"), CASES)
+@pytest.mark.parametrize(("verb", "out"), SOME)
 def test_a_full_disk_is_told_and_what_is_done_is_kept(
     small_disk: Path, source: Path, expected, verb, out
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shlex
 import signal
 import stat
@@ -36,7 +37,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-@pytest.mark.parametrize("gap", [0, 0.02, 0.1, 0.3, 0.6] if LONG else [0.02, 0.3])
+@pytest.mark.parametrize("gap", [0, 0.02, 0.1, 0.3, 0.6] if LONG else [0.3])
 @pytest.mark.parametrize("kind", ["--threads", "--processes"])
 def test_ctrl_c_twice_is_one_line_and_loses_nothing(data: Path, expected, kind, gap) -> None:
     making = Making(data / "d.h5", kind)
@@ -65,7 +66,8 @@ def test_of_two_runs_on_one_target_each_ends_well_or_says_why_not(
     for end in ends:
         if end.status:
             assert end.status == 1
-            assert "is being made by process" in end.err
+            # The other has the lock, and may be about to write into it who it is.
+            assert re.search(r"is being made by (another )?process", end.err)
             assert end.err.count("\n") == 1
         else:
             assert end.err == ""
@@ -111,7 +113,7 @@ def test_a_target_whose_name_is_not_text_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("out", OUTS)
-@pytest.mark.parametrize("umask", [0o077, 0o002])
+@pytest.mark.parametrize("umask", [0o077, 0o002] if LONG else [0o077])
 def test_files_have_the_permissions_of_the_umask_and_the_same_bytes(
     data: Path, expected, out, umask
 ) -> None:
