@@ -24,7 +24,7 @@ from rich.table import Table
 
 import gpgen
 from benchmarks.machine import describe_machine
-from gpgen import cluster
+from gpgen import cluster, dispatch
 from gpgen.recipe import Recipe
 from gpgen.store import files
 from gpgen.store.job import Job, ShardRecord
@@ -80,7 +80,7 @@ def scheduler(folder: Path, shards: int, shard_size: int) -> dict[str, float]:
     def nothing(job: Job, shard: int, run: str, in_driver: bool) -> ShardRecord:  # noqa: ARG001
         return ShardRecord(shard, record.sha256, 1, record.crc32c)
 
-    cluster._make_shard = nothing
+    dispatch._make_shard = nothing
     done = 0
 
     def finished(arrived: list[ShardRecord]) -> None:
@@ -89,7 +89,7 @@ def scheduler(folder: Path, shards: int, shard_size: int) -> dict[str, float]:
 
     with cluster.connect(2, None, False) as client:
         begun = time.perf_counter()
-        cluster.make_shards(client, job, iter(range(shards)), finished, True)
+        dispatch.make_shards(client, job, iter(range(shards)), finished, True)
         took = time.perf_counter() - begun
     assert done == shards
     return {"s": took, "ms a shard": 1e3 * took / shards}

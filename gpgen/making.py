@@ -7,8 +7,9 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 
-from gpgen.cluster import ClockSetBackError, connect, make_shards
+from gpgen.cluster import connect
 from gpgen.dataset import Dataset, open_dataset
+from gpgen.dispatch import ClockSetBackError, make_shards
 from gpgen.errors import UsageError
 from gpgen.planning import Plan, plan, plan_job, worker_count
 from gpgen.recipe import Recipe

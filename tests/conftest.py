@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from store_tools import OUTS, tiny_make
 
 from gpgen import Recipe
 
@@ -34,3 +37,20 @@ def small() -> Recipe:
             ],
         }
     )
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> dict[str, Path]:
+    """One dataset of 13 samples in each format, not to be changed."""
+    paths = {}
+    for out in OUTS:
+        paths[out] = tmp_path_factory.mktemp("made") / out
+        tiny_make(paths[out]).close()
+    return paths
+
+
+@pytest.fixture(params=OUTS)
+def own(made, request, tmp_path: Path) -> Path:
+    """A copy of it, each format in turn, to be damaged."""
+    shutil.copytree(made[request.param].parent, tmp_path / "own")
+    return tmp_path / "own" / request.param

@@ -11,23 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from store_tools import OUTS, drawn, tiny, tiny_make
+from store_tools import OUTS, drawn, tiny
 
 from gpgen.dataset import Dataset, open_dataset
 from gpgen.errors import DatasetError, UsageError
 
 N = 13
 IMAGES = drawn(tiny(), N)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> dict[str, Path]:
-    """One dataset of each format, not to be changed."""
-    paths = {}
-    for out in OUTS:
-        paths[out] = tmp_path_factory.mktemp("made") / out
-        tiny_make(paths[out], N).close()
-    return paths
 
 
 @pytest.fixture(params=OUTS)

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from store_tools import OUTS, tiny, tiny_make
+from store_tools import OUTS, tiny
 
 from gpgen import Recipe
 from gpgen.dataset import open_dataset
@@ -22,21 +22,6 @@ from gpgen.verification import verify
 
 N = 13
 MANY = [0.25 + k / 1024 for k in range(4096)]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> dict[str, Path]:
-    paths = {}
-    for out in OUTS:
-        paths[out] = tmp_path_factory.mktemp("made") / out
-        tiny_make(paths[out], N).close()
-    return paths
-
-
-@pytest.fixture(params=OUTS)
-def own(made, request, tmp_path: Path) -> Path:
-    shutil.copytree(made[request.param].parent, tmp_path / "own")
-    return tmp_path / "own" / request.param
 
 
 def one_line(error: GpgenError) -> str:

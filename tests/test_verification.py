@@ -7,28 +7,13 @@ from pathlib import Path
 
 import h5py
 import pytest
-from store_tools import OUTS, tiny, tiny_make
+from store_tools import tiny, tiny_make
 
 from gpgen.dataset import open_dataset
 from gpgen.errors import DatasetError, UsageError
 from gpgen.verification import verify
 
 N = 13
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> dict[str, Path]:
-    paths = {}
-    for out in OUTS:
-        paths[out] = tmp_path_factory.mktemp("made") / out
-        tiny_make(paths[out], N).close()
-    return paths
-
-
-@pytest.fixture(params=OUTS)
-def own(made, request, tmp_path: Path) -> Path:
-    shutil.copytree(made[request.param].parent, tmp_path / "own")
-    return tmp_path / "own" / request.param
 
 
 def _files(own: Path) -> dict[str, Path]:

@@ -58,7 +58,8 @@ def command(
     max_file_size: int | None,
 ) -> None:
     """Package DATASET with metadata, checksums and a card, valid everywhere it goes."""
-    from gpgen.publish.packaging import MOST_BYTES, package
+    from gpgen.publish.limits import RECORD_BYTES
+    from gpgen.publish.packaging import package
 
     with bytes_bar(output, "packing") as advance:
 
@@ -72,7 +73,7 @@ def command(
             out,
             recipe_only=recipe_only,
             overwrite=overwrite,
-            most_bytes=MOST_BYTES if max_file_size is None else max_file_size,
+            most_bytes=RECORD_BYTES if max_file_size is None else max_file_size,
             progress=follow,
         )
     output.say(f"{done.path}: {count(len(done.files), 'file')}, {nbytes(done.nbytes)}")

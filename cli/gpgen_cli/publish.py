@@ -38,14 +38,10 @@ Examples:
 @click.option("--reserve-doi", is_flag=True, help="Only make the draft and reserve its DOI.")
 @click.option("--token-file", type=click.Path(), help="A file with the token, mode 600.")
 @click.option(
-    "--max-files", type=int, default=100, show_default=True, help="As many as the service takes."
+    "--max-files", type=int, help="As many as the service takes (default: 100, as Zenodo)."
 )
 @click.option(
-    "--max-bytes",
-    type=int,
-    default=50 * 10**9,
-    show_default=True,
-    help="As many as the service takes.",
+    "--max-bytes", type=int, help="As many as the service takes (default: 50 GB, as Zenodo)."
 )
 @output_options
 @click.pass_context
@@ -61,8 +57,8 @@ def command(
     new_version: str | None,
     reserve_doi: bool,
     token_file: str | None,
-    max_files: int,
-    max_bytes: int,
+    max_files: int | None,
+    max_bytes: int | None,
 ) -> None:
     """Upload DEPOSIT into a draft, or go on with an upload that broke off.
 
@@ -76,6 +72,7 @@ def command(
     from gpgen.publish.addresses import named_service
     from gpgen.publish.deposit import Deposit
     from gpgen.publish.finding_records import parse_source
+    from gpgen.publish.limits import RECORD_BYTES, RECORD_FILES
     from gpgen.publish.service import Service
     from gpgen.publish.token import find_token
     from gpgen.publish.uploading import Limits, publish_draft, upload
@@ -102,7 +99,10 @@ def command(
                 deposit,
                 service,
                 new_version_of=previous,
-                limits=Limits(max_files, max_bytes),
+                limits=Limits(
+                    RECORD_FILES if max_files is None else max_files,
+                    RECORD_BYTES if max_bytes is None else max_bytes,
+                ),
                 reserve_only=reserve_doi,
                 progress=follow,
             )

@@ -27,11 +27,11 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from gpgen.errors import DatasetError, TargetError, UsageError
+from gpgen.golkar2018.archive_files import MemberWriter, SampleJournal, open_or_create
 from gpgen.golkar2018.archive_plan import ArchivePlan
 from gpgen.golkar2018.crosses import Cross
 from gpgen.golkar2018.gp_writing import write_gp
 from gpgen.golkar2018.npy import HEADER_BYTES, npy_header
-from gpgen.golkar2018.zip_writing import ZipMember
 from gpgen.store import files
 
 __all__ = ["PLAN", "Archive", "ArchiveProgress", "make_archive", "read_plan"]
@@ -242,8 +242,8 @@ class _Job:
         members = self.plan.samples_zip.members
         if not (self.data / SAMPLES).exists():
             files.remove(self.working / "journal.jsonl")
-        descriptor = _open(self.data / SAMPLES)
-        journal = _Journal(self.working / "journal.jsonl", len(members))
+        descriptor = open_or_create(self.data / SAMPLES)
+        journal = SampleJournal(self.working / "journal.jsonl", len(members))
         try:
             # The names must be on the disk before the journal says anything of their content.
             files.sync_folder(self.data)
@@ -282,13 +282,13 @@ class _Job:
     def deal_crosses(self) -> None:
         """Make ``dataset.zip`` from ``samples.zip``, from its beginning to its end."""
         source = files.open_existing(self.data / SAMPLES)
-        descriptor = _open(self.data / DATASET)
+        descriptor = open_or_create(self.data / DATASET)
         try:
             files.truncate(descriptor, 0)
             layout = self.plan.dataset_zip
             crcs = []
             for cross, member in zip(self.plan.crosses, layout.members, strict=True):
-                writer = _MemberWriter(descriptor, member)
+                writer = MemberWriter(descriptor, member)
                 per_class = cross.images_per_class(dict(self.plan.samples))
                 names = dict(enumerate(cross.class_names))
                 pairs = self._images(source, cross, per_class)
@@ -372,58 +372,6 @@ class _Job:
             total = len(self.plan.members) + self.plan.images
             elapsed = time.monotonic() - self._began
             self._progress(ArchiveProgress(self._done, total, self._bytes, elapsed))
-
-
-class _Journal:
-    """The CRC-32 of every sample that is safely on the disk; a torn last line is dropped."""
-
-    def __init__(self, path: Path, count: int) -> None:
-        self.crcs: dict[int, int] = {}
-        self._descriptor = _open(path)
-        good = 0
-        for line in path.read_bytes().splitlines(keepends=True):
-            try:
-                number, crc = json.loads(line)
-            except (ValueError, TypeError):
-                break
-            if not line.endswith(b"\n") or not 0 <= number < count:
-                break
-            self.crcs[number] = crc
-            good += len(line)
-        files.truncate(self._descriptor, good)
-        os.lseek(self._descriptor, good, os.SEEK_SET)
-
-    def add(self, number: int, crc: int) -> None:
-        files.append(self._descriptor, json.dumps([number, crc]).encode() + b"\n")
-        self.crcs[number] = crc
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-
-class _MemberWriter:
-    """Writes a member of a zip from its beginning to its end, then its header."""
-
-    def __init__(self, descriptor: int, member: ZipMember) -> None:
-        self._descriptor = descriptor
-        self._member = member
-        self._written = 0
-        self._crc = 0
-
-    def write(self, data: bytes | memoryview, /) -> None:
-        files.write_at(self._descriptor, data, self._member.offset + self._written)
-        self._crc = zlib.crc32(data, self._crc)
-        self._written += len(data)
-
-    def finish(self) -> int:
-        assert self._written == self._member.size  # noqa: S101 - else the zip would be broken
-        files.write_at(self._descriptor, self._member.header(self._crc), self._member.start)
-        return self._crc
-
-
-def _open(path: Path) -> int:
-    """Open a file for reading and writing, and create it if it isn't there."""
-    return files.open_existing(path, write=True) if path.exists() else files.create(path)
 
 
 def _sha256(path: Path) -> str:

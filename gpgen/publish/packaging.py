@@ -22,6 +22,7 @@ from gpgen.publish.datacite_json import datacite_json
 from gpgen.publish.dataset_source import DatasetSource
 from gpgen.publish.deposit import CARD, FIGURE, MANIFEST, MD5SUMS, SHA256SUMS, Deposit
 from gpgen.publish.invenio_record import invenio_record
+from gpgen.publish.limits import RECORD_BYTES
 from gpgen.publish.parts import MOST_PARTS, PartWriter
 from gpgen.publish.publication import Publication
 from gpgen.publish.sources import Source
@@ -30,9 +31,8 @@ from gpgen.publish.validation import validate
 from gpgen.publish.working import working_folder
 from gpgen.store import files as disk
 
-__all__ = ["MOST_BYTES", "PackageProgress", "Packaged", "package"]
+__all__ = ["PackageProgress", "Packaged", "package"]
 
-MOST_BYTES: Final = 50 * 10**9
 """Bytes that Zenodo takes in a file."""
 
 _MEDIA: Final = {
@@ -86,7 +86,7 @@ def package(
     *,
     recipe_only: bool = False,
     overwrite: bool = False,
-    most_bytes: int = MOST_BYTES,
+    most_bytes: int = RECORD_BYTES,
     progress: Callable[[PackageProgress], None] | None = None,
 ) -> Packaged:
     """Make a deposit.
@@ -174,7 +174,7 @@ def _fill(
     ]
 
     def add(name: str, what: str, pieces: Iterable[bytes]) -> None:
-        with PartWriter(folder, name, 0, MOST_BYTES) as writer:
+        with PartWriter(folder, name, 0, RECORD_BYTES) as writer:
             for piece in pieces:
                 writer.write(piece)
             (part,) = writer.finish()
@@ -240,7 +240,7 @@ def _write_sums(folder: Path, entries: list[DepositFile]) -> None:
         (MD5SUMS, {entry.name: entry.md5 for entry in entries}),
     ):
         text = "".join(f"{digest}  {file}\n" for file, digest in digests.items())
-        with PartWriter(folder, name, 0, MOST_BYTES) as writer:
+        with PartWriter(folder, name, 0, RECORD_BYTES) as writer:
             writer.write(text.encode())
             writer.finish()
 

@@ -164,8 +164,6 @@ def dataset_subject(
     gpgen_version
         The version that made it.
     """
-    names = tuple(recipe.splits)
-    splits = Counter(recipe.split_codes(0, n).tolist())
     base, more = divmod(n, len(recipe.classes))
     return Subject(
         name=recipe.name,
@@ -175,7 +173,7 @@ def dataset_subject(
         dtype=recipe.dtype,
         classes=recipe.classes,
         counts=tuple(base + (label < more) for label in range(len(recipe.classes))),
-        splits={name: splits[code] for code, name in enumerate(names)},
+        splits=_split_counts(recipe, n),
         summary=_summary(recipe, n),
         methods=_methods(recipe),
         columns=_columns(recipe),
@@ -188,6 +186,11 @@ def dataset_subject(
     )
 
 
+def _split_counts(recipe: Recipe, n: int) -> dict[str, int]:
+    """Return how many samples each split has."""
+    return {split: len(recipe.split_indices(split, n)) for split in recipe.splits}
+
+
 def imported_subject(recipe: Recipe, n: int, form: str, *, gpgen_version: str) -> Subject:
     """Describe a dataset that was imported from the files of 2018, or from files like them.
 
@@ -198,7 +201,6 @@ def imported_subject(recipe: Recipe, n: int, form: str, *, gpgen_version: str) -
     n, form, gpgen_version
         As for `dataset_subject`.
     """
-    splits = Counter(recipe.split_codes(0, n).tolist())
     labels = Counter(recipe.labels(0, n).tolist())
     fields = recipe.to_dict()
     source = f"{fields['source_name']} (SHA-256 {fields['source_sha256']})"
@@ -211,7 +213,7 @@ def imported_subject(recipe: Recipe, n: int, form: str, *, gpgen_version: str) -
         dtype=recipe.dtype,
         classes=recipe.classes,
         counts=tuple(labels[label] for label in range(len(recipe.classes))),
-        splits={name: splits[code] for code, name in enumerate(recipe.splits)},
+        splits=_split_counts(recipe, n),
         summary=(
             f"{n:,} textures of {size} pixels ({recipe.dtype}) in {len(recipe.classes)} classes, "
             f"imported from {source}, in the format of the dataset of Golkar and Cranmer (2018)."

@@ -17,6 +17,7 @@ from typing import Any
 
 from gpgen.errors import DatasetError, UsageError
 from gpgen.publish.deposit import CARD, Deposit
+from gpgen.publish.limits import RECORD_BYTES, RECORD_FILES
 from gpgen.publish.records import Records, doi_of
 from gpgen.publish.sending import DraftFiles, UploadProgress, is_there
 from gpgen.publish.service import Service
@@ -29,8 +30,8 @@ __all__ = ["Limits", "Record", "UploadProgress", "publish_draft", "state_file", 
 class Limits:
     """What a service takes in one record; Zenodo's by default."""
 
-    files: int = 100
-    nbytes: int = 50 * 10**9
+    files: int = RECORD_FILES
+    nbytes: int = RECORD_BYTES
 
 
 @dataclass(frozen=True)
