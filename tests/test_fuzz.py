@@ -28,12 +28,12 @@ def test_every_target_has_its_share() -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_hostile_input_gets_a_right_answer_or_one_line(target: str) -> None:
     end = time.monotonic() + 60 * MINUTES
+    settings = hypothesis.settings(
+        max_examples=INPUTS[target], derandomize=not MINUTES, database=None, deadline=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )  # fmt: skip
+    test = settings(TARGETS[target])
     while True:
-        settings = hypothesis.settings(
-            max_examples=INPUTS[target], derandomize=not MINUTES, database=None,
-            suppress_health_check=list(hypothesis.HealthCheck),
-        )  # fmt: skip
-        test = settings(TARGETS[target])
         hypothesis.seed(time.time_ns())(test)() if MINUTES else test()
         if time.monotonic() >= end:
             break

@@ -14,7 +14,6 @@ dead and goes on does no harm.
 from __future__ import annotations
 
 import contextlib
-import json
 import secrets
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -63,9 +62,9 @@ class Bucket:
         yield
         (_working(job) / "recipe.toml").write_bytes(job.recipe.to_toml().encode())
         # The run's own mark tells an answer that was lost from another run that was faster.
-        content = {**json.loads(job.to_json()), "run": secrets.token_hex(8)}
+        content = job.to_json(run=secrets.token_hex(8))
         try:
-            (_working(job) / "job.json").create(json.dumps(content, indent=2).encode() + b"\n")
+            (_working(job) / "job.json").create(content)
         except FileExistsError as error:
             raise TargetError(
                 f"another run has just begun to make {job.target.path}",

@@ -14,7 +14,7 @@ from gpgen.store import files
 from gpgen.store.job import Job, store_job
 from gpgen.store.journal import Journal
 from gpgen.store.layout import Target
-from gpgen.store.where import local_path
+from gpgen.store.where import how_to_start_again, local_path
 
 __all__ = ["LOCK", "Disk"]
 
@@ -84,6 +84,10 @@ class Disk:
 
     def resume(self, job: Job) -> None:
         """Remove what a killed run left half-written."""
+        if not local_path(job.data).is_dir():
+            raise TargetError(
+                f"{job.data}, where the dataset grew, is gone", how_to_start_again(job.working)
+            )
         files.remove_tree(local_path(job.temporary))
         files.make_folder(local_path(job.temporary))
 

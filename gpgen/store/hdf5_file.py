@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from gpgen.errors import DatasetError
 from gpgen.recipe import Recipe
 from gpgen.store import files
+from gpgen.store.hdf5_input import Hdf5Input
 from gpgen.store.interface import Problem
 from gpgen.store.layout import Layout
 from gpgen.store.manifest import (
@@ -285,8 +286,7 @@ def read_hdf5(path: Path) -> tuple[dict[str, Any], Found]:
     attributes: dict[str, Any] = {}
     found: Found = {}
     try:
-        os.close(files.open_existing(path))  # HDF5 would wait for a pipe
-        with h5py.File(path, "r", locking=False) as file:
+        with Hdf5Input(path) as bytes_in, h5py.File(bytes_in, "r") as file:
             for key, value in file.attrs.items():
                 attributes[key] = _plain(key, value)
             for name in file:

@@ -35,11 +35,14 @@ from gpgen.recipe import Recipe, builtin_recipes
 from gpgen.sampling import SAMPLING_VERSION
 from gpgen.store import files
 from gpgen.store.layout import Layout, Target, choose_layout
-from gpgen.store.manifest import FORMAT_VERSION, canonical_json
+from gpgen.store.manifest import FORMAT_VERSION, canonical_json, seal
 from gpgen.store.stored_recipe import stored_recipe
 from gpgen.store.where import AnyPath, how_to_start_again, local_path, read_whole
 
 __all__ = ["Images", "Job", "ShardRecord", "read_job", "resume_command", "store_job"]
+
+# The attribute of job.json that holds the hash of the others.
+_SEAL = "sha256"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,10 +139,16 @@ class Job:
             **dataclasses.asdict(self.layout),
         }
 
-    def to_json(self) -> bytes:
-        """Return the job as it is stored in the working folder."""
-        content = {**self._content(), "overwrite": self.overwrite}
-        return json.dumps(content, indent=2).encode() + b"\n"
+    def to_json(self, run: str | None = None) -> bytes:
+        """Return the job as it is stored in the working folder, sealed.
+
+        Parameters
+        ----------
+        run
+            A mark by which to tell a run's job from the same job of another run.
+        """
+        content = {**self._content(), "overwrite": self.overwrite, "run": run}
+        return json.dumps(seal(content, _SEAL), indent=2).encode() + b"\n"
 
     def differences(self, other: Job) -> list[str]:
         """Return what ``other`` wants otherwise, each as ``name old -> new``."""
@@ -172,6 +181,8 @@ def read_job(working: AnyPath) -> Job | None:
     except (ValueError, RecursionError, OSError) as error:
         raise TargetError(f"{path} can't be read: {error}", again) from error
     try:
+        if seal(content, _SEAL)[_SEAL] != content[_SEAL]:
+            raise UsageError("its own hash disagrees")
         if (content["format_version"], content["sampling_version"]) != (
             FORMAT_VERSION,
             SAMPLING_VERSION,
@@ -192,7 +203,7 @@ def read_job(working: AnyPath) -> Job | None:
         return Job(target, recipe, layout, content["overwrite"] is True, content["gpgen_version"])
     except TargetError:
         raise
-    except (GpgenError, KeyError, TypeError, AttributeError) as error:
+    except (GpgenError, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise TargetError(f"{path} is damaged: {error}", again) from error
 
 

@@ -226,10 +226,10 @@ def newer(version: object) -> str:
     return f"has format version {repr(version)[:20]}, this gpgen reads up to {FORMAT_VERSION}"
 
 
-def seal(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Return the attributes with ``manifest_sha256``, the hash of all the others."""
-    others = {key: value for key, value in attributes.items() if key != "manifest_sha256"}
-    return {**others, "manifest_sha256": hashlib.sha256(canonical_json(others)).hexdigest()}
+def seal(attributes: dict[str, Any], by: str = "manifest_sha256") -> dict[str, Any]:
+    """Return the attributes with one more, called ``by``: the hash of all the others."""
+    others = {key: value for key, value in attributes.items() if key != by}
+    return {**others, by: hashlib.sha256(canonical_json(others)).hexdigest()}
 
 
 def read_manifest(attributes: dict[str, Any], where: str) -> tuple[Manifest, Recipe]:
