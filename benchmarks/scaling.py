@@ -37,6 +37,7 @@ from gpgen.store.zarr_metadata import block_names, image_document, root_document
 __all__ = ["main"]
 
 RECIPE = Recipe.load("two-scale-mini").replace(shape=(64, 64))
+WORKERS = (1, 2, 4, 8)
 
 
 def small_job(folder: Path, shards: int, shard_size: int) -> Job:
@@ -112,32 +113,37 @@ def opening(folder: Path, shards: int, shard_size: int) -> dict[str, float]:
 
 
 def splitting(folder: Path, shards: int, shard_size: int) -> dict[str, float]:  # noqa: ARG001
-    """Find the samples of a split, as a training set does when it is first asked for its length."""
-    from gpgen.torch import GeneratedTextures
+    """Count a split's samples and find the first of a shuffled epoch, as training does."""
+    from gpgen.torch import GeneratedTextures, ShardShuffle
 
     begun = time.perf_counter()
-    count = len(GeneratedTextures(RECIPE, shards * shard_size, split="train"))
-    return {"s": time.perf_counter() - begun, "samples": count}
+    textures = GeneratedTextures(RECIPE, shards * shard_size, split="train")
+    textures.shard_size = shard_size
+    count = len(textures)
+    counted = time.perf_counter()
+    textures.recipe.label_of(int(next(iter(ShardShuffle(textures)))))
+    return {"count s": counted - begun, "first s": time.perf_counter() - counted, "samples": count}
 
 
-def late_store(folder: Path, shards: int, shard_size: int, workers: int, seconds: float) -> float:
+def late_store(
+    folder: Path, n: int, shard_size: int | None, workers: int, seconds: float
+) -> dict[str, float]:
     """Make a dataset, each effect on the file system `seconds` late."""
     files.watch(lambda *_: time.sleep(seconds))
     begun = time.perf_counter()
-    layout = {"chunk_size": 1, "shard_size": shard_size}
-    gpgen.make(RECIPE, shards * shard_size, folder / "d.zarr", workers=workers, **layout).close()
-    return time.perf_counter() - begun
+    gpgen.make(RECIPE, n, folder / "d.zarr", workers=workers, shard_size=shard_size).close()
+    return {"s": time.perf_counter() - begun}
 
 
 PARTS: dict[str, tuple[Callable[..., dict[str, float]], list[tuple[int, int]]]] = {
     "journal": (journal, [(10**4, 1), (10**5, 1), (10**6, 1), (10**3, 1000), (10**4, 1000)]),
     "scheduler": (scheduler, [(10**3, 1), (10**4, 1)]),
     "opening": (opening, [(10**3, 1000), (10**4, 1000), (10**6, 1000)]),
-    "splitting": (splitting, [(10**3, 1000), (10**4, 1000), (10**5, 1000)]),
+    "splitting": (splitting, [(10**4, 1000), (10**5, 1000), (10**6, 1000)]),
 }
 
 
-def apart(part: str, *arguments: float) -> dict[str, float]:
+def apart(part: str, *arguments: float | None) -> dict[str, float]:
     """Measure in a process of its own, with what that adds to its memory."""
     command = [sys.executable, "-m", "benchmarks.scaling", "--child", part, json.dumps(arguments)]
     run = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -148,9 +154,8 @@ def apart(part: str, *arguments: float) -> dict[str, float]:
 def child(part: str, arguments: list[Any]) -> dict[str, float]:
     before = peak()
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-        if part == "late":
-            return {"s": late_store(Path(folder), *arguments)}
-        result = PARTS[part][0](Path(folder), *arguments)
+        work = late_store if part == "late" else PARTS[part][0]
+        result = work(Path(folder), *arguments)
     return {**result, "memory MB": (peak() - before) / 1e6}
 
 
@@ -161,8 +166,10 @@ def peak() -> int:
 def main() -> None:
     """Measure, and print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=[*PARTS, "late"], default=[*PARTS, "late"])
+    parts = [*PARTS, "late", "growth"]
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     parser.add_argument("--latency", type=float, nargs="+", default=[0.0, 0.01, 0.05])
+    parser.add_argument("--most", type=int, default=10**6, help="samples of the last row of growth")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -172,7 +179,12 @@ def main() -> None:
     console = Console(width=100)
     console.print(describe_machine())
     for part in arguments.only:
-        console.print(late_table(arguments.latency) if part == "late" else part_table(part))
+        if part == "late":
+            console.print(late_table(arguments.latency))
+        elif part == "growth":
+            console.print(growth_table(arguments.most))
+        else:
+            console.print(part_table(part))
 
 
 def part_table(part: str) -> Table:
@@ -181,20 +193,36 @@ def part_table(part: str) -> Table:
     for column in ("shards", "samples a shard", *rows[0][1]):
         table.add_column(column, justify="right")
     for (shards, shard_size), result in rows:
-        table.add_row(f"{shards:,}", f"{shard_size:,}", *(f"{v:,.3f}" for v in result.values()))
+        cells = (f"{v:,}" if isinstance(v, int) else f"{v:,.3f}" for v in result.values())
+        table.add_row(f"{shards:,}", f"{shard_size:,}", *cells)
     return table
 
 
 def late_table(latencies: list[float]) -> Table:
     shards, shard_size = 64, 16
     title = f"making {shards} shards of {shard_size} on a store that answers late: seconds"
-    table = Table(title=title, title_justify="left")
-    counts = (1, 2, 4, 8)
-    for column in ("latency ms", *(f"{k} workers" for k in counts)):
-        table.add_column(column, justify="right")
+    table = _by_workers(title, "latency ms")
     for latency in latencies:
-        took = [apart("late", shards, shard_size, k, latency)["s"] for k in counts]
+        took = [apart("late", shards * shard_size, shard_size, k, latency)["s"] for k in WORKERS]
         table.add_row(f"{1e3 * latency:.0f}", *(f"{s:.2f}" for s in took))
+    return table
+
+
+def growth_table(most: int) -> Table:
+    title = "making in shards of the usual size, each effect 10 ms late: seconds, MB of memory"
+    table, n = _by_workers(title, "samples"), 100
+    while n <= most:
+        found = [apart("late", n, None, k, 0.01) for k in WORKERS]
+        cells = (f"{one['s']:.2f}, {one['memory MB']:.0f}" for one in found)
+        table.add_row(f"{n:,}", *cells)
+        n *= 10
+    return table
+
+
+def _by_workers(title: str, first: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in (first, *(f"{k} workers" for k in WORKERS)):
+        table.add_column(column, justify="right")
     return table
 
 

@@ -54,8 +54,8 @@ _FAR_TAIL: Final = (
 )  # fmt: skip
 
 
-def random_words(seed: int, stream: int, count: int) -> Words:
-    """Return the first `count` 64-bit words of one of a sample's streams.
+def random_words(seed: int, stream: int, count: int, start: int = 0) -> Words:
+    """Return `count` 64-bit words of one of a sample's streams.
 
     Parameters
     ----------
@@ -65,15 +65,20 @@ def random_words(seed: int, stream: int, count: int) -> Words:
         Which stream; a component's is its position in the recipe.
     count
         How many words.
+    start
+        How many of the stream's words to leave out.
 
     Returns
     -------
     ndarray of uint64, shape (count,)
     """
+    # Each count of Philox's counter makes four words.
+    counter, skip = divmod(start, 4)
     _philox.state["state"]["key"][:] = seed, stream
+    _philox.state["state"]["counter"][0] = counter
     _philox.generator.state = _philox.state
-    words: Words = _philox.generator.random_raw(count)
-    return words
+    words: Words = _philox.generator.random_raw(skip + count)
+    return words[skip:]
 
 
 class _Philox(threading.local):

@@ -11,7 +11,6 @@ import json
 import math
 import tomllib
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,12 +22,11 @@ from gpgen.accuracy import Accuracy, accuracy
 from gpgen.errors import RecipeError
 from gpgen.objects import ObjectPath
 from gpgen.recipe_checks import check, length_scale_name, nearest
+from gpgen.splits import ComputedSplit, Split, split_codes
 
 __all__ = ["Component", "Recipe", "builtin_recipes"]
 
 LengthScale = float | tuple[float, ...]
-
-_INDEX_BLOCK = 2**20
 
 
 class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -293,37 +291,24 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         divided as `splits` asks, to within a group for each split: the first split takes the
         groups at which its rounded share grows, the next the same of the others.
         """
-        groups = np.arange(start, stop, dtype=np.int64) // self.class_count
-        codes = np.full(len(groups), len(self.splits) - 1, dtype=np.uint8)
-        undecided = np.ones(len(groups), dtype=bool)
-        left = Fraction(1)
-        for code, fraction in enumerate(map(_fraction, list(self.splits.values())[:-1])):
-            share = (fraction / left).limit_denominator(10**6)
-            a, b = share.numerator, share.denominator
-            before, after = ((2 * a * g + b) // (2 * b) for g in (groups, groups + 1))
-            taken = undecided & (after > before)
-            codes[taken] = code
-            undecided &= ~taken
-            groups = groups - before
-            left -= fraction
-        return codes
+        return split_codes(self.splits, self.class_count, start, stop)
 
-    def split_indices(self, split: str, n: int) -> npt.NDArray[np.int64]:
-        """Return the indices of a split's samples among the first n, ascending.
+    def split(self, name: str, n: int) -> Split:
+        """Return which of the first n samples are in a split.
 
         Parameters
         ----------
-        split
+        name
             A key of `splits`.
         n
             Number of samples.
         """
-        code = list(self.splits).index(split)
-        parts = [np.empty(0, dtype=np.int64)]
-        for start in range(0, n, _INDEX_BLOCK):
-            codes = self.split_codes(start, min(start + _INDEX_BLOCK, n))
-            parts.append(np.flatnonzero(codes == code) + start)
-        return np.concatenate(parts)
+        return ComputedSplit.of(self.splits, name, self.class_count, n)
+
+    def split_indices(self, name: str, n: int) -> npt.NDArray[np.int64]:
+        """Return the indices of a split's samples among the first n, ascending."""
+        split = self.split(name, n)
+        return split.indices(np.arange(len(split), dtype=np.int64))
 
 
 def builtin_recipes() -> tuple[str, ...]:
@@ -336,10 +321,6 @@ def _folder() -> Path:
     package = Path(__file__).parent
     installed = package / "datasets"
     return installed if installed.is_dir() else package.parent / "datasets"
-
-
-def _fraction(value: float) -> Fraction:
-    return Fraction(repr(value))
 
 
 def _toml(value: object) -> str:

@@ -217,11 +217,3 @@ def test_recipes_are_frozen_and_replace_checks(small: Recipe) -> None:
         small.replace(sead=3)
     with pytest.raises(RecipeError, match="an axis of 1 pixels"):
         Recipe(name="x", shape=(1,), components=small.components)
-
-
-def test_the_indices_of_a_split_do_not_depend_on_the_blocks_they_are_found_in(monkeypatch) -> None:
-    recipe = Recipe.load("two-scale")
-    codes = recipe.split_codes(0, 3001)
-    monkeypatch.setattr("gpgen.recipe._INDEX_BLOCK", 700)
-    for code, split in enumerate(recipe.splits):
-        assert recipe.split_indices(split, 3001).tolist() == np.flatnonzero(codes == code).tolist()

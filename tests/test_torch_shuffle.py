@@ -182,3 +182,16 @@ def test_a_split_without_samples_has_an_empty_epoch() -> None:
     dataset = GeneratedTextures(recipe, 8, "rest")
     assert len(dataset) == 0
     assert list(ShardShuffle(dataset)) == []
+
+
+def test_a_billion_samples_are_shuffled_without_a_list_of_them() -> None:
+    """Such a list would take 6.4 GB in each process that trains, and its shuffling 50."""
+    dataset = in_shards(10**9, 10**4, "train")
+    sampler = ShardShuffle(dataset, window=1000, rank=3, world_size=4)
+    assert len(sampler) == 2 * 10**8
+    first = [position for position, _ in zip(sampler, range(3000), strict=False)]
+    assert len(set(first)) == 3000
+    # Three windows, and shards of which 8,000 samples are the split's.
+    assert len({position // 8000 for position in first}) <= 2
+    sampler.load_state_dict(sampler.state_dict(seen=len(sampler) - 10))
+    assert len(list(sampler)) == 10

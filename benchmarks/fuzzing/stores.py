@@ -74,7 +74,7 @@ def _sealed(attributes: dict[str, Any]) -> dict[str, Any]:
     others = {key: value for key, value in attributes.items() if key != "manifest_sha256"}
     try:
         digest = hashlib.sha256(canonical_json(others)).hexdigest()
-    except ValueError:
+    except (ValueError, TypeError):
         digest = "0" * 64
     return {**others, "manifest_sha256": digest}
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from gpgen.errors import DatasetError, RecipeError
 from gpgen.golkar2018.sources import Source, open_source
 from gpgen.recipe import Component, Recipe
+from gpgen.splits import ListedSplit, Split
 
 __all__ = ["Imported", "ImportedSampler", "describe"]
 
@@ -132,6 +133,8 @@ class Imported(Recipe, frozen=True, forbid_unknown_fields=True):
 
     def split_codes(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
         """Return the splits of images start..stop-1: of each class, the same share."""
+        if not self.image_labels:
+            return super().split_codes(start, stop)
         labels = self.labels(0, stop)
         # The k-th image of each class goes where the k-th sample of a recipe would.
         ranks = np.zeros(stop, dtype=np.int64)
@@ -139,6 +142,13 @@ class Imported(Recipe, frozen=True, forbid_unknown_fields=True):
             mine = np.flatnonzero(labels == label)
             ranks[mine] = np.arange(len(mine))
         return self._splitter().split_codes(0, stop)[ranks[start:]]
+
+    def split(self, name: str, n: int) -> Split:
+        """Return which of the first n images are in a split."""
+        if not self.image_labels:
+            return super().split(name, n)
+        code = list(self.splits).index(name)
+        return ListedSplit(np.flatnonzero(self.split_codes(0, n) == code))
 
     def sampler(self) -> ImportedSampler:
         """Return what reads the images, while they are being imported."""

@@ -188,7 +188,7 @@ def dataset_subject(
 
 def _split_counts(recipe: Recipe, n: int) -> dict[str, int]:
     """Return how many samples each split has."""
-    return {split: len(recipe.split_indices(split, n)) for split in recipe.splits}
+    return {split: len(recipe.split(split, n)) for split in recipe.splits}
 
 
 def imported_subject(recipe: Recipe, n: int, form: str, *, gpgen_version: str) -> Subject:

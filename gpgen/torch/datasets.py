@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from gpgen.errors import UsageError
 from gpgen.recipe import Recipe
+from gpgen.splits import Split
 from gpgen.store import store_for
 from gpgen.store.finding import find
 from gpgen.store.reading import PixelReader
@@ -83,11 +84,17 @@ class Textures(Dataset[Sample]):
         self._length_scales = torch.from_numpy(recipe.length_scale_table.astype(np.float32))
 
     @cached_property
+    def chosen(self) -> Split | None:
+        """The samples of the split, computed where that can be; None for all."""
+        return None if self.split is None else self.recipe.split(self.split, self.n)
+
+    @property
     def indices(self) -> npt.NDArray[np.int64]:
         """The index in the whole dataset of each sample of the split, ascending."""
-        if self.split is None:
-            return np.arange(self.n, dtype=np.int64)
-        return self.recipe.split_indices(self.split, self.n)
+        return self._index_of(np.arange(len(self), dtype=np.int64))
+
+    def _index_of(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        return positions if self.chosen is None else self.chosen.indices(positions)
 
     @property
     def targets(self) -> torch.Tensor:
@@ -95,7 +102,7 @@ class Textures(Dataset[Sample]):
         return torch.from_numpy(self.recipe.labels(0, self.n)[self.indices])
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return self.n if self.chosen is None else len(self.chosen)
 
     def __getitem__(self, position: int) -> Sample:
         """Return (image, target).
@@ -164,7 +171,7 @@ class Textures(Dataset[Sample]):
                 f"sample {chosen[outside][0]} is out of range",
                 f"use 0 to {count - 1}: {what} has {count} samples",
             )
-        return self.indices[chosen]
+        return self._index_of(np.where(chosen < 0, chosen + count, chosen))
 
     def _target_of(self, index: int) -> Any:  # noqa: ANN401 - by `target`
         label = self.recipe.label_of(index)

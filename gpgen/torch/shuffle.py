@@ -7,7 +7,7 @@ the number of ranks, not on workers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +23,7 @@ __all__ = ["ShardShuffle"]
 
 _WINDOW_SAMPLES: Final = 4096
 _WINDOW_BYTES: Final = 2**30
+_SORTED_TOGETHER: Final = 2**16
 
 Positions = npt.NDArray[np.int64]
 
@@ -88,14 +89,20 @@ class ShardShuffle(Sampler[int]):
         self.seed = seed
         self.drop_last = drop_last
         self.epoch = 0
-        self._indices = dataset.indices
+        self._count = len(dataset)
         self._shard_size = dataset.shard_size
+        edges = np.arange(-(-dataset.n // self._shard_size) + 1) * self._shard_size
+        edges[-1] = dataset.n
+        below = edges if dataset.chosen is None else dataset.chosen.below(edges)
+        counts = np.diff(below)
+        # Of each shard that has any, its first position and how many it has.
+        self._firsts, self._counts = below[:-1][counts > 0], counts[counts > 0]
         self.start = 0
         self._handed_out = 0
 
     def __len__(self) -> int:
         """Samples of an epoch on each rank."""
-        count = len(self._indices)
+        count = self._count
         return count // self.world_size if self.drop_last else -(-count // self.world_size)
 
     def set_epoch(self, epoch: int) -> None:
@@ -111,34 +118,48 @@ class ShardShuffle(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         """Yield the positions of the epoch's samples on this rank."""
         self._handed_out = self.start
-        for position in self.order()[self.start :].tolist():
-            self._handed_out += 1
-            yield position
+        for positions in self._windows(self.start):
+            for position in positions.tolist():
+                self._handed_out += 1
+                yield position
 
     def order(self) -> Positions:
         """Return all positions of the epoch on this rank, int64, shape (len(self),)."""
-        size = len(self)
-        if not size:
-            return np.empty(0, dtype=np.int64)
-        stream = self._shuffled_shards()
-        places = np.arange(self.rank * size, (self.rank + 1) * size, dtype=np.int64)
-        words = random_words(self.seed, 2 * self.epoch + 1, size * self.world_size + 1)
-        # Where windows begin differs from epoch to epoch.
-        phase = int(words[-1] % np.uint64(self.window)) if self.window < size else 0
-        windows = (np.arange(size) + phase) // self.window
-        order = np.lexsort((words[places], windows))
-        shuffled: Positions = stream[places[order] % len(stream)]
-        return shuffled
+        return np.concatenate([np.empty(0, dtype=np.int64), *self._windows(0)])
 
-    def _shuffled_shards(self) -> Positions:
-        """Return the positions, those of a shard together, the shards in random order."""
-        shards = self._indices // self._shard_size
-        numbers, firsts, counts = np.unique(shards, return_index=True, return_counts=True)
+    def _windows(self, start: int) -> Iterator[Positions]:
+        """Yield the positions behind the first `start`, those of a few windows at a time."""
+        size, stream = len(self), 2 * self.epoch + 1
+        if start >= size:
+            return
+        first = self.rank * size
+        # Where windows begin differs from epoch to epoch.
+        last_word = random_words(self.seed, stream, 1, size * self.world_size)[0]
+        phase = int(last_word % np.uint64(self.window)) if self.window < size else 0
+        shards = self._shuffled_shards()
+        step = max(_SORTED_TOGETHER // self.window, 1) * self.window
+        low = max((start + phase) // self.window * self.window - phase, 0)
+        while low < size:
+            high = min((low + phase) // self.window * self.window - phase + step, size)
+            words = random_words(self.seed, stream, high - low, first + low)
+            places = np.arange(low, high, dtype=np.int64)
+            order = np.lexsort((words, (places + phase) // self.window))
+            yield shards((first + places[order][max(start - low, 0) :]) % self._count)
+            low = high
+
+    def _shuffled_shards(self) -> Callable[[Positions], Positions]:
+        """Return what stands where when shards are in random order, those of each together."""
         # A sort of raw words, whose stream NumPy guarantees, which that of `permutation` isn't.
-        order = np.argsort(random_words(self.seed, 2 * self.epoch, len(numbers)), kind="stable")
-        ends = np.cumsum(counts[order])
-        shift: Positions = np.repeat(firsts[order] - (ends - counts[order]), counts[order])
-        return np.arange(len(shards), dtype=np.int64) + shift
+        words = random_words(self.seed, 2 * self.epoch, len(self._firsts))
+        order = np.argsort(words, kind="stable")
+        firsts, ends = self._firsts[order], np.cumsum(self._counts[order])
+        shift = firsts - (ends - self._counts[order])
+
+        def at(places: Positions) -> Positions:
+            found: Positions = places + shift[np.searchsorted(ends, places, side="right")]
+            return found
+
+        return at
 
     def state_dict(self, seen: int | None = None) -> dict[str, Any]:
         """Return where training stands, the same on every rank.
@@ -193,6 +214,6 @@ class ShardShuffle(Sampler[int]):
             "window": self.window,
             "world_size": self.world_size,
             "drop_last": self.drop_last,
-            "samples": len(self._indices),
+            "samples": self._count,
             "shard_size": self._shard_size,
         }
