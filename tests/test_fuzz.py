@@ -16,8 +16,8 @@ from benchmarks.fuzzing.targets import TARGETS
 MINUTES = float(os.environ.get("GPGEN_FUZZ_MINUTES", "0"))
 # Inputs that take about 7 s each target, on the two-core machine that these were chosen on.
 INPUTS = {
-    "recipe": 150, "publication": 250, "journal": 60, "manifest": 80, "zarr": 120, "hdf5": 100,
-    "deposit": 25,
+    "recipe": 300, "publication": 250, "journal": 120, "manifest": 150, "zarr": 150, "hdf5": 100,
+    "zip": 150, "deposit": 50,
 }  # fmt: skip
 
 

@@ -9,7 +9,6 @@ import io
 import json
 import os
 import shutil
-import zipfile
 from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,16 +20,12 @@ from hypothesis import strategies as st
 from benchmarks.fuzzing.material import OUTS, deposit, in_one_thread, scratch
 from benchmarks.fuzzing.mutation import damaged_bytes, edited, hostile_values
 from benchmarks.fuzzing.outcome import REFUSED, Violation, answer, writes_only_under
-from benchmarks.fuzzing.stores import reading_is_right
+from benchmarks.fuzzing.reading import reading_is_right
+from benchmarks.fuzzing.stores import forge_zip
 from gpgen.publish.fetching import fetch
 
 __all__ = ["deposits", "hash_again"]
 
-_NAMES = (
-    "../outside.txt", "/tmp/outside.txt", "a/../../outside.txt", "image/c.0.0.0", "image/../x",
-    "a\\..\\b", "", ".", "image/", "zarr.json", "C:\\x", "\0", "x" * 300, "image/c.9.0.0",
-    "label/c.0/x", ".hidden",
-)  # fmt: skip
 _Usage = namedtuple("_Usage", "total used free")
 
 
@@ -40,30 +35,6 @@ def hash_again(folder: Path) -> None:
         paths = [p for p in sorted(folder.iterdir()) if p.name not in ("SHA256SUMS", "MD5SUMS")]
         lines = [f"{hashlib.new(kind, p.read_bytes()).hexdigest()}  {p.name}\n" for p in paths]
         (folder / name).write_text("".join(lines))
-
-
-def _forge_zip(draw, path: Path) -> None:  # noqa: ANN001
-    """Rewrite a zip with members that want to go elsewhere, or are there twice, or are odd."""
-    raw = path.read_bytes()
-    if draw(st.booleans()):
-        path.write_bytes(draw(damaged_bytes(raw)))
-        return
-    with zipfile.ZipFile(io.BytesIO(raw)) as whole:
-        members = [(info.filename, whole.read(info)) for info in whole.infolist()]
-    name = draw(st.sampled_from(_NAMES) | st.text(max_size=12))
-    place = draw(st.integers(0, len(members)))
-    info = zipfile.ZipInfo("x")
-    info.filename = name
-    info.external_attr = draw(st.sampled_from([0o100644, 0o120777, 0o010644, 0o040755])) << 16
-    info.compress_type = draw(st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]))
-    content = draw(st.sampled_from([b"", b"../../outside", bytes(5000)]))
-    with zipfile.ZipFile(path, "w") as forged:
-        for k, (member, data) in enumerate([*members[:place], (None, b""), *members[place:]]):
-            with contextlib.suppress(ValueError, UnicodeError):
-                if member is None:
-                    forged.writestr(info, content)
-                elif k != draw(st.integers(-9, 60)):
-                    forged.writestr(zipfile.ZipInfo(member), data)
 
 
 def _forge_manifest(draw, document) -> None:  # noqa: ANN001
@@ -78,7 +49,8 @@ def _forge_manifest(draw, document) -> None:  # noqa: ANN001
     )
 
 
-def _forge(draw, folder: Path) -> None:  # noqa: ANN001
+def _forge(data: st.DataObject, folder: Path) -> None:
+    draw = data.draw
     names = sorted(p.name for p in folder.iterdir())
     usual = [n for n in ("dataset.json", "recipe.toml", "shards.csv", "SHA256SUMS") if n in names]
     path = folder / draw(st.sampled_from(usual * 4 + names))
@@ -91,7 +63,7 @@ def _forge(draw, folder: Path) -> None:  # noqa: ANN001
             document = draw(edited(document))
         path.write_text(json.dumps(document))
     elif path.suffix == ".zip":
-        _forge_zip(draw, path)
+        forge_zip(data, path)
     elif path.suffix == ".csv" and draw(st.booleans()):
         rows = draw(edited(list(csv.reader(io.StringIO(raw.decode())))))
         text = io.StringIO()
@@ -128,7 +100,7 @@ def deposits(data: st.DataObject) -> None:
     folder = scratch()
     out = data.draw(st.sampled_from(OUTS[:3]))
     source = deposit(out, data.draw(st.booleans()), folder / "deposit")
-    _forge(data.draw, source)
+    _forge(data, source)
     hashes = {p.name: p.read_bytes() for p in source.iterdir()}
     place = folder / "place"
     place.mkdir()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +18,20 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.fuzzing.material import OUTS, copy_of, pixels, scratch
+from benchmarks.fuzzing.material import OUTS, copy_of, deposit, scratch
 from benchmarks.fuzzing.mutation import damaged_bytes, edited, hostile_values
-from benchmarks.fuzzing.outcome import REFUSED, Violation, answer, writes_only_under
-from gpgen.dataset import open_dataset
+from benchmarks.fuzzing.outcome import REFUSED, Violation, answer
+from benchmarks.fuzzing.reading import look, reading_is_right
 from gpgen.store import hdf5_file
 from gpgen.store.manifest import canonical_json
-from gpgen.verification import verify
 
-__all__ = ["files_of", "hdf5", "manifest", "reading_is_right", "zarr"]
+__all__ = ["files_of", "forge_zip", "hdf5", "manifest", "zarr", "zipped"]
 
-_MOST = 64
-"""Samples that are read in passing of a dataset that says it has many."""
+_NAMES = (
+    "../outside.txt", "/tmp/outside.txt", "a/../../outside.txt", "image/c.0.0.0", "image/../x",
+    "a\\..\\b", "", ".", "image/", "zarr.json", "C:\\x", "\0", "x" * 300, "image/c.9.0.0",
+    "label/c.0/x", ".hidden",
+)  # fmt: skip
 
 
 def files_of(path: Path) -> dict[str, Path]:
@@ -34,39 +39,6 @@ def files_of(path: Path) -> dict[str, Path]:
     if path.suffix == ".zarr":
         return {str(p.relative_to(path)): p for p in sorted(path.rglob("*")) if p.is_file()}
     return {p.name: p for p in sorted(path.parent.iterdir()) if p.is_file()}
-
-
-def reading_is_right(path: Path) -> bool:
-    """Read all images one by one; return whether all came. None may be wrong."""
-    dataset = answer(lambda: open_dataset(path))
-    if dataset is REFUSED:
-        return False
-    true = [image.tobytes() for image in pixels()]
-    whole = dataset.n == len(true)
-    with dataset:
-        for index in range(min(dataset.n, _MOST)):
-            image = answer(lambda k=index: dataset.read([k])[0])
-            if image is REFUSED:
-                whole = False
-            elif index >= len(true) or image.tobytes() != true[index]:
-                raise Violation(f"image {index} came, and is wrong")
-            whole = answer(lambda k=index: dataset.label[k]) is not REFUSED and whole
-    return whole
-
-
-def _look(path: Path, folder: Path, *, changed: set[str] | None = None) -> None:
-    """Open, read and verify; verify must name a file of `changed`."""
-    with writes_only_under(folder):
-        reading_is_right(path)
-        report = answer(lambda: verify(path))
-        if report is not REFUSED and changed is not None:
-            named = {problem.file for problem in report.problems}
-            if not changed & named:
-                raise Violation(f"{sorted(changed)} changed, and verify names {sorted(named)}")
-        if report is not REFUSED:
-            for problem in report.problems:
-                if not f"{problem.file}{problem.what}".isprintable():
-                    raise Violation(f"not one printable line: {problem!r}")
 
 
 def _sealed(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -81,12 +53,19 @@ def _sealed(attributes: dict[str, Any]) -> dict[str, Any]:
 
 @given(data=st.data())
 def manifest(data: st.DataObject) -> None:
-    """Forged manifests, their own hash and that of the recipe in order."""
+    """Forged manifests, their own hash and those of the recipe and of small arrays in order."""
     folder = scratch()
     path = copy_of("d.zarr", folder)
     root = path / "zarr.json"
     document = json.loads(root.read_bytes())
-    if data.draw(st.booleans(), "the attributes alone"):
+    what = data.draw(st.sampled_from(["attributes", "attributes", "document", "array"]))
+    if what == "array":
+        name = data.draw(st.sampled_from(sorted(document["attributes"]["files"])))
+        raw = data.draw(damaged_bytes((path / name).read_bytes()))
+        (path / name).write_bytes(raw)
+        document["attributes"]["files"][name] = hashlib.sha256(raw).hexdigest()
+        document["attributes"] = _sealed(document["attributes"])
+    elif what == "attributes":
         attributes = data.draw(edited(document["attributes"]))
         if isinstance(attributes, dict):
             recipe = attributes.get("recipe")
@@ -98,7 +77,7 @@ def manifest(data: st.DataObject) -> None:
         document = data.draw(edited(document))
     text = json.dumps(document, indent=2, ensure_ascii=False)
     root.write_bytes(text.encode(errors="surrogatepass") + b"\n")
-    _look(path, folder)
+    look(data, path, folder, forged=what != "array")
 
 
 def _consistent(fields: dict[str, Any]) -> dict[str, Any]:
@@ -125,12 +104,16 @@ def zarr(data: st.DataObject) -> None:
     file = files[name]
     whole = file.read_bytes()
     what = data.draw(
-        st.sampled_from(["damage", "damage", "damage", "remove", "folder", "pipe", "link", "swap"])
+        st.sampled_from(
+            ["damage", "damage", "damage", "remove", "folder", "pipe", "link", "swap", "add"]
+        )
     )
     changed: set[str] | None = {name}
     if what == "damage":
         file.write_bytes(data.draw(damaged_bytes(whole)))
         changed = {name} if file.read_bytes() != whole else None
+    elif what == "add":
+        changed = {_foreign(data, path)}
     elif what == "swap":
         second = data.draw(st.sampled_from(sorted(files)))
         other = files[second]
@@ -147,10 +130,69 @@ def zarr(data: st.DataObject) -> None:
             os.mkfifo(file)
         elif what == "link":
             file.symlink_to(data.draw(st.sampled_from(["/dev/zero", "/dev/null", "nowhere", "."])))
-    _look(path, folder, changed=changed)
+    look(data, path, folder, changed=changed)
     if changed is None and not reading_is_right(path):
         raise Violation("it is whole and can't be read")
     shutil.rmtree(folder)
+
+
+def _foreign(data: st.DataObject, path: Path) -> str:
+    """Put a file where the dataset has none; return the name that verify gives it."""
+    if path.suffix == ".zarr":
+        name = data.draw(st.sampled_from(["image/c.9.0.0", "label/c.7", "x", "image/x", "y/z"]))
+        file = path / name
+    else:
+        name = path.name.replace("{shard:03d}", "017")
+        file = path.with_name(name)
+        if "{" not in path.name:
+            return _damaged_end(path)  # beside one file there may be anything
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(data.draw(st.binary(max_size=8)))
+    return name
+
+
+def _damaged_end(path: Path) -> str:
+    with path.open("ab") as file:
+        file.write(b"x")
+    return path.name
+
+
+def forge_zip(data: st.DataObject, path: Path) -> None:
+    """Rewrite a zip with members that want to go elsewhere, or are there twice, or are odd."""
+    raw = path.read_bytes()
+    if data.draw(st.booleans()):
+        path.write_bytes(data.draw(damaged_bytes(raw)))
+        return
+    with zipfile.ZipFile(io.BytesIO(raw)) as whole:
+        members = [(info.filename, whole.read(info)) for info in whole.infolist()]
+    name = data.draw(st.sampled_from(_NAMES) | st.text(max_size=12))
+    place = data.draw(st.integers(0, len(members)))
+    info = zipfile.ZipInfo("x")
+    info.filename = name
+    info.external_attr = data.draw(st.sampled_from([0o100644, 0o120777, 0o010644, 0o040755])) << 16
+    info.compress_type = data.draw(st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]))
+    content = data.draw(st.sampled_from([b"", b"../../outside", bytes(5000)]))
+    with zipfile.ZipFile(path, "w") as forged:
+        for k, (member, inside) in enumerate([*members[:place], (None, b""), *members[place:]]):
+            with contextlib.suppress(ValueError, UnicodeError):
+                if member is None:
+                    forged.writestr(info, content)
+                elif k != data.draw(st.integers(-9, 60)):
+                    forged.writestr(zipfile.ZipInfo(member), inside)
+
+
+@given(data=st.data())
+def zipped(data: st.DataObject) -> None:
+    """The ``data.zarr.zip`` of a deposit, damaged or forged, opened as it is."""
+    folder = scratch()
+    source = deposit("d.zarr", False, folder / "deposit")
+    path = folder / "data.zarr.zip"
+    shutil.copy(source / "data.zarr.zip", path)
+    whole = path.read_bytes()
+    forge_zip(data, path)
+    look(data, path, folder)
+    if path.read_bytes() == whole and not reading_is_right(path):
+        raise Violation("it is whole and can't be read")
 
 
 def _with_new_block(path: Path) -> None:
@@ -219,6 +261,7 @@ def hdf5(data: st.DataObject) -> None:
     path = copy_of(out, folder)
     files = [p for p in files_of(path).values() if p.suffix == ".h5"]
     file = data.draw(st.sampled_from(files))
+    before = file.read_bytes()
     what = data.draw(st.sampled_from(["attributes", "array", "bytes"]))
     if what == "bytes":
         whole = file.read_bytes()
@@ -233,9 +276,11 @@ def hdf5(data: st.DataObject) -> None:
                     key = data.draw(st.sampled_from(sorted(opened.attrs)))
                     _set_attribute(opened, key, data.draw(hostile_values()))
                 _seal_hdf5(opened)
+    changed: set[str] | None = {file.name} if file.read_bytes() != before else None
     if data.draw(st.booleans(), "a new first block"):
         _with_new_block(file)
-    _look(path, folder)
+        changed = None
+    look(data, path, folder, changed=changed, forged=True)
 
 
 def _seal_hdf5(file: h5py.File) -> None:

@@ -16,5 +16,6 @@ TARGETS: dict[str, Callable[..., Any]] = {
     "manifest": stores.manifest,
     "zarr": stores.zarr,
     "hdf5": stores.hdf5,
+    "zip": stores.zipped,
     "deposit": deposits.deposits,
 }
