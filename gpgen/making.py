@@ -173,6 +173,7 @@ def carry_out(
             if not store.committed(job):
                 _run(job, store, journal, progress, work)
                 check_still_free(job, store)
+                site.check_record(job)
             store.commit(job, journal)
         except BaseException:
             if journal.finished == 0:

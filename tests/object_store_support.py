@@ -157,9 +157,9 @@ def filled(store: Store) -> Bucket:
 @pytest.fixture
 def new_client() -> Iterator[None]:
     """Let this process forget the client that it has for the usual keys and endpoint."""
-    requests._client.cache_clear()
+    requests._clients.forget()
     yield
-    requests._client.cache_clear()
+    requests._clients.forget()
 
 
 @pytest.fixture(scope="session")

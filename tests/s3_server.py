@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import http.client
 import random
 import socket
@@ -52,6 +54,12 @@ class Proxy:
         as false is dropped.
     unconditional
         Whether conditional puts are answered as by a store that doesn't know them.
+    checksums
+        Whether a put must carry the SHA-256 of what it puts, as S3 would see to.
+    failures
+        Status and code of the answers to the next requests, which don't reach the store.
+    silent
+        Whether requests are taken and never answered.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -60,6 +68,9 @@ class Proxy:
         self._deck: list[str] = []
         self.before: Callable[[str, str], bool] = lambda method, path: True
         self.unconditional = False
+        self.checksums = False
+        self.failures: list[tuple[int, str]] = []
+        self.silent = False
         self.random = random.Random(20261124)
         self.seen: Counter[str] = Counter()
         self.lock = threading.Lock()
@@ -80,6 +91,7 @@ class Proxy:
     def reset(self, **rate: float) -> None:
         self.rate = rate
         self.before = lambda method, path: True
+        self.failures, self.silent = [], False
         self.seen.clear()
 
     def draw(self) -> str:
@@ -129,6 +141,19 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
             if kind == "error":
                 self.fail(*proxy.random.choice([(500, "InternalError"), (503, "SlowDown")]))
                 return
+            if proxy.failures:
+                self.fail(*proxy.failures.pop())
+                return
+            if proxy.silent:
+                time.sleep(1)
+                self.hang_up()
+                return
+            if proxy.checksums and self.command == "PUT":
+                digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+                if self.headers.get("x-amz-checksum-sha256") != digest:
+                    self.fail(400, "InvalidRequest")
+                    return
+                proxy.seen["checksums"] += 1
             if proxy.unconditional and "If-None-Match" in self.headers:
                 self.fail(501, "NotImplemented")
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import signal
@@ -12,14 +13,17 @@ from pathlib import Path
 
 import distributed
 import pytest
-from object_store_support import N, bucket, local, make_here, store
-from store_tools import hashes, tiny, tiny_make
+from object_store_support import N, bucket, local, make_here, one_by_one, store
+from store_tools import drawn, hashes, tiny, tiny_make
 
+from gpgen import Recipe
 from gpgen.converting import convert
 from gpgen.dataset import open_dataset
 from gpgen.errors import DatasetError, StorageError, TargetError, UsageError
-from gpgen.making import plan
+from gpgen.making import carry_out, plan
 from gpgen.objects import requests
+from gpgen.planning import plan_job
+from gpgen.store import store_for
 from gpgen.verification import verify
 
 _ = bucket, local, store
@@ -77,7 +81,7 @@ def test_after_sigkill_the_named_command_finishes_to_equal_bytes(bucket, tmp_pat
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
     process = subprocess.Popen([sys.executable, script, bucket.address()], env=environment)
     deadline = time.monotonic() + 60
-    while len(bucket.keys("d.zarr.making/journal/")) < 5:
+    while len(bucket.keys("d.zarr.making/journal-")) < 5:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -108,7 +112,7 @@ def test_whatever_write_was_the_last_it_resumes_to_equal_bytes(bucket, local, mo
 
     def before(method: str, path: str) -> bool:
         nonlocal writes
-        writes += method in ("PUT", "DELETE")
+        writes += method != "GET"
         return writes <= last
 
     last = 10**6
@@ -156,8 +160,8 @@ def test_of_two_runs_that_begin_at_once_one_is_refused(bucket, local) -> None:
     begun = []
 
     def before(method: str, path: str) -> bool:
-        if method == "PUT" and path.endswith("making/recipe.toml") and not begun:
-            begun.append(path)  # while this run begins, another makes all of it
+        if method == "PUT" and "making/recipe-" in path and not begun:
+            begun.append(path)  # while this run begins, another has
             bucket.write("d.zarr.making/job.json", b'{"run": "another"}')
         return True
 
@@ -243,18 +247,166 @@ def test_a_shard_is_refused_that_no_store_takes_in_one_put(bucket) -> None:
     assert bucket.keys() == []
 
 
-def test_a_journal_is_one_object_for_shards_that_finish_together(bucket) -> None:
+def puts(bucket) -> list[str]:
+    """The keys that are put from now on."""
     keys: list[str] = []
 
     def before(method: str, path: str) -> bool:
-        if method == "PUT" and "/journal/" in path:
-            keys.append(path)
+        if method == "PUT":
+            keys.append(path.partition("?")[0].removeprefix(f"/{bucket.name}/"))
         return True
 
     bucket.proxy.before = before
-    make_here(bucket.address()).close()
-    assert len(keys) == 4
+    return keys
+
+
+def all_at_once(job, left, missing, finished) -> None:
+    """Make shards and tell of all of them together."""
+    store = store_for(job.target.form, job.target.path)
+    finished([store.write_shard(job, shard, lambda: None) for shard in missing])
+
+
+def test_a_journal_is_one_object_for_shards_that_finish_together(bucket, local) -> None:
+    keys = puts(bucket)
+    carry_out(plan_job(tiny(), N, bucket.address(), shard_size=4), all_at_once).close()
+    assert sum("/journal-" in key for key in keys) == 1
+    assert bucket.hashes() == local
+
+
+def test_a_journal_of_many_objects_is_joined_and_read_in_pages(bucket, monkeypatch) -> None:
+    """One object a shard: a million would take hours to read again."""
+    monkeypatch.setattr("gpgen.store.bucket._JOINED", 5)
+    monkeypatch.setattr(requests, "_PAGE", 3)
+    n = 18
+
+    def stopped(job, left, missing, finished) -> None:
+        one_by_one(job, left, itertools.islice(missing, 17), finished)
+        raise Stopped
+
+    job = plan_job(tiny(), n, bucket.address(), shard_size=1)
+    with pytest.raises(Stopped):
+        carry_out(job, stopped)
+    journal = bucket.keys("d.zarr.making/journal-")
+    assert len(journal) == 3 + 2
+    assert len(bucket.keys()) > 3 * requests._PAGE
+    with pytest.raises(DatasetError, match="17 of 18 shards are done"):
+        open_dataset(bucket.address())
+    keys = puts(bucket)
+    carry_out(job, one_by_one, resume=True).close()
+    assert sum("/image/c." in key for key in keys) == 1
     assert not bucket.keys("d.zarr.making/")
+    assert verify(bucket.address(), regenerate=3).ok
+
+
+class Stopped(Exception):
+    """A run was stopped on purpose."""
+
+
+def test_the_metadata_of_arrays_come_after_all_shards_and_the_root_last(bucket) -> None:
+    keys = puts(bucket)
+    make_here(bucket.address()).close()
+    data = [key for key in keys if key.startswith("d.zarr/")]
+    assert data[-1] == "d.zarr/zarr.json"
+    shards = [place for place, key in enumerate(data) if "/image/c." in key]
+    metadata = [place for place, key in enumerate(data) if key.endswith("zarr.json")]
+    assert max(shards) < min(metadata)
+
+
+def test_another_jobs_run_that_goes_on_does_no_silent_harm(bucket, local) -> None:
+    """Its journal once counted as this job's: its pixels were read as this dataset's."""
+    other = plan_job(tiny(seed=77), N, bucket.address(), shard_size=4)
+
+    def outlived(job, left, missing, finished) -> None:
+        one_by_one(job, left, itertools.islice(missing, 2), finished)
+        bucket.hold({})  # the user removes it, and begins another
+        with pytest.raises(Stopped):
+            carry_out(plan_job(tiny(), N, bucket.address(), shard_size=4), one_shard)
+        one_by_one(job, left, missing, finished)
+
+    def one_shard(job, left, missing, finished) -> None:
+        one_by_one(job, left, itertools.islice(missing, 1), finished)
+        raise Stopped
+
+    with pytest.raises(TargetError, match="was removed or replaced while"):
+        carry_out(other, outlived)
+    assert not bucket.keys("d.zarr/zarr.json")
+    make_here(bucket.address(), resume=True).close()
+    # What it has put in the meantime is made again or told, and none of it is read as pixels.
+    report = verify(bucket.address())
+    with open_dataset(bucket.address()) as dataset:
+        for index, image in enumerate(drawn(tiny(), N)):
+            try:
+                assert dataset.image[index].tobytes() == image.tobytes()
+            except DatasetError:
+                assert not report.ok
+
+
+def test_a_run_that_only_resumed_does_not_take_the_other_off_the_record(bucket, local) -> None:
+    """Two runs of one job: the second, interrupted, once removed what the first had on record."""
+
+    def interrupted(job, left, missing, finished) -> None:
+        raise KeyboardInterrupt
+
+    def first(job, left, missing, finished) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            carry_out(job, interrupted, resume=True)
+        one_by_one(job, left, missing, finished)
+
+    carry_out(plan_job(tiny(), N, bucket.address(), shard_size=4), first).close()
+    assert bucket.hashes() == local
+
+
+def test_the_recipe_of_a_run_that_came_second_is_not_taken_for_the_firsts(bucket) -> None:
+    with pytest.raises(Stopped):
+        carry_out(plan_job(tiny(), N, bucket.address(), shard_size=4), stop_at_once)
+    begun = {key: bucket.read(key) for key in bucket.keys("d.zarr.making/")}
+    bucket.hold({})
+
+    def before(method: str, path: str) -> bool:
+        if method == "PUT" and "making/recipe-" in path:
+            for key, data in begun.items():
+                bucket.write(key, data)
+        return True
+
+    bucket.proxy.before = before
+    with pytest.raises(TargetError, match="another run has just begun"):
+        make_here(bucket.address(), seed=77)
+    bucket.proxy.reset()
+    with pytest.raises(DatasetError, match="finish it with") as refused:
+        open_dataset(bucket.address())
+    words = shlex.split(refused.value.hint.partition("`")[2].rstrip("`"))
+    assert Recipe.load(words[words.index("--recipe") + 1]) == tiny()
+
+
+def stop_at_once(job, left, missing, finished) -> None:
+    one_by_one(job, left, itertools.islice(missing, 1), finished)
+    raise Stopped
+
+
+def test_every_put_carries_the_checksum_of_what_it_puts(bucket) -> None:
+    """S3 compares it; moto doesn't, so the proxy does."""
+    bucket.proxy.checksums = True
+    try:
+        make_here(bucket.address()).close()
+        assert bucket.proxy.seen["checksums"] > 20
+    finally:
+        bucket.proxy.checksums = False
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "BadDigest"), (400, "IncompleteBody"), (400, "RequestTimeout"),
+        (400, "XAmzContentSHA256Mismatch"), (409, "OperationAborted"),
+        (409, "ConditionalRequestConflict"), (503, "SlowDown"), (400, "Throttling"),
+        (429, "TooManyRequests"), (500, "InternalError"), (502, "BadGateway"),
+    ],
+)  # fmt: skip
+def test_what_passes_is_tried_again(bucket, local, status: int, code: str) -> None:
+    bucket.proxy.failures = [(status, code)] * 3
+    make_here(bucket.address()).close()
+    assert not bucket.proxy.failures
+    assert bucket.hashes() == local
 
 
 def test_a_store_without_conditional_puts_is_used_with_a_look_before(bucket, local) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from cli_support import Caller
 from object_store_support import N, bucket, dataset_files, filled, new_client, store
 from store_tools import drawn, tiny
@@ -22,6 +23,7 @@ from gpgen.errors import DatasetError, MissingPackageError, StorageError, UsageE
 from gpgen.objects import requests
 from gpgen.publish.dataset_source import DatasetSource
 from gpgen.torch import TextureDataset
+from gpgen.verification import verify
 
 _ = bucket, filled, new_client, store
 
@@ -170,7 +172,7 @@ def test_wrong_credentials_are_said_so_in_one_line(
     finally:
         _authorize(bucket, False)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    requests._client.cache_clear()
+    requests._clients.forget()
     assert "nable to locate credentials; set AWS_ACCESS_KEY_ID" in _shown(
         gpgen_command, "info", bucket.address()
     )
@@ -187,7 +189,8 @@ def _authorize(bucket, on: bool) -> None:
 def test_a_missing_bucket_is_said_so(bucket, gpgen_command) -> None:
     for verb in (["info"], ["verify"], ["show", "-o", "x.png"], ["make", "--n", "8", "--out"]):
         line = _shown(gpgen_command, *verb, "s3://no-such-bucket/d.zarr")
-        assert "there is no bucket 'no-such-bucket'; create it, or correct the address" in line
+        assert "s3://no-such-bucket/d.zarr" in line
+        assert "there is no such bucket; create the bucket, or correct the address" in line
     assert "there is no dataset at s3://" in _shown(gpgen_command, "info", bucket.address())
 
 
@@ -199,6 +202,71 @@ def test_a_store_that_does_not_answer_is_said_so(
     line = _shown(gpgen_command, "info", bucket.address())
     assert 'Could not connect to the endpoint URL: "http://127.0.0.1:9/' in line
     assert ", 2 times; check AWS_ENDPOINT_URL" in line
+
+
+def test_a_store_that_keeps_silent_is_given_up_after_three_waits(
+    bucket, new_client, gpgen_command, monkeypatch
+) -> None:
+    monkeypatch.setattr(requests, "_READ_SECONDS", 0.2)
+    bucket.proxy.silent = True
+    line = _shown(gpgen_command, "info", bucket.address())
+    assert "Read timeout on endpoint URL" in line
+    assert ", 3 times; check AWS_ENDPOINT_URL and the network" in line
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "hint"),
+    [
+        (400, "ExpiredToken", "get new credentials, then run it again"),
+        (403, "RequestTimeTooSkewed", "set this machine's clock"),
+        (403, "QuotaExceeded", "free some space or raise the quota"),
+        (403, "InvalidObjectState", "restore the object"),
+        (403, "AccessDenied", "set AWS_ACCESS_KEY_ID"),
+        (400, "InvalidArgument", "correct the address"),
+        (501, "NotImplemented", "check AWS_ENDPOINT_URL"),
+        (405, "MethodNotAllowed", "correct the address"),
+    ],
+)
+def test_each_refusal_says_what_to_do(bucket, gpgen_command, status, code, hint) -> None:
+    for verb in (["info"], ["make", "--recipe", "two-scale-mini", "--n", "8", "--out"]):
+        bucket.proxy.failures = [(status, code)] * 50
+        line = _shown(gpgen_command, *verb, bucket.address())
+        assert hint in line
+        assert "bug" not in line
+        assert "max retries" not in line
+
+
+def test_training_goes_on_while_requests_fail(filled) -> None:
+    filled.proxy.reset(error=0.1, slow=0.03, cut=0.1, refused=0.1)
+    textures = TextureDataset(filled.address())
+    for _ in range(4):
+        images, _ = textures.batch(np.arange(N))
+        assert torch.equal(images[:, 0], torch.from_numpy(drawn(tiny(), N)))
+    assert all(filled.proxy.seen[kind] >= 3 for kind in ("error", "cut", "refused"))
+
+
+def test_threads_that_all_read_first_share_a_client(filled, new_client, monkeypatch) -> None:
+    made = []
+    new = requests._new_client
+    monkeypatch.setattr(requests, "_new_client", lambda: made.append(1) or new())
+    with gpgen.open_dataset(filled.address()) as dataset:
+        requests._clients.forget()
+        made.clear()
+        dataset.read(range(N))
+    assert len(made) == 1
+
+
+def test_foreign_objects_with_odd_names_are_named(filled) -> None:
+    odd = ["d.zarr/image//c.1.0.0", "d.zarr/./zarr.json", "d.zarr/a b+c%20d\u00e9?#"]
+    for key in odd:
+        filled.write(key, b"x")
+    filled.write("d.zarr/", b"")  # as consoles show folders
+    try:
+        found = {problem.file for problem in verify(filled.address()).problems}
+    finally:
+        for key in [*odd, "d.zarr/"]:
+            filled.remove(key)
+    assert found == {key.removeprefix("d.zarr/") for key in odd}
 
 
 def test_without_the_extra_it_is_named(bucket, new_client, monkeypatch) -> None:

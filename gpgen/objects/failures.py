@@ -6,7 +6,16 @@ from typing import Any
 
 from gpgen.errors import StorageError
 
-__all__ = ["explain", "is_missing", "is_range_beyond_end", "is_transient", "status"]
+__all__ = [
+    "broken_off",
+    "explain",
+    "is_missing",
+    "is_range_beyond_end",
+    "is_silence",
+    "is_transient",
+    "part_failed",
+    "status",
+]
 
 _TRANSIENT_CODES = {
     "BadDigest",
@@ -24,9 +33,22 @@ _CREDENTIALS = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, to a key that may use "
     "the bucket"
 )
-_LATER = (
-    "check AWS_ENDPOINT_URL and the network, then run it again; a run that made data: with --resume"
-)
+_RESUME = "then run it again; a run that made data: with --resume"
+_LATER = f"check AWS_ENDPOINT_URL and the network, {_RESUME}"
+_ADDRESS = "correct the address, AWS_ENDPOINT_URL or AWS_REGION"
+_NEW_TOKEN = f"get new credentials, {_RESUME}"
+# What to do about a refusal, by the code that S3 gives it.
+_HINTS = {
+    "NoSuchBucket": "create the bucket, or correct the address or AWS_ENDPOINT_URL",
+    "ExpiredToken": _NEW_TOKEN,
+    "InvalidToken": _NEW_TOKEN,
+    "TokenRefreshRequired": _NEW_TOKEN,
+    "RequestExpired": _NEW_TOKEN,
+    "RequestTimeTooSkewed": f"set this machine's clock, {_RESUME}",
+    "QuotaExceeded": f"free some space or raise the quota, {_RESUME}",
+    "InvalidObjectState": "restore the object from its archive first",
+    "EntityTooLarge": "give a smaller --shard-size",
+}
 
 
 def _code(error: Exception) -> str:
@@ -61,6 +83,33 @@ def is_transient(error: Exception) -> bool:
     return _no_answer(error)
 
 
+def is_silence(error: Exception) -> bool:
+    """Return whether an answer was waited for in vain."""
+    from botocore import exceptions
+
+    return isinstance(error, exceptions.ConnectTimeoutError | exceptions.ReadTimeoutError)
+
+
+def broken_off(error: Exception) -> Exception:
+    """Return what botocore would raise for an answer that broke off in its midst."""
+    from botocore import exceptions
+
+    broken: Exception = exceptions.ResponseStreamingError(error=error)
+    return broken
+
+
+def part_failed(failure: dict[str, Any]) -> Exception:
+    """Return what botocore would raise, had the part that failed been a request of its own."""
+    from botocore import exceptions
+
+    code = str(failure.get("Code", ""))
+    http = {"AccessDenied": 403, "InternalError": 500, "SlowDown": 503}.get(code, 400)
+    told = {"Code": code, "Message": str(failure.get("Message", ""))}
+    answer = {"Error": told, "ResponseMetadata": {"HTTPStatusCode": http}}
+    error: Exception = exceptions.ClientError(answer, "DeleteObjects")
+    return error
+
+
 def _no_answer(error: Exception) -> bool:
     from botocore import exceptions
 
@@ -68,11 +117,14 @@ def _no_answer(error: Exception) -> bool:
         exceptions.ConnectionError,
         exceptions.HTTPClientError,
         exceptions.IncompleteReadError,
+        # A role's keys are asked for over the network, too.
+        exceptions.CredentialRetrievalError,
+        exceptions.MetadataRetrievalError,
     )
     return isinstance(error, broken)
 
 
-def explain(error: Exception, what: str, bucket: str, attempts: int) -> StorageError:
+def explain(error: Exception, what: str, attempts: int) -> StorageError:
     """Return a failure in one line.
 
     Parameters
@@ -81,22 +133,25 @@ def explain(error: Exception, what: str, bucket: str, attempts: int) -> StorageE
         What botocore raised.
     what
         What could not be done, to which object.
-    bucket
-        The bucket.
     attempts
         How often it was tried.
     """
-    name, code = type(error).__name__, status(error)
-    if _code(error) == "NoSuchBucket":
-        return StorageError(
-            f"there is no bucket {bucket!r}",
-            "create it, or correct the address or AWS_ENDPOINT_URL",
-        )
-    if code in (401, 403):
-        return StorageError(f"{what}: access denied ({_code(error)})", _CREDENTIALS)
-    if "Credential" in name or "Token" in name or "Profile" in name:
-        return StorageError(f"{what}: {error}", _CREDENTIALS)
-    if _no_answer(error) or code >= 500:
+    name, code, answer = type(error).__name__, _code(error), status(error)
+    response: dict[str, Any] = getattr(error, "response", None) or {}
+    reason = str(error)
+    if answer:
+        # botocore's own words also speak of its retries, of which it makes none.
+        message = str(response.get("Error", {}).get("Message", ""))
+        reason = f"{message or 'refused'} ({code or answer})"
+    if _no_answer(error) or answer >= 500 or code in _TRANSIENT_CODES:
         times = f", {attempts} times" if attempts > 1 else ""
-        return StorageError(f"{what}: {error}{times}", _LATER)
-    return StorageError(f"{what}: {error}", "correct the address, AWS_ENDPOINT_URL or AWS_REGION")
+        return StorageError(f"{what}: {reason}{times}", _LATER)
+    if code == "NoSuchBucket":
+        return StorageError(f"{what}: there is no such bucket", _HINTS[code])
+    if code in _HINTS:
+        return StorageError(f"{what}: {reason}", _HINTS[code])
+    if answer in (401, 403):
+        return StorageError(f"{what}: access denied ({code or answer})", _CREDENTIALS)
+    if "Credential" in name or "Token" in name or "Profile" in name:
+        return StorageError(f"{what}: {reason}", _CREDENTIALS)
+    return StorageError(f"{what}: {reason}", _ADDRESS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
@@ -50,6 +51,8 @@ class ObjectPath:
         key = match.group(2).rstrip("/") if match else ""
         if match is None or not key:
             raise UsageError(f"{address!r} does not name anything in a bucket", _FORM)
+        if not address.isascii() and address != address.encode(errors="replace").decode():
+            raise UsageError(f"{address!r} is not UTF-8", "choose another name")
         return cls(match.group(1), key)
 
     @property
@@ -80,9 +83,9 @@ class ObjectPath:
         folder, slash, _ = self.key.rpartition("/")
         return ObjectPath(self.bucket, folder + slash + name)
 
-    def relative_to(self, other: ObjectPath) -> PurePosixPath:
-        """Return what follows another path in this one."""
-        return self._pure.relative_to(other.key)
+    def relative_to(self, other: ObjectPath) -> str:
+        """Return what follows another path and a slash in this one."""
+        return self.key.removeprefix(other.key + "/")
 
     def __truediv__(self, name: str) -> ObjectPath:
         return ObjectPath(self.bucket, f"{self.key}/{name}")
@@ -152,14 +155,18 @@ class ObjectPath:
 
     def members(self) -> Iterator[tuple[ObjectPath, int]]:
         """Yield the objects whose names begin with this one and a slash, and their bytes."""
-        for key, nbytes in requests.listing(self.bucket, self.key + "/"):
-            yield ObjectPath(self.bucket, key), nbytes
+        prefix = self.key + "/"
+        for key, nbytes in requests.listing(self.bucket, prefix):
+            if key != prefix:  # consoles show folders by empty objects
+                yield ObjectPath(self.bucket, key), nbytes
 
     @staticmethod
     def remove(paths: Iterable[ObjectPath]) -> None:
-        """Remove objects, one after the other, if they are there."""
-        for path in paths:
-            requests.delete(path.bucket, path.key)
+        """Remove objects of one bucket, if they are there, in any order."""
+        left = iter(paths)
+        for first in left:
+            keys = (path.key for path in itertools.chain([first], left))
+            requests.delete(first.bucket, keys)
 
 
 def _body(data: bytes) -> requests.Body:

@@ -10,22 +10,37 @@ import base64
 import dataclasses
 import functools
 import io
+import itertools
 import os
 import secrets
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from gpgen.errors import MissingPackageError, StorageError
-from gpgen.objects.failures import explain, is_missing, is_range_beyond_end, is_transient, status
+from gpgen.objects.failures import (
+    broken_off,
+    explain,
+    is_missing,
+    is_range_beyond_end,
+    is_silence,
+    is_transient,
+    part_failed,
+    status,
+)
 
 __all__ = ["ATTEMPTS", "Body", "delete", "get", "listing", "put", "size"]
 
-# With pauses of 0.1 s, doubled each time, hopeless takes about ten seconds.
+# With pauses of 0.1 s, doubled each time, eight tries that fail at once take about ten seconds.
 ATTEMPTS = 8
 _PAUSE = 0.1
+# To wait for an answer in vain costs a minute: that is tried less often.
+_MOST_SILENCES = 3
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 60
+# What S3 lists in one answer, and removes in one request.
+_PAGE = 1000
 _MOST_CONNECTIONS = 64
 
 
@@ -64,12 +79,14 @@ def get(bucket: str, key: str, offset: int | None = None, nbytes: int = 0) -> by
         body = answer["Body"]
         try:
             data: bytes = body.read()
+        except _broken_transfers() as error:
+            raise broken_off(error) from error
         finally:
             body.close()
         return data
 
     try:
-        answer: bytes = _ask(f"s3://{bucket}/{key} can't be read", bucket, key, ask)
+        answer: bytes = _ask(f"s3://{bucket}/{key} can't be read", ask, missing=(bucket, key))
     except _BeyondEndError:
         return b""
     if offset is not None and len(answer) > nbytes:
@@ -83,8 +100,12 @@ def get(bucket: str, key: str, offset: int | None = None, nbytes: int = 0) -> by
 def size(bucket: str, key: str) -> int:
     """Return the bytes of an object."""
     what = f"s3://{bucket}/{key} can't be read"
-    answer = _ask(what, bucket, key, lambda client: client.head_object(Bucket=bucket, Key=key))
-    return int(answer["ContentLength"])
+    head = functools.partial(_head, bucket, key)
+    return int(_ask(what, head, missing=(bucket, key))["ContentLength"])
+
+
+def _head(bucket: str, key: str, client: Any) -> Any:  # noqa: ANN401
+    return client.head_object(Bucket=bucket, Key=key)
 
 
 def put(bucket: str, key: str, body: Body, *, only_new: bool = False) -> None:
@@ -105,14 +126,14 @@ def put(bucket: str, key: str, body: Body, *, only_new: bool = False) -> None:
 
     what = f"s3://{bucket}/{key} can't be written"
     if not only_new:
-        _ask(what, bucket, key, ask)
+        _ask(what, ask)
         return
     try:
-        _ask(what, bucket, key, functools.partial(ask, IfNoneMatch="*"))
+        _ask(what, functools.partial(ask, IfNoneMatch="*"), conditional=True)
     except NotImplementedError:  # a store without conditional puts
         if any(found == key for found, _ in listing(bucket, key)):
             raise FileExistsError(f"s3://{bucket}/{key} exists") from None
-        _ask(what, bucket, key, ask)
+        _ask(what, ask)
 
 
 def listing(bucket: str, prefix: str) -> Iterator[tuple[str, int]]:
@@ -120,7 +141,7 @@ def listing(bucket: str, prefix: str) -> Iterator[tuple[str, int]]:
     more: dict[str, str] = {}
     while True:
         page = functools.partial(_page, bucket, prefix, dict(more))
-        answer = _ask(f"s3://{bucket}/{prefix} can't be listed", bucket, prefix, page)
+        answer = _ask(f"s3://{bucket}/{prefix} can't be listed", page)
         for entry in answer.get("Contents", ()):
             yield entry["Key"], int(entry["Size"])
         if not answer.get("IsTruncated"):
@@ -129,37 +150,66 @@ def listing(bucket: str, prefix: str) -> Iterator[tuple[str, int]]:
 
 
 def _page(bucket: str, prefix: str, more: dict[str, str], client: Any) -> Any:  # noqa: ANN401
-    return client.list_objects_v2(Bucket=bucket, Prefix=prefix, **more)
+    return client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=_PAGE, **more)
 
 
-def delete(bucket: str, key: str) -> None:
-    """Remove an object if it is there."""
-    what = f"s3://{bucket}/{key} can't be removed"
-    _ask(what, bucket, key, lambda client: client.delete_object(Bucket=bucket, Key=key))
+def delete(bucket: str, keys: Iterable[str]) -> None:
+    """Remove objects if they are there, a thousand a request."""
+    left = iter(keys)
+    while batch := list(itertools.islice(left, _PAGE)):
+        what = f"s3://{bucket}/{batch[0]} can't be removed"
+        _ask(what, functools.partial(_delete, bucket, batch))
+
+
+def _delete(bucket: str, keys: list[str], client: Any) -> None:  # noqa: ANN401
+    names = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+    answer = client.delete_objects(Bucket=bucket, Delete=names)
+    for failure in answer.get("Errors", ()):
+        raise part_failed(failure)
 
 
 class _BeyondEndError(Exception):
     """A range begins where the object has ended."""
 
 
-def _ask(what: str, bucket: str, key: str, request: Callable[[Any], Any]) -> Any:  # noqa: ANN401
-    """Carry out a request, again while the failure may pass; say in one line what did not."""
-    client, attempt = _client(os.getpid()), 0
+def _ask(
+    what: str,
+    request: Callable[[Any], Any],
+    *,
+    missing: tuple[str, str] | None = None,
+    conditional: bool = False,
+) -> Any:  # noqa: ANN401
+    """Carry out a request, again while the failure may pass; say in one line what did not.
+
+    Parameters
+    ----------
+    what
+        What failed, should it fail.
+    request
+        Called with a client.
+    missing
+        Bucket and key of what may be missing; then a `FileNotFoundError` says so.
+    conditional
+        Whether it asks for something on condition, which may be refused, or not be known.
+    """
+    client, attempt, silences = _client(), 0, 0
     while True:
         attempt += 1
         try:
             return request(client)
         except _failures() as error:
-            if is_missing(error):
-                raise FileNotFoundError(2, "no such object", f"s3://{bucket}/{key}") from error
-            if is_range_beyond_end(error):
+            if missing is not None and is_missing(error):
+                raise FileNotFoundError(2, "no such object", "s3://" + "/".join(missing)) from error
+            if missing is not None and is_range_beyond_end(error):
                 raise _BeyondEndError from error
-            if status(error) == 412:
-                raise FileExistsError(f"s3://{bucket}/{key} exists") from error
-            if status(error) == 501:
+            if conditional and status(error) == 412:
+                raise FileExistsError(what) from error
+            if conditional and status(error) == 501:
                 raise NotImplementedError from error
-            if attempt >= ATTEMPTS or not is_transient(error):
-                raise explain(error, what, bucket, attempt) from error
+            silences += is_silence(error)
+            hopeless = attempt >= ATTEMPTS or silences >= _MOST_SILENCES
+            if hopeless or not is_transient(error):
+                raise explain(error, what, attempt) from error
         # Workers that failed together shall not come back together.
         time.sleep(_PAUSE * 2 ** (attempt - 1) * (0.5 + secrets.randbelow(1000) / 2000))
 
@@ -170,9 +220,40 @@ def _failures() -> tuple[type[Exception], ...]:
     return exceptions.ClientError, exceptions.BotoCoreError
 
 
-@functools.lru_cache(maxsize=4)
-def _client(process: int) -> Any:  # noqa: ANN401, ARG001 - botocore has no types
-    """Return this process's client: a forked child must not talk on its parent's connections."""
+def _broken_transfers() -> tuple[type[Exception], ...]:
+    """Return what urllib3 raises in mid-answer that botocore lets through."""
+    from urllib3 import exceptions
+
+    return (exceptions.HTTPError,)
+
+
+class _Clients:
+    """One client for the process: a forked child must not talk on its parent's connections."""
+
+    def __init__(self) -> None:
+        self.forget()
+        os.register_at_fork(after_in_child=self.forget)
+
+    def forget(self) -> None:
+        self._lock = threading.Lock()
+        self._client: Any = None
+
+    def get(self) -> Any:  # noqa: ANN401 - botocore has no types
+        # Threads that all read for the first time would make a client each.
+        with self._lock:
+            if self._client is None:
+                self._client = _new_client()
+            return self._client
+
+
+_clients = _Clients()
+
+
+def _client() -> Any:  # noqa: ANN401 - botocore has no types
+    return _clients.get()
+
+
+def _new_client() -> Any:  # noqa: ANN401 - botocore has no types
     try:
         import botocore.config
         import botocore.exceptions
@@ -196,4 +277,4 @@ def _client(process: int) -> Any:  # noqa: ANN401, ARG001 - botocore has no type
         session = botocore.session.get_session()
         return session.create_client("s3", region_name=region, config=config)
     except (botocore.exceptions.BotoCoreError, ValueError) as error:
-        raise explain(error, "S3 can't be used", "", 1) from error
+        raise explain(error, "S3 can't be used", 1) from error

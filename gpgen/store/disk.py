@@ -100,6 +100,9 @@ class Disk:
         with contextlib.suppress(OSError), (_working(job) / "journal.jsonl").open("rb") as lines:
             yield from lines
 
+    def check_record(self, job: Job) -> None:
+        """Know that it is this job's: the lock is held."""
+
     def forget(self, job: Job, *, failed: bool) -> None:  # noqa: ARG002
         """Take the job off the record; `claim` removes the rest."""
         files.remove(_working(job) / "job.json")

@@ -5,12 +5,12 @@ name by a rename at the end, so that what is unfinished has no name that any
 tool would open::
 
     OUT.making/
-      lock             held by the process that makes it
-      job.json         what is being made; written last when a run begins
-      recipe.toml      the recipe, for the command that resumes
-      journal.jsonl    a line for each finished shard
-      tmp/             files not yet whole
-      data-<identity>/ the growing dataset
+      lock                     held by the process that makes it
+      job.json                 what is being made; written last when a run begins
+      recipe-<identity>.toml   the recipe, for the command that resumes
+      journal.jsonl            a line for each finished shard
+      tmp/                     files not yet whole
+      data-<identity>/         the growing dataset
 
 The folder ``data-<identity>`` bears a hash of all that decides the bytes. So a
 worker that outlived its driver can only ever add what belongs there: to
@@ -123,6 +123,11 @@ class Job:
         return self.working / f"data-{self.identity[:16]}"
 
     @property
+    def recipe_file(self) -> AnyPath:
+        """Where the recipe stands, for the command that resumes."""
+        return self.working / f"recipe-{self.identity[:16]}.toml"
+
+    @property
     def identity(self) -> str:
         """A hash of all that decides the dataset's bytes."""
         return hashlib.sha256(canonical_json(self._content())).hexdigest()
@@ -211,7 +216,7 @@ def store_job(job: Job) -> None:
     """Write ``job.json``, which makes the working folder one to be resumed; all else is ready."""
     toml = job.recipe.to_toml().encode()
     working, temporary = local_path(job.working), local_path(job.temporary)
-    files.replace_file(working / "recipe.toml", toml, temporary)
+    files.replace_file(local_path(job.recipe_file), toml, temporary)
     files.replace_file(working / "job.json", job.to_json(), temporary)
     files.sync_folder(working)
 
@@ -220,7 +225,7 @@ def resume_command(job: Job) -> str:
     """Return the command line that finishes a job, to be copied as it stands."""
     if not job.recipe.is_drawn:
         return shlex.join(["gpgen", "import", "SOURCE", "--out", str(job.target.path), "--resume"])
-    recipe = str(job.working / "recipe.toml")
+    recipe = str(job.recipe_file)
     for name in builtin_recipes():
         if Recipe.load(name).sha256 == job.recipe.sha256:
             recipe = name

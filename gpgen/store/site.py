@@ -58,6 +58,16 @@ class Site(Protocol):
         """Yield the lines of the job's journal, however it is kept."""
         ...
 
+    def check_record(self, job: Job) -> None:
+        """Refuse to finish a job when another has come in its place.
+
+        Raises
+        ------
+        TargetError
+            If what is on record is another job, or none.
+        """
+        ...
+
     def forget(self, job: Job, *, failed: bool) -> None:
         """Take the job off the record: it is finished, or failed with nothing to resume."""
         ...

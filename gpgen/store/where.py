@@ -180,7 +180,7 @@ def names_under(path: AnyPath) -> Iterator[str]:
     """Yield the names of all files in a folder and below, relative to it."""
     if isinstance(path, ObjectPath):
         for member, _ in path.members():
-            yield str(member.relative_to(path))
+            yield member.relative_to(path)
         return
     for folder, _, names in os.walk(path):
         for name in sorted(names):

@@ -32,6 +32,7 @@ from gpgen.store.zarr_content import (
     dataset_nbytes,
     members,
     shard_name,
+    shard_nbytes,
     write_shard_to,
 )
 from gpgen.store.zarr_metadata import (
@@ -160,14 +161,6 @@ class ZarrReader:
 
     # What both share
 
-    def shard_nbytes(self, shard: int) -> int:
-        """Return the length of a shard's file."""
-        layout, chunk = self.manifest.layout, self.manifest.chunk_size or 1
-        start, stop = layout.bounds(shard)
-        chunks = -(-(stop - start) // chunk)
-        nbytes = chunks * (chunk * self.recipe.image_nbytes + CRC_BYTES)
-        return nbytes + layout.shard_size // chunk * 16 + CRC_BYTES
-
     def place(self, shard: int) -> Place:
         """Return where a shard's images lie."""
         path, offset = self.span(shard_name(self.recipe, shard))
@@ -176,7 +169,8 @@ class ZarrReader:
     def region(self, shard: int) -> Region:
         """Return the shard's file."""
         path, offset = self.span(shard_name(self.recipe, shard))
-        return Region(path, offset, self.shard_nbytes(shard), whole_file=path != self.path)
+        nbytes = shard_nbytes(self.recipe, self.manifest.layout, shard)
+        return Region(path, offset, nbytes, whole_file=path != self.path)
 
     def rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Return rows of a small array as they stand on the disk."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from gpgen.recipe import Recipe
 from gpgen.store.job import Job, ShardRecord
 from gpgen.store.journal import Journal
+from gpgen.store.layout import Layout
 from gpgen.store.manifest import (
     SmallArray,
     checksum_arrays,
@@ -37,7 +38,15 @@ from gpgen.store.zarr_metadata import (
     small_document,
 )
 
-__all__ = ["CRC_BYTES", "ROOT", "dataset_nbytes", "members", "shard_name", "write_shard_to"]
+__all__ = [
+    "CRC_BYTES",
+    "ROOT",
+    "dataset_nbytes",
+    "members",
+    "shard_name",
+    "shard_nbytes",
+    "write_shard_to",
+]
 
 CRC_BYTES = 4
 ROOT = "zarr.json"
@@ -63,6 +72,15 @@ def dataset_nbytes(job: Job) -> int:
     attributes["files"] = dict.fromkeys(names, "0" * 64)
     total += sum(len(render(document)) for document in documents.values())
     return total + len(render(root_document(seal(attributes), documents)))
+
+
+def shard_nbytes(recipe: Recipe, layout: Layout, shard: int) -> int:
+    """Return the length of a shard's file."""
+    start, stop = layout.bounds(shard)
+    chunk = layout.chunk_size or 1
+    chunks = -(-(stop - start) // chunk)
+    nbytes = chunks * (chunk * recipe.image_nbytes + CRC_BYTES)
+    return nbytes + layout.shard_size // chunk * 16 + CRC_BYTES
 
 
 def shard_name(recipe: Recipe, shard: int) -> str:

@@ -15,7 +15,14 @@ from gpgen.store.journal import Journal
 from gpgen.store.stream import Stream
 from gpgen.store.where import AnyPath, object_path
 from gpgen.store.zarr import ZarrReader
-from gpgen.store.zarr_content import ROOT, dataset_nbytes, members, shard_name, write_shard_to
+from gpgen.store.zarr_content import (
+    ROOT,
+    dataset_nbytes,
+    members,
+    shard_name,
+    shard_nbytes,
+    write_shard_to,
+)
 
 __all__ = ["ZarrObjectsStore"]
 
@@ -35,8 +42,8 @@ class ZarrObjectsStore:
 
     def begin(self, job: Job) -> None:
         """Refuse shards that no store takes in one put."""
-        nbytes = job.layout.shard_size * job.recipe.image_nbytes
-        if nbytes >= _MOST_BYTES:
+        nbytes = shard_nbytes(job.recipe, job.layout, 0)
+        if nbytes > _MOST_BYTES:
             raise UsageError(
                 f"a shard would have {nbytes / 1e9:.1f} GB, and an object can be put in one step "
                 f"up to {_MOST_BYTES / 1e9:.1f} GB",

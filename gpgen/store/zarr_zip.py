@@ -20,7 +20,7 @@ from gpgen.store.interface import Problem
 from gpgen.store.manifest import VERIFY
 from gpgen.store.reading import file_sha256
 from gpgen.store.zarr import ZarrReader
-from gpgen.store.zarr_content import shard_name
+from gpgen.store.zarr_content import shard_name, shard_nbytes
 
 __all__ = ["ZippedZarrReader"]
 
@@ -90,7 +90,8 @@ class ZippedZarrReader(ZarrReader):
         finally:
             os.close(descriptor)
         for shard in range(self.manifest.layout.shards):
-            name, nbytes = shard_name(self.recipe, shard), self.shard_nbytes(shard)
+            name = shard_name(self.recipe, shard)
+            nbytes = shard_nbytes(self.recipe, self.manifest.layout, shard)
             found = self._members.get(name)
             if found is None or found.size != nbytes:
                 yield Problem(self.path.name, f"{name} is missing or has another length")
