@@ -26,6 +26,8 @@ TRIES = 3
 # A worker that is killed takes innocent shards with it: those may be unlucky more often.
 KILLED_TRIES = 20
 _POLL_SECONDS = 0.5
+# How long a result may take on its way here, before it is looked whether anybody still has it.
+_FETCH_SECONDS = 5.0
 # Dask sends at times of day that it has set itself: by so much it may come late.
 _CLOCK_SECONDS = 1.0
 _NOT_WORTH_RETRYING = (
@@ -103,6 +105,8 @@ class _Window:
         self.run = secrets.token_hex(8)
         self.futures: dict[int, Future] = {}
         self.done: queue.SimpleQueue[tuple[int, Future]] = queue.SimpleQueue()
+        self.late: list[tuple[int, Future]] = []
+        self.failure: Exception | None = None
         self.tries: dict[int, int] = {}
         self.killed: dict[int, int] = {}
         self._threads = 0
@@ -115,11 +119,21 @@ class _Window:
         return 2 * max(self.threads(), 1) - len(self.futures)
 
     def _nthreads(self) -> dict[str, int]:
-        try:
+        with self._connected():
             threads: dict[str, int] = self.client.nthreads()
-        except OSError as error:
-            raise _lost() from error
         return threads
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, OSError) or not self._is_connected():
+                raise _lost() from error
+            raise
+
+    def _is_connected(self) -> bool:
+        return self.client.status in ("running", "connecting")
 
     def threads(self) -> int:
         """Return the cluster's threads, asked for now and then.
@@ -147,39 +161,54 @@ class _Window:
         others = None
         if avoid is not None:
             others = [address for address in self._nthreads() if address != avoid] or None
-        future = self.client.submit(
-            _make_shard,
-            self.job,
-            shard,
-            self.run,
-            self.in_driver,
-            key=f"gpgen-{self.run}-{shard}-{self.tries.get(shard, 0)}-{self.killed.get(shard, 0)}",
-            pure=False,
-            workers=others,
-            allow_other_workers=others is not None,
-        )
+        tries = f"{self.tries.get(shard, 0)}-{self.killed.get(shard, 0)}"
+        with self._connected():
+            future = self.client.submit(
+                _make_shard,
+                self.job,
+                shard,
+                self.run,
+                self.in_driver,
+                key=f"gpgen-{self.run}-{shard}-{tries}",
+                pure=False,
+                workers=others,
+                allow_other_workers=others is not None,
+            )
         self.futures[shard] = future
         future.add_done_callback(lambda future: self.done.put((shard, future)))
 
     def receive(self) -> list[ShardRecord]:
-        """Wait for shards and return those finished; failed ones are sent off again."""
+        """Wait for shards and return those finished; failed ones are sent off again.
+
+        What ends the run is kept in `failure`, so that what came with it is not lost.
+        """
         records = []
         arrived = []
         with contextlib.suppress(queue.Empty):
             arrived.append(self.done.get(timeout=_POLL_SECONDS))
             while True:
                 arrived.append(self.done.get_nowait())
+        arrived, self.late = arrived + self.late, []
         for shard, future in arrived:
-            if self.futures.get(shard) is not future:
+            if shard not in self.futures or self.futures[shard] is not future:
                 continue
-            del self.futures[shard]
-            result = self._result(shard, future)
-            if isinstance(result, ShardRecord):
-                records.append(result)
-                self.tries.pop(shard, None)
-                self.killed.pop(shard, None)
-        if self.client.status not in ("running", "connecting"):
-            raise _lost()
+            if not future.done():  # its worker died with it, and it is made again
+                self.late.append((shard, future))
+                continue
+            try:
+                record = self._result(shard, future)
+            except TimeoutError:
+                self.late.append((shard, future))
+            except GpgenError as error:
+                self.failure = self.failure or error
+            else:
+                if record is not None:
+                    del self.futures[shard]
+                    records.append(record)
+                    self.tries.pop(shard, None)
+                    self.killed.pop(shard, None)
+        if not self._is_connected():
+            self.failure = self.failure or _lost()
         return records
 
     def check_clock(self) -> None:
@@ -198,7 +227,10 @@ class _Window:
         if future.status == "cancelled":
             raise _lost()
         try:
-            result = future.result()
+            # A worker that dies now takes the result with it; this would wait for it for ever.
+            result = future.result(timeout=_FETCH_SECONDS)
+        except TimeoutError:
+            raise
         except dask_distributed().KilledWorker as error:
             self.killed[shard] = self.killed.get(shard, 0) + 1
             if self.killed[shard] >= KILLED_TRIES:
@@ -299,7 +331,9 @@ def make_shards(
             records = window.receive() if window.futures else []
             if records:
                 finished(records)
-            elif not more:
+            if window.failure is not None:
+                raise window.failure
+            if not records and not more:
                 window.threads()
             if window.futures:
                 window.check_clock()

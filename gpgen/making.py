@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from gpgen.cluster import connect
 from gpgen.dataset import Dataset, open_dataset
 from gpgen.dispatch import ClockSetBackError, make_shards
-from gpgen.errors import UsageError
+from gpgen.errors import TargetError, UsageError
 from gpgen.planning import Plan, plan, plan_job, worker_count
 from gpgen.recipe import Recipe
 from gpgen.store import files, store_for
@@ -205,7 +206,13 @@ def _check_arguments(
 
 def _begin_or_resume(job: Job, store: Store, site: Site, resume: bool) -> Job:
     """Return the job to carry on with, put on record."""
-    begun = read_job(job.working) if resume else None
+    begun = _begun(job, tolerate=not resume)
+    if not resume:
+        if begun is not None and store.committing(begun):
+            # The old dataset is gone already: to replace the new one, let it be whole first.
+            with contextlib.closing(site.journal(begun)) as journal:
+                store.commit(begun, journal)
+        begun = None
     if begun is not None:
         if not store.committed(begun):
             site.resume(begun)
@@ -214,6 +221,16 @@ def _begin_or_resume(job: Job, store: Store, site: Site, resume: bool) -> Job:
     with site.begin(job):
         store.begin(job)
     return job
+
+
+def _begun(job: Job, *, tolerate: bool) -> Job | None:
+    """Return the job on record, if there is one; what can't be read is none if tolerated."""
+    try:
+        return read_job(job.working)
+    except TargetError:
+        if not tolerate:
+            raise
+        return None
 
 
 def _run(
@@ -226,6 +243,7 @@ def _run(
     """Make all shards that are not finished."""
     layout, begun = job.layout, time.monotonic()
     samples = 0
+    store.remove_unlisted(job, journal)
     for shard in range(layout.shards):
         if journal.is_finished(shard):
             if store.has_shard(job, journal.record(shard)):

@@ -41,9 +41,8 @@ class Disk:
 
     def check_not_running(self, job: Job) -> None:
         """Refuse a target whose lock somebody holds."""
-        working = _working(job)
-        if working.exists():
-            descriptor = files.lock(working / LOCK)
+        with contextlib.suppress(FileNotFoundError):  # the folder, or it goes just now
+            descriptor = files.lock(_working(job) / LOCK)
             if descriptor is None:
                 raise _in_use(job)
             os.close(descriptor)
@@ -52,30 +51,27 @@ class Disk:
     def claim(self, job: Job) -> Iterator[None]:
         """Hold the target's lock; when nothing is left to resume, leave nothing behind."""
         working = _working(job)
-        files.make_folder(working)
-        descriptor = files.lock(working / LOCK)
-        if descriptor is None:
-            raise _in_use(job)
+        descriptor = _lock(job)
         try:
             owner = f"process {os.getpid()} on {socket.gethostname()}"
             files.truncate(descriptor, 0)
             files.write_at(descriptor, owner.encode(), 0)
             yield
         finally:
-            if not (working / "job.json").exists():
-                files.remove_tree(working)
-            os.close(descriptor)
+            try:
+                if not (working / "job.json").exists():
+                    # The lock last: whoever takes it next finds the folder empty, and stays alone.
+                    _empty(working)
+                    files.remove_tree(working)
+            finally:
+                os.close(descriptor)
 
     @contextlib.contextmanager
     def begin(self, job: Job) -> Iterator[None]:
         """Empty the working folder; put the job on record when the format has begun."""
         working = _working(job)
         files.remove(working / "job.json")
-        for entry in list(os.scandir(working)):
-            if entry.is_dir(follow_symlinks=False):
-                files.remove_tree(Path(entry.path))
-            elif entry.name != LOCK:
-                files.remove(Path(entry.path))
+        _empty(working)
         files.make_folder(local_path(job.temporary))
         files.make_folder(local_path(job.data))
         yield
@@ -97,8 +93,10 @@ class Disk:
 
     def journal_lines(self, job: Job) -> Iterator[bytes]:
         """Yield the journal's lines."""
-        with contextlib.suppress(OSError), (_working(job) / "journal.jsonl").open("rb") as lines:
-            yield from lines
+        with contextlib.suppress(OSError):
+            descriptor = files.open_existing(_working(job) / "journal.jsonl")
+            with open(descriptor, "rb") as lines:  # noqa: PTH123 - a descriptor
+                yield from lines
 
     def check_record(self, job: Job) -> None:
         """Know that it is this job's: the lock is held."""
@@ -112,6 +110,24 @@ class Disk:
         if _working(job).exists():
             with self.claim(job):
                 pass
+
+
+def _lock(job: Job) -> int:
+    """Take the lock in the working folder, both made if need be."""
+    while True:
+        files.make_folder(_working(job))
+        with contextlib.suppress(FileNotFoundError):  # the last run has just removed it
+            descriptor = files.lock(_working(job) / LOCK)
+            if descriptor is None:
+                raise _in_use(job)
+            return descriptor
+
+
+def _empty(working: Path) -> None:
+    """Remove all but the lock."""
+    for entry in list(os.scandir(working)):
+        if entry.name != LOCK:
+            files.remove_tree(Path(entry.path))
 
 
 def _folder(target: Target) -> Path:

@@ -130,11 +130,7 @@ def open_existing(path: Path, *, write: bool = False) -> int:
         If there is no regular file.
     """
     flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK
-    descriptor = os.open(path, flags)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
-    return descriptor
+    return _regular(os.open(path, flags), path)
 
 
 def read_whole(path: Path) -> bytes:
@@ -157,9 +153,23 @@ def read_whole(path: Path) -> bytes:
 
 
 def open_or_create(path: Path) -> int:
-    """Open the file at ``path``, created if need be; return a descriptor for both ways."""
+    """Open the file at ``path``, created if need be; return a descriptor for both ways.
+
+    Raises
+    ------
+    OSError
+        If it is there and no regular file.
+    """
     _step("create", path)
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+    return _regular(os.open(path, flags, 0o666), path)
+
+
+def _regular(descriptor: int, path: Path) -> int:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return descriptor
 
 
 def write(descriptor: int, buffers: Sequence[Buffer]) -> None:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from gpgen.errors import DatasetError
 from gpgen.recipe import Recipe
 from gpgen.store import files
 from gpgen.store.hdf5_file import (
@@ -114,7 +115,19 @@ class Hdf5Store:
 
     def committed(self, job: Job) -> bool:
         """Return whether a commit was cut off after the rename."""
-        return not self._path(job).exists() and job.target.path.exists()
+        if self._path(job).exists():
+            return False
+        try:
+            return job.is_described_by(self.reader(job.target.path).manifest)
+        except DatasetError:
+            return False
+
+    def committing(self, job: Job) -> bool:  # noqa: ARG002
+        """Return ``False``: one rename replaces the old file by the new one."""
+        return False
+
+    def remove_unlisted(self, job: Job, journal: Journal) -> None:
+        """Leave the one file as it is: what it lacks is written to its place."""
 
     def occupied(self, job: Job) -> Path | None:
         """Return what stands where the dataset shall go, if anything does."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from gpgen.errors import DatasetError
+from gpgen.errors import DatasetError, TargetError
 from gpgen.recipe import Recipe
 from gpgen.store import files
 from gpgen.store.hdf5 import complete_file
@@ -144,6 +144,11 @@ class Hdf5ShardsStore:
             path = self._shard_path(job, shard)
             if path.exists():
                 files.rename(path, folder / path.name)
+            elif not (folder / path.name).exists():
+                raise TargetError(
+                    f"{path} was removed while the dataset was being completed",
+                    "run the same command with --resume",
+                )
         files.sync_folder(folder)
         files.rename(manifest, final)
         files.sync_folder(folder)
@@ -163,6 +168,17 @@ class Hdf5ShardsStore:
         manifest = local_path(job.data) / job.target.manifest.name
         return self._committing(job).exists() and not manifest.exists()
 
+    def committing(self, job: Job) -> bool:
+        """Return whether a commit was cut off after the old dataset had ceased to be one."""
+        return self._committing(job).exists() and not self.committed(job)
+
+    def remove_unlisted(self, job: Job, journal: Journal) -> None:
+        """Remove shards that a killed run finished but didn't get to put on record."""
+        for entry in os.scandir(local_path(job.data)):
+            number = job.target.shard_number(entry.name)
+            if number is not None and not journal.lists(number):
+                files.remove(Path(entry.path))
+
     def occupied(self, job: Job) -> Path | None:
         """Return what stands where the dataset shall go, if anything does."""
         if self._committing(job).exists() and (job.working / "job.json").exists():
@@ -171,10 +187,10 @@ class Hdf5ShardsStore:
         folder = manifest.parent
         if os.path.lexists(manifest):
             return manifest
-        for entry in os.scandir(folder):
-            if job.target.shard_number(entry.name) is not None:
-                return folder / entry.name
-        return None
+        with os.scandir(folder) as entries:
+            names = (entry.name for entry in entries)
+            found = next((n for n in names if job.target.shard_number(n) is not None), None)
+        return None if found is None else folder / found
 
     def reader(self, path: AnyPath) -> Reader:
         """Open a finished dataset by its manifest file."""

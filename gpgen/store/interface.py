@@ -151,6 +151,17 @@ class Store(Protocol):
         """Return whether a commit was cut off after the dataset had its final name."""
         ...
 
+    def committing(self, job: Job) -> bool:
+        """Return whether a commit was cut off between the old dataset's end and the new one's name.
+
+        Then the job's is the only one that is whole.
+        """
+        ...
+
+    def remove_unlisted(self, job: Job, journal: Journal) -> None:
+        """Remove finished shards that are not in the journal: they are made again."""
+        ...
+
     def occupied(self, job: Job) -> AnyPath | None:
         """Return what stands where the dataset shall go, if anything does."""
         ...

@@ -35,7 +35,7 @@ from gpgen.recipe import Recipe, builtin_recipes
 from gpgen.sampling import SAMPLING_VERSION
 from gpgen.store import files
 from gpgen.store.layout import Layout, Target, choose_layout
-from gpgen.store.manifest import FORMAT_VERSION, canonical_json, seal
+from gpgen.store.manifest import FORMAT_VERSION, Manifest, canonical_json, seal
 from gpgen.store.stored_recipe import stored_recipe
 from gpgen.store.where import AnyPath, how_to_start_again, local_path, read_whole
 
@@ -155,12 +155,20 @@ class Job:
         content = {**self._content(), "overwrite": self.overwrite, "run": run}
         return json.dumps(seal(content, _SEAL), indent=2).encode() + b"\n"
 
+    def is_described_by(self, manifest: Manifest) -> bool:
+        """Return whether a finished dataset is the one that this job makes."""
+        return (manifest.recipe_sha256, manifest.layout, manifest.gpgen_version) == (
+            self.recipe.sha256,
+            self.layout,
+            self.gpgen_version,
+        )
+
     def differences(self, other: Job) -> list[str]:
         """Return what ``other`` wants otherwise, each as ``name old -> new``."""
         mine, theirs = self._content(), other._content()
         pairs = [
             (key, mine[key], theirs[key])
-            for key in ("n", "form", "shard_size", "chunk_size", "sampling_version")
+            for key in ("target", "n", "form", "shard_size", "chunk_size", "sampling_version")
         ]
         pairs += [
             (f"recipe {key}", mine["recipe"].get(key), theirs["recipe"].get(key))

@@ -77,9 +77,10 @@ class Journal:
         self._layout = job.layout
         self._positions = array("q", bytes(8 * job.layout.shards))
         self._done = bytearray(job.layout.shards)
+        self._count = 0
         self._descriptor = files.open_or_create(path)
         self._end = 0
-        with path.open("rb") as lines:
+        with open(os.dup(self._descriptor), "rb") as lines:  # noqa: PTH123 - a descriptor
             for line in lines:
                 record = _parse(line, self._layout) if line.endswith(b"\n") else None
                 if record is None:
@@ -89,20 +90,26 @@ class Journal:
 
     def _note(self, shard: int, line: bytes) -> None:
         self._positions[shard] = self._end
+        self._count += not self._done[shard]
         self._done[shard] = 1
         self._end += len(line)
 
     @property
     def finished(self) -> int:
         """Number of finished shards."""
-        return self._done.count(1)
+        return self._count
 
     def is_finished(self, shard: int) -> bool:
         """Return whether the journal lists a shard."""
         return bool(self._done[shard])
 
+    def lists(self, number: int) -> bool:
+        """Return whether a number, perhaps no shard's, is that of a finished shard."""
+        return number < len(self._done) and self.is_finished(number)
+
     def forget(self, shard: int) -> None:
         """Take a shard for unfinished, because its data is gone."""
+        self._count -= self._done[shard]
         self._done[shard] = 0
 
     def add(self, records: Iterable[ShardRecord]) -> None:

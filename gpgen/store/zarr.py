@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from gpgen.store.zarr_content import (
     members,
     shard_name,
     shard_nbytes,
+    shard_number,
     write_shard_to,
 )
 from gpgen.store.zarr_metadata import (
@@ -43,6 +45,10 @@ from gpgen.store.zarr_metadata import (
 )
 
 __all__ = ["ZarrReader", "ZarrStore"]
+
+
+# Where a dataset that is replaced waits to be removed, in the working folder.
+_OLD = "old"
 
 
 class ZarrStore:
@@ -73,7 +79,7 @@ class ZarrStore:
         """Write the small arrays and the metadata, the root's last; then rename."""
         if not self.committed(job):
             self._complete(job, journal)
-            final, aside = local_path(job.target.path), local_path(job.working) / "old"
+            final, aside = local_path(job.target.path), local_path(job.working) / _OLD
             if os.path.lexists(final):
                 files.remove_tree(aside)
                 files.rename(final, aside)
@@ -94,7 +100,24 @@ class ZarrStore:
 
     def committed(self, job: Job) -> bool:
         """Return whether a commit was cut off after the rename."""
-        return not local_path(job.data).exists() and (job.target.path / ROOT).exists()
+        if local_path(job.data).exists():
+            return False
+        try:
+            return job.is_described_by(ZarrReader(job.target.path).manifest)
+        except DatasetError:
+            return False
+
+    def committing(self, job: Job) -> bool:
+        """Return whether a commit was cut off between the two renames."""
+        old = local_path(job.working) / _OLD
+        return old.exists() and not os.path.lexists(local_path(job.target.path))
+
+    def remove_unlisted(self, job: Job, journal: Journal) -> None:
+        """Remove shards that a killed run finished but didn't get to put on record."""
+        for entry in os.scandir(local_path(job.data) / "image"):
+            number = shard_number(job.recipe, f"image/{entry.name}")
+            if number is not None and not journal.lists(number):
+                files.remove(Path(entry.path))
 
     def occupied(self, job: Job) -> AnyPath | None:
         """Return what stands where the dataset shall go, if anything does."""
@@ -213,11 +236,8 @@ class ZarrReader:
         return Problem(name, what)
 
     def _is_shard(self, file: str, shards: int) -> bool:
-        parts = file.removeprefix("image/c.").split(".")
-        if not file.startswith("image/c.") or not parts[0].isdecimal():
-            return False
-        shard = int(parts[0])
-        return shard < shards and shard_name(self.recipe, shard) == file
+        shard = shard_number(self.recipe, file)
+        return shard is not None and shard < shards
 
     def _root_problems(self) -> Iterator[Problem]:
         try:

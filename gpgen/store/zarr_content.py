@@ -10,6 +10,7 @@ no other library's version.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -45,6 +46,7 @@ __all__ = [
     "members",
     "shard_name",
     "shard_nbytes",
+    "shard_number",
     "write_shard_to",
 ]
 
@@ -60,18 +62,38 @@ def dataset_nbytes(job: Job) -> int:
     total = chunks * (chunk * job.recipe.image_nbytes + CRC_BYTES)
     total += layout.shards * (16 * per_shard + CRC_BYTES)
     arrays = (*derived_arrays(job.recipe, layout.n), *checksum_arrays(layout))
-    for array in arrays:
-        blocks = len(block_names(array))
-        rows = min(array.shape[0], BLOCK_ROWS)
-        total += blocks * (rows * array.row_nbytes + CRC_BYTES)
-    names = [name for array in arrays for name in block_names(array)]
     documents = {array.name: small_document(array) for array in arrays}
     documents["image"] = image_document(job.recipe, layout)
-    names += [f"{name}/{ROOT}" for name in documents]
-    attributes = root_attributes(job.recipe, layout, job.gpgen_version)
-    attributes["files"] = dict.fromkeys(names, "0" * 64)
     total += sum(len(render(document)) for document in documents.values())
-    return total + len(render(root_document(seal(attributes), documents)))
+    names = [f"{name}/{ROOT}" for name in documents]
+    root = _root_nbytes(job, documents, names)
+    entry = _root_nbytes(job, documents, ["", *names]) - root
+    for array in arrays:
+        rows = min(array.shape[0], BLOCK_ROWS)
+        blocks = -(-array.shape[0] // rows)
+        total += blocks * (rows * array.row_nbytes + CRC_BYTES)
+        (first,) = block_names(dataclasses.replace(array, shape=(rows, *array.shape[1:])))
+        root += blocks * (entry + len(first) - 1) + _digits_below(blocks)
+    return total + root
+
+
+def _root_nbytes(job: Job, documents: dict[str, Any], names: list[str]) -> int:
+    """Return the length of the root's metadata when it lists these files."""
+    attributes = root_attributes(job.recipe, job.layout, job.gpgen_version)
+    attributes["files"] = dict.fromkeys(names, "0" * 64)
+    return len(render(root_document(seal(attributes), documents)))
+
+
+def _digits_below(count: int) -> int:
+    """Return how many digits the numbers from 0 to ``count - 1`` have together.
+
+    A trillion samples have millions of blocks, too many to list each time somebody asks.
+    """
+    digits, least = count, 10
+    while least < count:
+        digits += count - least
+        least *= 10
+    return digits
 
 
 def shard_nbytes(recipe: Recipe, layout: Layout, shard: int) -> int:
@@ -79,13 +101,22 @@ def shard_nbytes(recipe: Recipe, layout: Layout, shard: int) -> int:
     start, stop = layout.bounds(shard)
     chunk = layout.chunk_size or 1
     chunks = -(-(stop - start) // chunk)
-    nbytes = chunks * (chunk * recipe.image_nbytes + CRC_BYTES)
+    nbytes: int = chunks * (chunk * recipe.image_nbytes + CRC_BYTES)
     return nbytes + layout.shard_size // chunk * 16 + CRC_BYTES
 
 
 def shard_name(recipe: Recipe, shard: int) -> str:
     """Return a shard's file, relative to the dataset."""
     return f"image/c.{shard}{'.0' * len(recipe.shape)}"
+
+
+def shard_number(recipe: Recipe, name: str) -> int | None:
+    """Return which shard's file is called that, relative to the dataset; ``None`` if none's."""
+    number = name.removeprefix("image/c.").partition(".")[0]
+    # More digits than any number of shards has would take long to read.
+    if not (number.isascii() and number.isdecimal() and len(number) < 20):
+        return None
+    return int(number) if shard_name(recipe, int(number)) == name else None
 
 
 def write_shard_to(stream: Stream, job: Job, shard: int, check: Callable[[], None]) -> ShardRecord:

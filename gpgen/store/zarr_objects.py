@@ -21,6 +21,7 @@ from gpgen.store.zarr_content import (
     members,
     shard_name,
     shard_nbytes,
+    shard_number,
     write_shard_to,
 )
 
@@ -97,7 +98,14 @@ class ZarrObjectsStore:
             manifest = ZarrReader(job.target.path).manifest
         except DatasetError:
             return False
-        return manifest.recipe_sha256 == job.recipe.sha256 and manifest.layout == job.layout
+        return job.is_described_by(manifest)
+
+    def committing(self, job: Job) -> bool:  # noqa: ARG002
+        """Return ``False``: nothing is ever replaced."""
+        return False
+
+    def remove_unlisted(self, job: Job, journal: Journal) -> None:
+        """Leave what the journal doesn't list: it takes no room that isn't used again."""
 
     def occupied(self, job: Job) -> AnyPath | None:
         """Return what stands where the dataset shall go, if anything does."""
@@ -133,9 +141,7 @@ def _shard_sizes(job: Job) -> array[int]:
     sizes = array("q", bytes(8 * job.layout.shards))
     target = object_path(job.target.path)
     for path, nbytes in (target / "image").members():
-        number = path.name.split(".")[1:2]
-        if number and number[0].isdecimal() and int(number[0]) < len(sizes):
-            shard = int(number[0])
-            if path == target / shard_name(job.recipe, shard):
-                sizes[shard] = nbytes
+        shard = shard_number(job.recipe, path.relative_to(target))
+        if shard is not None and shard < len(sizes):
+            sizes[shard] = nbytes
     return sizes
