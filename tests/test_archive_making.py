@@ -289,6 +289,7 @@ def test_a_disk_too_small_is_noticed_before_anything_is_drawn(
     monkeypatch.setattr(archive_module.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(TargetError, match="GB"):
         make_archive(SMALL, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,22 @@ def test_a_pattern_that_would_make_a_name_of_a_gigabyte_is_refused() -> None:
         Target.parse("d-{shard:0999999999d}.h5")
 
 
+@pytest.mark.parametrize("pattern", ["d.h5", "d-000.h5", "d-{shard:03d}.tar", "{shard}{shard}.h5"])
+def test_a_pattern_that_names_no_shards_is_refused(made, tmp_path: Path, pattern) -> None:
+    """`verify` once ended in an unpacking error."""
+    shutil.copytree(made[OUTS[2]].parent, tmp_path / "own")
+    manifest = tmp_path / "own" / "d-manifest.h5"
+    with h5py.File(manifest, "r+") as file:
+        file.attrs["shard_pattern"] = pattern
+        file.flush()
+        attributes, _ = read_hdf5(manifest)
+        file.attrs["manifest_sha256"] = seal(attributes)["manifest_sha256"]
+    with pytest.raises(DatasetError) as caught:
+        open_dataset(manifest)
+    one_line(caught.value)
+    assert not verify(manifest).ok
+
+
 def test_links_in_an_hdf5_file_are_not_followed(made, tmp_path: Path) -> None:
     """An external link opens any file that its author names: a pipe used to be waited for."""
     shutil.copy(made["d.h5"], tmp_path / "d.h5")

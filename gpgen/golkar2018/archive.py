@@ -33,6 +33,7 @@ from gpgen.golkar2018.crosses import Cross
 from gpgen.golkar2018.gp_writing import write_gp
 from gpgen.golkar2018.npy import HEADER_BYTES, npy_header
 from gpgen.store import files
+from gpgen.store.claiming import claimed
 
 __all__ = ["PLAN", "Archive", "ArchiveProgress", "make_archive", "read_plan"]
 
@@ -128,8 +129,8 @@ def make_archive(
     with files.target_errors(str(target)), job.locked():
         if resume and job.is_finished(overwrite):
             return job.commit()
-        job.begin(resume=resume, overwrite=overwrite)
         job.check_disk()
+        job.begin(resume=resume, overwrite=overwrite)
         with threadpool_limits(limits=1, user_api="blas"):
             job.draw_samples(workers or len(os.sched_getaffinity(0)))
         job.deal_crosses()
@@ -181,18 +182,9 @@ class _Job:
     def locked(self) -> Iterator[None]:
         if not self.target.parent.is_dir():
             raise TargetError(f"{self.target.parent} isn't a folder", "create it first")
-        files.make_folder(self.working)
-        descriptor = files.lock(self.working / "lock")
-        if descriptor is None:
-            raise TargetError(f"{self.target} is being made by another process", "wait for it")
-        try:
+        in_use = TargetError(f"{self.target} is being made by another process", "wait for it")
+        with claimed(self.working, lambda: in_use):
             yield
-        except BaseException:
-            if not (self.working / "job.json").exists():
-                files.remove_tree(self.working)  # nothing in it to resume
-            raise
-        finally:
-            os.close(descriptor)
 
     def is_finished(self, overwrite: bool) -> bool:
         """Return whether a run broke off in its last steps, or there was nothing left to do."""
@@ -230,7 +222,8 @@ class _Job:
             files.sync_folder(self.working)
 
     def check_disk(self) -> None:
-        written = sum(path.stat().st_blocks * 512 for path in self.data.iterdir() if path.is_file())
+        begun = self.data.iterdir() if self.data.is_dir() else ()
+        written = sum(path.stat().st_blocks * 512 for path in begun if path.is_file())
         free = shutil.disk_usage(self.working).free + written
         if self.plan.nbytes > free:
             raise TargetError(
@@ -328,7 +321,7 @@ class _Job:
         sha256 = {name: _sha256(place / name) for name in names}
         if place == self.data:
             self._publish(names, sha256)
-        files.remove_tree(self.working)
+        files.remove(self.working / "job.json")  # and `locked` removes the rest
         return Archive(self.target, sha256, self.plan.nbytes)
 
     def _publish(self, names: list[str], sha256: dict[str, str]) -> None:

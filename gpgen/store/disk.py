@@ -11,14 +11,13 @@ from pathlib import Path
 
 from gpgen.errors import TargetError
 from gpgen.store import files
+from gpgen.store.claiming import LOCK, claimed, empty
 from gpgen.store.job import Job, store_job
 from gpgen.store.journal import Journal
 from gpgen.store.layout import Target
 from gpgen.store.where import how_to_start_again, local_path
 
-__all__ = ["LOCK", "Disk"]
-
-LOCK = "lock"
+__all__ = ["Disk"]
 
 
 class Disk:
@@ -50,28 +49,18 @@ class Disk:
     @contextlib.contextmanager
     def claim(self, job: Job) -> Iterator[None]:
         """Hold the target's lock; when nothing is left to resume, leave nothing behind."""
-        working = _working(job)
-        descriptor = _lock(job)
-        try:
+        with claimed(_working(job), lambda: _in_use(job)) as descriptor:
             owner = f"process {os.getpid()} on {socket.gethostname()}"
             files.truncate(descriptor, 0)
             files.write_at(descriptor, owner.encode(), 0)
             yield
-        finally:
-            try:
-                if not (working / "job.json").exists():
-                    # The lock last: whoever takes it next finds the folder empty, and stays alone.
-                    _empty(working)
-                    files.remove_tree(working)
-            finally:
-                os.close(descriptor)
 
     @contextlib.contextmanager
     def begin(self, job: Job) -> Iterator[None]:
         """Empty the working folder; put the job on record when the format has begun."""
         working = _working(job)
         files.remove(working / "job.json")
-        _empty(working)
+        empty(working)
         files.make_folder(local_path(job.temporary))
         files.make_folder(local_path(job.data))
         yield
@@ -110,24 +99,6 @@ class Disk:
         if _working(job).exists():
             with self.claim(job):
                 pass
-
-
-def _lock(job: Job) -> int:
-    """Take the lock in the working folder, both made if need be."""
-    while True:
-        files.make_folder(_working(job))
-        with contextlib.suppress(FileNotFoundError):  # the last run has just removed it
-            descriptor = files.lock(_working(job) / LOCK)
-            if descriptor is None:
-                raise _in_use(job)
-            return descriptor
-
-
-def _empty(working: Path) -> None:
-    """Remove all but the lock."""
-    for entry in list(os.scandir(working)):
-        if entry.name != LOCK:
-            files.remove_tree(Path(entry.path))
 
 
 def _folder(target: Target) -> Path:

@@ -7,13 +7,14 @@ shard's file; without it there is no dataset.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from gpgen.errors import DatasetError, TargetError
+from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.recipe import Recipe
 from gpgen.store import files
 from gpgen.store.hdf5 import complete_file
@@ -209,9 +210,13 @@ class Hdf5ShardsReader(Hdf5Dataset):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         pattern = self.manifest.shard_pattern
-        if pattern is None or Path(pattern).name != pattern:
+        target = None
+        if pattern is not None and Path(pattern).name == pattern:
+            with contextlib.suppress(UsageError):
+                target = Target.parse(path.with_name(pattern))
+        if target is None or (target.form, target.manifest) != (self.form, path):
             raise DatasetError(f"{path}: the manifest does not name its shards", VERIFY)
-        self._target = Target(path.with_name(pattern), self.form)
+        self._target = target
 
     def _shard_path(self, shard: int) -> Path:
         return self.path.with_name(self._target.shard_name(shard))
