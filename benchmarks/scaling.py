@@ -1,6 +1,7 @@
 """``python -m benchmarks.scaling``: what does not shrink when the pixels are somebody else's work.
 
-The driver's own costs: the journal, the scheduler, opening, choosing a split. Each is measured
+The driver's own costs: the journal, the scheduler, the last step, a folder of many files, opening,
+choosing a split. Each is measured
 at growing sizes, in a process of its own, up to where a measurement takes seconds; beyond that
 `docs/scaling.md` extrapolates. Then making on a store that answers late, with 1 to 8 workers:
 every effect on the file system waits first, as it would on a far away one.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -32,6 +34,7 @@ from gpgen.store.journal import Journal
 from gpgen.store.layout import Layout, Target
 from gpgen.store.manifest import checksum_arrays, derived_arrays, read_manifest, root_attributes
 from gpgen.store.manifest import seal as sealed
+from gpgen.store.zarr_content import members
 from gpgen.store.zarr_metadata import block_names, image_document, root_document, small_document
 
 __all__ = ["main"]
@@ -73,7 +76,9 @@ def journal(folder: Path, shards: int, shard_size: int) -> dict[str, float]:
     return {"write s": wrote - begun, "reopen s": opened - wrote, "MB": size / 1e6}
 
 
-def scheduler(folder: Path, shards: int, shard_size: int) -> dict[str, float]:
+def scheduler(
+    folder: Path, shards: int, shard_size: int, processes: bool = False
+) -> dict[str, float]:
     """Send shards through Dask that cost nothing to make."""
     job = small_job(folder, shards, shard_size)
     record = next(records(job))
@@ -88,12 +93,40 @@ def scheduler(folder: Path, shards: int, shard_size: int) -> dict[str, float]:
         nonlocal done
         done += len(arrived)
 
-    with cluster.connect(2, None, False) as client:
-        begun = time.perf_counter()
-        dispatch.make_shards(client, job, iter(range(shards)), finished, True)
-        took = time.perf_counter() - begun
+    with cluster.connect(2, None, processes) as client:
+        begun, cpu = time.perf_counter(), time.process_time()
+        dispatch.make_shards(client, job, iter(range(shards)), finished, not processes)
+        took, cpu = time.perf_counter() - begun, time.process_time() - cpu
     assert done == shards
-    return {"s": took, "ms a shard": 1e3 * took / shards}
+    return {"s": took, "ms a shard": 1e3 * took / shards, "of CPU": 1e3 * cpu / shards}
+
+
+def by_processes(folder: Path, shards: int, shard_size: int) -> dict[str, float]:
+    """The same through sockets, to workers that are processes."""
+    return scheduler(folder, shards, shard_size, processes=True)
+
+
+def completing(folder: Path, shards: int, shard_size: int) -> dict[str, float]:
+    """Make, hash and drop all that the last step of a run puts beside the shards."""
+    job = small_job(folder, shards, shard_size)
+    book, record = Journal(job), next(records(job))
+    # One record stands for all: the journal is measured by itself.
+    book.record = lambda _: record  # type: ignore[method-assign]
+    begun, nbytes = time.perf_counter(), 0
+    for _, data in members(job, book):
+        nbytes += len(data)
+    book.close()
+    return {"s": time.perf_counter() - begun, "MB": nbytes / 1e6}
+
+
+def folder_of(folder: Path, shards: int, shard_size: int) -> dict[str, float]:  # noqa: ARG001
+    """Look at each of many files in one folder, as resuming and verifying do."""
+    for shard in range(shards):
+        (folder / f"c.{shard}.0.0").touch()
+    begun = time.perf_counter()
+    sizes = [entry.stat().st_size for entry in os.scandir(folder)]
+    assert len(sizes) == shards
+    return {"s": time.perf_counter() - begun}
 
 
 def opening(folder: Path, shards: int, shard_size: int) -> dict[str, float]:
@@ -138,6 +171,9 @@ def late_store(
 PARTS: dict[str, tuple[Callable[..., dict[str, float]], list[tuple[int, int]]]] = {
     "journal": (journal, [(10**4, 1), (10**5, 1), (10**6, 1), (10**3, 1000), (10**4, 1000)]),
     "scheduler": (scheduler, [(10**3, 1), (10**4, 1)]),
+    "processes": (by_processes, [(10**3, 1), (10**4, 1)]),
+    "completing": (completing, [(10**3, 1000), (10**4, 1000)]),
+    "folder": (folder_of, [(10**4, 1), (10**5, 1)]),
     "opening": (opening, [(10**3, 1000), (10**4, 1000), (10**6, 1000)]),
     "splitting": (splitting, [(10**4, 1000), (10**5, 1000), (10**6, 1000)]),
 }

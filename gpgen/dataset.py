@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
@@ -58,10 +59,10 @@ def _whole_numbers(indices: Any, n: int) -> npt.NDArray[np.int64]:  # noqa: ANN4
         return np.flatnonzero(array)
     if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
         raise IndexError(f"samples are chosen by whole numbers in one dimension, not {indices!r}")
-    array = array.astype(np.int64)
     wrong = array[(array < -n) | (array >= n)]
     if wrong.size:
         raise IndexError(f"sample {wrong[0]} is out of range: the dataset has {n}")
+    array = array.astype(np.int64)
     return np.where(array < 0, array + n, array)
 
 
@@ -122,19 +123,45 @@ class _Lazy:
 class ImageArray(_Lazy):
     """The images ``(sample, *shape)``: read when indexed, each one's checksum verified.
 
+    Files stay open until it is closed, or is gone, or the thread that reads them is.
+
     Parameters
     ----------
-    dataset
-        The dataset.
+    reader
+        The dataset's files.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
-        self.shape = (dataset.n, *dataset.recipe.shape)
-        self.dtype = dataset.recipe.numpy_dtype
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.shape = (reader.manifest.n, *reader.recipe.shape)
+        self.dtype = reader.recipe.numpy_dtype
+        self._opened: weakref.WeakSet[PixelReader] = weakref.WeakSet()
+        self._opening = threading.Lock()
+        self._local = threading.local()
 
     def _read(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        return self._dataset.read(indices)
+        out = np.empty((len(indices), *self.shape[1:]), self.dtype)
+        self._pixels().read_into(indices, out)
+        return out
+
+    def _pixels(self) -> PixelReader:
+        """Return this thread's reader."""
+        reader: PixelReader | None = getattr(self._local, "reader", None)
+        if reader is None:
+            reader = self._local.reader = pixel_reader(self._reader)
+            with self._opening:
+                self._opened.add(reader)
+        return reader
+
+    def __reduce__(self) -> tuple[type[ImageArray], tuple[Reader]]:
+        return ImageArray, (self._reader,)
+
+    def close(self) -> None:
+        """Close all files. They are opened again if images are read again."""
+        with self._opening:
+            opened = list(self._opened)
+        for reader in opened:
+            reader.close()
 
 
 class SampleArray(_Lazy):
@@ -215,12 +242,10 @@ class Dataset:
         self.recipe: Recipe = reader.recipe
         self.manifest: Manifest = reader.manifest
         self.n = reader.manifest.n
-        self._opened: list[PixelReader] = []
-        self._local = threading.local()
         self._add_arrays()
 
     def _add_arrays(self) -> None:
-        self.image = ImageArray(self)
+        self.image = ImageArray(self._reader)
         for array in derived_arrays(self.recipe, self.n):
             setattr(self, array.name, SampleArray(self._reader, array))
 
@@ -270,22 +295,11 @@ class Dataset:
         DatasetError
             If a file is missing or damaged.
         """
-        numbers = _whole_numbers(indices, self.n)
-        out = np.empty((len(numbers), *self.recipe.shape), self.recipe.numpy_dtype)
-        self._pixels().read_into(numbers, out)
-        return out
-
-    def _pixels(self) -> PixelReader:
-        reader: PixelReader | None = getattr(self._local, "reader", None)
-        if reader is None:
-            reader = self._local.reader = pixel_reader(self._reader)
-            self._opened.append(reader)
-        return reader
+        return self.image._read(_whole_numbers(indices, self.n))
 
     def close(self) -> None:
         """Close all files. They are opened again if the dataset is used again."""
-        for reader in self._opened:
-            reader.close()
+        self.image.close()
 
     def __len__(self) -> int:
         return self.n

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
+import tarfile
 from pathlib import Path
 
 from gpgen.dataset import Dataset, open_dataset
@@ -12,6 +12,7 @@ from gpgen.errors import DatasetError, TargetError
 from gpgen.store.interface import Store
 from gpgen.store.job import Job, read_job, resume_command
 from gpgen.store.journal import count_finished
+from gpgen.store.layout import SHARDED, Target
 from gpgen.store.where import how_to_replace, how_to_start_again, local_path, site_of
 
 __all__ = ["check_still_free", "look"]
@@ -74,7 +75,11 @@ def _finished(job: Job, store: Store) -> Dataset:
             f"{store.occupied(job)} exists and can't be resumed: {error.message}",
             f"choose another --out, or {how_to_replace(job.target.path)}",
         ) from error
-    there = dataclasses.replace(job, recipe=dataset.recipe, layout=dataset.manifest.layout)
+    path, pattern = job.target.path, dataset.manifest.shard_pattern
+    if pattern is not None and dataset.format in SHARDED:
+        path = path.with_name(pattern)
+    target = Target(path, dataset.format)
+    there = Job(target, dataset.recipe, dataset.manifest.layout)
     differences = there.differences(job)
     if differences:
         dataset.close()
@@ -96,14 +101,21 @@ def _check_replaceable(job: Job, store: Store) -> None:
         names = {entry.name for entry in os.scandir(found)}
         fits = not names or bool(names & {"zarr.json", ".zgroup", ".zarray"})
     else:
-        import h5py
-
-        fits = found.stat().st_size == 0 or h5py.is_hdf5(found)
+        fits = found.stat().st_size == 0 or _is_readable(found)
     if not fits or found.is_dir() != (job.target.form == "zarr"):
         raise TargetError(
             f"{found} exists and is not a dataset of that format",
             "remove it, or choose another --out",
         )
+
+
+def _is_readable(file: Path) -> bool:
+    """Return whether a file has the format that its name says, tar or HDF5."""
+    if file.suffix in SHARDED["webdataset"]:
+        return tarfile.is_tarfile(file)
+    import h5py
+
+    return bool(h5py.is_hdf5(file))
 
 
 def check_still_free(job: Job, store: Store) -> None:

@@ -179,6 +179,10 @@ def _samples(indices: list[int]) -> str:
     return f"sample{'s' if len(indices) > 1 else ''} {named}{more}"
 
 
+class _StoppedError(Exception):
+    """A shard's check ended before its time, because the whole run ends."""
+
+
 class _Run:
     """Reading all shards and drawing samples again, on all cores."""
 
@@ -194,6 +198,7 @@ class _Run:
         self._bytes_done = 0
         self._nbytes = reader.manifest.n * reader.recipe.image_nbytes
         self._lock = threading.Lock()
+        self._stop = threading.Event()
 
     def problems(self) -> list[Problem]:
         """Check all shards, a few at a time."""
@@ -212,11 +217,17 @@ class _Run:
                 for future in waiting:
                     found += future.result()
             except BaseException:
+                self._stop.set()  # a shard that was begun may take a minute more
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return found
 
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise _StoppedError
+
     def _report(self, nbytes: int = 0, samples: int = 0) -> None:
+        self._check_stop()
         with self._lock:
             self._bytes_done += nbytes
             self.samples_done += samples
@@ -262,7 +273,8 @@ class _Run:
             return [Problem(name, "missing")]
         except OSError as error:
             return [Problem(name, f"can't be read: {(error.strerror or '').lower()}")]
-        self.shards_done += 1
+        with self._lock:
+            self.shards_done += 1
         if got < nbytes:
             return [Problem(name, f"ends early: {size} bytes of {region.offset + nbytes}")]
         if region.whole_file and size > nbytes:
@@ -283,6 +295,7 @@ class _Run:
         crcs = self.reader.rows("crc32c", start, stop)
         wrong: list[int] = []
         for first, images in _read(self.reader.place(shard), self.reader, start, stop):
+            self._check_stop()
             wrong += [
                 first + k
                 for k, image in enumerate(images)

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 from cli_support import SMALL, Caller, command, run
 from gpgen_cli.main import cli
+from store_tools import hashes
 
 import gpgen as library
+from gpgen.store import files
 
 
 @pytest.fixture
@@ -244,3 +246,70 @@ def test_ctrl_c_says_how_to_resume_and_the_result_is_the_same(gpgen, tmp_path, k
     gpgen("make", "--recipe", "small.toml", *arguments, "--out", "whole.zarr")
     whole = json.loads(gpgen("info", "whole.zarr", "--json").out)
     assert made["manifest_sha256"] == whole["manifest_sha256"]
+
+
+OVERWRITING = {
+    "make": ["make", "--recipe", "small.toml", "--n", "8", "--out", "new.zarr"],
+    "convert": ["convert", "old.zarr", "new.h5"],
+    "archive": ["archive", "--samples=9.5=2", "--samples=80=2", "--size=128", "--out", "new"],
+    "import": ["import", "old/samples.zip", "--out", "new.zarr"],
+}
+
+
+@pytest.mark.parametrize("verb", OVERWRITING)
+@pytest.mark.parametrize("begun", [False, True], ids=["before it began", "when all is made"])
+def test_ctrl_c_while_overwriting_says_what_replaces_the_old(gpgen, tmp_path, verb, begun) -> None:
+    arguments = OVERWRITING[verb]
+    target = arguments[-1]
+    if verb == "convert":
+        gpgen.make(out="old.zarr")
+    elif verb == "import":
+        gpgen(*OVERWRITING["archive"][:-1], "old")
+    assert gpgen(*arguments).status == 0
+    whole = hashes(tmp_path)
+    damage(max(tmp_path.glob(f"{target}/**/*"), default=Path(target), key=os.path.getsize))
+
+    def hook(action, path):
+        if action == "rename" and path.endswith(f"/{target}" if begun else "/job.json"):
+            files.watch(None)
+            raise KeyboardInterrupt
+
+    files.watch(hook)
+    stopped = gpgen(*arguments, "--overwrite")
+    assert_one_line(stopped, 130, "interrupted")
+    hint = stopped.err.strip().rpartition(" with: ")[2]
+    assert hint == shlex.join(["gpgen", *arguments, "--resume" if begun else "--overwrite"])
+    assert gpgen(*shlex.split(hint)[1:]).status == 0
+    assert hashes(tmp_path) == whole
+
+
+def damage(path):
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("verb", [["info"], ["verify", "--json"], ["verify", "--debug"]])
+def test_output_that_can_not_be_written_is_an_error_of_one_line(gpgen, verb) -> None:
+    gpgen.make()
+    with Path("/dev/full").open("w") as full:
+        for stderr in (subprocess.PIPE, full):
+            done = subprocess.run(
+                command(*verb, "data.zarr"), stdout=full, stderr=stderr, text=True, check=False
+            )
+            assert done.returncode == 1
+            if done.stderr is not None:
+                line = done.stderr.splitlines()[-1]
+                assert line == "error: standard output: no space left on device"
+                assert "--debug" in verb or done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("closed", ["<&- >&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error(gpgen, closed) -> None:
+    gpgen.make()
+    for verb in (["info"], ["verify", "--json"], ["show", "-o", "sheet.png"]):
+        line = f"{shlex.join(command(*verb, 'data.zarr'))} {closed}"
+        done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert gpgen("verify", "data.zarr").status == 0

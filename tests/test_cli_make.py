@@ -73,6 +73,17 @@ def test_a_dry_run_tells_the_exact_bytes_and_touches_nothing(gpgen, tmp_path):
     assert planned["nbytes"] == made
 
 
+@pytest.mark.parametrize("out", ["data.zarr", "data.h5", "data-{shard}.h5", "data-{shard}.tar"])
+def test_more_samples_than_anybody_can_have_are_counted_or_refused_at_once(gpgen, out):
+    planned = gpgen.make("--dry-run", "--json", n=10**12, out=out)
+    assert json.loads(planned.out)["nbytes"] > 10**12 * gpgen.recipe.image_nbytes
+    for n, words in {10**14: "fit no file system", 10**17: "are the most there can be"}.items():
+        refused = gpgen.make("--dry-run", "--size", "1024", n=n, out=out)
+        assert refused.status == 2
+        assert refused.err.startswith(f"error: n is {n}")
+        assert words in refused.err
+
+
 def test_quiet_prints_nothing_at_all(gpgen):
     for result in (
         gpgen.make("--quiet"),

@@ -5,6 +5,7 @@ import pickle
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
 
 import h5py
 import numpy as np
@@ -72,11 +73,36 @@ def test_read_keeps_the_order_and_repeats_asked_for(made, indices) -> None:
 
 
 @pytest.mark.parametrize(
-    "indices", [[13], [-14], [0.5], [[1, 2]], [True, False], ["1"], 10**30, [2**63]]
+    "indices",
+    [
+        [13],
+        [-14],
+        [0.5],
+        [[1, 2]],
+        [True, False],
+        ["1"],
+        10**30,
+        [2**63],
+        np.array([2**64 - 1], np.uint64),
+    ],
 )
 def test_indices_that_name_no_sample_are_an_index_error(dataset: Dataset, indices) -> None:
     with pytest.raises(IndexError):
         dataset.image[indices]
+
+
+def test_an_index_is_no_sample_of_a_torch_dataset_because_it_overflows(made) -> None:
+    pytest.importorskip("torch")
+    from gpgen.torch import TextureDataset
+
+    dataset = TextureDataset(made["d.zarr"])
+    for index in (2**64 - 1, 2**63, 2**70, np.uint64(2**64 - 1)):
+        with pytest.raises(IndexError, match=f"sample {index} is out of range"):
+            dataset[index]
+        with pytest.raises(IndexError, match="out of range"):
+            dataset.__getitems__([0, index])
+    (first, _), (last, _) = dataset.__getitems__(np.array([0, N - 1], np.uint64))
+    np.testing.assert_array_equal([first[0], last[0]], IMAGES[[0, N - 1]])
 
 
 def test_splits_are_found_by_name_and_others_refused_with_those_that_are(dataset) -> None:
@@ -111,6 +137,9 @@ def test_it_pickles_and_reads_on(dataset: Dataset) -> None:
     np.testing.assert_array_equal(copy.read([4]), IMAGES[[4]])
     assert copy.format == dataset.format
     copy.close()
+    images = pickle.loads(pickle.dumps(dataset.image))  # noqa: S301 - as Dask's arrays need it
+    np.testing.assert_array_equal(images[4], IMAGES[4])
+    images.close()
 
 
 def test_it_reads_on_after_being_closed(dataset: Dataset) -> None:
@@ -123,6 +152,27 @@ def test_threads_may_read_at_once(dataset: Dataset) -> None:
     with ThreadPoolExecutor(4) as pool:
         for k, images in enumerate(pool.map(lambda k: dataset.read([k, N - 1 - k]), range(N))):
             np.testing.assert_array_equal(images, IMAGES[[k, N - 1 - k]])
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_files_are_closed_with_the_dataset_or_the_thread_that_opened_them(made) -> None:
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    for path in made.values():
+        before = descriptors()
+        for _ in range(20):
+            np.testing.assert_array_equal(open_dataset(path).image[6], IMAGES[6])
+        assert descriptors() == before
+        with open_dataset(path) as dataset:
+            for _ in range(20):
+                thread = Thread(target=dataset.read, args=(range(N),))
+                thread.start()
+                thread.join()
+            assert descriptors() == before
+            dataset.read(range(N))
+            assert descriptors() > before
+        assert descriptors() == before
 
 
 def _read_in_child(dataset: Dataset, results) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -130,6 +131,16 @@ def test_resuming_something_else_says_what_differs(tmp_path: Path) -> None:
     assert hashes(tmp_path) == before
 
 
+def test_resuming_shards_of_other_names_says_so(tmp_path: Path) -> None:
+    words = re.escape("target 'd-{shard:05d}.h5' -> 'd-{shard:03d}.h5'")
+    begin(tmp_path / "d-{shard:05d}.h5")
+    with pytest.raises(TargetError, match=words):
+        tiny_make(tmp_path / "d-{shard:03d}.h5", N, resume=True)
+    tiny_make(tmp_path / "d-{shard:05d}.h5", N, resume=True).close()
+    with pytest.raises(TargetError, match=words):
+        tiny_make(tmp_path / "d-{shard:03d}.h5", N, resume=True)
+
+
 @pytest.mark.parametrize("out", OUTS)
 def test_resuming_what_is_finished_returns_it_untouched(tmp_path: Path, out) -> None:
     tiny_make(tmp_path / out, N).close()
@@ -189,7 +200,16 @@ def test_overwriting_something_begun_starts_again(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["d.zarr"]
 
 
-@pytest.mark.parametrize("out", ["d.zarr", "d.h5"])
+@pytest.mark.parametrize("out", ["d-{shard:03d}.h5", "d-{shard:03d}.tar"])
+def test_shards_without_their_manifest_are_overwritten(tmp_path: Path, out) -> None:
+    tiny_make(tmp_path / out, N).close()
+    whole = hashes(tmp_path)
+    next(tmp_path.glob("*manifest*")).unlink()
+    tiny_make(tmp_path / out, N, overwrite=True).close()
+    assert hashes(tmp_path) == whole
+
+
+@pytest.mark.parametrize("out", ["d.zarr", "d.h5", "d-1.h5", "d-1.tar"])
 def test_overwriting_never_removes_what_is_no_dataset(tmp_path: Path, out) -> None:
     thesis = tmp_path / out
     if out == "d.zarr":
@@ -199,7 +219,7 @@ def test_overwriting_never_removes_what_is_no_dataset(tmp_path: Path, out) -> No
         thesis.write_text("years")
     before = hashes(tmp_path)
     with pytest.raises(TargetError, match="is not a dataset of that format"):
-        tiny_make(thesis, N, overwrite=True)
+        tiny_make(tmp_path / out.replace("-1", "-{shard}"), N, overwrite=True)
     assert hashes(tmp_path) == before
 
 

@@ -10,7 +10,9 @@ import xarray
 import zarr
 from store_tools import OUTS, drawn, hashes, tiny, tiny_make
 
+from gpgen.dataset import open_dataset
 from gpgen.making import plan
+from gpgen.verification import verify
 
 N = 13
 SHAPES = {
@@ -116,6 +118,29 @@ def test_the_plan_knows_the_bytes_exactly(tmp_path: Path, out, n) -> None:
     found = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in found) == expected.nbytes
     assert list(tmp_path.glob("*.making")) == []
+
+
+@pytest.mark.parametrize("n", [10, 101, 1003])
+def test_the_plan_knows_the_bytes_of_any_number_of_blocks(tmp_path: Path, n, monkeypatch) -> None:
+    for module in ("zarr", "zarr_content", "zarr_metadata"):
+        monkeypatch.setattr(f"gpgen.store.{module}.BLOCK_ROWS", 1)
+    recipe = tiny(shape=[4, 4])
+    expected = plan(recipe, n, tmp_path / "d.zarr", shard_size=100)
+    tiny_make(tmp_path / "d.zarr", n, recipe=recipe, shard_size=100).close()
+    found = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in found) == expected.nbytes
+
+
+@pytest.mark.parametrize("name", ["p-{shard}.tar.h5", "p-{shard:02d}.tar.hdf5", "p-{shard}.h5.tar"])
+def test_the_manifest_says_what_its_shards_are_whatever_its_name(tmp_path: Path, name) -> None:
+    form = "webdataset" if name.endswith(".tar") else "hdf5-shards"
+    with tiny_make(tmp_path / name, N) as made:
+        assert made.format == form
+    for path in (tmp_path / name, tmp_path, made.path):
+        with open_dataset(path) as dataset:
+            assert dataset.format == form
+            np.testing.assert_array_equal(dataset.image[:], drawn(tiny(), N))
+        assert verify(path, regenerate="all").ok
 
 
 @pytest.mark.parametrize("out", OUTS)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpgen.errors import UsageError
-from gpgen.store.layout import CHUNK_BYTES, SHARD_BYTES, Target, choose_layout
+from gpgen.store.layout import CHUNK_BYTES, MOST_SAMPLES, SHARD_BYTES, Target, choose_layout
 
 
 @given(
@@ -64,6 +64,17 @@ def test_sizes_below_one_are_refused(size) -> None:
     for sizes in ({"chunk_size": size}, {"shard_size": size}):
         with pytest.raises(UsageError, match="_size is"):
             choose_layout("zarr", 100, 10, **sizes)
+
+
+def test_what_a_reader_would_not_believe_is_not_laid_out() -> None:
+    assert choose_layout("hdf5", 4, MOST_SAMPLES).n == MOST_SAMPLES
+    with pytest.raises(UsageError, match=f"{MOST_SAMPLES} samples are the most"):
+        choose_layout("hdf5", 4, MOST_SAMPLES + 1)
+    for sizes in ({"chunk_size": 2 * MOST_SAMPLES}, {"shard_size": 2 * MOST_SAMPLES}):
+        with pytest.raises(UsageError, match="samples are the most"):
+            choose_layout("zarr", 4, 10, **sizes)
+    with pytest.raises(UsageError, match="ask for at most 4398046511104 samples"):
+        choose_layout("hdf5", 2**20, 2**42 + 1)
 
 
 def test_the_format_follows_from_the_name() -> None:

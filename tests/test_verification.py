@@ -3,6 +3,9 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import signal
+import threading
+import time
 from pathlib import Path
 
 import h5py
@@ -182,6 +185,26 @@ def test_samples_to_regenerate_are_spread_evenly(made, monkeypatch) -> None:
     monkeypatch.setattr(Sampler, "images", noting)
     verify(made["d.zarr"], regenerate=4)
     assert sorted(drawn) == [(2 * k + 1) * N // 8 for k in range(4)]
+
+
+@pytest.mark.parametrize("regenerate", [None, "all"], ids=["reading", "drawing"])
+def test_ctrl_c_does_not_wait_for_the_end_of_a_shard(tmp_path: Path, monkeypatch, regenerate):
+    monkeypatch.setattr("gpgen.store.reading._READ_BYTES", 1024)
+    monkeypatch.setattr("gpgen.verification.batch_size", lambda recipe: 1)
+    monkeypatch.setattr("gpgen.verification.worker_count", lambda workers: 1)
+    tiny_make(tmp_path / "d.h5", 40, shard_size=40).close()
+    seen = []
+
+    def press_ctrl_c(progress) -> None:
+        if progress.samples_regenerated or regenerate is None:
+            seen.append(progress)
+            if len(seen) == 1:
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            time.sleep(0.05)
+
+    with pytest.raises(KeyboardInterrupt):
+        verify(tmp_path / "d.h5", regenerate=regenerate, progress=press_ctrl_c)
+    assert len(seen) < 20
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, "some", True])

@@ -1,8 +1,6 @@
 """``python -m gpgen_cli`` is ``gpgen``."""
 
-import sys
-
-from gpgen_cli.main import main
+from gpgen_cli.main import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

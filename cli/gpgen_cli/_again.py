@@ -1,4 +1,4 @@
-"""``gpgen make --from``: a deposit's dataset, made again and compared."""
+"""Doing something again: an interrupted command, or the making of a deposit's dataset."""
 
 from __future__ import annotations
 
@@ -12,10 +12,35 @@ from gpgen_cli._output import Output
 if TYPE_CHECKING:
     from gpgen.making import Progress
 
-__all__ = ["make_again"]
+__all__ = ["how_to_go_on", "make_again"]
 
 
-def make_again(output: Output, deposit: str, out: str, **options: Any) -> None:  # noqa: ANN401
+def how_to_go_on(arguments: list[str], out: str) -> str:
+    """Return a hint with the command that goes on where an interrupted one stopped.
+
+    Parameters
+    ----------
+    arguments
+        Those of the command.
+    out
+        Its target.
+    """
+    from gpgen.store.finding import is_begun
+
+    if "--overwrite" in arguments and not is_begun(out):
+        # Resuming would find the old dataset, and take it for the finished one.
+        return f"start again with: {shlex.join(['gpgen', *arguments])}"
+    again = [word for word in arguments if word not in ("--overwrite", "--resume")]
+    return f"resume with: {shlex.join(['gpgen', *again, '--resume'])}"
+
+
+def make_again(
+    output: Output,
+    arguments: list[str],
+    deposit: str,
+    out: str,
+    **options: Any,  # noqa: ANN401
+) -> None:
     """Make the dataset of a deposit again; `options` are those of `regenerate`."""
     from gpgen.publish.regenerating import regenerate
 
@@ -28,8 +53,7 @@ def make_again(output: Output, deposit: str, out: str, **options: Any) -> None: 
 
             dataset = regenerate(deposit, out, progress=follow, **options)
     except KeyboardInterrupt:
-        again = shlex.join(["gpgen", "make", "--from", deposit, "--out", out, "--resume"])
-        raise Interrupted("interrupted", f"resume with: {again}") from None
+        raise Interrupted("interrupted", how_to_go_on(arguments, out)) from None
     with dataset:
         shards = dataset.manifest.layout.shards
         output.say(

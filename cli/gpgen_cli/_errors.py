@@ -7,11 +7,11 @@ import json
 import os
 import sys
 import traceback
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
-__all__ = ["Interrupted", "run"]
+__all__ = ["INTERRUPTED", "Interrupted", "run"]
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -30,30 +30,54 @@ def run(command: click.Command, arguments: list[str]) -> int:
     An exception is told in one line on standard error; with ``--json`` also as
     an object on standard output, with ``--debug`` after its traceback.
     """
+    _open_closed_streams()
     try:
         result = command.main(arguments, prog_name="gpgen", standalone_mode=False, obj=arguments)
         sys.stdout.flush()
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except BrokenPipeError:
-        # The reader has had enough (`gpgen recipes | head`). Python would complain
-        # again when it flushes standard output at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon(sys.stdout)  # the reader has had enough (`gpgen recipes | head`)
         return FAILURE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - nothing may escape as a traceback
         return _report(error, arguments)
     return result if isinstance(result, int) else 0
 
 
+def _open_closed_streams() -> None:
+    """Open what the caller has closed (``gpgen info x >&-``), to nowhere.
+
+    Python then has no such stream; and the file opened next, a shard perhaps, would get its
+    number, to which other programs and libraries write.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - for ever
+
+
+def _abandon(stream: TextIO) -> None:
+    """Let what can't be written go nowhere: Python would complain again when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def _write(text: str, stream: TextIO) -> None:
+    try:
+        click.echo(text, stream, nl=False)
+    except OSError:  # the disk is full, or nobody reads it: there is no way to say so
+        _abandon(stream)
+
+
 def _report(error: BaseException, arguments: list[str]) -> int:
     status, code, message, hint = _explain(error)
     if "--debug" in arguments:
-        traceback.print_exception(error)
+        _write("".join(traceback.format_exception(error)), sys.stderr)
     line = f"error: {message}; {hint}" if hint else f"error: {message}"
-    click.echo(_one_line(line), err=True)
-    if "--json" in arguments:
-        told = {"code": code, "message": message, "hint": hint}
-        click.echo(json.dumps({"error": told}))
+    _write(f"{_one_line(line)}\n", sys.stderr)
+    told = {"code": code, "message": message, "hint": hint}
+    # Nothing is a flush: of what is left of the output, which may be what the error is about.
+    _write(json.dumps({"error": told}) + "\n" if "--json" in arguments else "", sys.stdout)
     return status
 
 

@@ -53,8 +53,11 @@ class Output:
 
     def say(self, *parts: RenderableType) -> None:
         """Show something to people, on standard output."""
-        if self.as_json or self.quiet:
-            return
+        if not (self.as_json or self.quiet):
+            with _standard_output():
+                self._say(parts)
+
+    def _say(self, parts: Sequence[RenderableType]) -> None:
         from rich.console import Console
 
         if sys.stdout.isatty():
@@ -76,7 +79,8 @@ class Output:
     def result(self, value: Mapping[str, Any]) -> None:
         """Give a program its answer, on standard output."""
         if self.as_json:
-            click.echo(json.dumps(value))
+            with _standard_output():
+                click.echo(json.dumps(value))
 
     @contextmanager
     def progress(self, noun: str) -> Iterator[Advance | None]:
@@ -109,6 +113,16 @@ class Output:
                 bar.update(task, completed=done, total=total, description=text)
 
             yield advance
+
+
+@contextmanager
+def _standard_output() -> Iterator[None]:
+    """Say where it was that writing failed, which the system doesn't."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = "standard output"
+        raise
 
 
 def details(rows: Sequence[tuple[str, str]]) -> RenderableType:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpgen_cli._again import how_to_go_on
 from gpgen_cli._errors import Interrupted
 from gpgen_cli._format import count, duration, nbytes
 from gpgen_cli._output import Output, details, output_options
@@ -97,12 +97,8 @@ def command(
                 plan, out, workers=workers, resume=resume, overwrite=overwrite, progress=follow
             )
     except KeyboardInterrupt:
-        again = [a for a in ctx.obj if a not in ("--overwrite", "--resume")]
         done = f"{last[0].done:,} of {count(last[0].total, 'image')}" if last else "nothing"
-        raise Interrupted(
-            f"interrupted; {done} done",
-            f"resume with: {shlex.join(['gpgen', *again, '--resume'])}",
-        ) from None
+        raise Interrupted(f"interrupted; {done} done", how_to_go_on(ctx.obj, out)) from None
     seconds = time.perf_counter() - started
     output.say(
         f"made {out}: {nbytes(made.nbytes)}, in {duration(seconds)}",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from typing import TYPE_CHECKING
 
 import click
 
+from gpgen_cli._again import how_to_go_on
 from gpgen_cli._errors import Interrupted
 from gpgen_cli._format import count, duration, rate
 from gpgen_cli._output import Output, output_options
@@ -69,9 +69,7 @@ def command(
                 progress=follow,
             )
     except KeyboardInterrupt:
-        again = [word for word in ctx.obj if word not in ("--overwrite", "--resume")]
-        hint = f"resume with: {shlex.join(['gpgen', *again, '--resume'])}"
-        raise Interrupted("interrupted", hint) from None
+        raise Interrupted("interrupted", how_to_go_on(ctx.obj, out)) from None
     seconds = time.perf_counter() - started
     with dataset:
         n, path = dataset.n, str(dataset.path)

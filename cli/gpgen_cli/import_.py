@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from typing import TYPE_CHECKING
 
 import click
 
+from gpgen_cli._again import how_to_go_on
 from gpgen_cli._errors import Interrupted
 from gpgen_cli._format import count, duration, nbytes
 from gpgen_cli._output import Output, output_options
@@ -93,9 +93,7 @@ def command(
                 progress=follow,
             )
     except KeyboardInterrupt:
-        again = [a for a in ctx.obj if a not in ("--overwrite", "--resume")]
-        resume_with = shlex.join(["gpgen", *again, "--resume"])
-        raise Interrupted("interrupted", f"resume with: {resume_with}") from None
+        raise Interrupted("interrupted", how_to_go_on(ctx.obj, out)) from None
     seconds = time.perf_counter() - started
     with dataset:
         size = nbytes(len(dataset) * dataset.recipe.image_nbytes)

@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
+import signal
 import sys
+import time
 from collections.abc import Sequence
+from types import FrameType
 
 import click
 
-from gpgen_cli._errors import run
+from gpgen_cli._errors import INTERRUPTED, run
 
-__all__ = ["VERBS", "cli", "main"]
+__all__ = ["VERBS", "cli", "main", "program"]
+
+# How long an ending may take before Ctrl-C breaks it off.
+_PATIENCE_SECONDS = 5.0
 
 # A verb and the module whose `command` it is, in the order in which one needs them.
 VERBS = {
@@ -100,3 +107,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 is success, 1 a failure, 2 wrong usage, 130 an interruption by Ctrl-C.
     """
     return run(cli, list(sys.argv[1:] if arguments is None else arguments))
+
+
+def program() -> None:
+    """Be the process ``gpgen``: run the command line, then end with its status."""
+    signal.signal(signal.SIGINT, _Interrupt())
+    sys.exit(main())
+
+
+class _Interrupt:
+    """Ctrl-C once: it ends, in good order. More of it in the next seconds changes nothing.
+
+    It would break off the ending, for which Dask then makes up with ten seconds of its own. If the
+    ending takes longer than it should, one more Ctrl-C leaves everything as it stands, which loses
+    nothing that a kill would not.
+    """
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now
+            signal.default_int_handler(number, frame)
+        if now - self._first > _PATIENCE_SECONDS:
+            os._exit(INTERRUPTED)

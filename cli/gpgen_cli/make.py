@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpgen_cli._again import make_again
+from gpgen_cli._again import how_to_go_on, make_again
 from gpgen_cli._describe import plan_rows
 from gpgen_cli._errors import Interrupted
 from gpgen_cli._format import count, duration, nbytes, rate
@@ -92,7 +92,8 @@ def command(
     if deposit is not None:
         _refuse_beside_deposit(ctx)
         workers_of = {"workers": workers, "scheduler": scheduler, "processes": processes}
-        make_again(output, deposit, out, resume=resume, overwrite=overwrite, **workers_of)
+        options = {"resume": resume, "overwrite": overwrite, **workers_of}
+        make_again(output, ctx.obj, deposit, out, **options)
         return
     if n is None:
         raise click.UsageError("missing option '--n' / '-n'", ctx)
@@ -131,7 +132,7 @@ def command(
             )
             seconds = time.perf_counter() - started
     except KeyboardInterrupt:
-        raise _interrupted(ctx.obj, last) from None
+        raise Interrupted(_what_is_safe(last), how_to_go_on(ctx.obj, out)) from None
     with dataset:
         path = str(dataset.path)
     output.say(
@@ -179,15 +180,8 @@ def _describe(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _interrupted(arguments: list[str], last: list[Progress]) -> Interrupted:
-    """Say what is safe, and the command that goes on from there."""
-    again = [argument for argument in arguments if argument not in ("--overwrite", "--resume")]
-    resume = shlex.join(["gpgen", *again, "--resume"])
+def _what_is_safe(last: list[Progress]) -> str:
     if not last:
-        return Interrupted(
-            "interrupted before the first shard was finished", f"resume with: {resume}"
-        )
+        return "interrupted before the first shard was finished"
     done, total = last[0].samples_done, last[0].samples
-    return Interrupted(
-        f"interrupted; {done:,} of {count(total, 'sample')} are safe", f"resume with: {resume}"
-    )
+    return f"interrupted; {done:,} of {count(total, 'sample')} are safe"

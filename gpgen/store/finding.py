@@ -10,7 +10,7 @@ from gpgen.store.journal import count_finished
 from gpgen.store.layout import SHARDED, Format, Target
 from gpgen.store.where import AnyPath, local_path, place_of, site_of
 
-__all__ = ["find", "hdf5_form", "locate", "unfinished"]
+__all__ = ["find", "hdf5_form", "is_begun", "locate", "unfinished"]
 
 _MAKING = ".making"
 _SUFFIXES = (".h5", ".hdf5")
@@ -35,18 +35,14 @@ def locate(path: str | AnyPath) -> tuple[AnyPath, Format | None]:
     if place.suffix == _MAKING:
         place = place.with_name(place.name.removesuffix(_MAKING))
     target = _target(place)
-    shards = target is not None and target.form in SHARDED
-    if target is not None and shards:
+    if target is not None:
         place = target.manifest
     if (place / "zarr.json").exists() or (place.name.endswith(_ZIP) and place.exists()):
         return place, "zarr"
     if place.is_dir():
-        place, shards = _manifest_in(local_path(place)), True
+        place = _manifest_in(local_path(place))
     if place.exists():
-        if not shards:
-            return local_path(place), None
-        webdataset = Path(place.name).stem.endswith(SHARDED["webdataset"])
-        return place, "webdataset" if webdataset else "hdf5-shards"
+        return local_path(place), None
     error = unfinished(place)
     if error is not None:
         raise error
@@ -60,9 +56,20 @@ def _target(path: AnyPath) -> Target | None:
         return None
 
 
+def is_begun(out: str | AnyPath) -> bool:
+    """Return whether there is something to resume at a target, a dataset's or an archive's."""
+    place = place_of(out)
+    target = _target(place)
+    return (_working(place if target is None else target.manifest) / "job.json").exists()
+
+
+def _working(manifest: AnyPath) -> AnyPath:
+    return manifest.with_name(manifest.name + _MAKING)
+
+
 def unfinished(manifest: AnyPath) -> DatasetError | None:
     """Return the error that says how far an unfinished dataset is, if there is one."""
-    working = manifest.with_name(manifest.name + _MAKING)
+    working = _working(manifest)
     if not (working / "job.json").exists():
         return None
     try:

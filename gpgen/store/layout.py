@@ -11,7 +11,16 @@ from gpgen.errors import UsageError
 from gpgen.objects import ObjectPath
 from gpgen.store.where import AnyPath, place_of
 
-__all__ = ["CHUNK_BYTES", "SHARDED", "SHARD_BYTES", "Format", "Layout", "Target", "choose_layout"]
+__all__ = [
+    "CHUNK_BYTES",
+    "MOST_SAMPLES",
+    "SHARDED",
+    "SHARD_BYTES",
+    "Format",
+    "Layout",
+    "Target",
+    "choose_layout",
+]
 
 Format = Literal["zarr", "hdf5", "hdf5-shards", "webdataset"]
 
@@ -25,6 +34,11 @@ CHUNK_BYTES = 2**20
 SHARD_BYTES = 2**28
 _SMALLEST_SHARD_BYTES = 2**24
 _SHARDS_OF_A_SMALL_DATASET = 16
+
+# Beyond belief: what asks for more is a slip of the hand, or a hostile manifest.
+MOST_SAMPLES = 2**48
+# Files and arrays are measured in signed 64-bit numbers; half of them leaves room for the rest.
+_MOST_IMAGE_BYTES = 2**62
 
 _FIELD = re.compile(r"\{shard(?::0?(\d{1,2})d?)?\}")
 _FORMS = "name it like data.zarr, data.h5, 'data-{shard:05d}.h5' or 'data-{shard:05d}.tar'"
@@ -59,9 +73,16 @@ class Layout:
         return start, min(start + self.shard_size, self.n)
 
 
-def _positive(name: str, value: int | None) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise UsageError(f"{name} is {value!r}", f"give {name} as a number of samples, 1 or more")
+def _check_samples(name: str, value: int, hint: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UsageError(f"{name} is {value!r}", hint)
+    if value > MOST_SAMPLES:
+        raise UsageError(f"{name} is {value}", f"{MOST_SAMPLES} samples are the most there can be")
+
+
+def _check_size(name: str, value: int | None) -> None:
+    if value is not None:
+        _check_samples(name, value, f"give {name} as a number of samples, 1 or more")
 
 
 def choose_layout(
@@ -79,12 +100,17 @@ def choose_layout(
     Raises
     ------
     UsageError
-        If a size is not a positive number, or the two don't fit each other or the format.
+        If a size is not a positive number or too large, or the two don't fit each other or the
+        format.
     """
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise UsageError(f"n is {n!r}", "ask for 1 sample or more")
-    _positive("chunk_size", chunk_size)
-    _positive("shard_size", shard_size)
+    _check_samples("n", n, "ask for 1 sample or more")
+    if n * image_nbytes > _MOST_IMAGE_BYTES:
+        raise UsageError(
+            f"n is {n}: images of {n * image_nbytes} bytes fit no file system",
+            f"ask for at most {_MOST_IMAGE_BYTES // image_nbytes} samples",
+        )
+    _check_size("chunk_size", chunk_size)
+    _check_size("shard_size", shard_size)
     if form != "zarr":
         if chunk_size is not None:
             raise UsageError(

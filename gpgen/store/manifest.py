@@ -23,7 +23,7 @@ from gpgen._version import __version__
 from gpgen.errors import DatasetError, RecipeError
 from gpgen.recipe import Recipe
 from gpgen.sampling import SAMPLING_VERSION, seeds
-from gpgen.store.layout import Layout
+from gpgen.store.layout import MOST_SAMPLES, Layout
 from gpgen.store.stored_recipe import stored_recipe
 
 __all__ = [
@@ -53,7 +53,6 @@ VERIFY = "run `gpgen verify` on it, and remake it if that names damage"
 
 # Hints put it behind `pip install gpgen==`, to be copied.
 _VERSION = re.compile(r"[0-9A-Za-z.+!-]{1,60}")
-_MOST_SAMPLES = 2**48
 
 Rows = Callable[[int, int], NDArray[Any]]
 
@@ -254,7 +253,7 @@ def read_manifest(attributes: dict[str, Any], where: str) -> tuple[Manifest, Rec
         raise DatasetError(f"{where}: the manifest was changed: its own hash disagrees", VERIFY)
     chunk = manifest.chunk_size
     sizes = (manifest.n, manifest.shard_size, 1 if chunk is None else chunk)
-    if not all(1 <= size <= _MOST_SAMPLES for size in sizes):
+    if not all(1 <= size <= MOST_SAMPLES for size in sizes):
         raise DatasetError(f"{where}: the manifest has sizes below 1 or beyond belief", VERIFY)
     if not (_VERSION.fullmatch(manifest.gpgen_version) and manifest.citation.isprintable()):
         raise DatasetError(f"{where}: the manifest has texts that gpgen never writes", VERIFY)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -122,12 +123,15 @@ class OpenFile(Protocol):
 class _OnDisk:
     def __init__(self, path: Path) -> None:
         self._descriptor = files.open_existing(path)
+        # Nobody closes the files of a dataset that is opened in passing.
+        self._close = weakref.finalize(self, os.close, self._descriptor)
+        self._close.atexit = False
 
     def read_at(self, buffer: memoryview, offset: int) -> int:
         return files.read_at(self._descriptor, buffer, offset)
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        self._close()
 
 
 class _OnObjectStore:

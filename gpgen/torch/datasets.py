@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -162,7 +161,8 @@ class Textures(Dataset[Sample]):
         return images, self._targets_of(indices)
 
     def _indices_of(self, positions: Sequence[int]) -> npt.NDArray[np.int64]:
-        chosen = np.asarray(positions, dtype=np.int64)
+        # Compared before it is converted: 2**64 - 1 as int64 is -1, the last sample.
+        chosen = np.asarray(positions)
         count = len(self)
         outside = (chosen < -count) | (chosen >= count)
         if outside.any():
@@ -171,6 +171,7 @@ class Textures(Dataset[Sample]):
                 f"sample {chosen[outside][0]} is out of range",
                 f"use 0 to {count - 1}: {what} has {count} samples",
             )
+        chosen = chosen.astype(np.int64)
         return self._index_of(np.where(chosen < 0, chosen + count, chosen))
 
     def _target_of(self, index: int) -> Any:  # noqa: ANN401 - by `target`
@@ -274,7 +275,6 @@ class TextureDataset(Textures):
         pixels: PixelReader | None = getattr(self._opened, "pixels", None)
         if pixels is None:
             pixels = self._opened.pixels = pixel_reader(self._reader)
-            weakref.finalize(self._opened, pixels.close).atexit = False
         pixels.read_into(indices, out)
 
     def __getstate__(self) -> dict[str, Any]:
