@@ -2,13 +2,15 @@
 
 Starts a scheduler and workers with the `dask` command and `gpgen make --scheduler`, kills
 (SIGKILL) the oldest worker every minute and starts another, notes the memory of the driver and
-of the scheduler every second, and verifies what was made. The answer is one line of JSON.
+of the scheduler every second, and verifies what was made. The answer is one line of JSON; then
+comes a line for each figure that is to be reached, and the exit status is 1 if one was not.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import shutil
 import socket
@@ -23,9 +25,13 @@ from typing import Any
 
 import gpgen
 
-__all__ = ["main", "memory", "soak"]
+__all__ = ["Figure", "figures", "main", "memory", "soak"]
 
 RECIPE = "two-scale-mini"
+DRIVER_MB = 500.0
+# Python's allocator takes memory from the system, and gives it back, in arenas of this size: less
+# growth than one of them can't be told from none.
+ARENA_MB = 2**20 / 1e6
 
 
 def rss_mb(pid: int) -> float | None:
@@ -146,8 +152,46 @@ def soak(
         }
 
 
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """What is to be reached, in words, and whether it was."""
+
+    what: str
+    reached: bool
+
+
+def tolerance_mb(n: int) -> float:
+    """Return by how much the driver may grow in the last half of a run.
+
+    The least that it could hold on to of a shard, having received it, are the shard's checksums,
+    four bytes a sample: to grow by as much as those of half the samples is a leak. In a short run
+    that would be less than an arena.
+    """
+    return max(ARENA_MB, 4 * (n / 2) / 1e6)
+
+
+def figures(result: dict[str, Any]) -> list[Figure]:
+    """Return the figures of a run, whose result `soak` has returned."""
+    n, driver = result["n"], result["driver"]
+    peak, growth, most = driver["peak_mb"], driver["growth_in_last_half_mb"], tolerance_mb(n)
+    whole = result["verified"] and result["different_seeds"] == n
+    killed = result["workers_killed"]
+    return [
+        Figure(f"verified, {result['different_seeds']} different samples of {n}", whole),
+        Figure(f"{killed} workers killed, at least 1", killed >= 1),
+        Figure(f"driver {peak:.1f} MB at its peak, under {DRIVER_MB:.0f}", peak < DRIVER_MB),
+        Figure(f"driver grew by {growth:.2f} MB in the last half, under {most:.2f}", growth < most),
+    ]
+
+
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
-    """Print what was measured; returns it."""
+    """Print what was measured, and what was to be reached; returns the former.
+
+    Raises
+    ------
+    SystemExit
+        If a figure was not reached.
+    """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--n", type=int, default=1_000_000, help="samples (default a million)")
     parser.add_argument("--side", type=int, default=64, help="pixels of a side (default 64)")
@@ -159,6 +203,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     options = parser.parse_args(arguments)
     result = soak(**vars(options))
     print(json.dumps(result))
+    reached = figures(result)
+    for figure in reached:
+        print("reached:" if figure.reached else "MISSED: ", figure.what)
+    if not all(figure.reached for figure in reached):
+        sys.exit(1)
     return result
 
 

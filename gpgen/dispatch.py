@@ -232,10 +232,11 @@ class _Window:
         except TimeoutError:
             raise
         except dask_distributed().KilledWorker as error:
-            self.killed[shard] = self.killed.get(shard, 0) + 1
+            # Dask itself has tried so often before it says so.
+            self.killed[shard] = self.killed.get(shard, 0) + error.allowed_failures + 1
             if self.killed[shard] >= KILLED_TRIES:
                 raise ClusterError(
-                    f"workers were killed {KILLED_TRIES} times while they made shard {shard}",
+                    f"workers were killed {self.killed[shard]} times while they made shard {shard}",
                     "give them more memory, or make smaller shards with --shard-size",
                 ) from error
             self.send(shard)

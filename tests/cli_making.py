@@ -70,10 +70,11 @@ class Making:
         return self.process.poll() is None
 
     def wait_for(self, shards: int) -> None:
-        """Wait until so many shards are done, or the run ends."""
+        """Wait until so many shards are done; the run must not end before."""
         wait_until(
             lambda: shards_done(self.out) >= shards or not self.is_running, f"{shards} shards"
         )
+        assert self.is_running, f"it ended before {shards} shards were seen: {self.end()}"
 
     @contextlib.contextmanager
     def paused(self, shards: int) -> Iterator[None]:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from store_tools import ENVIRONMENT
@@ -41,18 +42,40 @@ def children(parent: int) -> list[int]:
     return direct + [pid for child in direct for pid in children(child)]
 
 
-class DaskCluster:
-    """A scheduler and workers; everything that it started ends with it."""
+def _draws(pid: int) -> bool:
+    """Whether a nanny's child is its worker; one that was killed has no command any more."""
+    try:
+        return b"multiprocessing.spawn" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
-    def __init__(self, folder: Path, workers: int = 3) -> None:
+
+class DaskCluster:
+    """A scheduler and workers; everything that it started ends with it.
+
+    Parameters
+    ----------
+    folder
+        Where logs go, and what workers have to store.
+    workers
+        How many to start.
+    settings
+        Dask's settings as environment variables, for all processes.
+    """
+
+    def __init__(
+        self, folder: Path, workers: int = 3, settings: Mapping[str, str] | None = None
+    ) -> None:
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             port = listener.getsockname()[1]
         self.address = f"tcp://127.0.0.1:{port}"
         self.workers: list[subprocess.Popen] = []
         self._folder = folder
+        self._environment = ENVIRONMENT | (settings or {})
         self._started = 0
-        self._all: list[subprocess.Popen] = []
+        self._all: dict[subprocess.Popen, Path] = {}
+        self._nannies: list[subprocess.Popen] = []
         self.start_scheduler()
         self.start_workers(workers)
 
@@ -62,31 +85,53 @@ class DaskCluster:
         with log.open("wb") as stream:
             process = subprocess.Popen(
                 [*DASK, *arguments, "--no-dashboard"],
-                env=ENVIRONMENT,
+                env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
                 start_new_session=True,
             )
-        self._all.append(process)
+        self._all[process] = log
         return process, log
+
+    def log_of(self, process: subprocess.Popen) -> bytes:
+        """What a process has said so far."""
+        return self._all[process].read_bytes()
 
     def start_scheduler(self) -> None:
         host, port = self.address.removeprefix("tcp://").split(":")
         self.scheduler, log = self._start("scheduler", "--host", host, "--port", port)
         wait_until(lambda: b"Scheduler at:" in log.read_bytes(), "the scheduler")
 
-    def start_workers(self, count: int, *, nanny: bool = False, wait: bool = True) -> None:
-        options = ["--nthreads", "1", "--local-directory", str(self._folder)]
+    def start_workers(
+        self, count: int, *options: str, nanny: bool = False, wait: bool = True
+    ) -> list[subprocess.Popen]:
+        """Start workers, with further options of `dask worker`."""
         kind = "--nanny" if nanny else "--no-nanny"
-        started = [self._start("worker", self.address, kind, *options) for _ in range(count)]
-        self.workers += [process for process, _ in started]
+        words = ["--nthreads", "1", "--local-directory", str(self._folder), *options]
+        started = [self._start("worker", self.address, kind, *words) for _ in range(count)]
+        processes = [process for process, _ in started]
+        self.workers += processes
+        self._nannies += processes if nanny else []
         if wait:
             for _, log in started:
                 wait_until(lambda log=log: b"Registered to:" in log.read_bytes(), "a worker")
+        return processes
+
+    def child_of(self, worker: subprocess.Popen) -> int | None:
+        """The process that draws for a worker with a nanny; without one the worker draws itself."""
+        if worker not in self._nannies:
+            return None
+        return next((pid for pid in children(worker.pid) if _draws(pid)), None)
+
+    def alive(self) -> int:
+        """How many processes there are that draw."""
+        running = [worker for worker in self.workers if worker.poll() is None]
+        return sum(worker not in self._nannies or bool(self.child_of(worker)) for worker in running)
 
     def kill(self, process: subprocess.Popen) -> None:
-        """SIGKILL a process, not those that it started."""
+        """SIGKILL a process that still runs, not those that it started."""
+        assert process.poll() is None
         process.kill()
         process.wait()
         if process in self.workers:

@@ -5,7 +5,6 @@ By default a run of each kind; with GPGEN_LONG=1 fifty of killed workers and ten
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import re
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_making import Making, N, uninterrupted
-from dask_cluster import DaskCluster, children
+from dask_cluster import DaskCluster, shards_done, wait_until
 from store_tools import OUTS, hashes
 
 from gpgen.dataset import open_dataset
@@ -54,40 +53,47 @@ def check(run: Making, expected: Expected) -> None:
         assert len({image.tobytes() for image in dataset.image[:]}) == N
 
 
-def kill_at_random(run: Making, cluster: DaskCluster, generator: random.Random, points: int) -> int:
-    """Kill workers as the run gets on, also all but one; return how many.
+def kill_at_random(
+    run: Making, cluster: DaskCluster, generator: random.Random, points: int
+) -> tuple[int, int]:
+    """Kill workers as the run gets on, once all but one; return how many, and how few were left.
 
-    Some are not replaced, some by another `dask worker`, some by their nanny.
+    Some are not replaced, some by another `dask worker`, some by their nanny. For that the driver
+    is held still, else the run would be over before a new worker has started.
     """
-    kills = 0
-    for shards in sorted(generator.sample(range(1, N * 3 // 4), points)):
+    kills, fewest = 0, cluster.alive()
+    moments = sorted(generator.sample(range(1, N * 3 // 4), points))
+    lonely = generator.choice(moments)
+    for shards in moments:
         run.wait_for(shards)
-        if len(cluster.workers) == 1:
-            cluster.start_workers(2, nanny=generator.random() < 0.5)
-        for worker in generator.sample(cluster.workers, generator.randint(1, 2)):
-            below = children(worker.pid)
-            if below and generator.random() < 0.5:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(below[-1], signal.SIGKILL)
-            elif len(cluster.workers) > 1:
-                cluster.kill(worker)
+        count = len(cluster.workers) - 1 if shards == lonely else generator.randint(1, 2)
+        for worker in generator.sample(cluster.workers, min(count, len(cluster.workers) - 1)):
+            child = cluster.child_of(worker)
+            if child is not None and generator.random() < 0.5:
+                os.kill(child, signal.SIGKILL)
             else:
-                continue
+                cluster.kill(worker)
             kills += 1
-        if generator.random() < 0.5:
-            cluster.start_workers(1, nanny=generator.random() < 0.5, wait=False)
-    return kills
+            fewest = min(fewest, cluster.alive())
+        with run.paused(shards):
+            if len(cluster.workers) == 1:
+                cluster.start_workers(2, nanny=generator.random() < 0.5)
+            elif generator.random() < 0.5:
+                cluster.start_workers(1, nanny=generator.random() < 0.5)
+            wait_until(lambda: cluster.alive() == len(cluster.workers), "the nannies' workers")
+    return kills, fewest
 
 
 @pytest.mark.parametrize("seed", range(50 if LONG else 1))
 def test_workers_killed_at_random_change_nothing(data: Path, cluster, expected, seed) -> None:
     generator = random.Random(seed)
     run = Making(data / OUTS[seed % 3], "--scheduler", cluster.address)
-    kills = kill_at_random(run, cluster, generator, 8 if LONG else 3)
+    kills, fewest = kill_at_random(run, cluster, generator, 8 if LONG else 3)
     run.succeed()
     check(run, expected)
     print(f"{kills} kills, {run.out.name}: complete, equal bytes, {N} different samples")  # noqa: T201
     assert kills >= 3
+    assert fewest == 1
 
 
 @pytest.mark.parametrize("seed", range(10 if LONG else 1))
@@ -116,9 +122,9 @@ def test_a_killed_driver_is_resumed_while_its_last_tasks_still_run(
     out = OUTS[(seed + 2) % 3]
     run = Making(data / out, "--scheduler", cluster.address)
     for _ in range(3):
-        run.wait_for(generator.randrange(1, N // 3))
+        run.wait_for(shards_done(run.out) + generator.randrange(1, N // 5))
         run.process.kill()
-        run.end()
+        assert run.end().status == -signal.SIGKILL
         run = Making(data / out, "--scheduler", cluster.address, "--resume")
     run.succeed()
     check(run, expected)

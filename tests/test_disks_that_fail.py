@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from cli_making import Making, uninterrupted
+from dask_cluster import DaskCluster
 from store_tools import ENVIRONMENT, OUTS, hashes, tiny, tiny_make
 
 from gpgen import plan, verify
@@ -22,7 +24,7 @@ from gpgen.errors import DatasetError, TargetError
 
 CASES = [("make", out) for out in OUTS] + [("convert", "d.h5"), ("convert", "d-{shard:03d}.tar")]
 # By default some of them where one is like another; with GPGEN_LONG=1 all.
-SOME = CASES if os.environ.get("GPGEN_LONG") else CASES[1::3]
+SOME = CASES if os.environ.get("GPGEN_LONG") else [CASES[0], CASES[-1]]
 SAMPLES = {"make": 100, "convert": 400}  # copying is fast
 
 
@@ -93,6 +95,21 @@ def test_a_full_disk_is_told_and_what_is_done_is_kept(
     assert hashes(small_disk) == expected(verb, out)
 
 
+def test_a_disk_that_is_full_for_a_clusters_workers_is_told(
+    small_disk: Path, tmp_path_factory, source: Path, expected
+) -> None:
+    with contextlib.closing(DaskCluster(tmp_path_factory.mktemp("cluster"), 1)) as cluster:
+        options = {"n": SAMPLES["make"], "recipe": source.with_name("tiny.toml")}
+        run = Making(small_disk / "d.zarr", "--scheduler", cluster.address, **options)
+        with run.paused(5):
+            filler = fill(small_disk.parent)
+        assert "no space left on device; free some space" in run.fail()
+        filler.unlink()
+        words = ("--scheduler", cluster.address, "--resume")
+        Making(small_disk / "d.zarr", *words, **options).succeed()
+    assert hashes(small_disk) == expected("make", "d.zarr")
+
+
 @pytest.fixture
 def failing_disk(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     """A folder on an ext4 file system, and the file that makes it fail."""
@@ -104,10 +121,15 @@ def failing_disk(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
         pytest.skip("there is no mkfs.ext4")
     subprocess.run(["mkfs.ext4", "-q", image], check=True, capture_output=True)
     mount("-o", "loop,errors=remount-ro", str(image), str(place))
-    device = Path(os.path.realpath(f"/sys/dev/block/{_numbers(place)}")).name
-    (place / "data").mkdir()
-    yield place, Path(f"/sys/fs/ext4/{device}/trigger_fs_error")
-    subprocess.run(["umount", place], check=True)
+    try:
+        device = Path(os.path.realpath(f"/sys/dev/block/{_numbers(place)}")).name
+        trigger = Path(f"/sys/fs/ext4/{device}/trigger_fs_error")
+        if not os.access(trigger, os.W_OK):
+            pytest.skip(f"this kernel makes no disk fail: {trigger} can't be written")
+        (place / "data").mkdir()
+        yield place, trigger
+    finally:
+        subprocess.run(["umount", place], check=True)
 
 
 def _numbers(place: Path) -> str:

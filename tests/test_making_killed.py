@@ -96,9 +96,8 @@ def test_killed_workers_cost_nothing_but_time(tmp_path: Path) -> None:
     process = run(out, *MANY, "workers=2", "processes=True")
     for count in (3, 30, 60):
         wait_for_shards(out, count)
-        workers = _workers(process.pid)
-        if workers:
-            os.kill(workers[0], signal.SIGKILL)
+        os.kill(_workers(process.pid)[0], signal.SIGKILL)
+        assert process.poll() is None
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     report = verify(out, regenerate=20)
@@ -107,7 +106,10 @@ def test_killed_workers_cost_nothing_but_time(tmp_path: Path) -> None:
 
 
 def _workers(parent: int) -> list[int]:
-    """Dask's worker processes among a process's children."""
+    """Dask's worker processes among a process's children, of which there must be some.
+
+    Those that were killed have no command any more.
+    """
     children = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -116,6 +118,7 @@ def _workers(parent: int) -> list[int]:
                 command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if int(fields[1]) == parent and b"resource_tracker" not in command:
+            if int(fields[1]) == parent and b"multiprocessing.spawn" in command:
                 children.append(int(entry.name))
+    assert children
     return children

@@ -59,7 +59,8 @@ def _lock(working: Path) -> int | None:
 
 
 def empty(working: Path) -> None:
-    """Remove all that is in a folder but the lock."""
-    for entry in list(os.scandir(working)):
-        if entry.name != LOCK:
-            files.remove_tree(Path(entry.path))
+    """Remove all that is in a folder but the lock, if the folder is still there."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for path in list(working.iterdir()):
+            if path.name != LOCK:
+                files.remove_tree(path)
