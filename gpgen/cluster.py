@@ -8,6 +8,7 @@ import importlib
 import logging
 import multiprocessing.resource_tracker
 import signal
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -86,7 +87,9 @@ def connect(workers: int, scheduler: str | None, processes: bool) -> Iterator[Cl
                     "check the address and that `dask scheduler` runs there",
                 )
         else:
-            with _interrupts_kept_from_workers():
+            with _interrupts_kept_from_workers(), warnings.catch_warnings():
+                # Nothing is written there but a lock.
+                warnings.filterwarnings("ignore", "Creating scratch directories is taking")
                 cluster = stack.enter_context(
                     distributed.LocalCluster(
                         n_workers=workers,

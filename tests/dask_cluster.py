@@ -37,8 +37,11 @@ def shards_done(out: Path) -> int:
 
 def children(parent: int) -> list[int]:
     """The processes that a process has started, itself left out."""
-    found = Path(f"/proc/{parent}/task/{parent}/children")
-    direct = [int(pid) for pid in found.read_text().split()] if found.exists() else []
+    direct = []
+    # A thread's children are its own: a nanny starts its worker anew from another one.
+    for thread in Path(f"/proc/{parent}/task").glob("*"):
+        with contextlib.suppress(OSError):
+            direct += [int(pid) for pid in (thread / "children").read_text().split()]
     return direct + [pid for child in direct for pid in children(child)]
 
 
@@ -126,8 +129,11 @@ class DaskCluster:
 
     def alive(self) -> int:
         """How many processes there are that draw."""
-        running = [worker for worker in self.workers if worker.poll() is None]
-        return sum(worker not in self._nannies or bool(self.child_of(worker)) for worker in running)
+        # A nanny whose worker is killed before it has heard of it gives up, and ends.
+        self.workers = [worker for worker in self.workers if worker.poll() is None]
+        nannies = (worker in self._nannies for worker in self.workers)
+        pairs = zip(self.workers, nannies, strict=True)
+        return sum(not nanny or self.child_of(worker) is not None for worker, nanny in pairs)
 
     def kill(self, process: subprocess.Popen) -> None:
         """SIGKILL a process that still runs, not those that it started."""

@@ -81,6 +81,8 @@ def kill_at_random(
             elif generator.random() < 0.5:
                 cluster.start_workers(1, nanny=generator.random() < 0.5)
             wait_until(lambda: cluster.alive() == len(cluster.workers), "the nannies' workers")
+            if not cluster.workers:
+                cluster.start_workers(2)
     return kills, fewest
 
 

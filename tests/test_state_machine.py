@@ -108,7 +108,8 @@ class Datasets(RuleBasedStateMachine):
             assert not (begun and resume and not there)
             assert hashes(self.folder(out)) == before
             return
-        if overwrite or not there:
+        # Stopped before it came to replace anything, the old dataset is as damaged as it was.
+        if not self.is_there(out) or self.is_whole(out):
             self.damaged.pop(out, None)
         if stop is None and out not in self.damaged:
             assert self.is_whole(out)

@@ -12,6 +12,8 @@ from store_tools import OUTS, drawn, hashes, tiny, tiny_make
 
 from gpgen.dataset import open_dataset
 from gpgen.making import plan
+from gpgen.sampling import seeds
+from gpgen.store.stream import crc32c
 from gpgen.verification import verify
 
 N = 13
@@ -108,6 +110,20 @@ def test_each_hdf5_shard_is_complete_in_itself(tmp_path: Path) -> None:
             )
             parts.append(file["image"][:])
     np.testing.assert_array_equal(np.concatenate(parts), drawn(tiny(), N))
+
+
+@pytest.mark.parametrize("size", [1, 4, 1023, 1024, 1500])
+def test_an_hdf5_shard_holds_the_checksums_of_its_images(tmp_path: Path, size: int) -> None:
+    """In shards of fewer than 1024 samples they were zeros: their place came before the images'."""
+    n = size + 1
+    recipe = tiny(shape=[8, 8])
+    tiny_make(tmp_path / "d-{shard:03d}.h5", n, recipe=recipe, shard_size=size).close()
+    for shard, first in ((0, 0), (1, size)):
+        with h5py.File(tmp_path / f"d-{shard:03d}.h5") as file:
+            crcs = [crc32c(image) for image in file["image"][:]]
+            assert file["crc32c"][:].tolist() == crcs
+            assert file["seed"][0] == seeds(recipe.seed, first, first + 1)[0]
+    assert verify(tmp_path / "d-{shard:03d}.h5").ok
 
 
 @pytest.mark.parametrize("out", OUTS)

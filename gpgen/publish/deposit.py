@@ -15,6 +15,7 @@ import msgspec
 from gpgen.errors import DatasetError, UsageError
 from gpgen.store.files import read_whole
 from gpgen.store.layout import Target
+from gpgen.store.manifest import FORMAT_VERSION, newer
 
 __all__ = [
     "CARD",
@@ -150,12 +151,7 @@ class Deposit:
             manifest = json.loads(read_whole(folder / MANIFEST))
         except (OSError, ValueError, RecursionError) as error:
             raise DatasetError(f"{folder / MANIFEST} can't be read: {error}", _AGAIN) from error
-        known = isinstance(manifest, dict) and manifest.get("format") == "gpgen-deposit"
-        if not known or manifest.get("format_version") != 1:
-            raise DatasetError(
-                f"{folder / MANIFEST} is of a format that this gpgen doesn't know",
-                "install a newer gpgen",
-            )
+        _check_versions(folder / MANIFEST, manifest)
         try:
             msgspec.convert(manifest, _Manifest)
         except (msgspec.ValidationError, RecursionError) as error:
@@ -224,6 +220,19 @@ class Deposit:
         if not path.is_file() or path.is_symlink():
             raise DatasetError(f"{path} is missing", _AGAIN)
         return path.stat().st_size
+
+
+def _check_versions(path: Path, manifest: Any) -> None:  # noqa: ANN401 - what JSON gives
+    """Refuse what is no deposit, and a deposit or a dataset in it that is newer than this gpgen."""
+    if not (isinstance(manifest, dict) and manifest.get("format") == "gpgen-deposit"):
+        raise DatasetError(f"{path} is not a deposit's", _AGAIN)
+    attributes = manifest.get("attributes")
+    inner = attributes.get("format_version") if isinstance(attributes, dict) else None
+    for version, known in ((manifest.get("format_version"), 1), (inner, FORMAT_VERSION)):
+        if isinstance(version, int) and version > known:
+            raise DatasetError(f"{path} {newer(version)}", "install a newer gpgen")
+    if manifest.get("format_version") != 1:
+        raise DatasetError(f"{path} has no format version", _AGAIN)
 
 
 def _read_sums(path: Path) -> dict[str, str]:

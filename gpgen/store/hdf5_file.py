@@ -159,16 +159,23 @@ def _create_dataset(group: h5py.Group, array: SmallArray) -> int:
 
 
 def lay_out(
-    attributes: dict[str, Any], arrays: Sequence[SmallArray], user_block: int = USER_BLOCK
+    attributes: dict[str, Any],
+    arrays: Sequence[SmallArray],
+    *,
+    user_block: int = USER_BLOCK,
+    own_pages: bool = False,
 ) -> Skeleton:
-    """Return the skeleton of a file with these root attributes and datasets, in order."""
+    """Return the skeleton of a file with these root attributes and datasets, in order.
+
+    With `own_pages` a small dataset, too, begins on a page, behind those before it.
+    """
     memory, offsets = _SparseFile(), {}
     with h5py.File(
         memory,
         "w",
         libver=("v110", "v110"),
         userblock_size=user_block,
-        alignment_threshold=_ALIGNMENT,
+        alignment_threshold=1 if own_pages else _ALIGNMENT,
         alignment_interval=_ALIGNMENT,
         track_order=False,
     ) as file:

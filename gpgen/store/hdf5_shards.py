@@ -63,8 +63,10 @@ def _shard_skeleton(
 
     arrays = [shifted(array) for array in derived_arrays(recipe, layout.n)]
     crc, _ = checksum_arrays(Layout(stop - start, stop - start, None))
-    # The checksums come last: they are known when all images are written.
-    skeleton = lay_out(attributes, [*arrays, image_array(recipe, stop - start), crc], user_block=0)
+    # The checksums come last: they are known when all images are written, front to back. HDF5 would
+    # fill gaps with what is small, so each array has pages of its own.
+    arrays_in_order = [*arrays, image_array(recipe, stop - start), crc]
+    skeleton = lay_out(attributes, arrays_in_order, user_block=0, own_pages=True)
     return skeleton, arrays
 
 
