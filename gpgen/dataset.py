@@ -194,10 +194,10 @@ class SampleArray(_Lazy):
             ).rows(start, stop)
             if not np.array_equal(values, expected):
                 differs = (values != expected).reshape(stop - start, -1).any(axis=1)
+                sample = start + int(differs.argmax())
+                file = self._reader.array_file(self._name, sample)
                 raise DatasetError(
-                    f"{self._reader.array_file(self._name)}: the {self._name} of sample "
-                    f"{start + int(differs.argmax())} is damaged",
-                    VERIFY,
+                    f"{file}: the {self._name} of sample {sample} is damaged", VERIFY
                 )
         return values[indices - start]
 

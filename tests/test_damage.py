@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import random
+import re
 import shutil
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -22,7 +27,10 @@ from store_tools import drawn, tiny, tiny_make
 
 from gpgen.dataset import open_dataset
 from gpgen.errors import DatasetError
+from gpgen.golkar2018.zip_writing import ZipLayout
 from gpgen.publish.packaging import package
+from gpgen.store import store_for
+from gpgen.store.hdf5_file import write_user_block
 from gpgen.store.manifest import seal
 from gpgen.torch import TextureDataset
 from gpgen.verification import verify
@@ -44,9 +52,9 @@ class Whole:
 
 def make_whole(form: str, folder: Path, **changes: object) -> Whole:
     folder.mkdir()
-    recipe = tiny(shape=[16, 16], **changes)
+    recipe = tiny(shape=[16, 16], splits={"a": 0.5, "b": 0.5}, **changes)
     if form == "data.zarr.zip":
-        tiny_make(folder / "d.zarr", N, recipe=recipe).close()
+        tiny_make(folder / "d.zarr", N, recipe=recipe, chunk_size=2).close()
         (folder / "p.toml").write_text(PUBLICATION)
         package(folder / "d.zarr", folder / "p.toml", folder / "deposit")
         (folder / "deposit" / form).rename(folder / form)
@@ -54,7 +62,8 @@ def make_whole(form: str, folder: Path, **changes: object) -> Whole:
             shutil.rmtree(folder / name)
         (folder / "p.toml").unlink()
     else:
-        tiny_make(folder / form, N, recipe=recipe).close()
+        chunks = {"chunk_size": 2} if form == "d.zarr" else {}
+        tiny_make(folder / form, N, recipe=recipe, **chunks).close()
     return look_at(form, folder)
 
 
@@ -79,47 +88,78 @@ def own(made, request, tmp_path: Path) -> Whole:
     return look_at(request.param, tmp_path / "own")
 
 
-TRUE = drawn(tiny(shape=[16, 16]), N)
+RECIPE = tiny(shape=[16, 16], splits={"a": 0.5, "b": 0.5})
+TRUE = {
+    "image": drawn(RECIPE, N),
+    "label": np.arange(N) % 2,
+    "length_scale": np.array([[1.5, 4.0], [2.0, 4.0]])[np.arange(N) % 2],
+    "seed": np.random.SeedSequence(5, spawn_key=(0,)).generate_state(1024, np.uint64)[:N],
+    "split": np.arange(N) // 2 % 2,
+}
+"""What each array holds; all but the image computed after docs/format.md, without gpgen."""
 
 
-def read_all(path: Path) -> int:
-    """Read all samples, alone and in batches, through both doors; return how many came whole."""
+def read_arrays(path: Path) -> int:
+    """Read every array, each sample alone and all at once; return how many images came whole."""
     came = 0
-    try:
-        with open_dataset(path) as dataset:
-            for index in range(N):
-                try:
-                    assert dataset.image[index].tobytes() == TRUE[index].tobytes()
-                    assert dataset.label[index] == index % 2
-                    came += 1
-                except DatasetError:
-                    pass
+    with open_dataset(path) as dataset:
+        for name, true in TRUE.items():
+            array, right = getattr(dataset, name), 0
+            for index in range(min(N, dataset.n)):
+                with contextlib.suppress(DatasetError):
+                    np.testing.assert_array_equal(array[index], true[index], name)
+                    right += 1
             try:
-                assert dataset.image[:].tobytes() == TRUE.tobytes()
+                np.testing.assert_array_equal(array[:], true[: dataset.n], name)
             except DatasetError:
-                assert came < N
-    except DatasetError:
-        assert came == 0
-    try:
-        textures = TextureDataset(path)
-    except DatasetError:
-        assert came == 0
-        return came
-    for index in range(N):
-        try:
-            image, label = textures[index]
-            assert image.numpy().tobytes() == TRUE[index].tobytes()
-            assert label == index % 2
-        except DatasetError:
-            assert came < N
+                assert right < dataset.n
+            came = right if name == "image" else came
+        for index in range(N, dataset.n):
+            with pytest.raises(DatasetError):
+                dataset.image[index]
     return came
 
 
+def read_textures(path: Path) -> int:
+    """Read what a network is trained with, alone and in batches; return how many came whole."""
+    textures, came = TextureDataset(path, target="both"), 0
+    n = min(N, len(textures))
+    np.testing.assert_array_equal(textures.targets.numpy()[:n], TRUE["label"][:n])
+    for index in range(n):
+        with contextlib.suppress(DatasetError):
+            image, (label, length_scale) = textures[index]
+            np.testing.assert_array_equal(image.numpy()[0], TRUE["image"][index])
+            assert label == TRUE["label"][index]
+            np.testing.assert_array_equal(length_scale.numpy(), TRUE["length_scale"][index])
+            came += 1
+    try:
+        batch = textures.__getitems__(list(range(n)))
+        np.testing.assert_array_equal(batch.images.numpy()[:, 0], TRUE["image"][:n])
+    except DatasetError:
+        assert came < n
+    return came
+
+
+def read_all(path: Path) -> int:
+    """Read through both doors, which must agree; return how many images came whole."""
+    came = []
+    for read in (read_arrays, read_textures):
+        try:
+            came.append(read(path))
+        except DatasetError:
+            came.append(0)
+    assert came[0] == came[1]
+    return came[0]
+
+
+def named(path: Path) -> set[str]:
+    return {problem.file for problem in verify(path).problems}
+
+
 def check_damaged(own: Whole, *names: str) -> None:
-    """Assert that verify names these files, and that only right pixels are read."""
+    """Assert that verify names these files and no other, and that only right values are read."""
     read_all(own.path)
-    named = {problem.file for problem in verify(own.path).problems}
-    assert named >= set(names), (names, named)
+    assert named(own.path) == set(names)
 
 
 def test_what_is_whole_is_read_whole_and_verified(own: Whole) -> None:
@@ -171,93 +211,214 @@ def test_a_deleted_file(own: Whole) -> None:
     for name, path in own.files.items():
         whole = path.read_bytes()
         path.unlink()
-        try:
+        if name == manifest_of(own):  # without it there is no dataset
+            assert read_all(own.path) == 0
+            with pytest.raises(DatasetError):
+                verify(own.path)
+        else:
             check_damaged(own, name)
-        except DatasetError:  # without its manifest it is no dataset
-            assert "manifest" in name or name in ("zarr.json", own.path.name)
         path.write_bytes(whole)
 
 
-def test_two_swapped_shards(own: Whole) -> None:
+def test_a_damaged_checksum_of_a_shard_accuses_no_shard(own: Whole) -> None:
     if not own.shards:
         pytest.skip("the shards are in one file")
-    first, second = own.shards[0], own.shards[1]
-    a, b = first.read_bytes(), second.read_bytes()
-    first.write_bytes(b)
-    second.write_bytes(a)
-    names = [name for name, path in own.files.items() if path in (first, second)]
-    check_damaged(own, *names)
+    digest = hashlib.sha256(own.shards[1].read_bytes()).digest()
+    ((name, whole),) = (
+        (name, path.read_bytes()) for name, path in own.files.items() if digest in path.read_bytes()
+    )
+    own.files[name].write_bytes(whole.replace(digest, bytes(32)))
+    check_damaged(own, name)
+    assert read_all(own.path) == N
+
+
+def shard_bytes(own: Whole, shard: int) -> tuple[Path, slice]:
+    """Return the file in which a shard lies, and its bytes of it."""
+    if own.shards:
+        return own.shards[shard], slice(None)
+    region = (
+        store_for("hdf5" if own.path.suffix == ".h5" else "zarr").reader(own.path).region(shard)
+    )
+    return own.path, slice(region.offset, region.offset + region.nbytes)
+
+
+def put_shard(own: Whole, shard: int, raw: bytes) -> str:
+    """Put other bytes in a shard's place; return what verify calls the file."""
+    path, place = shard_bytes(own, shard)
+    whole = bytearray(path.read_bytes())
+    assert len(whole[place]) == len(raw)
+    whole[place] = raw
+    path.write_bytes(whole)
+    return next(name for name, file in own.files.items() if file == path)
+
+
+def get_shard(own: Whole, shard: int) -> bytes:
+    path, place = shard_bytes(own, shard)
+    return path.read_bytes()[place]
+
+
+def test_two_swapped_shards(own: Whole) -> None:
+    first, second = get_shard(own, 0), get_shard(own, 1)
+    check_damaged(own, put_shard(own, 0, second), put_shard(own, 1, first))
     assert read_all(own.path) == N - 8
 
 
-def test_two_swapped_shards_within_one_file(made, tmp_path: Path) -> None:
-    for form in ("d.h5", "data.zarr.zip"):
-        shutil.copytree(made[form].path.parent, tmp_path / form)
-        own = look_at(form, tmp_path / form)
-        from gpgen.store import store_for
-
-        reader = store_for("hdf5" if form == "d.h5" else "zarr").reader(own.path)
-        a, b = reader.region(0), reader.region(1)
-        whole = own.path.read_bytes()
-        raw = bytearray(whole)
-        raw[a.offset : a.offset + a.nbytes] = whole[b.offset : b.offset + b.nbytes]
-        raw[b.offset : b.offset + b.nbytes] = whole[a.offset : a.offset + a.nbytes]
-        own.path.write_bytes(raw)
-        check_damaged(own, form)
-        assert read_all(own.path) == N - 8
-
-
 def test_a_shard_of_another_seed(own: Whole, tmp_path: Path) -> None:
-    if not own.shards:
-        pytest.skip("the shards are in one file")
     other = make_whole(own.path.name, tmp_path / "other", seed=6)
-    own.shards[1].write_bytes(other.shards[1].read_bytes())
-    name = next(name for name, path in own.files.items() if path == own.shards[1])
-    check_damaged(own, name)
+    check_damaged(own, put_shard(own, 1, get_shard(other, 1)))
     assert read_all(own.path) == N - 4
 
 
-EDITS = [("n", N - 1), ("n", N + 1), ("shard_size", 2), ("citation", "me"), ("gpgen_version", "9")]
+def manifest_of(own: Whole) -> str:
+    return next(n for n in own.files if n in ("zarr.json", own.path.name) or "manifest" in n)
 
 
-@pytest.mark.parametrize(("key", "value"), EDITS)
-@pytest.mark.parametrize("form", FORMS[:4])
-def test_an_edited_manifest(made, tmp_path: Path, form, key, value) -> None:
-    """Not sealed again, it isn't opened; sealed again, verify names it, and no pixel is wrong."""
-    shutil.copytree(made[form].path.parent, tmp_path / "own")
-    own = look_at(form, tmp_path / "own")
-    name = (
-        "zarr.json"
-        if form == "d.zarr"
-        else next(n for n in own.files if "manifest" in n or n == form)
-    )
-    if form == "d.zarr":
-        root = json.loads(own.files[name].read_bytes())
-        root["attributes"][key] = value
-        own.files[name].write_text(json.dumps(root, indent=2) + "\n")
+def attributes_of(own: Whole) -> dict[str, Any]:
+    """Return the root attributes, as they are hashed."""
+    path = own.files[manifest_of(own)]
+    if path.name.endswith(".zip"):
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read("zarr.json"))["attributes"]
+    if path.name == "zarr.json":
+        return json.loads(path.read_bytes())["attributes"]
+    with h5py.File(path) as file:
+        plain = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in file.attrs.items()}
+    return {**plain, "recipe": json.loads(plain["recipe"])}
+
+
+def put_attributes(own: Whole, attributes: dict[str, Any]) -> None:
+    """Write them in the others' place as gpgen would; all else that seals a file fits again."""
+    path = own.files[manifest_of(own)]
+    if path.suffix == ".h5":
+        _put_in_hdf5(path, attributes)
+    elif path.name == "zarr.json":
+        path.write_bytes(_document(path.read_bytes(), attributes))
     else:
-        with h5py.File(own.files[name], "r+") as file:
-            file.attrs[key] = value
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        members["zarr.json"] = _document(members["zarr.json"], attributes)
+        layout = ZipLayout([(name, len(data)) for name, data in members.items()])
+        crcs = [zlib.crc32(data) for data in members.values()]
+        pieces = zip(layout.members, members.values(), crcs, strict=True)
+        whole = b"".join(member.header(crc) + data for member, data, crc in pieces)
+        path.write_bytes(whole + layout.directory(crcs))
+
+
+def _document(raw: bytes, attributes: dict[str, Any]) -> bytes:
+    root = {**json.loads(raw), "attributes": attributes}
+    return (json.dumps(root, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _put_in_hdf5(path: Path, attributes: dict[str, Any]) -> None:
+    block = re.match(rb"gpgen \d+ n=(\d+) image=(\d+)\+(\d+)", path.read_bytes())
+    assert block is not None
+    n, offset, nbytes = map(int, block.groups())
+    with h5py.File(path, "r+") as file:
+        for key in set(file.attrs) - attributes.keys():
+            del file.attrs[key]
+        for key, value in attributes.items():
+            if isinstance(value, list):
+                file.attrs.create(key, value, dtype=h5py.string_dtype())
+            else:
+                file.attrs[key] = json.dumps(value) if isinstance(value, dict) else value
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        write_user_block(descriptor, path, attributes["n"] if n else n, (offset, nbytes))
+    finally:
+        os.close(descriptor)
+
+
+def other_recipe(attributes: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Return what the manifest of another recipe says of it."""
+    recipe = tiny(shape=[16, 16], splits={"a": 0.5, "b": 0.5}).replace(**changes)
+    return {
+        "recipe": recipe.to_dict(),
+        "recipe_sha256": recipe.sha256,
+        "class_names": list(recipe.classes),
+        "split_names": list(recipe.splits),
+    }
+
+
+EDITS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "a sample less": lambda old: {"n": N - 1},
+    "two shards less": lambda old: {"n": 4},
+    "a sample more": lambda old: {"n": N + 1},
+    "smaller shards": lambda old: {"shard_size": 2},
+    "larger shards": lambda old: {"shard_size": 8},
+    "smaller chunks": lambda old: {"chunk_size": 1},
+    "larger chunks": lambda old: {"chunk_size": 4},
+    "another seed": lambda old: other_recipe(old, seed=6),
+    "other splits": lambda old: other_recipe(old, splits={"a": 0.25, "b": 0.75}),
+    "renamed splits": lambda old: other_recipe(old, splits={"c": 0.5, "b": 0.5}),
+    "another shape": lambda old: other_recipe(old, shape=(16, 8)),
+    "another hash of the recipe": lambda old: {"recipe_sha256": "0" * 64},
+    "other classes": lambda old: {"class_names": ["a", "b"]},
+    "another file's hash": lambda old: {"files": {**old["files"], "label/c.0": "0" * 64}},
+    "a file less": lambda old: {"files": dict(list(old["files"].items())[1:])},
+    "a file more": lambda old: {"files": {**old["files"], "more": "0" * 64}},
+    "another pattern": lambda old: {"shard_pattern": "e" + old["shard_pattern"][1:]},
+    "another version of sampling": lambda old: {"sampling_version": 2},
+    "another citation": lambda old: {"citation": "me"},
+    "another version of gpgen": lambda old: {"gpgen_version": "9"},
+}
+
+
+def edited(own: Whole, edit: str, *, sealed: bool) -> None:
+    """Edit the manifest in one way, and seal it again or not; skip what a format doesn't have."""
+    old = attributes_of(own)
+    for word, key in (("file", "files"), ("pattern", "shard_pattern"), ("chunks", "chunk_size")):
+        if word in edit and key not in old:
+            pytest.skip(f"this format has no {key}")
+    new = {**old, **EDITS[edit](old)}
+    put_attributes(own, seal(new) if sealed else new)
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_manifest_is_named_and_not_opened(own: Whole, edit: str) -> None:
+    edited(own, edit, sealed=False)
     with pytest.raises(DatasetError):
         open_dataset(own.path)
+    check_damaged(own, manifest_of(own))
     assert read_all(own.path) == 0
-    check_damaged(own, name)
 
 
-def test_a_manifest_edited_and_sealed_again(made, tmp_path: Path) -> None:
+# The seal is no signature: who seals again may say this anew, for no value follows from it.
+SAID_ANEW = {"another version of sampling", "another citation", "another version of gpgen",
+             "renamed splits"}  # fmt: skip
+OTHER_RECIPES = {"another seed", "other splits", "renamed splits", "another shape"}
+SMALL = {"label/c.0", "length_scale/c.0.0", "seed/c.0", "split/c.0"}
+SHARDS = {"image/c.0.0.0", "image/c.1.0.0", "image/c.2.0.0"}
+NAMED_IN_ZARR = {
+    "a sample less": {"image/c.2.0.0"},
+    "two shards less": {"image/c.1.0.0", "image/c.2.0.0"},
+    "a sample more": SMALL,
+    "smaller shards": SHARDS | {"image/c.3.0.0", "image/c.4.0.0"},
+    "larger shards": SHARDS,
+    "smaller chunks": SHARDS,
+    "larger chunks": SHARDS,
+    "another seed": {"seed/c.0"},
+    "other splits": {"split/c.0"},
+    "another shape": SHARDS,
+    "another file's hash": {"label/c.0"},
+    "a file less": {"zarr.json", "label/c.0"},
+}
+"""Which files don't fit a root that was edited and sealed again, if not the root itself."""
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_manifest_edited_and_sealed_again(own: Whole, edit: str) -> None:
     """A forger can seal it; the checksums of pixels and files are still those of the pixels."""
-    for key, value in (("n", N - 1), ("n", 5), ("shard_size", 2), ("shard_size", 8)):
-        shutil.rmtree(tmp_path / "own", ignore_errors=True)
-        shutil.copytree(made["d.zarr"].path.parent, tmp_path / "own")
-        root = tmp_path / "own" / "d.zarr" / "zarr.json"
-        document = json.loads(root.read_bytes())
-        document["attributes"] = seal({**document["attributes"], key: value, "chunk_size": 2})
-        root.write_text(json.dumps(document, indent=2) + "\n")
-        with open_dataset(tmp_path / "own" / "d.zarr") as dataset:
-            for index in range(dataset.n):
-                with contextlib.suppress(DatasetError):
-                    assert dataset.image[index].tobytes() == TRUE[index].tobytes()
-        assert not verify(tmp_path / "own" / "d.zarr").ok
+    edited(own, edit, sealed=True)
+    came, names = read_all(own.path), named(own.path)
+    if edit in SAID_ANEW and came == N:
+        assert names == set()
+    elif own.path.name == "d.zarr":
+        assert names == NAMED_IN_ZARR.get(edit, {"zarr.json"})
+    elif own.shards and came == 0 and edit in OTHER_RECIPES:
+        # Shards and manifest contradict each other, and nothing says which of them is right.
+        assert names
+    else:
+        assert names == {manifest_of(own)}
 
 
 def test_a_zip_that_gpgen_did_not_write_is_refused_with_what_to_do(made, tmp_path: Path) -> None:
@@ -274,9 +435,9 @@ def test_a_zip_is_read_in_other_processes_and_converted(made, tmp_path: Path) ->
     path = made["data.zarr.zip"].path
     with open_dataset(path) as dataset:
         again = pickle.loads(pickle.dumps(dataset))  # noqa: S301
-        np.testing.assert_array_equal(again.image[[3, 1]], TRUE[[3, 1]])
+        np.testing.assert_array_equal(again.image[[3, 1]], TRUE["image"][[3, 1]])
         again.close()
-    convert(path, tmp_path / "d.zarr", shard_size=4).close()
+    convert(path, tmp_path / "d.zarr", shard_size=4, chunk_size=2).close()
     assert {name: (tmp_path / "d.zarr" / name).read_bytes() for name in made["d.zarr"].files} == {
         name: file.read_bytes() for name, file in made["d.zarr"].files.items()
     }

@@ -274,7 +274,7 @@ class Hdf5Dataset:
         offset = self.offset(array) + start * array.row_nbytes
         return read_rows(self.path, array, offset, max(stop - start, 0))
 
-    def array_file(self, name: str) -> Path:  # noqa: ARG002 - the same file for all
+    def array_file(self, name: str, row: int) -> Path:  # noqa: ARG002 - the same file for all
         """Return the file to be named when a small array is wrong."""
         return self.path
 

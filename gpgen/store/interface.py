@@ -112,8 +112,8 @@ class Reader(Protocol):
         """Return rows of a small array as they stand on the disk."""
         ...
 
-    def array_file(self, name: str) -> AnyPath:
-        """Return the file to be named when a small array is wrong."""
+    def array_file(self, name: str, row: int) -> AnyPath:
+        """Return the file to be named when a row of a small array is wrong."""
         ...
 
     def problems(self) -> Iterator[Problem]:

@@ -18,14 +18,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gpgen.errors import DatasetError
 from gpgen.recipe import Recipe
 from gpgen.sampling import seeds
 from gpgen.store.hdf5_shards import Hdf5ShardsReader, Hdf5ShardsStore
 from gpgen.store.interface import Place, Reader
 from gpgen.store.job import Job, ShardRecord
 from gpgen.store.layout import Format
+from gpgen.store.manifest import VERIFY
 from gpgen.store.stream import batches, crc32c, new_file
-from gpgen.store.where import AnyPath, local_path
+from gpgen.store.where import AnyPath, local_path, size_of
 
 __all__ = ["WebDatasetReader", "WebDatasetStore"]
 
@@ -149,7 +151,22 @@ class WebDatasetReader(Hdf5ShardsReader):
     form: ClassVar[Format] = "webdataset"
 
     def place(self, shard: int) -> Place:
-        """Return where a shard's images lie."""
-        nbytes = self.recipe.image_nbytes
+        """Return where a shard's images lie.
+
+        Raises
+        ------
+        DatasetError
+            If the file is missing or hasn't the length that the manifest makes us expect.
+        """
+        nbytes, path = self.recipe.image_nbytes, self._shard_path(shard)
+        start, stop = self.manifest.layout.bounds(shard)
+        expected = (stop - start) * _stride(self.recipe) + len(_END)
+        try:
+            found = size_of(path)
+        except OSError as error:
+            reason = (error.strerror or "").lower()
+            raise DatasetError(f"{path} can't be read: {reason}", VERIFY) from error
+        if found != expected:
+            raise DatasetError(f"{path} has {found} bytes instead of {expected}", VERIFY)
         offset = _BLOCK + len(_npy_header(self.recipe))
-        return Place(self._shard_path(shard), offset, nbytes, 1, _stride(self.recipe) - nbytes)
+        return Place(path, offset, nbytes, 1, _stride(self.recipe) - nbytes)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpgen.errors import DatasetError
+from gpgen.errors import DatasetError, printable
 from gpgen.recipe import Recipe
 from gpgen.store import files
 from gpgen.store.interface import Place, Problem, Reader, Region
@@ -40,8 +40,10 @@ from gpgen.store.zarr_content import (
 from gpgen.store.zarr_metadata import (
     BLOCK_ROWS,
     block_names,
+    image_document,
     render,
     root_document,
+    small_document,
 )
 
 __all__ = ["ZarrReader", "ZarrStore"]
@@ -207,13 +209,14 @@ class ZarrReader:
                 parts.append(read_rows(path, array, offset, high - low))
         return np.concatenate(parts) if parts else np.empty((0, *array.shape[1:]), array.dtype)
 
-    def array_file(self, name: str) -> AnyPath:
-        """Return the file to be named when a small array is wrong."""
-        return self.named(name)
+    def array_file(self, name: str, row: int) -> AnyPath:
+        """Return the file to be named when a row of a small array is wrong."""
+        array = self._arrays[name]
+        return self.named(block_names(array)[row // min(array.shape[0], BLOCK_ROWS)])
 
     def problems(self) -> Iterator[Problem]:
         """Check the metadata, the small arrays and the list of files."""
-        listed = self.manifest.files
+        listed, known, damaged = self.manifest.files, {ROOT}, set()
         for name in ("image", *self._arrays):
             expected = [f"{name}/{ROOT}"]
             if name in self._arrays:
@@ -222,9 +225,13 @@ class ZarrReader:
                 if file not in listed:
                     yield self._problem(ROOT, f"does not list {file}")
                 else:
-                    yield from self.check(file, listed[file])
-        yield from self._root_problems()
-        known = {ROOT, *listed}
+                    known.add(file)
+                    for problem in self.check(file, listed[file]):
+                        damaged.add(file)
+                        yield problem
+        for file in sorted(listed.keys() - known):
+            yield self._problem(ROOT, f"lists {printable(file)[:60]}, which is no part of it")
+        yield from self._root_problems(damaged)
         layout = self.manifest.layout
         for file in self.names():
             if file not in known and not self._is_shard(file, layout.shards):
@@ -239,12 +246,14 @@ class ZarrReader:
         shard = shard_number(self.recipe, file)
         return shard is not None and shard < shards
 
-    def _root_problems(self) -> Iterator[Problem]:
+    def _root_problems(self, damaged: set[str]) -> Iterator[Problem]:
+        # What an array's damaged metadata said is what gpgen writes.
+        documents = {"image": image_document(self.recipe, self.manifest.layout)}
+        documents |= {name: small_document(array) for name, array in self._arrays.items()}
         try:
-            documents = {
-                name: json.loads(self.document(f"{name}/{ROOT}"))
-                for name in ("image", *self._arrays)
-            }
+            for name in documents:
+                if f"{name}/{ROOT}" not in damaged:
+                    documents[name] = json.loads(self.document(f"{name}/{ROOT}"))
             expected = render(root_document(self._root["attributes"], documents))
             found = self.document(ROOT)
         except (OSError, ValueError, RecursionError):
