@@ -196,6 +196,7 @@ def test_labels_in_any_order_are_kept(tmp_path: Path) -> None:
         assert np.bincount(dataset.label[:][dataset.indices("b")]).tolist() == [1, 1, 1]
         assert np.array_equal(dataset.read(range(9)), images)
     assert gpgen.verify(tmp_path / "a.h5").ok
+    pytest.importorskip("torch")
     torch_datasets = pytest.importorskip("gpgen.torch")
     textures = torch_datasets.TextureDataset(tmp_path / "a.h5", target="both")
     assert textures.targets.tolist() == labels

@@ -40,8 +40,9 @@ class Hdf5Input(io.RawIOBase):
     """
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = files.open_existing(path)
-        self._nbytes = os.fstat(self._descriptor).st_size
+        self._descriptor: int | None = None
+        self._descriptor = descriptor = files.open_existing(path)
+        self._nbytes = os.fstat(descriptor).st_size
         self._position = 0
         self._read = 0
         self._checked: set[int] = set()
@@ -69,7 +70,7 @@ class Hdf5Input(io.RawIOBase):
         # A heap's first bytes may have come with the last read.
         before = min(self._position, len(_HEAP) - 1)
         whole = bytearray(before + len(buffer))
-        got = files.read_at(self._descriptor, memoryview(whole), self._position - before)
+        got = self._read_at(memoryview(whole), self._position - before)
         whole = whole[:got]
         self._read += got
         if self._read > _MOST_BYTES:
@@ -103,10 +104,16 @@ class Hdf5Input(io.RawIOBase):
 
     def _bytes(self, start: int, length: int) -> bytes:
         buffer = bytearray(length)
-        return bytes(buffer[: files.read_at(self._descriptor, memoryview(buffer), start)])
+        return bytes(buffer[: self._read_at(memoryview(buffer), start)])
+
+    def _read_at(self, buffer: memoryview, offset: int) -> int:
+        if self._descriptor is None:
+            raise ValueError("the file is closed")
+        return files.read_at(self._descriptor, buffer, offset)
 
     def close(self) -> None:
-        """Close the file."""
-        if not self.closed:
+        """Close the file, if it could be opened."""
+        if self._descriptor is not None:
             os.close(self._descriptor)
+            self._descriptor = None
         super().close()
