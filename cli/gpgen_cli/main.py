@@ -5,6 +5,7 @@ Nothing is imported here but click, so that help and completion come at once.
 
 from __future__ import annotations
 
+import atexit
 import difflib
 import importlib
 import os
@@ -112,6 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def program() -> None:
     """Be the process ``gpgen``: run the command line, then end with its status."""
     signal.signal(signal.SIGINT, _Interrupt())
+    # Python takes its handlers away when it ends, and one more Ctrl-C would kill it just then. What
+    # is registered first comes last.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     sys.exit(main())
 
 
