@@ -356,6 +356,15 @@ def test_a_run_that_only_resumed_does_not_take_the_other_off_the_record(bucket, 
     assert bucket.hashes() == local
 
 
+def test_a_record_that_was_removed_does_not_hide_why_a_run_failed(bucket) -> None:
+    def removed(job, left, missing, finished) -> None:
+        bucket.hold({})
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        carry_out(plan_job(tiny(), N, bucket.address(), shard_size=4), removed)
+
+
 def test_the_recipe_of_a_run_that_came_second_is_not_taken_for_the_firsts(bucket) -> None:
     with pytest.raises(Stopped):
         carry_out(plan_job(tiny(), N, bucket.address(), shard_size=4), stop_at_once)

@@ -225,7 +225,7 @@ class Deposit:
 def _check_versions(path: Path, manifest: Any) -> None:  # noqa: ANN401 - what JSON gives
     """Refuse what is no deposit, and a deposit or a dataset in it that is newer than this gpgen."""
     if not (isinstance(manifest, dict) and manifest.get("format") == "gpgen-deposit"):
-        raise DatasetError(f"{path} is not a deposit's", _AGAIN)
+        raise DatasetError(f"{path} is not a deposit's manifest", _AGAIN)
     attributes = manifest.get("attributes")
     inner = attributes.get("format_version") if isinstance(attributes, dict) else None
     for version, known in ((manifest.get("format_version"), 1), (inner, FORMAT_VERSION)):

@@ -113,7 +113,7 @@ class Bucket:
         last = _working(job) / "job.json"
         if failed:
             data = next(object_path(job.target.path).members(), None)
-            if self._begun is None or data is not None or last.read_bytes() != self._begun:
+            if self._begun is None or data is not None or _read_if_there(last) != self._begun:
                 return
         ObjectPath.remove(path for path, _ in _working(job).members() if path != last)
         ObjectPath.remove([last])
