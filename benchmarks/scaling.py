@@ -27,15 +27,15 @@ from rich.table import Table
 import gpgen
 from benchmarks.machine import describe_machine
 from gpgen import cluster, dispatch
+from gpgen.format.layout import Layout, Target
+from gpgen.format.manifest import checksum_arrays, derived_arrays, read_manifest, root_attributes
+from gpgen.format.manifest import seal as sealed
+from gpgen.format.zarr_content import members
+from gpgen.format.zarr_metadata import block_names, image_document, root_document, small_document
+from gpgen.io import files
 from gpgen.recipe import Recipe
-from gpgen.store import files
-from gpgen.store.job import Job, ShardRecord
-from gpgen.store.journal import Journal
-from gpgen.store.layout import Layout, Target
-from gpgen.store.manifest import checksum_arrays, derived_arrays, read_manifest, root_attributes
-from gpgen.store.manifest import seal as sealed
-from gpgen.store.zarr_content import members
-from gpgen.store.zarr_metadata import block_names, image_document, root_document, small_document
+from gpgen.workspace.job import Job, ShardRecord
+from gpgen.workspace.journal import Journal
 
 __all__ = ["main"]
 

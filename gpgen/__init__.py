@@ -9,7 +9,7 @@ from gpgen._version import __version__
 
 if TYPE_CHECKING:
     from gpgen.dataset import Dataset, open_dataset
-    from gpgen.making import make, plan
+    from gpgen.making.run import make, plan
     from gpgen.recipe import Component, Recipe, builtin_recipes
     from gpgen.sampling import Sample, Sampler, sample
     from gpgen.verification import verify
@@ -36,9 +36,9 @@ _HOME = {
     "Sample": "sampling",
     "Sampler": "sampling",
     "builtin_recipes": "recipe",
-    "make": "making",
+    "make": "making.run",
     "open_dataset": "dataset",
-    "plan": "making",
+    "plan": "making.run",
     "sample": "sampling",
     "verify": "verification",
 }

@@ -1,6 +1,6 @@
 """The ways to draw a recipe, by the name in its ``algorithm``.
 
-"exact" is gpgen's own (`gpgen.accuracy`, `gpgen.sampling`). Any other is a module, imported when
+"exact" is gpgen's own (`gpgen.exact.accuracy`, `gpgen.sampling`). Any other is a module, imported when
 a recipe asks for it, that answers the same three questions.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Algorithm", "other_algorithm"]
 
-_MODULES: Final = {"golkar2018": "gpgen.golkar2018.drawing"}
+_MODULES: Final = {"golkar2018": "gpgen.exact.mosaic_texture"}
 
 
 class Algorithm(Protocol):
@@ -28,7 +28,7 @@ class Algorithm(Protocol):
         ...
 
     def accuracy_of(self, recipe: Recipe) -> tuple[float, float, float]:
-        """Return the fields of `gpgen.accuracy.Accuracy`."""
+        """Return the fields of `gpgen.exact.accuracy.Accuracy`."""
         ...
 
     def draw(

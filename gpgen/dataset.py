@@ -13,15 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import DatasetError, UsageError
+from gpgen.format import store_for
+from gpgen.format.base import Reader
+from gpgen.format.layout import Format
+from gpgen.format.manifest import VERIFY, Manifest, SmallArray, derived_arrays
+from gpgen.format.pixels import PixelReader
+from gpgen.io.paths import AnyPath, pixel_reader
 from gpgen.recipe import Recipe
 from gpgen.sampling import SAMPLING_VERSION
-from gpgen.store import store_for
-from gpgen.store.finding import find
-from gpgen.store.interface import Reader
-from gpgen.store.layout import Format
-from gpgen.store.manifest import VERIFY, Manifest, SmallArray, derived_arrays
-from gpgen.store.reading import PixelReader
-from gpgen.store.where import AnyPath, pixel_reader
+from gpgen.workspace.unfinished import find
 
 __all__ = ["Dataset", "ImageArray", "SampleArray", "open_dataset"]
 

@@ -18,9 +18,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.accuracy import Accuracy, accuracy
 from gpgen.errors import RecipeError
-from gpgen.objects import ObjectPath
+from gpgen.exact.accuracy import Accuracy, accuracy
+from gpgen.io.object_path import ObjectPath
 from gpgen.recipe_checks import check, length_scale_name, nearest
 from gpgen.splits import ComputedSplit, Split, split_codes
 
@@ -35,7 +35,7 @@ class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Parameters
     ----------
     kernel
-        Name of the covariance function, of `gpgen.kernels.KERNELS`.
+        Name of the covariance function, of `gpgen.exact.kernels.KERNELS`.
     length_scales
         The length-scales on offer, in pixels: numbers, or one number for each axis.
     weight

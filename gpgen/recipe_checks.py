@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from gpgen.algorithms import other_algorithm
 from gpgen.errors import RecipeError
-from gpgen.kernels import KERNELS
+from gpgen.exact.kernels import KERNELS
 
 if TYPE_CHECKING:
     from gpgen.recipe import Component, Recipe

@@ -11,12 +11,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.accuracy import accuracy, field_of
 from gpgen.algorithms import other_algorithm
-from gpgen.axis import BLOCK
 from gpgen.errors import UsageError
-from gpgen.field import Field, grid_below
-from gpgen.fixed_point import round_to_grid
+from gpgen.exact.accuracy import accuracy, field_of
+from gpgen.exact.axis import BLOCK
+from gpgen.exact.field import Field, grid_below
+from gpgen.exact.fixed_point import round_to_grid
 from gpgen.recipe import LengthScale, Recipe
 
 __all__ = ["SAMPLING_VERSION", "Sample", "Sampler", "sample", "sampler_for", "seeds"]

@@ -14,16 +14,16 @@ import numpy.typing as npt
 import threadpoolctl
 
 from gpgen.errors import DatasetError, UsageError
-from gpgen.planning import worker_count
+from gpgen.format import store_for
+from gpgen.format.base import Place, Problem, Reader
+from gpgen.format.layout import Format
+from gpgen.format.manifest import derived_arrays
+from gpgen.format.pixels import file_sha256
+from gpgen.format.stream import batch_size, crc32c
+from gpgen.io.paths import AnyPath, local_path, open_file, size_of
+from gpgen.making.plan import worker_count
 from gpgen.sampling import SAMPLING_VERSION, sampler_for
-from gpgen.store import store_for
-from gpgen.store.finding import hdf5_form, locate
-from gpgen.store.interface import Place, Problem, Reader
-from gpgen.store.layout import Format
-from gpgen.store.manifest import derived_arrays
-from gpgen.store.reading import file_sha256
-from gpgen.store.stream import batch_size, crc32c
-from gpgen.store.where import AnyPath, local_path, open_file, size_of
+from gpgen.workspace.unfinished import hdf5_form, locate
 
 __all__ = ["Problem", "Report", "VerifyProgress", "verify"]
 

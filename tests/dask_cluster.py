@@ -14,7 +14,7 @@ from pathlib import Path
 
 from store_tools import ENVIRONMENT
 
-from gpgen.store.layout import Target
+from gpgen.format.layout import Target
 
 DASK = [sys.executable, "-m", "dask"]
 

@@ -18,10 +18,10 @@ import numpy as np
 
 from gpgen import Recipe
 from gpgen.dataset import Dataset
+from gpgen.format.manifest import FORMAT_VERSION
 from gpgen.golkar2018.importing import import_dataset
-from gpgen.making import make
+from gpgen.making.run import make
 from gpgen.publish.packaging import package
-from gpgen.store.manifest import FORMAT_VERSION
 
 DATA = Path(__file__).parent / "data"
 N = 8

@@ -30,8 +30,8 @@ import distributed
 import h5py
 import store_tools
 
-from gpgen.converting import convert
-from gpgen.store import files
+from gpgen.io import files
+from gpgen.making.convert import convert
 
 _ = distributed, h5py
 

@@ -19,10 +19,10 @@ from s3_server import BUCKET, Proxy, moto_server
 from store_tools import tiny, tiny_make
 
 from gpgen.dataset import Dataset
-from gpgen.making import carry_out
-from gpgen.objects import requests
-from gpgen.planning import plan_job
-from gpgen.store import store_for
+from gpgen.format import store_for
+from gpgen.io import object_requests as requests
+from gpgen.making.plan import plan_job
+from gpgen.making.run import carry_out
 
 N = 13
 FILLED = "filled"

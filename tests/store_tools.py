@@ -12,7 +12,7 @@ import numpy as np
 
 from gpgen import Recipe
 from gpgen.dataset import Dataset
-from gpgen.making import make
+from gpgen.making.run import make
 from gpgen.sampling import Sampler
 
 # For processes that tests start: they find gpgen where this one did, and these tools.

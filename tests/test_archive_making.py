@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from gpgen.errors import DatasetError, TargetError, UsageError
+from gpgen.exact.mosaic import standardized, texture
 from gpgen.golkar2018 import archive as archive_module
 from gpgen.golkar2018.archive import ArchiveProgress, make_archive, read_plan
 from gpgen.golkar2018.archive_plan import AUTHORS_CROSS, ArchivePlan
 from gpgen.golkar2018.crosses import Cross
-from gpgen.golkar2018.generator import standardized, texture
 from gpgen.golkar2018.sources import open_source
 
 SMALL = ArchivePlan(((9.5, 4), (10.0, 5), (80.0, 4), (140.0, 4)), size=128)
@@ -161,7 +161,7 @@ import os, sys
 from pathlib import Path
 from gpgen.golkar2018.archive import make_archive
 from gpgen.golkar2018.archive_plan import ArchivePlan
-from gpgen.store import files
+from gpgen.io import files
 
 left = int(sys.argv[2])
 
@@ -201,7 +201,7 @@ def test_a_run_killed_at_any_step_resumes_to_the_same_bytes(
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory: pytest.TempPathFactory) -> int:
     """How many effects on the file system a run has."""
-    from gpgen.store import files
+    from gpgen.io import files
 
     count = [0]
 
@@ -273,7 +273,7 @@ def test_a_broken_off_run_is_neither_forgotten_nor_mixed_with_another(tmp_path: 
 
 
 def test_a_second_process_is_turned_away(tmp_path: Path) -> None:
-    from gpgen.store import files
+    from gpgen.io import files
 
     (tmp_path / "out.making").mkdir()
     descriptor = files.lock(tmp_path / "out.making" / "lock")

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpgen.axis import FACTOR_BITS, AxisFactor, axis_factor
 from gpgen.errors import RecipeError
-from gpgen.kernels import RBF
+from gpgen.exact.axis import FACTOR_BITS, AxisFactor, axis_factor
+from gpgen.exact.kernels import RBF
 
 
 def dense(factor: AxisFactor) -> np.ndarray:

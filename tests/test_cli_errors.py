@@ -17,7 +17,7 @@ from gpgen_cli.main import cli
 from store_tools import hashes
 
 import gpgen as library
-from gpgen.store import files
+from gpgen.io import files
 
 
 @pytest.fixture

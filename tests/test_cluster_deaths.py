@@ -20,7 +20,7 @@ from store_tools import OUTS, hashes, tiny
 
 import gpgen
 from gpgen.errors import ClusterError
-from gpgen.store.layout import Target
+from gpgen.format.layout import Target
 
 N = 60
 # Formats with a file a shard; where all share one, nobody sees who wrote what last.
@@ -58,7 +58,7 @@ def make(capfd, out: Path, address: str, *options: str) -> tuple[int, str]:
 def test_without_workers_it_is_told_and_goes_on_when_there_are_some(
     tmp_path: Path, data: Path, expected, capfd, monkeypatch
 ) -> None:
-    monkeypatch.setattr("gpgen.dispatch.NO_WORKERS_SECONDS", 1.0)
+    monkeypatch.setattr("gpgen.making.dispatch.NO_WORKERS_SECONDS", 1.0)
     out = data / "d.zarr"
     told = (
         "error: the scheduler has had no workers for 1 seconds; start some with "
@@ -84,7 +84,7 @@ def test_without_workers_it_is_told_and_goes_on_when_there_are_some(
 # Kills the worker at its first effect on a file, which is the first of a shard.
 DEADLY = """
 import os, signal
-from gpgen.store import files
+from gpgen.io import files
 files.watch(lambda *step: os.kill(os.getpid(), signal.SIGKILL))
 """
 
@@ -92,7 +92,7 @@ files.watch(lambda *step: os.kill(os.getpid(), signal.SIGKILL))
 def test_a_shard_that_kills_its_workers_is_told(
     tmp_path: Path, data: Path, expected, capfd, monkeypatch
 ) -> None:
-    monkeypatch.setattr("gpgen.dispatch.KILLED_TRIES", 2)
+    monkeypatch.setattr("gpgen.making.dispatch.KILLED_TRIES", 2)
     preload = tmp_path / "deadly.py"
     preload.write_text(DEADLY)
     out = data / "d.zarr"
@@ -116,7 +116,7 @@ def test_a_shard_that_kills_its_workers_is_told(
 STOPPING = """
 import os, signal
 from pathlib import Path
-from gpgen.store import files
+from gpgen.io import files
 
 def stop(action, path):
     if action == "sync":

@@ -27,11 +27,11 @@ from store_tools import drawn, tiny, tiny_make
 
 from gpgen.dataset import open_dataset
 from gpgen.errors import DatasetError
-from gpgen.golkar2018.zip_writing import ZipLayout
+from gpgen.format import store_for
+from gpgen.format.hdf5_file import write_user_block
+from gpgen.format.manifest import seal
+from gpgen.io.zip_writing import ZipLayout
 from gpgen.publish.packaging import package
-from gpgen.store import store_for
-from gpgen.store.hdf5_file import write_user_block
-from gpgen.store.manifest import seal
 from gpgen.torch import TextureDataset
 from gpgen.verification import verify
 
@@ -430,7 +430,7 @@ def test_a_zip_that_gpgen_did_not_write_is_refused_with_what_to_do(made, tmp_pat
 def test_a_zip_is_read_in_other_processes_and_converted(made, tmp_path: Path) -> None:
     import pickle
 
-    from gpgen.converting import convert
+    from gpgen.making.convert import convert
 
     path = made["data.zarr.zip"].path
     with open_dataset(path) as dataset:

@@ -19,8 +19,8 @@ from dask_cluster import DaskCluster
 from store_tools import ENVIRONMENT, OUTS, hashes, tiny, tiny_make
 
 from gpgen import plan, verify
-from gpgen.converting import convert
 from gpgen.errors import DatasetError, TargetError
+from gpgen.making.convert import convert
 
 CASES = [("make", out) for out in OUTS] + [("convert", "d.h5"), ("convert", "d-{shard:03d}.tar")]
 # By default some of them where one is like another; with GPGEN_LONG=1 all.
@@ -188,7 +188,7 @@ def test_a_forbidden_folder_is_told_and_resumed_when_it_is_allowed(
 
 KILLED = """
 import os, pathlib, signal, sys
-from gpgen.store import files
+from gpgen.io import files
 from store_tools import tiny, tiny_make
 def die(action, file):
     if action == "sync" and os.fstat(int(file)).st_blocks > 2000:
@@ -211,10 +211,10 @@ def test_what_a_killed_run_left_half_done_does_not_count_as_taken(
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     taken = sum(path.stat().st_blocks * 512 for path in tmp_path.rglob("*") if path.is_file())
     assert taken > needed / 3
-    monkeypatch.setattr("gpgen.store.disk.Disk.free_bytes", lambda disk, target: needed - taken - 1)
+    monkeypatch.setattr("gpgen.workspace.local.Disk.free_bytes", lambda disk, target: needed - taken - 1)
     with pytest.raises(TargetError, match="GB free"):
         tiny_make(tmp_path / out, 16, **options)
-    monkeypatch.setattr("gpgen.store.disk.Disk.free_bytes", lambda disk, target: needed - taken)
+    monkeypatch.setattr("gpgen.workspace.local.Disk.free_bytes", lambda disk, target: needed - taken)
     tiny_make(tmp_path / out, 16, **options).close()
     assert verify(tmp_path / out).ok
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpgen.fixed_point import exp, fraction_bits, log, round_to_grid
+from gpgen.exact.fixed_point import exp, fraction_bits, log, round_to_grid
 
 
 @given(st.floats(1e-30, 1e30))

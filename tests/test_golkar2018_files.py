@@ -20,7 +20,7 @@ from gpgen.golkar2018.gp_reading import read_gp_images, read_gp_index
 from gpgen.golkar2018.gp_writing import write_gp
 from gpgen.golkar2018.npy import HEADER_BYTES, npy_header, parse_npy_header
 from gpgen.golkar2018.zip_reading import GuardedZip
-from gpgen.golkar2018.zip_writing import ZipLayout, ZipMember
+from gpgen.io.zip_writing import ZipLayout, ZipMember
 
 
 def pairs_of(count: int, classes: int, side: int) -> list[list[object]]:

@@ -13,10 +13,9 @@ from scipy.interpolate import RectBivariateSpline, make_interp_spline
 from scipy.stats import chisquare
 
 from gpgen import Recipe, sample
-from gpgen.accuracy import accuracy
 from gpgen.errors import RecipeError, UsageError
-from gpgen.golkar2018.factor import FACTOR_BITS, covariance_factor, squared_exponential
-from gpgen.golkar2018.generator import (
+from gpgen.exact.accuracy import accuracy
+from gpgen.exact.mosaic import (
     ENVELOPE,
     Mosaic,
     Patch,
@@ -24,7 +23,8 @@ from gpgen.golkar2018.generator import (
     texture,
     uniform_integers,
 )
-from gpgen.golkar2018.spline import cubic_spline
+from gpgen.exact.mosaic_factor import FACTOR_BITS, covariance_factor, squared_exponential
+from gpgen.exact.mosaic_spline import cubic_spline
 
 # What the authors' program gives, each value with its standard error: variance, kurtosis, then
 # the correlations at lags 1 to 12. Measured with their generate_patch, unchanged but for names
@@ -195,7 +195,7 @@ def by_hand(mosaic: Mosaic, patches: np.ndarray, corners: np.ndarray) -> np.ndar
 
 
 def test_a_mosaic_is_its_patches_laid_down_one_by_one_and_wrapped() -> None:
-    from gpgen.normal import random_words, standard_normal
+    from gpgen.exact.normal import random_words, standard_normal
 
     mosaic, seed, stream = Mosaic(70, Patch(20, 3, 1.5), wrap_factor=0.8), 9, 2
     factor = mosaic.patch.axis_factor.matrix
@@ -259,7 +259,7 @@ def test_places_are_uniform() -> None:
 
 
 def test_words_that_would_favour_small_numbers_are_skipped() -> None:
-    from gpgen.normal import random_words
+    from gpgen.exact.normal import random_words
 
     below = 2**63 + 1  # nearly half of all words lie above its only multiple
     words = [int(w) for w in random_words(1, 2, 200)]
@@ -278,7 +278,7 @@ def test_what_cannot_be_drawn_is_refused(length_scale: float, size: int) -> None
 
 HASHES = """
 import hashlib
-from gpgen.golkar2018.generator import standardized, texture
+from gpgen.exact.mosaic import standardized, texture
 for length_scale in (3, 9.5, 80):
     image = standardized(texture(length_scale, 128).realization(2**63 + 5, 1))
     print(hashlib.sha256(image.tobytes()).hexdigest())

@@ -124,7 +124,7 @@ GLOBALS = [
     "numpy ndarray.tofile", "numpy dtypes", "numpyx ndarray", "Numpy ndarray", "numpy Ndarray",
     "numpy.core.numeric _frombuffer", "numpy._core.numeric _frombuffer", "_codecs encode",
     "numpy.f2py.diagnose run", "numpy.testing._private.utils runstring", "numpy.core.umath os",
-    "numpy.distutils.exec_command exec_command", "gpgen.store.files remove_tree", " ", ".. x",
+    "numpy.distutils.exec_command exec_command", "gpgen.io.files remove_tree", " ", ".. x",
 ]  # fmt: skip
 
 

@@ -18,9 +18,9 @@ from store_tools import ENVIRONMENT, OUTS, tiny
 from gpgen import Recipe
 from gpgen.dataset import open_dataset
 from gpgen.errors import DatasetError, GpgenError, RecipeError, UsageError
-from gpgen.store.hdf5_file import read_hdf5
-from gpgen.store.layout import Target
-from gpgen.store.manifest import seal
+from gpgen.format.hdf5_file import read_hdf5
+from gpgen.format.layout import Target
+from gpgen.format.manifest import seal
 from gpgen.verification import verify
 
 N = 13

@@ -20,10 +20,10 @@ from cli_support import command, run
 from dask_cluster import wait_until
 from store_tools import ENVIRONMENT, OUTS, hashes, tiny, tiny_make
 
-from gpgen.cluster import connect
 from gpgen.errors import TargetError, UsageError
-from gpgen.making import plan
-from gpgen.store.layout import Target
+from gpgen.format.layout import Target
+from gpgen.making.cluster import connect
+from gpgen.making.run import plan
 
 LONG = bool(os.environ.get("GPGEN_LONG"))
 # To what each is converted.
@@ -77,7 +77,7 @@ HOLDING = """
 import os, sys, time
 from pathlib import Path
 from gpgen_cli.main import main
-from gpgen.store import files
+from gpgen.io import files
 
 folder, holds = Path(sys.argv[1]), sys.argv[2].split(";")
 
@@ -281,8 +281,8 @@ def test_a_clock_that_is_set_back_makes_the_driver_connect_anew(data: Path, expe
         connected.append(arguments)
         return connect(*arguments)
 
-    monkeypatch.setattr("gpgen.dispatch._clock", lambda: next(offsets, -3600.5))
-    monkeypatch.setattr("gpgen.making.connect", connecting)
+    monkeypatch.setattr("gpgen.making.dispatch._clock", lambda: next(offsets, -3600.5))
+    monkeypatch.setattr("gpgen.making.run.connect", connecting)
     tiny_make(data / "d.zarr", N, shard_size=1, workers=2).close()
     assert len(connected) == 2
     assert hashes(data) == expected("d.zarr")

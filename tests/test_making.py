@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from store_tools import OUTS, drawn, hashes, tiny, tiny_make
 
-from gpgen import planning
 from gpgen.dataset import open_dataset
 from gpgen.errors import ClusterError, DatasetError, TargetError, UsageError
-from gpgen.making import make, plan
-from gpgen.store import files
+from gpgen.io import files
+from gpgen.making.run import make, plan
+from gpgen.making.run import plan as planning
 
 N = 13
 EXPECTED = hashlib.sha256(drawn(tiny(), N).tobytes()).hexdigest()
@@ -245,11 +245,11 @@ def test_a_missing_or_forbidden_folder_is_refused(tmp_path: Path, monkeypatch) -
 
 def test_a_disk_too_full_is_found_before_anything_is_written(tmp_path: Path, monkeypatch) -> None:
     needed = plan(tiny(), N, tmp_path / "d.zarr", shard_size=4).nbytes
-    monkeypatch.setattr("gpgen.store.disk.Disk.free_bytes", lambda disk, target: needed - 1)
+    monkeypatch.setattr("gpgen.workspace.local.Disk.free_bytes", lambda disk, target: needed - 1)
     with pytest.raises(TargetError, match="GB free"):
         tiny_make(tmp_path / "d.zarr", N)
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr("gpgen.store.disk.Disk.free_bytes", lambda disk, target: needed)
+    monkeypatch.setattr("gpgen.workspace.local.Disk.free_bytes", lambda disk, target: needed)
     tiny_make(tmp_path / "d.zarr", N).close()
 
 
@@ -368,7 +368,7 @@ def _free_port() -> int:
 
 
 def test_a_scheduler_that_does_not_answer_is_said_so_soon(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("gpgen.cluster.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("gpgen.making.cluster.CONNECT_SECONDS", 0.5)
     for address in (f"tcp://127.0.0.1:{_free_port()}", "nonsense", "tcp://"):
         begun = time.monotonic()
         with pytest.raises(ClusterError, match="does not answer"):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special, stats
 
-from gpgen.normal import LARGEST, NORMAL_BITS, normal_quantile, random_words, standard_normal
+from gpgen.exact.normal import LARGEST, NORMAL_BITS, normal_quantile, random_words, standard_normal
 
 
 def test_quantile_agrees_with_scipy_over_every_branch() -> None:

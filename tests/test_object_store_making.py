@@ -17,13 +17,13 @@ from object_store_support import N, bucket, local, make_here, one_by_one, store
 from store_tools import drawn, hashes, tiny, tiny_make
 
 from gpgen import Recipe
-from gpgen.converting import convert
 from gpgen.dataset import open_dataset
 from gpgen.errors import DatasetError, StorageError, TargetError, UsageError
-from gpgen.making import carry_out, plan
-from gpgen.objects import requests
-from gpgen.planning import plan_job
-from gpgen.store import store_for
+from gpgen.format import store_for
+from gpgen.io import object_requests as requests
+from gpgen.making.convert import convert
+from gpgen.making.plan import plan_job
+from gpgen.making.run import carry_out, plan
 from gpgen.verification import verify
 
 _ = bucket, local, store
@@ -275,7 +275,7 @@ def test_a_journal_is_one_object_for_shards_that_finish_together(bucket, local) 
 
 def test_a_journal_of_many_objects_is_joined_and_read_in_pages(bucket, monkeypatch) -> None:
     """One object a shard: a million would take hours to read again."""
-    monkeypatch.setattr("gpgen.store.bucket._JOINED", 5)
+    monkeypatch.setattr("gpgen.workspace.remote._JOINED", 5)
     monkeypatch.setattr(requests, "_PAGE", 3)
     n = 18
 

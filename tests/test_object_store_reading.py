@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 import gpgen
 from gpgen.errors import DatasetError, MissingPackageError, StorageError, UsageError
-from gpgen.objects import requests
+from gpgen.io import object_requests as requests
 from gpgen.publish.dataset_source import DatasetSource
 from gpgen.torch import TextureDataset
 from gpgen.verification import verify
@@ -278,7 +278,7 @@ def test_without_the_extra_it_is_named(bucket, new_client, monkeypatch) -> None:
 
 def test_local_work_does_not_import_what_object_stores_need(tmp_path) -> None:
     code = (
-        "import sys, gpgen, gpgen.making, gpgen.dataset, gpgen.verification\n"
+        "import sys, gpgen, gpgen.making.run, gpgen.dataset, gpgen.verification\n"
         "print('botocore' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -24,11 +24,11 @@ from format_data import DATA, N, file_of, recipe
 
 from gpgen.dataset import open_dataset
 from gpgen.errors import DatasetError
-from gpgen.golkar2018.zip_writing import ZipLayout
-from gpgen.making import make
+from gpgen.format.manifest import FORMAT_VERSION, seal
+from gpgen.io.zip_writing import ZipLayout
+from gpgen.making.run import make
 from gpgen.publish.regenerating import regenerate
 from gpgen.sampling import Sampler, seeds
-from gpgen.store.manifest import FORMAT_VERSION, seal
 from gpgen.verification import verify
 
 Arrays = dict[str, np.ndarray]
@@ -156,7 +156,7 @@ def test_a_deposit_of_a_newer_version_is_refused_and_not_called_damaged(tmp_path
     assert not (tmp_path / "d.zarr").exists()
 
 
-# The readers below are written after docs/format.md alone: they take nothing from gpgen.store.
+# The readers below are written after docs/format.md alone: they take nothing from gpgen.format.
 
 
 def check_seal(root: dict[str, Any]) -> None:

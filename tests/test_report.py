@@ -16,11 +16,11 @@ from gpgen.golkar2018.archive_plan import ArchivePlan
 from gpgen.golkar2018.imported import Imported
 from gpgen.golkar2018.importing import import_dataset
 from gpgen.publish.figure import encode_png
-from gpgen.reporting import write_report
-from gpgen.reporting.measuring import measure
-from gpgen.reporting.page import write_report as same_function
-from gpgen.reporting.pictures import shrink
-from gpgen.reporting.theory import expected_power
+from gpgen.report import write_report
+from gpgen.report.measuring import measure
+from gpgen.report.page import write_report as same_function
+from gpgen.report.pictures import shrink
+from gpgen.report.theory import expected_power
 from gpgen.sampling import sampler_for
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")

@@ -10,9 +10,8 @@ import pytest
 from dask_cluster import DaskCluster
 from store_tools import hashes, tiny, tiny_make
 
-from gpgen import dispatch
 from gpgen.errors import ClusterError
-from gpgen.making import make
+from gpgen.making.run import dispatch, make
 
 N = 60
 

@@ -10,10 +10,10 @@ import pytest
 from scipy import stats
 
 from gpgen import Recipe, sample
-from gpgen.accuracy import field_of
-from gpgen.axis import FACTOR_BITS
 from gpgen.errors import UsageError
-from gpgen.normal import NORMAL_BITS
+from gpgen.exact.accuracy import field_of
+from gpgen.exact.axis import FACTOR_BITS
+from gpgen.exact.normal import NORMAL_BITS
 from gpgen.sampling import Sampler, sampler_for, seeds
 
 

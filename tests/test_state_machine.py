@@ -21,11 +21,11 @@ from store_tools import hashes
 
 from benchmarks.fuzzing.material import OUTS, N, Stopped, make_here, pixels
 from benchmarks.fuzzing.stores import files_of
-from gpgen.converting import convert
 from gpgen.dataset import open_dataset
 from gpgen.errors import DatasetError, GpgenError, TargetError
-from gpgen.store import files
-from gpgen.store.layout import Target
+from gpgen.format.layout import Target
+from gpgen.io import files
+from gpgen.making.convert import convert
 from gpgen.verification import verify
 
 LONG = bool(os.environ.get("GPGEN_LONG"))

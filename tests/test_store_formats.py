@@ -11,9 +11,9 @@ import zarr
 from store_tools import OUTS, drawn, hashes, tiny, tiny_make
 
 from gpgen.dataset import open_dataset
-from gpgen.making import plan
+from gpgen.format.stream import crc32c
+from gpgen.making.run import plan
 from gpgen.sampling import seeds
-from gpgen.store.stream import crc32c
 from gpgen.verification import verify
 
 N = 13
@@ -139,7 +139,7 @@ def test_the_plan_knows_the_bytes_exactly(tmp_path: Path, out, n) -> None:
 @pytest.mark.parametrize("n", [10, 101, 1003])
 def test_the_plan_knows_the_bytes_of_any_number_of_blocks(tmp_path: Path, n, monkeypatch) -> None:
     for module in ("zarr", "zarr_content", "zarr_metadata"):
-        monkeypatch.setattr(f"gpgen.store.{module}.BLOCK_ROWS", 1)
+        monkeypatch.setattr(f"gpgen.format.{module}.BLOCK_ROWS", 1)
     recipe = tiny(shape=[4, 4])
     expected = plan(recipe, n, tmp_path / "d.zarr", shard_size=100)
     tiny_make(tmp_path / "d.zarr", n, recipe=recipe, shard_size=100).close()
@@ -169,7 +169,7 @@ def test_equal_data_is_equal_bytes(tmp_path: Path, out) -> None:
 
 def test_small_arrays_in_several_blocks_read_like_one(tmp_path: Path, monkeypatch) -> None:
     for module in ("zarr", "zarr_content", "zarr_metadata"):
-        monkeypatch.setattr(f"gpgen.store.{module}.BLOCK_ROWS", 5)
+        monkeypatch.setattr(f"gpgen.format.{module}.BLOCK_ROWS", 5)
     with tiny_make(tmp_path / "d.zarr", N) as dataset:
         np.testing.assert_array_equal(dataset.label[:], tiny().labels(0, N))
         np.testing.assert_array_equal(dataset.label[3:12], tiny().labels(3, 12))

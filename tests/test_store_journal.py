@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_tools import tiny
 
-from gpgen.planning import plan_job
-from gpgen.store.job import Job, ShardRecord
-from gpgen.store.journal import Journal, count_finished
+from gpgen.making.plan import plan_job
+from gpgen.workspace.job import Job, ShardRecord
+from gpgen.workspace.journal import Journal, count_finished
 
 N, SIZE = 10, 4
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpgen.errors import UsageError
-from gpgen.store.layout import CHUNK_BYTES, MOST_SAMPLES, SHARD_BYTES, Target, choose_layout
+from gpgen.format.layout import CHUNK_BYTES, MOST_SAMPLES, SHARD_BYTES, Target, choose_layout
 
 
 @given(

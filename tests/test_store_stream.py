@@ -7,7 +7,7 @@ import pytest
 from store_tools import OUTS, tiny_make
 
 from gpgen.errors import TargetError
-from gpgen.store import files
+from gpgen.io import files
 
 
 @pytest.mark.parametrize("out", OUTS)

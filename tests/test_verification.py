@@ -189,7 +189,7 @@ def test_samples_to_regenerate_are_spread_evenly(made, monkeypatch) -> None:
 
 @pytest.mark.parametrize("regenerate", [None, "all"], ids=["reading", "drawing"])
 def test_ctrl_c_does_not_wait_for_the_end_of_a_shard(tmp_path: Path, monkeypatch, regenerate):
-    monkeypatch.setattr("gpgen.store.reading._READ_BYTES", 1024)
+    monkeypatch.setattr("gpgen.format.pixels._READ_BYTES", 1024)
     monkeypatch.setattr("gpgen.verification.batch_size", lambda recipe: 1)
     monkeypatch.setattr("gpgen.verification.worker_count", lambda workers: 1)
     tiny_make(tmp_path / "d.h5", 40, shard_size=40).close()

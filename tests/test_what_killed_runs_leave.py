@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.fuzzing.material import OUTS, N, Stopped, make_here, pixels, recipe
-from gpgen import dispatch
 from gpgen.dataset import open_dataset
 from gpgen.errors import DatasetError, TargetError
-from gpgen.making import make
-from gpgen.store import files
-from gpgen.store.zarr import ZarrStore
+from gpgen.format.zarr import ZarrStore
+from gpgen.io import files
+from gpgen.making.run import dispatch, make
 
 SHARDED = [out for out in OUTS if out != "d.h5"]
 

@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.dataset import Dataset
-from gpgen.making import carry_out
-from gpgen.planning import plan_job
+from gpgen.format import store_for
+from gpgen.making.plan import plan_job
+from gpgen.making.run import carry_out
 from gpgen.recipe import Recipe
 from gpgen.sampling import Sampler
-from gpgen.store import store_for
-from gpgen.store.job import Job, ShardRecord
+from gpgen.workspace.job import Job, ShardRecord
 
 __all__ = [
     "OUTS", "PUBLICATION", "Stopped", "copy_of", "deposit", "in_one_thread", "make_here", "pixels",
@@ -102,8 +102,8 @@ def in_one_thread() -> Iterator[None]:
         _in_turn(job, missing, finished, 10**9)
 
     with (
-        mock.patch("gpgen.making.connect", return_value=contextlib.nullcontext()),
-        mock.patch("gpgen.making.make_shards", make_shards),
+        mock.patch("gpgen.making.run.connect", return_value=contextlib.nullcontext()),
+        mock.patch("gpgen.making.run.make_shards", make_shards),
     ):
         yield
 

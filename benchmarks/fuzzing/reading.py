@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from benchmarks.fuzzing.material import N, pixels, recipe
 from benchmarks.fuzzing.outcome import REFUSED, Violation, answer, writes_only_under
-from gpgen.converting import convert
 from gpgen.dataset import Dataset, open_dataset
-from gpgen.store.manifest import derived_arrays
+from gpgen.format.manifest import derived_arrays
+from gpgen.making.convert import convert
 from gpgen.torch import TextureDataset
 from gpgen.verification import verify
 

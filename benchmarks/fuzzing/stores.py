@@ -22,8 +22,8 @@ from benchmarks.fuzzing.material import OUTS, copy_of, deposit, scratch
 from benchmarks.fuzzing.mutation import damaged_bytes, edited, hostile_values
 from benchmarks.fuzzing.outcome import REFUSED, Violation, answer
 from benchmarks.fuzzing.reading import look, reading_is_right
-from gpgen.store import hdf5_file
-from gpgen.store.manifest import canonical_json
+from gpgen.format import hdf5_file
+from gpgen.format.manifest import canonical_json
 
 __all__ = ["files_of", "forge_zip", "hdf5", "manifest", "zarr", "zipped"]
 
@@ -82,7 +82,7 @@ def manifest(data: st.DataObject) -> None:
 
 def _consistent(fields: dict[str, Any]) -> dict[str, Any]:
     """What else a forged recipe makes the manifest say."""
-    from gpgen.store.stored_recipe import stored_recipe
+    from gpgen.format.stored_recipe import stored_recipe
 
     recipe = answer(lambda: stored_recipe(fields))
     if recipe is REFUSED:

@@ -10,7 +10,7 @@ from gpgen_cli._format import count
 from gpgen_cli._output import Output
 
 if TYPE_CHECKING:
-    from gpgen.making import Progress
+    from gpgen.making.run import Progress
 
 __all__ = ["how_to_go_on", "make_again"]
 
@@ -25,7 +25,7 @@ def how_to_go_on(arguments: list[str], out: str) -> str:
     out
         Its target.
     """
-    from gpgen.store.finding import is_begun
+    from gpgen.workspace.unfinished import is_begun
 
     if "--overwrite" in arguments and not is_begun(out):
         # Resuming would find the old dataset, and take it for the finished one.

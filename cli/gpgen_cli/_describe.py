@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gpgen_cli._format import count, nbytes, plural, size
 
 if TYPE_CHECKING:
-    from gpgen.making import Plan
+    from gpgen.making.run import Plan
     from gpgen.recipe import Component, LengthScale, Recipe
 
 __all__ = ["class_list", "component_line", "headline", "plan_rows", "shard_sizes", "split_list"]

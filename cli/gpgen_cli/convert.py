@@ -13,7 +13,7 @@ from gpgen_cli._format import count, duration, rate
 from gpgen_cli._output import Output, output_options
 
 if TYPE_CHECKING:
-    from gpgen.making import Progress
+    from gpgen.making.run import Progress
 
 __all__ = ["command"]
 
@@ -49,7 +49,7 @@ def command(
     DST is data.zarr, data.h5, 'data-{shard:05d}.h5' for one file a shard, or
     'data-{shard:05d}.tar' for tar files that the webdataset package reads.
     """
-    from gpgen.converting import convert
+    from gpgen.making.convert import convert
 
     started = time.perf_counter()
     try:

@@ -12,7 +12,7 @@ from gpgen_cli._output import Output, output_options
 from gpgen_cli._transfer import bytes_bar
 
 if TYPE_CHECKING:
-    from gpgen.making import Progress
+    from gpgen.making.run import Progress
     from gpgen.publish.fetching import FetchProgress
 
 __all__ = ["command"]

@@ -13,7 +13,7 @@ from gpgen_cli._format import count, duration, nbytes
 from gpgen_cli._output import Output, output_options
 
 if TYPE_CHECKING:
-    from gpgen.making import Progress
+    from gpgen.making.run import Progress
 
 __all__ = ["command"]
 

@@ -16,7 +16,7 @@ from gpgen_cli._output import Output, details, output_options
 from gpgen_cli._recipe_options import override, recipe_options
 
 if TYPE_CHECKING:
-    from gpgen.making import Plan, Progress
+    from gpgen.making.run import Plan, Progress
 
 __all__ = ["command"]
 

@@ -11,7 +11,7 @@ from gpgen_cli._format import nbytes
 from gpgen_cli._output import Output, output_options
 
 if TYPE_CHECKING:
-    from gpgen.reporting.page import ReportProgress
+    from gpgen.report.page import ReportProgress
 
 __all__ = ["command"]
 
@@ -41,7 +41,7 @@ def command(
 ) -> None:
     """Write one self-contained HTML file: samples, statistics against theory, provenance."""
     from gpgen.publish.publication import Publication
-    from gpgen.reporting.page import write_report
+    from gpgen.report.page import write_report
 
     with output.progress("class") as advance:
 

@@ -6,12 +6,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gpgen.exact.mosaic import Mosaic, Patch, standardized, texture
     from gpgen.golkar2018.archive import Archive, ArchiveProgress, make_archive
     from gpgen.golkar2018.archive_plan import ArchivePlan, parse_plan
     from gpgen.golkar2018.crosses import Cross
     from gpgen.golkar2018.downloading import FILES as RECORD_FILES
     from gpgen.golkar2018.downloading import DownloadProgress, download
-    from gpgen.golkar2018.generator import Mosaic, Patch, standardized, texture
     from gpgen.golkar2018.importing import import_dataset, parse_splits
     from gpgen.golkar2018.sources import Source, open_source
 

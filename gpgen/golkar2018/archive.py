@@ -32,8 +32,8 @@ from gpgen.golkar2018.archive_plan import ArchivePlan
 from gpgen.golkar2018.crosses import Cross
 from gpgen.golkar2018.gp_writing import write_gp
 from gpgen.golkar2018.npy import HEADER_BYTES, npy_header
-from gpgen.store import files
-from gpgen.store.claiming import claimed
+from gpgen.io import files
+from gpgen.io.lock import claimed
 
 __all__ = ["PLAN", "Archive", "ArchiveProgress", "make_archive", "read_plan"]
 

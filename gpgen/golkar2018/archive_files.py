@@ -7,8 +7,8 @@ import os
 import zlib
 from pathlib import Path
 
-from gpgen.golkar2018.zip_writing import ZipMember
-from gpgen.store import files
+from gpgen.io import files
+from gpgen.io.zip_writing import ZipMember
 
 __all__ = ["MemberWriter", "SampleJournal", "open_or_create"]
 

@@ -11,7 +11,7 @@ import msgspec
 from gpgen.errors import UsageError
 from gpgen.golkar2018.imported import content_sha256, describe
 from gpgen.golkar2018.sources import open_source
-from gpgen.making import Progress, make
+from gpgen.making.run import Progress, make
 
 if TYPE_CHECKING:
     from gpgen.dataset import Dataset

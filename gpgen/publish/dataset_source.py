@@ -13,6 +13,10 @@ import msgspec
 
 from gpgen.dataset import Dataset
 from gpgen.errors import DatasetError, UsageError
+from gpgen.format import store_for
+from gpgen.format.base import Problem, Reader
+from gpgen.format.manifest import canonical_json
+from gpgen.io.paths import local_path
 from gpgen.publish.deposit import hash_file
 from gpgen.publish.figure import contact_sheet
 from gpgen.publish.parts import Part
@@ -20,10 +24,6 @@ from gpgen.publish.sources import VERIFY, copy_file
 from gpgen.publish.subject import Subject, dataset_subject, imported_subject
 from gpgen.publish.tables import samples_table, shards_table
 from gpgen.publish.zarr_zip import pack_zarr
-from gpgen.store import store_for
-from gpgen.store.interface import Problem, Reader
-from gpgen.store.manifest import canonical_json
-from gpgen.store.where import local_path
 from gpgen.verification import verify
 
 __all__ = ["DatasetSource", "describe_dataset"]

@@ -13,9 +13,9 @@ from typing import Any, Final, Literal
 import msgspec
 
 from gpgen.errors import DatasetError, UsageError
-from gpgen.store.files import read_whole
-from gpgen.store.layout import Target
-from gpgen.store.manifest import FORMAT_VERSION, newer
+from gpgen.format.layout import Target
+from gpgen.format.manifest import FORMAT_VERSION, newer
+from gpgen.io.files import read_whole
 
 __all__ = [
     "CARD",

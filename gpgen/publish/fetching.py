@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpgen.errors import DatasetError, TargetError, UsageError
+from gpgen.format.layout import SHARDED, Target
 from gpgen.golkar2018.archive import PLAN
-from gpgen.making import Progress
+from gpgen.io import files as disk
+from gpgen.io.paths import local_path
+from gpgen.making.run import Progress
 from gpgen.publish.deposit import MANIFEST, MD5SUMS, SHA256SUMS, Deposit
 from gpgen.publish.downloading import FetchProgress, download_record
 from gpgen.publish.finding_records import RecordAddress, parse_source
@@ -20,9 +23,6 @@ from gpgen.publish.regenerating_archive import regenerate_archive
 from gpgen.publish.service import Service
 from gpgen.publish.unpacking import check_names, data_files, join_parts, unpack_zarr
 from gpgen.publish.working import working_folder
-from gpgen.store import files as disk
-from gpgen.store.layout import SHARDED, Target
-from gpgen.store.where import local_path
 from gpgen.verification import verify
 
 __all__ = ["FetchProgress", "Fetched", "fetch"]

@@ -14,6 +14,7 @@ import msgspec
 
 from gpgen.dataset import open_dataset
 from gpgen.errors import TargetError, UsageError
+from gpgen.io import files as disk
 from gpgen.publish.archive_source import ArchiveSource, is_archive
 from gpgen.publish.card import card
 from gpgen.publish.citation import cff
@@ -29,7 +30,6 @@ from gpgen.publish.sources import Source
 from gpgen.publish.subject import DepositFile, Subject
 from gpgen.publish.validation import validate
 from gpgen.publish.working import working_folder
-from gpgen.store import files as disk
 
 __all__ = ["PackageProgress", "Packaged", "package"]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol
 
-from gpgen.store import files as disk
+from gpgen.io import files as disk
 
 __all__ = ["BLOCK", "MOST_PARTS", "Part", "PartWriter"]
 

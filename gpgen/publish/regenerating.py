@@ -9,14 +9,14 @@ from typing import Final
 
 from gpgen.dataset import Dataset
 from gpgen.errors import DatasetError, UsageError
-from gpgen.making import Progress, make
+from gpgen.format import store_for
+from gpgen.format.base import Reader
+from gpgen.format.layout import Target
+from gpgen.making.run import Progress, make
 from gpgen.publish.deposit import Deposit
 from gpgen.publish.subject import TARGETS
 from gpgen.recipe import Recipe
 from gpgen.sampling import SAMPLING_VERSION
-from gpgen.store import store_for
-from gpgen.store.interface import Reader
-from gpgen.store.layout import Target
 
 __all__ = ["regenerate", "regenerated_target"]
 

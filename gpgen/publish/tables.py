@@ -9,11 +9,11 @@ from typing import Final
 
 import numpy as np
 
+from gpgen.format.base import Reader
 from gpgen.publish.subject import Subject
 from gpgen.recipe import Recipe
 from gpgen.recipe_checks import length_scale_name
 from gpgen.sampling import seeds
-from gpgen.store.interface import Reader
 
 __all__ = ["csv_lines", "samples_table", "shards_table"]
 

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from gpgen.errors import DatasetError
+from gpgen.format.layout import SHARDED, Target
 from gpgen.publish.deposit import Deposit
 from gpgen.publish.parts import BLOCK
-from gpgen.store.layout import SHARDED, Target
 
 __all__ = ["check_names", "data_files", "join_parts", "unpack_zarr"]
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gpgen.errors import TargetError
-from gpgen.store import files as disk
+from gpgen.io import files as disk
 
 __all__ = ["working_folder"]
 

@@ -14,11 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gpgen.errors import DatasetError
-from gpgen.golkar2018.zip_writing import ZipLayout, ZipMember
+from gpgen.format.base import Reader
+from gpgen.io.paths import local_path
+from gpgen.io.zip_writing import ZipLayout, ZipMember
 from gpgen.publish.parts import BLOCK, Part, PartWriter
 from gpgen.publish.sources import VERIFY, copy_whole
-from gpgen.store.interface import Reader
-from gpgen.store.where import local_path
 
 __all__ = ["pack_zarr"]
 

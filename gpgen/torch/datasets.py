@@ -14,14 +14,14 @@ import torch
 from torch.utils.data import Dataset
 
 from gpgen.errors import UsageError
+from gpgen.format import store_for
+from gpgen.format.pixels import PixelReader
+from gpgen.io.paths import AnyPath, pixel_reader
 from gpgen.recipe import Recipe
 from gpgen.splits import Split
-from gpgen.store import store_for
-from gpgen.store.finding import find
-from gpgen.store.reading import PixelReader
-from gpgen.store.where import AnyPath, pixel_reader
 from gpgen.torch.batches import Batch, empty_images
 from gpgen.torch.drawing import draw_into
+from gpgen.workspace.unfinished import find
 
 __all__ = ["GeneratedTextures", "TextureDataset", "Textures"]
 

@@ -1,6 +1,6 @@
 """Samples drawn on a device: random numbers on the CPU, the large products where they are fast.
 
-In float64 every product is exact (`gpgen.fixed_point`), so that a GPU gives the CPU's bits. In
+In float64 every product is exact (`gpgen.exact.fixed_point`), so that a GPU gives the CPU's bits. In
 float32, for GPUs whose float64 is slow, the same products are rounded.
 """
 
@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 
 from gpgen.errors import UsageError
-from gpgen.field import Field, grid_below
-from gpgen.normal import LARGEST
+from gpgen.exact.field import Field, grid_below
+from gpgen.exact.normal import LARGEST
 from gpgen.recipe import Recipe
 from gpgen.sampling import sampler_for
 from gpgen.torch.drawing import by_class, seeds_at

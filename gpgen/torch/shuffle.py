@@ -15,7 +15,7 @@ import numpy.typing as npt
 from torch.utils.data import Sampler
 
 from gpgen.errors import UsageError
-from gpgen.normal import random_words
+from gpgen.exact.normal import random_words
 from gpgen.torch.datasets import Textures
 from gpgen.torch.ranks import rank_and_world_size
 

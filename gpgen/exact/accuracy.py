@@ -1,0 +1,140 @@
+"""The proof that a recipe is drawn exactly, computed from its factors when it is loaded."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from gpgen.algorithms import other_algorithm
+from gpgen.errors import RecipeError
+from gpgen.exact.axis import FACTOR_BITS
+from gpgen.exact.field import Field, grid_below
+from gpgen.exact.kernels import KERNELS
+from gpgen.exact.normal import LARGEST
+from gpgen.recipe_checks import length_scale_name
+
+if TYPE_CHECKING:
+    from gpgen.recipe import LengthScale, Recipe
+
+__all__ = ["Accuracy", "accuracy", "field_of"]
+
+_LARGEST_COVARIANCE_ERROR: Final = 1e-6
+
+_MOST_ENTRIES: Final = 2**27
+"""Of all factors together: 1 GB."""
+
+_MOST_PAIRS: Final = 2**32
+"""Pairs of pixels of an axis, of all factors together: about a minute."""
+
+_SMALLEST_DEVIATION: Final = 1 / 64
+"""Standardizing may enlarge a field, and its rounding errors, by no more than about 64."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How exactly a recipe's textures are drawn, by computation.
+
+    Parameters
+    ----------
+    covariance_error
+        The largest absolute difference, over components, length-scales and pairs of pixels,
+        between the covariance of what is drawn and the kernel.
+    bits_used
+        Bits that the largest possible partial sum takes; no more than 53 are exact.
+    grid
+        The spacing of the grid to which intermediate values are rounded.
+    """
+
+    covariance_error: float
+    bits_used: float
+    grid: float
+
+
+@lru_cache(maxsize=256)
+def field_of(recipe: Recipe, kernel: str, scale: LengthScale) -> Field:
+    """Return the field of one length-scale of a recipe."""
+    return _field(recipe, kernel, scale)
+
+
+def _field(recipe: Recipe, kernel: str, scale: LengthScale) -> Field:
+    kernels = tuple(KERNELS[kernel](length) for length in recipe.per_axis(scale))
+    return Field.of(kernels, recipe.shape, recipe.boundary)
+
+
+@lru_cache(maxsize=64)
+def accuracy(recipe: Recipe) -> Accuracy:
+    """Compute how exactly a recipe is drawn, and refuse one that can't be.
+
+    Raises
+    ------
+    RecipeError
+        If a length-scale doesn't fit on a periodic axis, or is so long that standardizing would
+        turn the image into rounding noise.
+    """
+    other = other_algorithm(recipe.algorithm)
+    if other is not None:
+        return Accuracy(*other.accuracy_of(recipe))
+    _check_effort(recipe)
+    error = bound = 0.0
+    for component in recipe.components:
+        gain = 0.0
+        for scale in component.length_scales:
+            # Not `field_of`: to look it up is to hash the whole recipe, once for each length-scale.
+            field = _field(recipe, component.kernel, scale)
+            deviation = 1.0
+            if recipe.standardize:
+                deviation = field.relative_deviation
+                if deviation < _SMALLEST_DEVIATION:
+                    raise _too_smooth(recipe, component.kernel, scale)
+            error = max(error, field.covariance_error)
+            gain = max(gain, field.gain / deviation)
+        bound += component.weight * gain * LARGEST
+    if error > _LARGEST_COVARIANCE_ERROR:
+        raise RecipeError(
+            f"the covariance would be wrong by {error:.1e}, more than 1e-6",
+            "use other length-scales, and report this recipe as a bug",
+        )
+    bits = int(grid_below(bound))
+    return Accuracy(error, math.log2(bound) + bits + FACTOR_BITS, 2.0**-bits)
+
+
+def _check_effort(recipe: Recipe) -> None:
+    """Refuse a recipe whose factors would fill the memory, or whose proof would take minutes.
+
+    A recipe may come from a stranger, in a manifest of a few hundred bytes.
+    """
+    factors = {
+        factor
+        for component in recipe.components
+        for scale in component.length_scales
+        for factor in _field(recipe, component.kernel, scale).factors
+    }
+    entries = sum(factor.entries_bound for factor in factors)
+    pairs = sum(factor.pairs_to_prove for factor in factors)
+    if entries > _MOST_ENTRIES or pairs > _MOST_PAIRS:
+        raise RecipeError(
+            f"its length-scales and axes are so many or so long that its factors would take "
+            f"{8 * entries / 1e9:.1f} GB and their proof {pairs / 1e9:.1f} billion pairs of pixels",
+            "use fewer length-scales, none far longer than the image, or shorter axes",
+        )
+
+
+def _too_smooth(recipe: Recipe, kernel: str, scale: LengthScale) -> RecipeError:
+    lengths = recipe.per_axis(scale)
+    low, high = 0.0, 1.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        shorter = tuple(KERNELS[kernel](max(0.25, middle * length)) for length in lengths)
+        field = Field.of(shorter, recipe.shape, recipe.boundary)
+        if field.relative_deviation < _SMALLEST_DEVIATION:
+            high = middle
+        else:
+            low = middle
+    size = "x".join(map(str, recipe.shape))
+    return RecipeError(
+        f"length-scale {length_scale_name(scale)} px is so long that an image of {size} px is "
+        "almost constant, and standardizing would turn it into rounding noise",
+        f"use at most {low * max(lengths):.3g} px, a larger size, or standardize = false",
+    )

@@ -1,0 +1,175 @@
+"""What a format must be able to do, and what reading one needs to know."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from gpgen.errors import printable
+from gpgen.format.manifest import Manifest
+from gpgen.io.paths import AnyPath
+from gpgen.recipe import Recipe
+from gpgen.workspace.job import Job, ShardRecord
+from gpgen.workspace.journal import Journal
+
+__all__ = ["Place", "Problem", "Reader", "Region", "Store"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a shard's images lie: uncompressed, one after the other.
+
+    Parameters
+    ----------
+    path
+        The file.
+    offset
+        Byte at which the shard's first image begins.
+    image_nbytes
+        Bytes of an image.
+    chunk_size
+        Images between two checksums of the file format, or ``None`` if there are none.
+    gap
+        Bytes of such a checksum.
+    """
+
+    path: AnyPath
+    offset: int
+    image_nbytes: int
+    chunk_size: int | None = None
+    gap: int = 0
+
+    def of(self, position: int) -> int:
+        """Return the byte at which the shard's image number ``position`` begins."""
+        gaps = position // self.chunk_size * self.gap if self.chunk_size else 0
+        return self.offset + position * self.image_nbytes + gaps
+
+
+@dataclasses.dataclass(frozen=True)
+class Region:
+    """What a shard's SHA-256 is taken of: a whole file, or a range of one.
+
+    Parameters
+    ----------
+    path
+        The file.
+    offset, nbytes
+        The range; ``nbytes`` is ``None`` if only the hash knows how long the file is.
+    whole_file
+        Whether the file holds nothing else.
+    """
+
+    path: AnyPath
+    offset: int
+    nbytes: int | None
+    whole_file: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Something wrong with a dataset.
+
+    Parameters
+    ----------
+    file
+        The file, relative to the dataset.
+    what
+        What is wrong with it.
+    """
+
+    file: str
+    what: str
+
+    def __post_init__(self) -> None:
+        # Names and texts of a stranger's, to be shown in a terminal.
+        object.__setattr__(self, "file", printable(self.file))
+        object.__setattr__(self, "what", printable(self.what))
+
+
+class Reader(Protocol):
+    """A finished dataset. Holds no open files, so that it pickles and forks."""
+
+    manifest: Manifest
+    recipe: Recipe
+
+    @property
+    def path(self) -> AnyPath:
+        """The dataset: a folder, a file, or what the names of objects begin with."""
+        ...
+
+    def place(self, shard: int) -> Place:
+        """Return where a shard's images lie."""
+        ...
+
+    def region(self, shard: int) -> Region:
+        """Return what a shard's SHA-256 is taken of."""
+        ...
+
+    def rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        """Return rows of a small array as they stand on the disk."""
+        ...
+
+    def array_file(self, name: str, row: int) -> AnyPath:
+        """Return the file to be named when a row of a small array is wrong."""
+        ...
+
+    def problems(self) -> Iterator[Problem]:
+        """Check every byte outside the images: sizes, hashes, missing and foreign files."""
+        ...
+
+
+class Store(Protocol):
+    """A format: how a job's shards are written, made into a dataset, and read."""
+
+    def nbytes(self, job: Job) -> int:
+        """Return the exact bytes that the finished dataset takes."""
+        ...
+
+    def begin(self, job: Job) -> None:
+        """Prepare the job's data folder; may be called again on resuming."""
+        ...
+
+    def has_shard(self, job: Job, record: ShardRecord) -> bool:
+        """Return whether a shard that the journal lists is still there."""
+        ...
+
+    def write_shard(self, job: Job, shard: int, check: Callable[[], None]) -> ShardRecord:
+        """Draw a shard and put it safely on the disk; runs on a worker.
+
+        ``check`` is called now and then; what it raises ends the writing.
+        """
+        ...
+
+    def commit(self, job: Job, journal: Journal) -> None:
+        """Complete the dataset and give it its final name; may be repeated after a crash."""
+        ...
+
+    def committed(self, job: Job) -> bool:
+        """Return whether a commit was cut off after the dataset had its final name."""
+        ...
+
+    def committing(self, job: Job) -> bool:
+        """Return whether a commit was cut off between the old dataset's end and the new one's name.
+
+        Then the job's is the only one that is whole.
+        """
+        ...
+
+    def remove_unlisted(self, job: Job, journal: Journal) -> None:
+        """Remove finished shards that are not in the journal: they are made again."""
+        ...
+
+    def occupied(self, job: Job) -> AnyPath | None:
+        """Return what stands where the dataset shall go, if anything does."""
+        ...
+
+    def reader(self, path: AnyPath) -> Reader:
+        """Open a finished dataset by its manifest's path."""
+        ...
+
+    def check_first(self, path: AnyPath) -> Iterator[Problem]:
+        """Check what can be checked before the file is trusted enough to be opened."""
+        ...

@@ -1,0 +1,181 @@
+"""Reading what is stored: every byte checked, nothing kept open across processes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpgen.errors import DatasetError
+from gpgen.format.base import Place, Problem, Reader
+from gpgen.format.manifest import VERIFY, SmallArray
+from gpgen.format.stream import crc32c
+from gpgen.io.paths import AnyPath, OpenFile, open_file, size_of
+
+__all__ = ["PixelReader", "check_file", "file_sha256", "read_rows"]
+
+_READ_BYTES = 2**22
+_OPEN_FILES = 64
+_CRC_ROWS = 2**16
+
+
+def read_rows(path: AnyPath, array: SmallArray, offset: int, count: int) -> NDArray[Any]:
+    """Read ``count`` rows of a small array that begin at byte ``offset`` of a file.
+
+    Raises
+    ------
+    DatasetError
+        If the file is missing or too short.
+    """
+    out = np.empty((count, *array.shape[1:]), array.dtype)
+    view = memoryview(cast("Any", out.reshape(-1).view("u1")))
+    try:
+        opened = open_file(path)
+        try:
+            got = opened.read_at(view, offset)
+        finally:
+            opened.close()
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise DatasetError(f"{path} can't be read: {reason}", VERIFY) from error
+    if got != out.nbytes:
+        raise DatasetError(f"{path} ends early", VERIFY)
+    return out
+
+
+def file_sha256(
+    path: AnyPath, offset: int, nbytes: int, check: Callable[[int], None] | None = None
+) -> tuple[str, int]:
+    """Hash a range of a file; return the hex digest and the bytes there were.
+
+    ``check`` is told after each few MiB how many bytes were read.
+    """
+    digest, total = hashlib.sha256(), 0
+    buffer = memoryview(bytearray(min(_READ_BYTES, max(nbytes, 1))))
+    opened = open_file(path)
+    try:
+        while total < nbytes:
+            part = buffer[: min(len(buffer), nbytes - total)]
+            got = opened.read_at(part, offset + total)
+            digest.update(part[:got])
+            total += got
+            if check is not None:
+                check(got)
+            if got < len(part):
+                break
+    finally:
+        opened.close()
+    return digest.hexdigest(), total
+
+
+def check_file(folder: AnyPath, name: str, sha256: str) -> Iterator[Problem]:
+    """Check a file's SHA-256."""
+    path = folder / name
+    try:
+        digest, _ = file_sha256(path, 0, size_of(path))
+    except FileNotFoundError:
+        yield Problem(name, "missing")
+    except OSError as error:
+        yield Problem(name, f"can't be read: {(error.strerror or '').lower()}")
+    else:
+        if digest != sha256:
+            yield Problem(name, "damaged: its SHA-256 is not the manifest's")
+
+
+class PixelReader:
+    """Reads images at random, each checked against its CRC-32C in the manifest.
+
+    The checksums stand in the manifest and not beside the pixels, so that a
+    shard in the place of another is noticed too. Not for several threads at once.
+
+    Parameters
+    ----------
+    reader
+        The dataset.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._layout = reader.manifest.layout
+        self._open: OrderedDict[int, tuple[OpenFile, Place]] = OrderedDict()
+        self._crcs: OrderedDict[int, NDArray[np.uint32]] = OrderedDict()
+
+    def read_into(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Read the images of ``indices``, all within range, into ``out`` (k, *shape).
+
+        Raises
+        ------
+        DatasetError
+            If a file is missing or an image is damaged.
+        """
+        # In the order in which they lie on the disk.
+        order = np.argsort(indices, kind="stable") if len(indices) > 1 else range(len(indices))
+        for k in order:
+            index, image = int(indices[k]), out[k]
+            self._read(index, image)
+            self._check(index, image)
+
+    def _read(self, index: int, image: NDArray[Any]) -> None:
+        """Read an image as it is stored."""
+        shard, position = divmod(index, self._layout.shard_size)
+        opened, place = self._file(shard)
+        try:
+            got = opened.read_at(cast("Any", image).data.cast("B"), place.of(position))
+        except OSError as error:
+            raise _unreadable(place, error) from error
+        if got != image.nbytes:
+            self._forget(shard)
+            raise DatasetError(f"{place.path} ends before sample {index}", VERIFY)
+
+    def _check(self, index: int, image: NDArray[Any]) -> None:
+        """Compare an image with its checksum."""
+        if crc32c(image) != self._crc(index):
+            shard = index // self._layout.shard_size
+            _, place = self._file(shard)
+            self._forget(shard)
+            raise DatasetError(f"{place.path}: sample {index} is damaged", VERIFY)
+
+    def _file(self, shard: int) -> tuple[OpenFile, Place]:
+        found = self._open.get(shard)
+        if found is None:
+            place = self._reader.place(shard)
+            try:
+                found = open_file(place.path), place
+            except OSError as error:
+                raise _unreadable(place, error) from error
+            if len(self._open) >= _OPEN_FILES:
+                _, (oldest, _) = self._open.popitem(last=False)
+                oldest.close()
+            self._open[shard] = found
+        else:
+            self._open.move_to_end(shard)
+        return found
+
+    def _forget(self, shard: int) -> None:
+        opened, _ = self._open.pop(shard)
+        opened.close()
+
+    def _crc(self, index: int) -> int:
+        block, position = divmod(index, _CRC_ROWS)
+        values = self._crcs.get(block)
+        if values is None:
+            stop = min((block + 1) * _CRC_ROWS, self._layout.n)
+            values = self._reader.rows("crc32c", block * _CRC_ROWS, stop)
+            if len(self._crcs) >= _OPEN_FILES:
+                self._crcs.popitem(last=False)
+            self._crcs[block] = values
+        return int(values[position])
+
+    def close(self) -> None:
+        """Close all files; they are opened again when needed."""
+        while self._open:
+            _, (opened, _) = self._open.popitem()
+            opened.close()
+
+
+def _unreadable(place: Place, error: OSError) -> DatasetError:
+    return DatasetError(f"{place.path} can't be read: {(error.strerror or '').lower()}", VERIFY)

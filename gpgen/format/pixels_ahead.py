@@ -1,0 +1,77 @@
+"""Reading images where each read waits for an answer: many are asked for at once."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpgen.format.base import Place, Reader
+from gpgen.format.pixels import PixelReader
+from gpgen.io.paths import OpenFile, open_file
+
+__all__ = ["ConcurrentPixelReader"]
+
+_AT_ONCE = 16
+
+
+class ConcurrentPixelReader(PixelReader):
+    """A `PixelReader` of objects: no file stays open, and a batch's images come side by side.
+
+    Parameters
+    ----------
+    reader
+        The dataset.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        super().__init__(reader)
+        self._pool: ThreadPoolExecutor | None = None
+        self._process = 0
+
+    def read_into(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Read the images of ``indices``, all within range, into ``out`` (k, *shape).
+
+        Raises
+        ------
+        DatasetError
+            If an object is missing or an image is damaged.
+        StorageError
+            If the store doesn't answer or refuses.
+        """
+        if len(indices) < 2:
+            super().read_into(indices, out)
+            return
+        numbers = indices.tolist()
+        threads = self._threads()
+        waiting = [threads.submit(self._read, index, out[k]) for k, index in enumerate(numbers)]
+        try:
+            for k, index in enumerate(numbers):
+                waiting[k].result()
+                self._check(index, out[k])
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _threads(self) -> ThreadPoolExecutor:
+        """Return the threads that wait for answers; a forked child has none of its parent's."""
+        if self._pool is None or self._process != os.getpid():
+            self._pool = ThreadPoolExecutor(_AT_ONCE, "gpgen-reader")
+            self._process = os.getpid()
+        return self._pool
+
+    def _file(self, shard: int) -> tuple[OpenFile, Place]:
+        place = self._reader.place(shard)
+        return open_file(place.path), place
+
+    def _forget(self, shard: int) -> None:
+        """Keep nothing that could be forgotten."""
+
+    def close(self) -> None:
+        """Let the threads go; there are new ones when needed."""
+        if self._pool is not None and self._process == os.getpid():
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool = None

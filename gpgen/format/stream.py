@@ -1,0 +1,229 @@
+"""Samples to a file, a batch at a time, hashed on the way.
+
+Memory is one batch, two buffers and the sampler's own, whatever a shard's size.
+The disk works while the CPU draws, and the sync at the end has little left to
+wait for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import mmap
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
+
+from gpgen.io import files
+from gpgen.recipe import Recipe
+from gpgen.sampling import sampler_for
+from gpgen.workspace.job import Job
+
+__all__ = [
+    "BATCH_BYTES",
+    "Check",
+    "Stream",
+    "batch_size",
+    "batches",
+    "crc32c",
+    "new_file",
+    "write_images",
+]
+
+# A batch stays in the CPU's cache between drawing, checksums and writing.
+BATCH_BYTES = 2**20
+_BUFFER_BYTES = 2**22
+_PAGE = mmap.PAGESIZE
+
+Check = Callable[[], None]
+
+
+def crc32c(data: Any, start: int = 0) -> int:  # noqa: ANN401 - any buffer
+    """Return the CRC-32C of a buffer, continuing from that of what precedes it."""
+    return int(google_crc32c.extend(start, data))
+
+
+def batch_size(recipe: Recipe) -> int:
+    """Return how many samples are drawn at once."""
+    return max(1, BATCH_BYTES // recipe.image_nbytes)
+
+
+def batches(job: Job, start: int, stop: int, check: Check) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Draw (or copy) the samples from ``start`` to ``stop``, a batch at a time.
+
+    Parameters
+    ----------
+    job
+        What is made.
+    start, stop
+        Indices.
+    check
+        Called before each batch; what it raises ends the drawing.
+
+    Yields
+    ------
+    int
+        Index of the batch's first sample.
+    ndarray
+        The batch ``(samples, *shape)``, overwritten by the next.
+    """
+    if job.images is not None:
+        for first, images in job.images(start, stop):
+            check()
+            yield first, images
+        return
+    recipe = job.recipe
+    sampler = sampler_for(recipe)
+    size = min(batch_size(recipe), stop - start)
+    buffer = np.empty((size, *recipe.shape), recipe.numpy_dtype)
+    for first in range(start, stop, size):
+        check()
+        last = min(first + size, stop)
+        yield first, sampler.images(first, last, out=buffer[: last - first])
+
+
+class Stream:
+    """A file written from front to back, with the SHA-256 of what went through.
+
+    Bytes gather in two buffers in turn; while one fills, a thread hashes the other and writes
+    it past the page cache where the file system allows that. On the machine this was built on
+    that is four times as fast as through the cache and leaves the CPU to the drawing.
+    Close it, or use it as a context manager.
+
+    Parameters
+    ----------
+    descriptor
+        The file, open for writing.
+    path
+        Its path; ``None`` for a scratch file, which goes through the cache and isn't synced.
+    offset
+        Byte at which writing begins.
+    """
+
+    def __init__(self, descriptor: int, path: Path | None, offset: int = 0) -> None:
+        self.nbytes = 0
+        self._descriptor = descriptor
+        self._digest = hashlib.sha256()
+        # The first byte of a buffer belongs at ``_base``, a whole number of pages; ``_begin``
+        # and ``_end`` are where its contents do.
+        self._base = offset // _PAGE * _PAGE
+        self._begin = self._end = offset - self._base
+        self._buffer, self._other = (mmap.mmap(-1, _BUFFER_BYTES) for _ in range(2))
+        self._scratch = path is None
+        self._direct = None if path is None else files.open_direct(path)
+        self._writer = ThreadPoolExecutor(1, "gpgen-writer")
+        self._pending: Future[None] | None = None
+
+    @property
+    def offset(self) -> int:
+        """Where the next byte goes."""
+        return self._base + self._end
+
+    def write(self, buffers: Sequence[Any]) -> None:
+        """Add ``buffers``, arrays or bytes."""
+        for buffer in buffers:
+            left = memoryview(buffer).cast("B")
+            self.nbytes += len(left)
+            while left:
+                part = left[: _BUFFER_BYTES - self._end]
+                self._buffer[self._end : self._end + len(part)] = part
+                self._end += len(part)
+                left = left[len(part) :]
+                if self._end == _BUFFER_BYTES:
+                    self._hand_over()
+
+    def finish(self) -> bytes:
+        """Wait until all bytes are on the disk; return their SHA-256."""
+        self._hand_over()
+        self._wait()
+        if not self._scratch:
+            files.sync(self._descriptor)
+        return self._digest.digest()
+
+    def _hand_over(self) -> None:
+        """Let the thread have the buffer, and go on with the other."""
+        self._wait()
+        full = memoryview(self._buffer)
+        self._pending = self._writer.submit(self._put, full, self._base, self._begin, self._end)
+        self._buffer, self._other = self._other, self._buffer
+        self._base += self._end
+        self._begin = self._end = 0
+
+    def _wait(self) -> None:
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.result()
+
+    def _put(self, buffer: memoryview, base: int, begin: int, end: int) -> None:
+        """Hash and write ``buffer[begin:end]``, whole pages past the cache."""
+        with buffer:
+            self._digest.update(buffer[begin:end])
+            first, last = -(-begin // _PAGE) * _PAGE, end // _PAGE * _PAGE
+            if self._direct is None or first >= last:
+                first = last = end
+            files.write_at(self._descriptor, buffer[begin:first], base + begin)
+            if first < last and self._direct is not None:
+                direct = files.write_direct(self._direct, buffer[first:last], base + first)
+                if not direct:
+                    os.close(self._direct)
+                    self._direct = None
+                    files.write_at(self._descriptor, buffer[first:last], base + first)
+            files.write_at(self._descriptor, buffer[last:end], base + last)
+            if self._direct is None and not self._scratch:
+                files.start_writeback(self._descriptor, base + begin, end - begin)
+
+    def close(self) -> None:
+        """Give back the buffers and the thread."""
+        with contextlib.suppress(Exception):
+            self._wait()
+        self._writer.shutdown()
+        if self._direct is not None:
+            os.close(self._direct)
+            self._direct = None
+        for buffer in (self._buffer, self._other):
+            # The traceback of a failed write still looks at its buffer: that error is the one to
+            # be seen, and the buffer goes when it does.
+            with contextlib.suppress(BufferError):
+                buffer.close()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def write_images(
+    stream: Stream, job: Job, start: int, stop: int, check: Check
+) -> NDArray[np.uint32]:
+    """Write the samples from ``start`` to ``stop`` into a stream; return each one's CRC-32C."""
+    crcs = np.empty(stop - start, "<u4")
+    for first, images in batches(job, start, stop, check):
+        for position, image in enumerate(images, first - start):
+            crcs[position] = crc32c(image)
+        stream.write([images])
+    return crcs
+
+
+@contextlib.contextmanager
+def new_file(temporary: Path, final: Path) -> Iterator[Stream]:
+    """Write a file that appears as ``final``, whole, once its stream was finished."""
+    name = files.temporary_name(temporary, final.name)
+    descriptor = files.create(name)
+    try:
+        try:
+            with Stream(descriptor, name) as stream:
+                yield stream
+        finally:
+            os.close(descriptor)
+    except BaseException:
+        files.remove(name)
+        raise
+    files.rename(name, final)
+    files.sync_folder(final.parent)

@@ -1,0 +1,172 @@
+"""Tar files that the ``webdataset`` package reads, and a manifest file beside them.
+
+A sample is three members: ``00000042.npy`` (the image), ``.cls`` (the label) and ``.json``
+(index, class name, length-scales, seed, split). All samples of a dataset take equally many
+bytes, so that an image's place follows from its index, and everything that reads a dataset
+reads this one too. Without timestamps, equal data is equal bytes. The manifest is that of
+HDF5 shards.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpgen.errors import DatasetError
+from gpgen.format.base import Place, Reader
+from gpgen.format.hdf5_shards import Hdf5ShardsReader, Hdf5ShardsStore
+from gpgen.format.layout import Format
+from gpgen.format.manifest import VERIFY
+from gpgen.format.stream import batches, crc32c, new_file
+from gpgen.io.paths import AnyPath, local_path, size_of
+from gpgen.recipe import Recipe
+from gpgen.sampling import seeds
+from gpgen.workspace.job import Job, ShardRecord
+
+__all__ = ["WebDatasetReader", "WebDatasetStore"]
+
+_BLOCK = tarfile.BLOCKSIZE
+_END = bytes(2 * _BLOCK)
+
+
+def _padding(nbytes: int) -> bytes:
+    return bytes(-nbytes % _BLOCK)
+
+
+def _header(name: str, nbytes: int) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size = nbytes
+    return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+def _npy_header(recipe: Recipe) -> bytes:
+    """Return the first bytes of an image as NumPy's .npy format, version 1.0."""
+    raw = io.BytesIO()
+    shape: Any = {"descr": recipe.numpy_dtype.str, "fortran_order": False, "shape": recipe.shape}
+    np.lib.format.write_array_header_1_0(raw, shape)
+    return raw.getvalue()
+
+
+class _Descriptions:
+    """The JSON of a recipe's samples, all of the same length: spaces behind it mean nothing."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._classes = [
+            {"label": label, "class": name, "length_scale": recipe.length_scales_of(label)}
+            for label, name in enumerate(recipe.classes)
+        ]
+        self._splits = tuple(recipe.splits)
+        self._recipe_sha256 = recipe.sha256
+        self.nbytes = 0
+        longest = max(
+            len(self.of(2**63, label, 2**64 - 1, split))
+            for label in range(recipe.class_count)
+            for split in range(len(self._splits))
+        )
+        self.nbytes = longest + len(_padding(longest))
+
+    def of(self, index: int, label: int, seed: int, split: int) -> bytes:
+        """Return what is to be known about a sample; `split` is its code."""
+        content = {"index": index, **self._classes[label], "seed": seed}
+        content |= {"split": self._splits[split], "recipe_sha256": self._recipe_sha256}
+        return json.dumps(content).encode().ljust(self.nbytes)
+
+
+@functools.lru_cache(maxsize=8)
+def _descriptions(recipe: Recipe) -> _Descriptions:
+    return _Descriptions(recipe)
+
+
+def _stride(recipe: Recipe) -> int:
+    """Return the bytes that a sample takes."""
+    image = len(_npy_header(recipe)) + recipe.image_nbytes
+    # Three headers, the image, the label and the description.
+    return 3 * _BLOCK + image + len(_padding(image)) + _BLOCK + _descriptions(recipe).nbytes
+
+
+class WebDatasetStore(Hdf5ShardsStore):
+    """Makes tar files after a pattern."""
+
+    def nbytes(self, job: Job) -> int:
+        """Return the exact bytes that the finished dataset takes."""
+        layout = job.layout
+        shards = layout.n * _stride(job.recipe) + layout.shards * len(_END)
+        return shards + self._manifest_skeleton(job).nbytes
+
+    def write_shard(self, job: Job, shard: int, check: Callable[[], None]) -> ShardRecord:
+        """Draw a shard and write its file, front to back."""
+        recipe = job.recipe
+        start, stop = job.layout.bounds(shard)
+        crcs = np.empty(stop - start, "<u4")
+        npy, texts = _npy_header(recipe), _Texts(recipe, start, stop)
+        image_nbytes = len(npy) + recipe.image_nbytes
+        with new_file(local_path(job.temporary), self._shard_path(job, shard)) as stream:
+            for first, images in batches(job, start, stop, check):
+                for index, image in enumerate(images, first):
+                    crcs[index - start] = crc32c(image)
+                    head = _header(f"{index:08d}.npy", image_nbytes) + npy
+                    stream.write([head, image, _padding(image_nbytes), texts.members(index)])
+            stream.write([_END])
+            sha256 = stream.finish()
+        return ShardRecord(shard, sha256, stream.nbytes, crcs.tobytes())
+
+    def reader(self, path: AnyPath) -> Reader:
+        """Open a finished dataset by its manifest file."""
+        return WebDatasetReader(local_path(path))
+
+
+class _Texts:
+    """The small members of a shard's samples."""
+
+    def __init__(self, recipe: Recipe, start: int, stop: int) -> None:
+        self._start = start
+        self._descriptions = _descriptions(recipe)
+        self._labels = recipe.labels(start, stop).tolist()
+        self._seeds = seeds(recipe.seed, start, stop).tolist()
+        self._splits = recipe.split_codes(start, stop).tolist()
+
+    def members(self, index: int) -> bytes:
+        """Return a sample's label and description, as they stand in the tar file."""
+        k = index - self._start
+        label = str(self._labels[k]).encode()
+        text = self._descriptions.of(index, self._labels[k], self._seeds[k], self._splits[k])
+        parts = (
+            _header(f"{index:08d}.cls", len(label)),
+            label.ljust(_BLOCK, b"\0"),
+            _header(f"{index:08d}.json", len(text)),
+            text,
+        )
+        return b"".join(parts)
+
+
+class WebDatasetReader(Hdf5ShardsReader):
+    """A finished dataset of tar files, by its manifest file."""
+
+    form: ClassVar[Format] = "webdataset"
+
+    def place(self, shard: int) -> Place:
+        """Return where a shard's images lie.
+
+        Raises
+        ------
+        DatasetError
+            If the file is missing or hasn't the length that the manifest makes us expect.
+        """
+        nbytes, path = self.recipe.image_nbytes, self._shard_path(shard)
+        start, stop = self.manifest.layout.bounds(shard)
+        expected = (stop - start) * _stride(self.recipe) + len(_END)
+        try:
+            found = size_of(path)
+        except OSError as error:
+            reason = (error.strerror or "").lower()
+            raise DatasetError(f"{path} can't be read: {reason}", VERIFY) from error
+        if found != expected:
+            raise DatasetError(f"{path} has {found} bytes instead of {expected}", VERIFY)
+        offset = _BLOCK + len(_npy_header(self.recipe))
+        return Place(path, offset, nbytes, 1, _stride(self.recipe) - nbytes)

@@ -1,0 +1,262 @@
+"""Zarr v3: one group in a folder, its image array sharded one file a shard."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpgen.errors import DatasetError, printable
+from gpgen.format.base import Place, Problem, Reader, Region
+from gpgen.format.manifest import (
+    VERIFY,
+    Manifest,
+    checksum_arrays,
+    derived_arrays,
+    read_manifest,
+)
+from gpgen.format.pixels import check_file, read_rows
+from gpgen.format.stream import new_file
+from gpgen.format.zarr_content import (
+    CRC_BYTES,
+    ROOT,
+    dataset_nbytes,
+    members,
+    shard_name,
+    shard_nbytes,
+    shard_number,
+    write_shard_to,
+)
+from gpgen.format.zarr_metadata import (
+    BLOCK_ROWS,
+    block_names,
+    image_document,
+    render,
+    root_document,
+    small_document,
+)
+from gpgen.io import files
+from gpgen.io.paths import AnyPath, local_path, names_under, read_whole
+from gpgen.recipe import Recipe
+from gpgen.workspace.job import Job, ShardRecord
+from gpgen.workspace.journal import Journal
+
+__all__ = ["ZarrReader", "ZarrStore"]
+
+
+# Where a dataset that is replaced waits to be removed, in the working folder.
+_OLD = "old"
+
+
+class ZarrStore:
+    """Makes one Zarr v3 group."""
+
+    def nbytes(self, job: Job) -> int:
+        """Return the exact bytes that the finished dataset takes."""
+        return dataset_nbytes(job)
+
+    def begin(self, job: Job) -> None:
+        """Make the folder of the shards."""
+        data = local_path(job.data)
+        files.make_folder(data / "image")
+        files.sync_folder(data)
+
+    def has_shard(self, job: Job, record: ShardRecord) -> bool:
+        """Return whether a shard that the journal lists is still there."""
+        path = local_path(job.data) / shard_name(job.recipe, record.shard)
+        return path.is_file() and path.stat().st_size == record.nbytes
+
+    def write_shard(self, job: Job, shard: int, check: Callable[[], None]) -> ShardRecord:
+        """Draw a shard and write its file."""
+        final = local_path(job.data) / shard_name(job.recipe, shard)
+        with new_file(local_path(job.temporary), final) as stream:
+            return write_shard_to(stream, job, shard, check)
+
+    def commit(self, job: Job, journal: Journal) -> None:
+        """Write the small arrays and the metadata, the root's last; then rename."""
+        if not self.committed(job):
+            self._complete(job, journal)
+            final, aside = local_path(job.target.path), local_path(job.working) / _OLD
+            if os.path.lexists(final):
+                files.remove_tree(aside)
+                files.rename(final, aside)
+            files.rename(local_path(job.data), final)
+            files.sync_folder(final.parent)
+
+    def _complete(self, job: Job, journal: Journal) -> None:
+        folder, temporary = local_path(job.data), local_path(job.temporary)
+        folders = [folder]
+        for name, data in members(job, journal):
+            place = folder / name
+            if place.parent not in folders:
+                files.make_folder(place.parent)
+                folders.append(place.parent)
+            files.replace_file(place, data, temporary)
+        for made in reversed(folders):
+            files.sync_folder(made)
+
+    def committed(self, job: Job) -> bool:
+        """Return whether a commit was cut off after the rename."""
+        if local_path(job.data).exists():
+            return False
+        try:
+            return job.is_described_by(ZarrReader(job.target.path).manifest)
+        except DatasetError:
+            return False
+
+    def committing(self, job: Job) -> bool:
+        """Return whether a commit was cut off between the two renames."""
+        old = local_path(job.working) / _OLD
+        return old.exists() and not os.path.lexists(local_path(job.target.path))
+
+    def remove_unlisted(self, job: Job, journal: Journal) -> None:
+        """Remove shards that a killed run finished but didn't get to put on record."""
+        for entry in os.scandir(local_path(job.data) / "image"):
+            number = shard_number(job.recipe, f"image/{entry.name}")
+            if number is not None and not journal.lists(number):
+                files.remove(Path(entry.path))
+
+    def occupied(self, job: Job) -> AnyPath | None:
+        """Return what stands where the dataset shall go, if anything does."""
+        return job.target.path if os.path.lexists(local_path(job.target.path)) else None
+
+    def reader(self, path: AnyPath) -> Reader:
+        """Open a finished dataset: a folder, a zip of one, or objects."""
+        if not path.name.endswith(".zip") or path.is_dir():
+            return ZarrReader(path)
+        from gpgen.format.zarr_zip import ZippedZarrReader
+
+        return ZippedZarrReader(local_path(path))
+
+    def check_first(self, path: AnyPath) -> Iterator[Problem]:  # noqa: ARG002
+        """Find nothing: reading JSON needs no trust."""
+        return iter(())
+
+
+class ZarrReader:
+    """A finished Zarr group."""
+
+    def __init__(self, path: AnyPath) -> None:
+        self.path = path
+        where = str(path / ROOT)
+        try:
+            self._root: dict[str, Any] = json.loads(self.document(ROOT))
+            attributes = self._root["attributes"]
+            attributes.get("format")
+        except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
+            raise DatasetError(f"{where} can't be read: {error}", VERIFY) from error
+        self.manifest: Manifest
+        self.recipe: Recipe
+        self.manifest, self.recipe = read_manifest(attributes, where)
+        if self.manifest.chunk_size is None:
+            raise DatasetError(f"{where}: the manifest lacks chunk_size", VERIFY)
+        layout = self.manifest.layout
+        if -(-layout.n // BLOCK_ROWS) > len(self.manifest.files):
+            # Else a forged number would make a list of files that fills the memory.
+            raise DatasetError(f"{where}: the manifest does not list all its files", VERIFY)
+        arrays = (*derived_arrays(self.recipe, layout.n), *checksum_arrays(layout))
+        self._arrays = {array.name: array for array in arrays}
+
+    # What a zip does otherwise
+
+    def document(self, name: str) -> bytes:
+        """Return what is in a file of metadata."""
+        return read_whole(self.path / name)
+
+    def span(self, name: str) -> tuple[AnyPath, int]:
+        """Return the file in which a file of the dataset lies, and where it begins."""
+        return self.path / name, 0
+
+    def named(self, name: str) -> AnyPath:
+        """Return the file to be named when a file of the dataset is wrong."""
+        return self.path / name
+
+    def names(self) -> Iterator[str]:
+        """Return the names of all files that are there."""
+        return names_under(self.path)
+
+    def check(self, name: str, sha256: str) -> Iterator[Problem]:
+        """Check a file's SHA-256."""
+        return check_file(self.path, name, sha256)
+
+    # What both share
+
+    def place(self, shard: int) -> Place:
+        """Return where a shard's images lie."""
+        path, offset = self.span(shard_name(self.recipe, shard))
+        return Place(path, offset, self.recipe.image_nbytes, self.manifest.chunk_size, CRC_BYTES)
+
+    def region(self, shard: int) -> Region:
+        """Return the shard's file."""
+        path, offset = self.span(shard_name(self.recipe, shard))
+        nbytes = shard_nbytes(self.recipe, self.manifest.layout, shard)
+        return Region(path, offset, nbytes, whole_file=path != self.path)
+
+    def rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        """Return rows of a small array as they stand on the disk."""
+        array, parts = self._arrays[name], []
+        rows = min(array.shape[0], BLOCK_ROWS)
+        for block, file in enumerate(block_names(array)):
+            low, high = max(start, block * rows), min(stop, (block + 1) * rows)
+            if low < high:
+                path, begin = self.span(file)
+                offset = begin + (low - block * rows) * array.row_nbytes
+                parts.append(read_rows(path, array, offset, high - low))
+        return np.concatenate(parts) if parts else np.empty((0, *array.shape[1:]), array.dtype)
+
+    def array_file(self, name: str, row: int) -> AnyPath:
+        """Return the file to be named when a row of a small array is wrong."""
+        array = self._arrays[name]
+        return self.named(block_names(array)[row // min(array.shape[0], BLOCK_ROWS)])
+
+    def problems(self) -> Iterator[Problem]:
+        """Check the metadata, the small arrays and the list of files."""
+        listed, known, damaged = self.manifest.files, {ROOT}, set()
+        for name in ("image", *self._arrays):
+            expected = [f"{name}/{ROOT}"]
+            if name in self._arrays:
+                expected += block_names(self._arrays[name])
+            for file in expected:
+                if file not in listed:
+                    yield self._problem(ROOT, f"does not list {file}")
+                else:
+                    known.add(file)
+                    for problem in self.check(file, listed[file]):
+                        damaged.add(file)
+                        yield problem
+        for file in sorted(listed.keys() - known):
+            yield self._problem(ROOT, f"lists {printable(file)[:60]}, which is no part of it")
+        yield from self._root_problems(damaged)
+        layout = self.manifest.layout
+        for file in self.names():
+            if file not in known and not self._is_shard(file, layout.shards):
+                yield self._problem(file, "does not belong to the dataset")
+
+    def _problem(self, name: str, what: str) -> Problem:
+        if self.named(name) == self.path:
+            return Problem(self.path.name, f"{name} {what}")
+        return Problem(name, what)
+
+    def _is_shard(self, file: str, shards: int) -> bool:
+        shard = shard_number(self.recipe, file)
+        return shard is not None and shard < shards
+
+    def _root_problems(self, damaged: set[str]) -> Iterator[Problem]:
+        # What an array's damaged metadata said is what gpgen writes.
+        documents = {"image": image_document(self.recipe, self.manifest.layout)}
+        documents |= {name: small_document(array) for name, array in self._arrays.items()}
+        try:
+            for name in documents:
+                if f"{name}/{ROOT}" not in damaged:
+                    documents[name] = json.loads(self.document(f"{name}/{ROOT}"))
+            expected = render(root_document(self._root["attributes"], documents))
+            found = self.document(ROOT)
+        except (OSError, ValueError, RecursionError):
+            return  # named already, as a file that is missing or damaged
+        if found != expected:
+            yield self._problem(ROOT, "damaged: it does not agree with its arrays' metadata")

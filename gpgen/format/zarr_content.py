@@ -1,0 +1,207 @@
+"""What the files of a Zarr dataset hold, wherever they go; written directly.
+
+A shard file is, by the sharding codec's specification
+(https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/): the
+inner chunks, each its little-endian bytes and their CRC-32C, then an index of
+(offset, length) for every chunk and the index's own CRC-32C. Without
+compression that is a few lines, streams in one batch of memory, and depends on
+no other library's version.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpgen.format.layout import Layout
+from gpgen.format.manifest import (
+    SmallArray,
+    checksum_arrays,
+    derived_arrays,
+    root_attributes,
+    seal,
+)
+from gpgen.format.stream import Stream, batches, crc32c
+from gpgen.format.zarr_metadata import (
+    BLOCK_ROWS,
+    block_names,
+    image_document,
+    render,
+    root_document,
+    small_document,
+)
+from gpgen.recipe import Recipe
+from gpgen.workspace.job import Job, ShardRecord
+from gpgen.workspace.journal import Journal
+
+__all__ = [
+    "CRC_BYTES",
+    "ROOT",
+    "dataset_nbytes",
+    "members",
+    "shard_name",
+    "shard_nbytes",
+    "shard_number",
+    "write_shard_to",
+]
+
+CRC_BYTES = 4
+ROOT = "zarr.json"
+
+
+def dataset_nbytes(job: Job) -> int:
+    """Return the exact bytes that the finished dataset takes."""
+    layout, chunk = job.layout, job.layout.chunk_size or 1
+    per_shard = layout.shard_size // chunk
+    chunks = -(-layout.n // chunk)
+    total = chunks * (chunk * job.recipe.image_nbytes + CRC_BYTES)
+    total += layout.shards * (16 * per_shard + CRC_BYTES)
+    arrays = (*derived_arrays(job.recipe, layout.n), *checksum_arrays(layout))
+    documents = {array.name: small_document(array) for array in arrays}
+    documents["image"] = image_document(job.recipe, layout)
+    total += sum(len(render(document)) for document in documents.values())
+    names = [f"{name}/{ROOT}" for name in documents]
+    root = _root_nbytes(job, documents, names)
+    entry = _root_nbytes(job, documents, ["", *names]) - root
+    for array in arrays:
+        rows = min(array.shape[0], BLOCK_ROWS)
+        blocks = -(-array.shape[0] // rows)
+        total += blocks * (rows * array.row_nbytes + CRC_BYTES)
+        (first,) = block_names(dataclasses.replace(array, shape=(rows, *array.shape[1:])))
+        root += blocks * (entry + len(first) - 1) + _digits_below(blocks)
+    return total + root
+
+
+def _root_nbytes(job: Job, documents: dict[str, Any], names: list[str]) -> int:
+    """Return the length of the root's metadata when it lists these files."""
+    attributes = root_attributes(job.recipe, job.layout, job.gpgen_version)
+    attributes["files"] = dict.fromkeys(names, "0" * 64)
+    return len(render(root_document(seal(attributes), documents)))
+
+
+def _digits_below(count: int) -> int:
+    """Return how many digits the numbers from 0 to ``count - 1`` have together.
+
+    A trillion samples have millions of blocks, too many to list each time somebody asks.
+    """
+    digits, least = count, 10
+    while least < count:
+        digits += count - least
+        least *= 10
+    return digits
+
+
+def shard_nbytes(recipe: Recipe, layout: Layout, shard: int) -> int:
+    """Return the length of a shard's file."""
+    start, stop = layout.bounds(shard)
+    chunk = layout.chunk_size or 1
+    chunks = -(-(stop - start) // chunk)
+    nbytes: int = chunks * (chunk * recipe.image_nbytes + CRC_BYTES)
+    return nbytes + layout.shard_size // chunk * 16 + CRC_BYTES
+
+
+def shard_name(recipe: Recipe, shard: int) -> str:
+    """Return a shard's file, relative to the dataset."""
+    return f"image/c.{shard}{'.0' * len(recipe.shape)}"
+
+
+def shard_number(recipe: Recipe, name: str) -> int | None:
+    """Return which shard's file is called that, relative to the dataset; ``None`` if none's."""
+    number = name.removeprefix("image/c.").partition(".")[0]
+    # More digits than any number of shards has would take long to read.
+    if not (number.isascii() and number.isdecimal() and len(number) < 20):
+        return None
+    return int(number) if shard_name(recipe, int(number)) == name else None
+
+
+def write_shard_to(stream: Stream, job: Job, shard: int, check: Callable[[], None]) -> ShardRecord:
+    """Draw a shard, write it to a stream and finish that."""
+    layout = job.layout
+    start, stop = layout.bounds(shard)
+    crcs = np.empty(stop - start, "<u4")
+    ends = _write_chunks(stream, job, start, stop, crcs, check)
+    index = np.full((layout.shard_size // (layout.chunk_size or 1), 2), 2**64 - 1, "<u8")
+    index[: len(ends), 0] = [0, *ends[:-1]]
+    index[: len(ends), 1] = np.diff([0, *ends])
+    raw = index.tobytes()
+    stream.write([raw, crc32c(raw).to_bytes(4, "little")])
+    return ShardRecord(shard, stream.finish(), stream.nbytes, crcs.tobytes())
+
+
+def members(job: Job, journal: Journal) -> Iterator[tuple[str, bytes]]:
+    """Yield each file beside the shards, by name: the small arrays, their metadata, the root's.
+
+    The root's metadata, which makes it a dataset, comes last.
+    """
+    layout = job.layout
+    arrays = (*derived_arrays(job.recipe, layout.n), *journal.arrays())
+    documents: dict[str, Any] = {"image": image_document(job.recipe, layout)}
+    hashes: dict[str, str] = {}
+    for array in arrays:
+        documents[array.name] = small_document(array)
+        for block, name in enumerate(block_names(array)):
+            data = _block(array, block)
+            hashes[name] = hashlib.sha256(data).hexdigest()
+            yield name, data
+    for name, document in documents.items():
+        data = render(document)
+        hashes[f"{name}/{ROOT}"] = hashlib.sha256(data).hexdigest()
+        yield f"{name}/{ROOT}", data
+    attributes = root_attributes(job.recipe, layout, job.gpgen_version)
+    attributes["files"] = hashes
+    yield ROOT, render(root_document(seal(attributes), documents))
+
+
+def _write_chunks(
+    stream: Stream,
+    job: Job,
+    start: int,
+    stop: int,
+    crcs: NDArray[np.uint32],
+    check: Callable[[], None],
+) -> list[int]:
+    """Write the images from ``start`` to ``stop`` as chunks; return where each chunk ends."""
+    chunk = job.layout.chunk_size or 1
+    ends: list[int] = []
+    running = 0
+    for first, images in batches(job, start, stop, check):
+        parts: list[Any] = []
+        begun, size = 0, 0
+        for k, image in enumerate(images):
+            position = first + k - start
+            crcs[position] = crc32c(image)
+            running = crc32c(image, running) if chunk > 1 else int(crcs[position])
+            if (position + 1) % chunk == 0:
+                tail = running.to_bytes(4, "little")
+                parts += [images[begun : k + 1], tail]
+                size = sum(memoryview(part).nbytes for part in parts)
+                ends.append(stream.offset + size)
+                begun, running = k + 1, 0
+        if begun < len(images):
+            parts.append(images[begun:])
+        stream.write(parts)
+    missing = -(stop - start) % chunk
+    if missing:
+        # Zarr's chunks are whole: beyond the array's end they hold the fill value.
+        blank = bytes(job.recipe.image_nbytes)
+        for _ in range(missing):
+            running = crc32c(blank, running)
+            stream.write([blank])
+        stream.write([running.to_bytes(4, "little")])
+        ends.append(stream.offset)
+    return ends
+
+
+def _block(array: SmallArray, block: int) -> bytes:
+    """Return a block of a small array as a file: whole chunks, and their checksum."""
+    rows = min(array.shape[0], BLOCK_ROWS)
+    start = block * rows
+    stop = min(start + rows, array.shape[0])
+    data = array.block(start, stop)
+    data += bytes((rows - (stop - start)) * array.row_nbytes)
+    return data + crc32c(data).to_bytes(4, "little")

@@ -1,0 +1,147 @@
+"""Zarr v3 on an object store: each object put whole at its final name, the root's last."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from array import array
+from collections.abc import Callable, Iterator
+
+from gpgen.errors import DatasetError, TargetError, UsageError
+from gpgen.format.base import Problem, Reader
+from gpgen.format.stream import Stream
+from gpgen.format.zarr import ZarrReader
+from gpgen.format.zarr_content import (
+    ROOT,
+    dataset_nbytes,
+    members,
+    shard_name,
+    shard_nbytes,
+    shard_number,
+    write_shard_to,
+)
+from gpgen.io.paths import AnyPath, object_path
+from gpgen.workspace.job import Job, ShardRecord
+from gpgen.workspace.journal import Journal
+
+__all__ = ["ZarrObjectsStore"]
+
+# What S3 takes in one put.
+_MOST_BYTES = 5 * 2**30
+
+
+class ZarrObjectsStore:
+    """Makes one Zarr v3 group on an object store."""
+
+    def __init__(self) -> None:
+        self._there: array[int] | None = None
+
+    def nbytes(self, job: Job) -> int:
+        """Return the exact bytes that the finished dataset takes."""
+        return dataset_nbytes(job)
+
+    def begin(self, job: Job) -> None:
+        """Refuse shards that no store takes in one put."""
+        nbytes = shard_nbytes(job.recipe, job.layout, 0)
+        if nbytes > _MOST_BYTES:
+            raise UsageError(
+                f"a shard would have {nbytes / 1e9:.1f} GB, and an object can be put in one step "
+                f"up to {_MOST_BYTES / 1e9:.1f} GB",
+                "give a smaller --shard-size",
+            )
+
+    def has_shard(self, job: Job, record: ShardRecord) -> bool:
+        """Return whether a shard that the journal lists is still there."""
+        if self._there is None:
+            self._there = _shard_sizes(job)
+        return self._there[record.shard] == record.nbytes
+
+    def write_shard(self, job: Job, shard: int, check: Callable[[], None]) -> ShardRecord:
+        """Draw a shard into a scratch file of this machine, and put it with its SHA-256."""
+        where = f"shard {shard} of {job.target.path} can't be drawn in {tempfile.gettempdir()}"
+        path = object_path(job.target.path) / shard_name(job.recipe, shard)
+        with _scratch_errors(where), tempfile.TemporaryFile(prefix="gpgen-") as scratch:
+            with Stream(scratch.fileno(), None) as stream:
+                record = write_shard_to(stream, job, shard, check)
+            check()
+            path.upload(scratch.fileno(), record.sha256)
+        return record
+
+    def commit(self, job: Job, journal: Journal) -> None:
+        """Put the small arrays and the metadata; the root's, which makes it a dataset, last."""
+        if self.committed(job):
+            return
+        sizes, target = _shard_sizes(job), object_path(job.target.path)
+        for shard, nbytes in enumerate(sizes):
+            if journal.record(shard).nbytes != nbytes:
+                raise TargetError(
+                    f"{target / shard_name(job.recipe, shard)} was removed or replaced while "
+                    "the others were made",
+                    "run the same command with --resume",
+                )
+        for name, data in members(job, journal):
+            if name != ROOT:
+                (target / name).write_bytes(data)
+                continue
+            try:
+                (target / name).create(data)
+            except FileExistsError as error:
+                raise TargetError(
+                    f"{target / name} has appeared while {target} was being made",
+                    "move it away and run again with --resume",
+                ) from error
+
+    def committed(self, job: Job) -> bool:
+        """Return whether the dataset is whole, and only the working objects are left."""
+        try:
+            manifest = ZarrReader(job.target.path).manifest
+        except DatasetError:
+            return False
+        return job.is_described_by(manifest)
+
+    def committing(self, job: Job) -> bool:  # noqa: ARG002
+        """Return ``False``: nothing is ever replaced."""
+        return False
+
+    def remove_unlisted(self, job: Job, journal: Journal) -> None:
+        """Leave what the journal doesn't list: it takes no room that isn't used again."""
+
+    def occupied(self, job: Job) -> AnyPath | None:
+        """Return what stands where the dataset shall go, if anything does."""
+        target = object_path(job.target.path)
+        if (target / ROOT).exists():
+            return target
+        if (job.working / "job.json").exists():
+            return None  # what stands there are this job's own shards
+        return target if next(target.members(), None) is not None else None
+
+    def reader(self, path: AnyPath) -> Reader:
+        """Open a finished dataset."""
+        return ZarrReader(path)
+
+    def check_first(self, path: AnyPath) -> Iterator[Problem]:  # noqa: ARG002
+        """Find nothing: reading JSON needs no trust."""
+        return iter(())
+
+
+@contextlib.contextmanager
+def _scratch_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise TargetError(
+            f"{what}: {reason}", "set TMPDIR to a folder with room for a shard, then use --resume"
+        ) from error
+
+
+def _shard_sizes(job: Job) -> array[int]:
+    """List the bucket once; return the bytes of each shard, 0 of one that isn't there."""
+    sizes = array("q", bytes(8 * job.layout.shards))
+    target = object_path(job.target.path)
+    for path, nbytes in (target / "image").members():
+        shard = shard_number(job.recipe, path.relative_to(target))
+        if shard is not None and shard < len(sizes):
+            sizes[shard] = nbytes
+    return sizes

@@ -1,0 +1,173 @@
+"""The address of an object, with the part of pathlib's interface that gpgen needs.
+
+So code that only builds names and reads files takes a `Path` or an `ObjectPath`. There are no
+folders on an object store: a name with slashes is one name, and nothing can be renamed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
+
+from gpgen.errors import UsageError
+from gpgen.io import object_requests as requests
+
+__all__ = ["ObjectPath"]
+
+# What is left of s3:// when someone made a Path of it has one slash.
+_ADDRESS = re.compile(r"s3:/{1,2}([^/]+)/+(.*)", re.DOTALL)
+_FORM = "write it like s3://bucket/data.zarr"
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectPath:
+    """An object, or what the names of several begin with.
+
+    Parameters
+    ----------
+    bucket
+        The bucket.
+    key
+        The name in it, without a slash at either end.
+    """
+
+    bucket: str
+    key: str
+
+    @classmethod
+    def parse(cls, address: str) -> ObjectPath:
+        """Return the path of an address like ``s3://bucket/data.zarr``.
+
+        Raises
+        ------
+        UsageError
+            If it names no object.
+        """
+        match = _ADDRESS.fullmatch(address)
+        key = match.group(2).rstrip("/") if match else ""
+        if match is None or not key:
+            raise UsageError(f"{address!r} does not name anything in a bucket", _FORM)
+        if not address.isascii() and address != address.encode(errors="replace").decode():
+            raise UsageError(f"{address!r} is not UTF-8", "choose another name")
+        return cls(match.group(1), key)
+
+    @property
+    def _pure(self) -> PurePosixPath:
+        return PurePosixPath(self.key)
+
+    @property
+    def name(self) -> str:
+        """What follows the last slash."""
+        return self._pure.name
+
+    @property
+    def suffix(self) -> str:
+        """The name's last dot and what follows."""
+        return self._pure.suffix
+
+    @property
+    def parents(self) -> tuple[ObjectPath, ...]:
+        """What the key begins with, up to each of its slashes, the longest first."""
+        names = self.key.split("/")
+        return tuple(
+            ObjectPath(self.bucket, "/".join(names[:count]))
+            for count in range(len(names) - 1, 0, -1)
+        )
+
+    def with_name(self, name: str) -> ObjectPath:
+        """Return the path with another name after its last slash."""
+        folder, slash, _ = self.key.rpartition("/")
+        return ObjectPath(self.bucket, folder + slash + name)
+
+    def relative_to(self, other: ObjectPath) -> str:
+        """Return what follows another path and a slash in this one."""
+        return self.key.removeprefix(other.key + "/")
+
+    def __truediv__(self, name: str) -> ObjectPath:
+        return ObjectPath(self.bucket, f"{self.key}/{name}")
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+    def exists(self) -> bool:
+        """Return whether there is such an object."""
+        try:
+            # HEAD, whose answer has no words, would not tell a missing bucket from a missing key.
+            requests.get(self.bucket, self.key, 0, 1)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def is_dir(self) -> bool:
+        """Return ``False``: there are no folders."""
+        return False
+
+    def read_bytes(self) -> bytes:
+        """Return the whole object.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is none.
+        StorageError
+            If the store doesn't answer or refuses; so do all methods that ask it.
+        """
+        return requests.get(self.bucket, self.key)
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        """Return the whole object as text."""
+        return self.read_bytes().decode(encoding)
+
+    def read_range(self, offset: int, nbytes: int) -> bytes:
+        """Return a part of the object; less only where it ends."""
+        return requests.get(self.bucket, self.key, offset, nbytes)
+
+    def size(self) -> int:
+        """Return the bytes of the object."""
+        return requests.size(self.bucket, self.key)
+
+    def write_bytes(self, data: bytes) -> None:
+        """Put the object whole, in one step, replacing what is there."""
+        requests.put(self.bucket, self.key, _body(data))
+
+    def create(self, data: bytes) -> None:
+        """Put the object if there is none.
+
+        Raises
+        ------
+        FileExistsError
+            If there is one with other content.
+        """
+        try:
+            requests.put(self.bucket, self.key, _body(data), only_new=True)
+        except FileExistsError:
+            # The store may have carried out a request whose answer was lost.
+            if self.read_bytes() != data:
+                raise
+
+    def upload(self, descriptor: int, sha256: bytes) -> None:
+        """Put a file's content as the object, whole, in one step."""
+        requests.put(self.bucket, self.key, requests.Body(descriptor, sha256))
+
+    def members(self) -> Iterator[tuple[ObjectPath, int]]:
+        """Yield the objects whose names begin with this one and a slash, and their bytes."""
+        prefix = self.key + "/"
+        for key, nbytes in requests.listing(self.bucket, prefix):
+            if key != prefix:  # consoles show folders by empty objects
+                yield ObjectPath(self.bucket, key), nbytes
+
+    @staticmethod
+    def remove(paths: Iterable[ObjectPath]) -> None:
+        """Remove objects of one bucket, if they are there, in any order."""
+        left = iter(paths)
+        for first in left:
+            keys = (path.key for path in itertools.chain([first], left))
+            requests.delete(first.bucket, keys)
+
+
+def _body(data: bytes) -> requests.Body:
+    return requests.Body(data, hashlib.sha256(data).digest())

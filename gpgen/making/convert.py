@@ -1,0 +1,136 @@
+"""From one format to another: the same pixels, copied, and not drawn again.
+
+A conversion is a job like any other, whose images are read instead of drawn. So it is atomic
+and can be resumed, and what comes out is, byte for byte, what `make` would have written there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpgen.dataset import Dataset, open_dataset
+from gpgen.errors import DatasetError, UsageError
+from gpgen.format import store_for
+from gpgen.format.stream import batch_size
+from gpgen.io.paths import AnyPath
+from gpgen.making.plan import plan_job
+from gpgen.making.run import Progress, carry_out
+from gpgen.sampling import SAMPLING_VERSION
+from gpgen.workspace.job import Job, ShardRecord
+
+__all__ = ["convert"]
+
+
+def convert(
+    source: str | AnyPath,
+    out: str | AnyPath,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    chunk_size: int | None = None,
+    shard_size: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Dataset:
+    """Copy a dataset into another format.
+
+    Every image is checked against its checksum as it is read.
+
+    Parameters
+    ----------
+    source
+        The dataset: whatever `open_dataset` opens.
+    out
+        The target: ``data.zarr``, ``data.h5``, ``data-{shard:05d}.h5``, or for tar files as the
+        webdataset package reads them ``data-{shard:05d}.tar``.
+    resume
+        Continue a run that was broken off; if there is none, begin one.
+    overwrite
+        Replace what is there, once the new dataset is whole.
+    chunk_size, shard_size
+        Samples a chunk and a shard of the target; chosen from the image's size if ``None``.
+    progress
+        Called when the run begins and after each shard.
+
+    Returns
+    -------
+    Dataset
+        The finished dataset, open.
+
+    Raises
+    ------
+    UsageError
+        If an argument can't be fulfilled.
+    DatasetError
+        If the source is missing, unfinished or damaged.
+    TargetError
+        If the target exists, is in use, does not fit, or differs from what is to be resumed.
+    """
+    if resume and overwrite:
+        raise UsageError(
+            "resume and overwrite exclude each other",
+            "give --resume to continue, or --overwrite to start again",
+        )
+    with open_dataset(source) as dataset:
+        manifest = dataset.manifest
+        if manifest.sampling_version != SAMPLING_VERSION:
+            raise DatasetError(
+                f"{dataset.path} was drawn by gpgen {manifest.gpgen_version}, whose textures are "
+                "others",
+                "convert it with that version",
+            )
+        job = plan_job(
+            dataset.recipe,
+            dataset.n,
+            out,
+            chunk_size=chunk_size,
+            shard_size=shard_size,
+            overwrite=overwrite,
+            gpgen_version=manifest.gpgen_version,
+            images=_Copied(dataset),
+        )
+        if job.target.manifest == dataset.path:
+            raise UsageError(f"{dataset.path} is both source and target", "choose another target")
+        return carry_out(job, _one_by_one, resume=resume, progress=progress)
+
+
+class _Copied:
+    """The images of a dataset, a batch at a time."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+
+    def __call__(self, start: int, stop: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """Yield the samples from ``start`` to ``stop`` in batches, each with its first index."""
+        size = batch_size(self._dataset.recipe)
+        for first in range(start, stop, size):
+            yield first, self._read(np.arange(first, min(first + size, stop)))
+
+    def _read(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        try:
+            return self._dataset.read(indices)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise DatasetError(
+                f"{self._dataset.path} can't be read: {reason}",
+                "look at its disk or server, then run the same command with --resume",
+            ) from error
+
+
+def _one_by_one(
+    job: Job,
+    left: int,  # noqa: ARG001 - what `carry_out` gives
+    missing: Iterator[int],
+    finished: Callable[[list[ShardRecord]], None],
+) -> None:
+    """Copy the missing shards in turn: the disk is the bound, and one writer keeps it busy."""
+    store = store_for(job.target.form, job.target.path)
+    for shard in missing:
+        finished([store.write_shard(job, shard, _go_on)])
+
+
+def _go_on() -> None:
+    """Let a shard be written to its end: Ctrl-C comes as an exception of its own."""

@@ -1,0 +1,146 @@
+"""What a run will make, worked out and checked before anything is touched."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+from gpgen._version import __version__
+from gpgen.errors import UsageError
+from gpgen.format import store_for
+from gpgen.format.layout import Format, Target, choose_layout
+from gpgen.format.stream import BATCH_BYTES
+from gpgen.io.paths import AnyPath, site_of
+from gpgen.recipe import Recipe
+from gpgen.workspace.job import Images, Job
+
+__all__ = ["Plan", "plan", "plan_job"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What `make` would make.
+
+    Parameters
+    ----------
+    recipe
+        The recipe.
+    n
+        Number of samples.
+    out
+        Absolute path of the target, or its address on an object store.
+    format
+        "zarr", "hdf5", "hdf5-shards" or "webdataset".
+    chunk_size
+        Samples a chunk; ``None`` for HDF5, whose images are stored in one piece.
+    shard_size
+        Samples a shard.
+    shards
+        Number of shards.
+    nbytes
+        Exact bytes of the finished dataset.
+    free_bytes
+        Free bytes where it goes; ``None`` on an object store.
+    workers
+        Number of workers, unless a scheduler is given.
+    memory_per_worker
+        About the bytes that each worker holds, whatever the sizes of chunks and shards.
+    """
+
+    recipe: Recipe
+    n: int
+    out: AnyPath
+    format: Format
+    chunk_size: int | None
+    shard_size: int
+    shards: int
+    nbytes: int
+    free_bytes: int | None
+    workers: int
+    memory_per_worker: int
+
+
+def plan(
+    recipe: Recipe | str,
+    n: int,
+    out: str | AnyPath,
+    *,
+    workers: int | None = None,
+    chunk_size: int | None = None,
+    shard_size: int | None = None,
+) -> Plan:
+    """Work out what `make` would make, and touch nothing.
+
+    Parameters
+    ----------
+    recipe
+        A recipe, the name of a built-in one, or a path.
+    n
+        Number of samples.
+    out
+        The target: ``data.zarr``, ``data.h5`` or ``data-{shard:05d}.h5``.
+    workers
+        Number of workers; all cores if ``None``.
+    chunk_size, shard_size
+        Samples a chunk and a shard; chosen from the image's size if ``None``.
+
+    Raises
+    ------
+    UsageError
+        If a number or the target's name can't be.
+    TargetError
+        If the target's folder is missing or not writable.
+    """
+    job = plan_job(recipe, n, out, chunk_size=chunk_size, shard_size=shard_size)
+    layout = job.layout
+    return Plan(
+        recipe=job.recipe,
+        n=n,
+        out=job.target.path,
+        format=job.target.form,
+        chunk_size=layout.chunk_size,
+        shard_size=layout.shard_size,
+        shards=layout.shards,
+        nbytes=store_for(job.target.form, job.target.path).nbytes(job),
+        free_bytes=site_of(job.target.path).free_bytes(job.target),
+        workers=worker_count(workers),
+        memory_per_worker=_memory(job.recipe),
+    )
+
+
+def plan_job(
+    recipe: Recipe | str,
+    n: int,
+    out: str | AnyPath,
+    *,
+    chunk_size: int | None = None,
+    shard_size: int | None = None,
+    overwrite: bool = False,
+    gpgen_version: str = __version__,
+    images: Images | None = None,
+) -> Job:
+    """Return the job that a call of `make` stands for, its target's folder checked."""
+    if isinstance(recipe, str):
+        recipe = Recipe.load(recipe)
+    target = Target.parse(out)
+    layout = choose_layout(target.form, recipe.image_nbytes, n, chunk_size, shard_size)
+    site_of(target.path).check(target, overwrite=overwrite)
+    return Job(target, recipe, layout, overwrite, gpgen_version, images)
+
+
+def worker_count(workers: int | None) -> int:
+    """Return the number of workers asked for, or the cores that this process may use."""
+    if workers is None:
+        return (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise UsageError(f"workers is {workers!r}", "give 1 or more")
+    return workers
+
+
+def _memory(recipe: Recipe) -> int:
+    """Estimate what drawing a batch holds: the batch, and the sampler's float64 rows and values."""
+    return max(BATCH_BYTES, recipe.image_nbytes) * 8

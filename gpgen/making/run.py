@@ -1,0 +1,286 @@
+"""Making a dataset: from plan to commit, through any crash in between."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import time
+from collections.abc import Callable, Iterator
+
+from gpgen.dataset import Dataset, open_dataset
+from gpgen.errors import TargetError, UsageError
+from gpgen.format import store_for
+from gpgen.format.base import Store
+from gpgen.io import files
+from gpgen.io.paths import AnyPath, site_of
+from gpgen.making.cluster import connect
+from gpgen.making.dispatch import ClockSetBackError, make_shards
+from gpgen.making.plan import Plan, plan, plan_job, worker_count
+from gpgen.making.targets import check_still_free, look
+from gpgen.recipe import Recipe
+from gpgen.workspace.base import Site
+from gpgen.workspace.job import Job, ShardRecord, read_job, resume_command
+from gpgen.workspace.journal import Journal
+
+__all__ = ["Plan", "Progress", "carry_out", "make", "plan"]
+
+Finished = Callable[[list[ShardRecord]], None]
+Work = Callable[[Job, int, Iterator[int], Finished], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Parameters
+    ----------
+    shards_done, shards
+        Finished and in all, those of earlier runs included.
+    samples_done, samples
+        The same in samples.
+    bytes_done
+        Bytes of images finished.
+    elapsed
+        Seconds since this run began.
+    resumed_samples
+        How many of the finished samples earlier runs have made.
+    """
+
+    shards_done: int
+    shards: int
+    samples_done: int
+    samples: int
+    bytes_done: int
+    elapsed: float
+    resumed_samples: int = 0
+
+
+def make(
+    recipe: Recipe | str,
+    n: int,
+    out: str | AnyPath,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    processes: bool | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    chunk_size: int | None = None,
+    shard_size: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Dataset:
+    """Make a dataset.
+
+    It grows in a folder ``OUT.making`` beside the target and gets its name when it is whole. (On
+    an object store, which can't rename, all but what makes it a dataset grows in its place.)
+    What decides its bytes is the recipe, `n`, the format and the two sizes; nothing else here
+    does, nor where, when and how often the run was broken off and resumed.
+
+    Parameters
+    ----------
+    recipe
+        A recipe, the name of a built-in one, or a path.
+    n
+        Number of samples.
+    out
+        The target: ``data.zarr``, ``data.h5``, ``data-{shard:05d}.h5`` or, on an object store,
+        ``s3://bucket/data.zarr``.
+    workers
+        Number of workers; all cores if ``None``.
+    scheduler
+        Address of an existing Dask scheduler, whose workers are used instead.
+    processes
+        Whether the workers are processes instead of threads of this one.
+    resume
+        Continue a run that was broken off; if there is none, begin one.
+    overwrite
+        Replace what is there, once the new dataset is whole.
+    chunk_size, shard_size
+        Samples a chunk and a shard; chosen from the image's size if ``None``.
+    progress
+        Called when the run begins and after each few shards.
+
+    Returns
+    -------
+    Dataset
+        The finished dataset, open.
+
+    Raises
+    ------
+    UsageError
+        If an argument can't be fulfilled.
+    TargetError
+        If the target exists, is in use, does not fit, or differs from what is to be resumed.
+    ClusterError
+        If the workers can't do it.
+    StorageError
+        If an object store doesn't answer or refuses.
+    """
+    _check_arguments(workers, scheduler, processes, resume, overwrite)
+    count = worker_count(workers)
+    job = plan_job(
+        recipe, n, out, chunk_size=chunk_size, shard_size=shard_size, overwrite=overwrite
+    )
+
+    def on_dask(job: Job, left: int, missing: Iterator[int], finished: Finished) -> None:
+        in_process = scheduler is None and not processes
+        while True:
+            try:
+                with connect(min(count, left), scheduler, bool(processes)) as client:
+                    make_shards(client, job, missing, finished, in_process)
+                return
+            except ClockSetBackError as error:
+                missing = itertools.chain(error.shards, missing)
+
+    return carry_out(job, on_dask, resume=resume, progress=progress)
+
+
+def carry_out(
+    job: Job,
+    work: Work,
+    *,
+    resume: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> Dataset:
+    """Take a job from claim to commit, through any crash in between.
+
+    Parameters
+    ----------
+    job
+        What is made.
+    work
+        ``work(job, left, missing, finished)`` makes the `missing` shards, of which there are
+        `left`, and calls ``finished(records)`` with those that are safely on the disk.
+    resume, progress
+        As in `make`.
+
+    Returns
+    -------
+    Dataset
+        The finished dataset, open.
+    """
+    store, site = store_for(job.target.form, job.target.path), site_of(job.target.path)
+    finished = look(job, store, resume)
+    if finished is not None:
+        site.tidy(job)
+        return finished
+    with files.target_errors(f"{job.target.path} can't be written"), site.claim(job):
+        finished = look(job, store, resume, locked=True)
+        if finished is not None:
+            return finished
+        job = dataclasses.replace(_begin_or_resume(job, store, site, resume), images=job.images)
+        journal = site.journal(job)
+        try:
+            if not store.committed(job):
+                _run(job, store, journal, progress, work)
+                check_still_free(job, store)
+                site.check_record(job)
+            store.commit(job, journal)
+        except BaseException:
+            if journal.finished == 0:
+                site.forget(job, failed=True)  # nothing to resume: leave nothing behind
+            raise
+        finally:
+            journal.close()
+        site.forget(job, failed=False)
+    return open_dataset(job.target.manifest)
+
+
+def _check_arguments(
+    workers: int | None,
+    scheduler: str | None,
+    processes: bool | None,
+    resume: bool,
+    overwrite: bool,
+) -> None:
+    if resume and overwrite:
+        raise UsageError(
+            "resume and overwrite exclude each other",
+            "give --resume to continue, or --overwrite to start again",
+        )
+    if scheduler is not None and (workers is not None or processes is not None):
+        raise UsageError(
+            "a scheduler brings its own workers", "leave out --workers and --processes"
+        )
+
+
+def _begin_or_resume(job: Job, store: Store, site: Site, resume: bool) -> Job:
+    """Return the job to carry on with, put on record."""
+    begun = _begun(job, tolerate=not resume)
+    if not resume:
+        if begun is not None and store.committing(begun):
+            # The old dataset is gone already: to replace the new one, let it be whole first.
+            with contextlib.closing(site.journal(begun)) as journal:
+                store.commit(begun, journal)
+        begun = None
+    if begun is not None:
+        if not store.committed(begun):
+            site.resume(begun)
+        # The same but for what isn't stored: where an imported dataset is imported from.
+        return dataclasses.replace(begun, recipe=job.recipe)
+    with site.begin(job):
+        store.begin(job)
+    return job
+
+
+def _begun(job: Job, *, tolerate: bool) -> Job | None:
+    """Return the job on record, if there is one; what can't be read is none if tolerated."""
+    try:
+        return read_job(job.working)
+    except TargetError:
+        if not tolerate:
+            raise
+        return None
+
+
+def _run(
+    job: Job,
+    store: Store,
+    journal: Journal,
+    progress: Callable[[Progress], None] | None,
+    work: Work,
+) -> None:
+    """Make all shards that are not finished."""
+    layout, begun = job.layout, time.monotonic()
+    samples = 0
+    store.remove_unlisted(job, journal)
+    for shard in range(layout.shards):
+        if journal.is_finished(shard):
+            if store.has_shard(job, journal.record(shard)):
+                start, stop = layout.bounds(shard)
+                samples += stop - start
+            else:
+                journal.forget(shard)
+    resumed = samples
+
+    def report() -> None:
+        if progress is not None:
+            nbytes = samples * job.recipe.image_nbytes
+            elapsed = time.monotonic() - begun
+            progress(
+                Progress(
+                    journal.finished, layout.shards, samples, layout.n, nbytes, elapsed, resumed
+                )
+            )
+
+    def finished(records: list[ShardRecord]) -> None:
+        nonlocal samples
+        journal.add(records)
+        for record in records:
+            start, stop = layout.bounds(record.shard)
+            samples += stop - start
+        report()
+
+    report()
+    missing = (shard for shard in range(layout.shards) if not journal.is_finished(shard))
+    if journal.finished == layout.shards:
+        return
+    try:
+        work(job, layout.shards - journal.finished, missing, finished)
+    except KeyboardInterrupt as error:
+        error.add_note(
+            f"{journal.finished} of {layout.shards} shards are done; "
+            f"continue with `{resume_command(job)}`"
+        )
+        raise

@@ -1,0 +1,160 @@
+"""What may be done to a target: the refusals that keep existing data safe."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tarfile
+from pathlib import Path
+
+from gpgen.dataset import Dataset, open_dataset
+from gpgen.errors import DatasetError, TargetError
+from gpgen.format.base import Store
+from gpgen.format.layout import SHARDED, Target
+from gpgen.io.paths import how_to_replace, how_to_start_again, local_path, site_of
+from gpgen.workspace.job import Job, read_job, resume_command
+from gpgen.workspace.journal import count_finished
+
+__all__ = ["check_still_free", "look"]
+
+
+def look(job: Job, store: Store, resume: bool, *, locked: bool = False) -> Dataset | None:
+    """Refuse what must not be touched; return the dataset if it is finished already."""
+    working = job.working
+    begun = None if job.overwrite and not locked else _begun(job, tolerate=job.overwrite)
+    if not locked:
+        site_of(working).check_not_running(job)
+    if job.overwrite:
+        _check_replaceable(job, store)
+    elif resume and begun is not None:
+        differences = begun.differences(job)
+        if differences:
+            raise TargetError(
+                f"what was begun in {working} differs from what is asked for: "
+                + ", ".join(differences),
+                f"finish it with `{resume_command(begun)}`, or {how_to_start_again(working)}",
+            )
+        check_still_free(begun, store)
+    elif resume:
+        if store.occupied(job) is not None:
+            return _finished(job, store)
+    else:
+        _refuse_existing(job, store, begun)
+    if not locked:
+        _check_space(begun or job, store)
+    return None
+
+
+def _begun(job: Job, tolerate: bool) -> Job | None:
+    try:
+        return read_job(job.working)
+    except TargetError:
+        if tolerate:
+            return None
+        raise
+
+
+def _refuse_existing(job: Job, store: Store, begun: Job | None) -> None:
+    if begun is not None:
+        done = _done(begun)
+        raise TargetError(
+            f"{job.target.path} was begun before: {done} of {begun.layout.shards} shards are done",
+            f"continue with --resume, or {how_to_start_again(job.working)}",
+        )
+    found = store.occupied(job)
+    if found is not None:
+        raise TargetError(f"{found} exists", f"choose another --out, or {how_to_replace(found)}")
+
+
+def _finished(job: Job, store: Store) -> Dataset:
+    """Return the finished dataset at the target, if it is the one asked for."""
+    try:
+        dataset = open_dataset(job.target.manifest)
+    except DatasetError as error:
+        raise TargetError(
+            f"{store.occupied(job)} exists and can't be resumed: {error.message}",
+            f"choose another --out, or {how_to_replace(job.target.path)}",
+        ) from error
+    path, pattern = job.target.path, dataset.manifest.shard_pattern
+    if pattern is not None and dataset.format in SHARDED:
+        path = path.with_name(pattern)
+    target = Target(path, dataset.format)
+    there = Job(target, dataset.recipe, dataset.manifest.layout)
+    differences = there.differences(job)
+    if differences:
+        dataset.close()
+        raise TargetError(
+            f"the finished dataset at {job.target.path} differs from what is asked for: "
+            + ", ".join(differences),
+            f"choose another --out, or {how_to_replace(job.target.path)}",
+        )
+    return dataset
+
+
+def _check_replaceable(job: Job, store: Store) -> None:
+    """Refuse to overwrite what never was a dataset, such as a folder of something else."""
+    occupied = store.occupied(job)
+    if occupied is None:
+        return
+    found = local_path(occupied)
+    if found.is_dir():
+        names = {entry.name for entry in os.scandir(found)}
+        fits = not names or bool(names & {"zarr.json", ".zgroup", ".zarray"})
+    else:
+        fits = found.stat().st_size == 0 or _is_readable(found)
+    if not fits or found.is_dir() != (job.target.form == "zarr"):
+        raise TargetError(
+            f"{found} exists and is not a dataset of that format",
+            "remove it, or choose another --out",
+        )
+
+
+def _is_readable(file: Path) -> bool:
+    """Return whether a file has the format that its name says, tar or HDF5."""
+    if file.suffix in SHARDED["webdataset"]:
+        return tarfile.is_tarfile(file)
+    import h5py
+
+    return bool(h5py.is_hdf5(file))
+
+
+def check_still_free(job: Job, store: Store) -> None:
+    """Refuse to replace what came to the target's place while nobody meant to."""
+    if job.overwrite or store.committed(job):
+        return
+    found = store.occupied(job)
+    if found is not None:
+        raise TargetError(
+            f"{found} has appeared while {job.target.path} was being made",
+            "move it away and run again with --resume",
+        )
+
+
+def _check_space(job: Job, store: Store) -> None:
+    free = site_of(job.target.path).free_bytes(job.target)
+    if free is None:
+        return
+    whole = store.nbytes(job)
+    done = min(_done(job) * job.layout.shard_size, job.layout.n) * job.recipe.image_nbytes
+    needed = whole - done
+    # A killed run's unfinished files take space that is used again, or given back.
+    if needed > free and whole > free + _taken(local_path(job.working)):
+        raise TargetError(
+            f"{job.target.path} needs {needed / 1e9:.2f} GB more and "
+            f"{job.target.path.parents[0]} has {free / 1e9:.2f} GB free",
+            "free some space, make fewer samples, or choose another --out",
+        )
+
+
+def _done(job: Job) -> int:
+    return count_finished(site_of(job.working).journal_lines(job), job.layout)
+
+
+def _taken(folder: Path) -> int:
+    """Return how many bytes the files under a folder take on the disk."""
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(Path(root) / name).st_blocks * 512
+    return total

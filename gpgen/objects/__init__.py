@@ -1,7 +1,0 @@
-"""Objects on S3 and what speaks its protocol: addresses, and whole-object requests."""
-
-from __future__ import annotations
-
-from gpgen.objects.path import ObjectPath
-
-__all__ = ["ObjectPath"]

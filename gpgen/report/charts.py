@@ -1,0 +1,169 @@
+"""Charts as SVG, in the colours of the page they stand in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from gpgen.report.measuring import Curve
+
+__all__ = ["correlation_chart", "power_chart", "ratio_chart", "values_chart"]
+
+Array = npt.NDArray[np.float64]
+
+_WIDTH, _HEIGHT = 380, 270
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 10, 48
+_TICKS: Final = (1, 2, 2.5, 5, 10)
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Values to places in the picture, linear or logarithmic."""
+
+    low: float
+    high: float
+    start: float
+    stop: float
+    log: bool
+
+    def __call__(self, values: Array | float) -> Array:
+        array = np.asarray(values, dtype=np.float64)
+        low, high = self.low, self.high
+        if self.log:
+            array = np.log10(np.maximum(array, self.low / 10))
+            low, high = math.log10(low), math.log10(high)
+        places = self.start + (array - low) / (high - low) * (self.stop - self.start)
+        return np.clip(places, min(self.start, self.stop), max(self.start, self.stop))
+
+    def ticks(self) -> list[tuple[float, str]]:
+        if self.log:
+            decades = range(math.ceil(math.log10(self.low)), math.floor(math.log10(self.high)) + 1)
+            step = 1 + len(decades) // 6
+            return [(10.0**d, _power_of_ten(d)) for d in decades if d % step == 0]
+        rough = (self.high - self.low) / 4
+        decade = 10.0 ** math.floor(math.log10(rough))
+        step_size = next(t * decade for t in _TICKS if t * decade >= rough * 0.999)
+        first = math.ceil(self.low / step_size - 1e-9)
+        last = math.floor(self.high / step_size + 1e-9)
+        return [(k * step_size, f"{k * step_size:g}") for k in range(first, last + 1)]
+
+
+def _power_of_ten(exponent: int) -> str:
+    if -2 <= exponent <= 2:
+        return f"{10.0**exponent:g}"
+    return f'10<tspan dy="-5" font-size="10">{exponent}</tspan>'
+
+
+def power_chart(curve: Curve) -> str:
+    """Draw the radially averaged power spectrum, both axes logarithmic."""
+    shown = [part for part in (curve.mean, curve.theory) if part is not None]
+    values = np.concatenate(shown)
+    top = float(values.max()) * 2
+    # Below a millionth of a millionth lies the rounding of the pixels.
+    bottom = max(float(values[values > 0].min()) / 2, top * 1e-12)
+    x = _Scale(float(curve.x[0]) / 1.1, 0.55, _LEFT, _WIDTH - _RIGHT, True)
+    y = _Scale(bottom, top, _HEIGHT - _BOTTOM, _TOP, True)
+    return _chart(curve, x, y, "cycles per pixel", "power", lambda v: f"{v:.4g} cycles/px")
+
+
+def ratio_chart(curve: Curve) -> str:
+    """Draw the power over what is expected."""
+    if curve.theory is None:
+        return ""
+    expected = np.maximum(curve.theory, curve.theory.max() * 1e-12)
+    ratio = Curve(
+        curve.x,
+        curve.mean / expected,
+        curve.error / expected,
+        curve.quantile,
+        np.ones_like(expected),
+    )
+    reach = float(np.max(np.abs(ratio.mean - 1) + ratio.quantile * ratio.error))
+    reach = min(max(1.1 * reach, 0.05), 2.0)
+    x = _Scale(float(curve.x[0]) / 1.1, 0.55, _LEFT, _WIDTH - _RIGHT, True)
+    y = _Scale(max(0.0, 1 - reach), 1 + reach, _HEIGHT - _BOTTOM, _TOP, False)
+    return _chart(
+        ratio, x, y, "cycles per pixel", "measured / expected", lambda v: f"{v:.4g} cycles/px"
+    )
+
+
+def correlation_chart(curve: Curve) -> str:
+    """Draw the correlation by distance."""
+    low = min(0.0, float(np.min(curve.mean - curve.quantile * curve.error)))
+    x = _Scale(0.0, float(curve.x[-1]), _LEFT, _WIDTH - _RIGHT, False)
+    y = _Scale(low - 0.03, 1.05, _HEIGHT - _BOTTOM, _TOP, False)
+    return _chart(curve, x, y, "distance (pixels)", "correlation", lambda v: f"{v:.3g} px")
+
+
+def values_chart(curve: Curve) -> str:
+    """Draw the density of the values."""
+    parts = [curve.mean] if curve.kernel is None else [curve.mean, curve.kernel]
+    top = float(np.max(parts))
+    x = _Scale(float(curve.x[0]), float(curve.x[-1]), _LEFT, _WIDTH - _RIGHT, False)
+    y = _Scale(0.0, 1.1 * top, _HEIGHT - _BOTTOM, _TOP, False)
+    return _chart(curve, x, y, "value", "density", lambda v: f"value {v:.3g}")
+
+
+def _chart(
+    curve: Curve, x: _Scale, y: _Scale, xlabel: str, ylabel: str, told: Callable[[float], str]
+) -> str:
+    margin = curve.quantile * curve.error
+    upper, lower = y(curve.mean + margin), y(curve.mean - margin)
+    places = x(curve.x)
+    band = " ".join(
+        f"{px:.1f},{py:.1f}"
+        for px, py in [
+            *zip(places, upper, strict=True),
+            *zip(places[::-1], lower[::-1], strict=True),
+        ]
+    )
+    parts = [_axes(x, y, xlabel, ylabel), f'<polygon class="band" points="{band}"/>']
+    if curve.kernel is not None:
+        parts.append(f'<polyline class="kernel" points="{_points(places, y(curve.kernel))}"/>')
+    for value, px, py, mean, error in zip(
+        curve.x, places, y(curve.mean), curve.mean, margin, strict=True
+    ):
+        text = f"{told(float(value))}: {mean:.4g} \N{PLUS-MINUS SIGN} {error:.2g}"
+        parts.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="1.8"><title>{text}</title></circle>')
+    if curve.theory is not None:
+        parts.append(f'<polyline class="theory" points="{_points(places, y(curve.theory))}"/>')
+    label = escape(f"{ylabel} against {xlabel}")
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">'
+        + "".join(parts)
+        + "</svg>"
+    )
+
+
+def _points(xs: Array, ys: Array) -> str:
+    return " ".join(f"{px:.1f},{py:.1f}" for px, py in zip(xs, ys, strict=True))
+
+
+def _axes(x: _Scale, y: _Scale, xlabel: str, ylabel: str) -> str:
+    bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
+    parts = []
+    for value, text in x.ticks():
+        place = float(x(value))
+        parts.append(
+            f'<line class="grid" x1="{place:.1f}" x2="{place:.1f}" y1="{_TOP}" y2="{bottom}"/>'
+            f'<text x="{place:.1f}" y="{bottom + 18}" text-anchor="middle">{text}</text>'
+        )
+    for value, text in y.ticks():
+        place = float(y(value))
+        parts.append(
+            f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{place:.1f}" y2="{place:.1f}"/>'
+            f'<text x="{_LEFT - 5}" y="{place + 4.5:.1f}" text-anchor="end">{text}</text>'
+        )
+    middle = (_TOP + bottom) / 2
+    parts.append(
+        f'<text x="{(_LEFT + right) / 2}" y="{_HEIGHT - 8}" text-anchor="middle">{xlabel}</text>'
+        f'<text x="14" y="{middle}" text-anchor="middle" '
+        f'transform="rotate(-90 14 {middle})">{ylabel}</text>'
+    )
+    return "".join(parts)

@@ -1,7 +1,0 @@
-"""A page that shows a dataset: what it is, how it looks, and that it is what it says."""
-
-from __future__ import annotations
-
-from gpgen.reporting.page import write_report
-
-__all__ = ["write_report"]

@@ -1,0 +1,77 @@
+"""What making a dataset does differently on a disk and on an object store.
+
+A format (`Store`) knows what bytes a dataset has; a site knows how an unfinished one is kept:
+who may work on it, what is on record, and what becomes of the working folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from gpgen.format.layout import Target
+from gpgen.workspace.job import Job
+from gpgen.workspace.journal import Journal
+
+__all__ = ["Site"]
+
+
+class Site(Protocol):
+    """A disk or an object store."""
+
+    def check(self, target: Target, *, overwrite: bool) -> None:
+        """Refuse a target that can't be written to, touching nothing.
+
+        Raises
+        ------
+        TargetError, StorageError, UsageError
+            What is wrong with it.
+        """
+        ...
+
+    def free_bytes(self, target: Target) -> int | None:
+        """Return how many bytes may be written there; ``None`` if there is no such number."""
+        ...
+
+    def check_not_running(self, job: Job) -> None:
+        """Refuse a target that a process is known to be making."""
+        ...
+
+    def claim(self, job: Job) -> AbstractContextManager[None]:
+        """Keep others away; when nothing is left to resume, leave nothing behind."""
+        ...
+
+    def begin(self, job: Job) -> AbstractContextManager[None]:
+        """Make room for a new job; put it on record when what is done meanwhile is done."""
+        ...
+
+    def resume(self, job: Job) -> None:
+        """Remove what a killed run of the job left half-written."""
+        ...
+
+    def journal(self, job: Job) -> Journal:
+        """Open the job's journal for adding."""
+        ...
+
+    def journal_lines(self, job: Job) -> Iterator[bytes]:
+        """Yield the lines of the job's journal, however it is kept."""
+        ...
+
+    def check_record(self, job: Job) -> None:
+        """Refuse to finish a job when another has come in its place.
+
+        Raises
+        ------
+        TargetError
+            If what is on record is another job, or none.
+        """
+        ...
+
+    def forget(self, job: Job, *, failed: bool) -> None:
+        """Take the job off the record: it is finished, or failed with nothing to resume."""
+        ...
+
+    def tidy(self, job: Job) -> None:
+        """Remove what a run left that was killed after its dataset was whole."""
+        ...

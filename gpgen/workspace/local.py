@@ -1,0 +1,119 @@
+"""Making on a disk: a working folder beside the target, a lock, a journal that is a file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from gpgen.errors import TargetError
+from gpgen.format.layout import Target
+from gpgen.io import files
+from gpgen.io.lock import LOCK, claimed, empty
+from gpgen.io.paths import how_to_start_again, local_path
+from gpgen.workspace.job import Job, store_job
+from gpgen.workspace.journal import Journal
+
+__all__ = ["Disk"]
+
+
+class Disk:
+    """A file system; see `gpgen.workspace.base.Site`."""
+
+    def check(self, target: Target, *, overwrite: bool) -> None:  # noqa: ARG002
+        """Refuse a folder that is missing or not writable."""
+        folder = _folder(target)
+        if not folder.is_dir():
+            raise TargetError(f"the folder {folder} does not exist", f"make it: mkdir -p {folder}")
+        if not files.is_writable(folder):
+            raise TargetError(
+                f"the folder {folder} is not writable",
+                "choose another --out, or change its permissions",
+            )
+
+    def free_bytes(self, target: Target) -> int:
+        """Return how many bytes may still be written under the target's folder."""
+        return shutil.disk_usage(_folder(target)).free
+
+    def check_not_running(self, job: Job) -> None:
+        """Refuse a target whose lock somebody holds."""
+        with contextlib.suppress(FileNotFoundError):  # the folder, or it goes just now
+            descriptor = files.lock(_working(job) / LOCK)
+            if descriptor is None:
+                raise _in_use(job)
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def claim(self, job: Job) -> Iterator[None]:
+        """Hold the target's lock; when nothing is left to resume, leave nothing behind."""
+        with claimed(_working(job), lambda: _in_use(job)) as descriptor:
+            owner = f"process {os.getpid()} on {socket.gethostname()}"
+            files.truncate(descriptor, 0)
+            files.write_at(descriptor, owner.encode(), 0)
+            yield
+
+    @contextlib.contextmanager
+    def begin(self, job: Job) -> Iterator[None]:
+        """Empty the working folder; put the job on record when the format has begun."""
+        working = _working(job)
+        files.remove(working / "job.json")
+        empty(working)
+        files.make_folder(local_path(job.temporary))
+        files.make_folder(local_path(job.data))
+        yield
+        store_job(job)
+        files.sync_folder(working.parent)
+
+    def resume(self, job: Job) -> None:
+        """Remove what a killed run left half-written."""
+        if not local_path(job.data).is_dir():
+            raise TargetError(
+                f"{job.data}, where the dataset grew, is gone", how_to_start_again(job.working)
+            )
+        files.remove_tree(local_path(job.temporary))
+        files.make_folder(local_path(job.temporary))
+
+    def journal(self, job: Job) -> Journal:
+        """Open the job's journal for adding."""
+        return Journal(job)
+
+    def journal_lines(self, job: Job) -> Iterator[bytes]:
+        """Yield the journal's lines."""
+        with contextlib.suppress(OSError):
+            descriptor = files.open_existing(_working(job) / "journal.jsonl")
+            with open(descriptor, "rb") as lines:  # noqa: PTH123 - a descriptor
+                yield from lines
+
+    def check_record(self, job: Job) -> None:
+        """Know that it is this job's: the lock is held."""
+
+    def forget(self, job: Job, *, failed: bool) -> None:  # noqa: ARG002
+        """Take the job off the record; `claim` removes the rest."""
+        files.remove(_working(job) / "job.json")
+
+    def tidy(self, job: Job) -> None:
+        """Remove the folder of a run that was killed at its very end."""
+        if _working(job).exists():
+            with self.claim(job):
+                pass
+
+
+def _folder(target: Target) -> Path:
+    return local_path(target.path).parent
+
+
+def _working(job: Job) -> Path:
+    return local_path(job.working)
+
+
+def _in_use(job: Job) -> TargetError:
+    """Return the error that says who is making the target."""
+    owner = "another process"
+    with contextlib.suppress(OSError):
+        owner = (_working(job) / LOCK).read_text() or owner
+    return TargetError(
+        f"{job.target.path} is being made by {owner}", "wait for it, or stop it and use --resume"
+    )
