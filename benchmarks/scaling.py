@@ -27,6 +27,7 @@ from rich.table import Table
 import gpgen
 from benchmarks.machine import describe_machine
 from gpgen import cluster, dispatch
+from gpgen.format.job import Job, ShardRecord
 from gpgen.format.layout import Layout, Target
 from gpgen.format.manifest import checksum_arrays, derived_arrays, read_manifest, root_attributes
 from gpgen.format.manifest import seal as sealed
@@ -34,7 +35,6 @@ from gpgen.format.zarr_content import members
 from gpgen.format.zarr_metadata import block_names, image_document, root_document, small_document
 from gpgen.io import files
 from gpgen.recipe import Recipe
-from gpgen.workspace.job import Job, ShardRecord
 from gpgen.workspace.journal import Journal
 
 __all__ = ["main"]

@@ -18,7 +18,8 @@ from gpgen.format.base import Reader
 from gpgen.format.layout import Format
 from gpgen.format.manifest import VERIFY, Manifest, SmallArray, derived_arrays
 from gpgen.format.pixels import PixelReader
-from gpgen.io.paths import AnyPath, pixel_reader
+from gpgen.format.pixels_ahead import pixel_reader
+from gpgen.io.paths import AnyPath
 from gpgen.recipe import Recipe
 from gpgen.sampling import SAMPLING_VERSION
 from gpgen.workspace.unfinished import find

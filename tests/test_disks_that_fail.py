@@ -211,10 +211,14 @@ def test_what_a_killed_run_left_half_done_does_not_count_as_taken(
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     taken = sum(path.stat().st_blocks * 512 for path in tmp_path.rglob("*") if path.is_file())
     assert taken > needed / 3
-    monkeypatch.setattr("gpgen.workspace.local.Disk.free_bytes", lambda disk, target: needed - taken - 1)
+    monkeypatch.setattr(
+        "gpgen.workspace.local.Disk.free_bytes", lambda disk, target: needed - taken - 1
+    )
     with pytest.raises(TargetError, match="GB free"):
         tiny_make(tmp_path / out, 16, **options)
-    monkeypatch.setattr("gpgen.workspace.local.Disk.free_bytes", lambda disk, target: needed - taken)
+    monkeypatch.setattr(
+        "gpgen.workspace.local.Disk.free_bytes", lambda disk, target: needed - taken
+    )
     tiny_make(tmp_path / out, 16, **options).close()
     assert verify(tmp_path / out).ok
 

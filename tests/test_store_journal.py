@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_tools import tiny
 
+from gpgen.format.job import Job, ShardRecord
 from gpgen.making.plan import plan_job
-from gpgen.workspace.job import Job, ShardRecord
 from gpgen.workspace.journal import Journal, count_finished
 
 N, SIZE = 10, 4

@@ -18,11 +18,11 @@ import numpy.typing as npt
 
 from gpgen.dataset import Dataset
 from gpgen.format import store_for
+from gpgen.format.job import Job, ShardRecord
 from gpgen.making.plan import plan_job
 from gpgen.making.run import carry_out
 from gpgen.recipe import Recipe
 from gpgen.sampling import Sampler
-from gpgen.workspace.job import Job, ShardRecord
 
 __all__ = [
     "OUTS", "PUBLICATION", "Stopped", "copy_of", "deposit", "in_one_thread", "make_here", "pixels",

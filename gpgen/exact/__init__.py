@@ -1,1 +1,1 @@
-from __future__ import annotations
+"""The mathematics of a texture: it knows no file and no recipe file."""

@@ -9,11 +9,10 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from gpgen.errors import printable
+from gpgen.format.job import FinishedShards, Job, ShardRecord
 from gpgen.format.manifest import Manifest
 from gpgen.io.paths import AnyPath
 from gpgen.recipe import Recipe
-from gpgen.workspace.job import Job, ShardRecord
-from gpgen.workspace.journal import Journal
 
 __all__ = ["Place", "Problem", "Reader", "Region", "Store"]
 
@@ -143,7 +142,7 @@ class Store(Protocol):
         """
         ...
 
-    def commit(self, job: Job, journal: Journal) -> None:
+    def commit(self, job: Job, finished: FinishedShards) -> None:
         """Complete the dataset and give it its final name; may be repeated after a crash."""
         ...
 
@@ -158,7 +157,7 @@ class Store(Protocol):
         """
         ...
 
-    def remove_unlisted(self, job: Job, journal: Journal) -> None:
+    def remove_unlisted(self, job: Job, finished: FinishedShards) -> None:
         """Remove finished shards that are not in the journal: they are made again."""
         ...
 

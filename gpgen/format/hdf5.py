@@ -25,14 +25,13 @@ from gpgen.format.hdf5_file import (
     write_small_arrays,
     write_user_block,
 )
+from gpgen.format.job import FinishedShards, Job, ShardRecord
 from gpgen.format.layout import Layout
 from gpgen.format.manifest import SmallArray, derived_arrays, image_array, root_attributes, seal
 from gpgen.format.stream import Stream, write_images
 from gpgen.io import files
 from gpgen.io.paths import AnyPath, local_path
 from gpgen.recipe import Recipe
-from gpgen.workspace.job import Job, ShardRecord
-from gpgen.workspace.journal import Journal
 
 __all__ = ["Hdf5Reader", "Hdf5Store"]
 
@@ -97,12 +96,12 @@ class Hdf5Store:
             os.close(descriptor)
         return ShardRecord(shard, sha256, stream.nbytes, crcs.tobytes())
 
-    def commit(self, job: Job, journal: Journal) -> None:
+    def commit(self, job: Job, finished: FinishedShards) -> None:
         """Write all but the images, then give the file its name."""
         if self.committed(job):
             return
         skeleton, path = skeleton_of(job), self._path(job)
-        arrays = [*derived_arrays(job.recipe, job.layout.n), *journal.arrays()]
+        arrays = [*derived_arrays(job.recipe, job.layout.n), *finished.arrays()]
         image = skeleton.offsets["image"], job.layout.n * job.recipe.image_nbytes
         descriptor = files.open_existing(path, write=True)
         try:
@@ -126,7 +125,7 @@ class Hdf5Store:
         """Return ``False``: one rename replaces the old file by the new one."""
         return False
 
-    def remove_unlisted(self, job: Job, journal: Journal) -> None:
+    def remove_unlisted(self, job: Job, finished: FinishedShards) -> None:
         """Leave the one file as it is: what it lacks is written to its place."""
 
     def occupied(self, job: Job) -> Path | None:

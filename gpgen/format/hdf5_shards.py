@@ -26,6 +26,7 @@ from gpgen.format.hdf5_file import (
     manifest_arrays,
     read_hdf5,
 )
+from gpgen.format.job import FinishedShards, Job, ShardRecord
 from gpgen.format.layout import Format, Layout, Target
 from gpgen.format.manifest import (
     VERIFY,
@@ -40,8 +41,6 @@ from gpgen.format.stream import new_file, write_images
 from gpgen.io import files
 from gpgen.io.paths import AnyPath, local_path
 from gpgen.recipe import Recipe
-from gpgen.workspace.job import Job, ShardRecord
-from gpgen.workspace.journal import Journal
 
 __all__ = ["Hdf5ShardsReader", "Hdf5ShardsStore"]
 
@@ -125,14 +124,14 @@ class Hdf5ShardsStore:
     def _committing(self, job: Job) -> Path:
         return local_path(job.data) / "committing"
 
-    def commit(self, job: Job, journal: Journal) -> None:
+    def commit(self, job: Job, finished: FinishedShards) -> None:
         """Write the manifest; move the shards to their names, and the manifest last."""
         if self.committed(job):
             return
         target, marker, data = job.target, self._committing(job), local_path(job.data)
         manifest, final = data / target.manifest.name, local_path(target.manifest)
         if not marker.exists():
-            self._write_manifest(job, journal, manifest)
+            self._write_manifest(job, finished, manifest)
             files.replace_file(marker, b"", local_path(job.temporary))
             files.sync_folder(data)
         folder = final.parent
@@ -156,9 +155,9 @@ class Hdf5ShardsStore:
         files.rename(manifest, final)
         files.sync_folder(folder)
 
-    def _write_manifest(self, job: Job, journal: Journal, path: Path) -> None:
+    def _write_manifest(self, job: Job, finished: FinishedShards, path: Path) -> None:
         skeleton = self._manifest_skeleton(job)
-        arrays = [*derived_arrays(job.recipe, job.layout.n), *journal.arrays()]
+        arrays = [*derived_arrays(job.recipe, job.layout.n), *finished.arrays()]
         descriptor = files.create(path)
         try:
             files.truncate(descriptor, skeleton.nbytes)
@@ -175,11 +174,11 @@ class Hdf5ShardsStore:
         """Return whether a commit was cut off after the old dataset had ceased to be one."""
         return self._committing(job).exists() and not self.committed(job)
 
-    def remove_unlisted(self, job: Job, journal: Journal) -> None:
+    def remove_unlisted(self, job: Job, finished: FinishedShards) -> None:
         """Remove shards that a killed run finished but didn't get to put on record."""
         for entry in os.scandir(local_path(job.data)):
             number = job.target.shard_number(entry.name)
-            if number is not None and not journal.lists(number):
+            if number is not None and not finished.lists(number):
                 files.remove(Path(entry.path))
 
     def occupied(self, job: Job) -> Path | None:

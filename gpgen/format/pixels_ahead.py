@@ -11,14 +11,22 @@ from numpy.typing import NDArray
 
 from gpgen.format.base import Place, Reader
 from gpgen.format.pixels import PixelReader
+from gpgen.io.object_path import ObjectPath
 from gpgen.io.paths import OpenFile, open_file
 
-__all__ = ["ConcurrentPixelReader"]
+__all__ = ["pixel_reader"]
 
 _AT_ONCE = 16
 
 
-class ConcurrentPixelReader(PixelReader):
+def pixel_reader(reader: Reader) -> PixelReader:
+    """Return what reads a dataset's images at random: from an object store, many at once."""
+    if isinstance(reader.path, ObjectPath):
+        return _ConcurrentPixelReader(reader)
+    return PixelReader(reader)
+
+
+class _ConcurrentPixelReader(PixelReader):
     """A `PixelReader` of objects: no file stays open, and a batch's images come side by side.
 
     Parameters

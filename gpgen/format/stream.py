@@ -20,10 +20,10 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
+from gpgen.format.job import Job
 from gpgen.io import files
 from gpgen.recipe import Recipe
 from gpgen.sampling import sampler_for
-from gpgen.workspace.job import Job
 
 __all__ = [
     "BATCH_BYTES",

@@ -21,13 +21,13 @@ import numpy as np
 from gpgen.errors import DatasetError
 from gpgen.format.base import Place, Reader
 from gpgen.format.hdf5_shards import Hdf5ShardsReader, Hdf5ShardsStore
+from gpgen.format.job import Job, ShardRecord
 from gpgen.format.layout import Format
 from gpgen.format.manifest import VERIFY
 from gpgen.format.stream import batches, crc32c, new_file
 from gpgen.io.paths import AnyPath, local_path, size_of
 from gpgen.recipe import Recipe
 from gpgen.sampling import seeds
-from gpgen.workspace.job import Job, ShardRecord
 
 __all__ = ["WebDatasetReader", "WebDatasetStore"]
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gpgen.errors import DatasetError, printable
 from gpgen.format.base import Place, Problem, Reader, Region
+from gpgen.format.job import FinishedShards, Job, ShardRecord
 from gpgen.format.manifest import (
     VERIFY,
     Manifest,
@@ -43,8 +44,6 @@ from gpgen.format.zarr_metadata import (
 from gpgen.io import files
 from gpgen.io.paths import AnyPath, local_path, names_under, read_whole
 from gpgen.recipe import Recipe
-from gpgen.workspace.job import Job, ShardRecord
-from gpgen.workspace.journal import Journal
 
 __all__ = ["ZarrReader", "ZarrStore"]
 
@@ -77,10 +76,10 @@ class ZarrStore:
         with new_file(local_path(job.temporary), final) as stream:
             return write_shard_to(stream, job, shard, check)
 
-    def commit(self, job: Job, journal: Journal) -> None:
+    def commit(self, job: Job, finished: FinishedShards) -> None:
         """Write the small arrays and the metadata, the root's last; then rename."""
         if not self.committed(job):
-            self._complete(job, journal)
+            self._complete(job, finished)
             final, aside = local_path(job.target.path), local_path(job.working) / _OLD
             if os.path.lexists(final):
                 files.remove_tree(aside)
@@ -88,10 +87,10 @@ class ZarrStore:
             files.rename(local_path(job.data), final)
             files.sync_folder(final.parent)
 
-    def _complete(self, job: Job, journal: Journal) -> None:
+    def _complete(self, job: Job, finished: FinishedShards) -> None:
         folder, temporary = local_path(job.data), local_path(job.temporary)
         folders = [folder]
-        for name, data in members(job, journal):
+        for name, data in members(job, finished):
             place = folder / name
             if place.parent not in folders:
                 files.make_folder(place.parent)
@@ -114,11 +113,11 @@ class ZarrStore:
         old = local_path(job.working) / _OLD
         return old.exists() and not os.path.lexists(local_path(job.target.path))
 
-    def remove_unlisted(self, job: Job, journal: Journal) -> None:
+    def remove_unlisted(self, job: Job, finished: FinishedShards) -> None:
         """Remove shards that a killed run finished but didn't get to put on record."""
         for entry in os.scandir(local_path(job.data) / "image"):
             number = shard_number(job.recipe, f"image/{entry.name}")
-            if number is not None and not journal.lists(number):
+            if number is not None and not finished.lists(number):
                 files.remove(Path(entry.path))
 
     def occupied(self, job: Job) -> AnyPath | None:

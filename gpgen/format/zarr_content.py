@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpgen.format.job import FinishedShards, Job, ShardRecord
 from gpgen.format.layout import Layout
 from gpgen.format.manifest import (
     SmallArray,
@@ -36,8 +37,6 @@ from gpgen.format.zarr_metadata import (
     small_document,
 )
 from gpgen.recipe import Recipe
-from gpgen.workspace.job import Job, ShardRecord
-from gpgen.workspace.journal import Journal
 
 __all__ = [
     "CRC_BYTES",
@@ -133,13 +132,13 @@ def write_shard_to(stream: Stream, job: Job, shard: int, check: Callable[[], Non
     return ShardRecord(shard, stream.finish(), stream.nbytes, crcs.tobytes())
 
 
-def members(job: Job, journal: Journal) -> Iterator[tuple[str, bytes]]:
+def members(job: Job, finished: FinishedShards) -> Iterator[tuple[str, bytes]]:
     """Yield each file beside the shards, by name: the small arrays, their metadata, the root's.
 
     The root's metadata, which makes it a dataset, comes last.
     """
     layout = job.layout
-    arrays = (*derived_arrays(job.recipe, layout.n), *journal.arrays())
+    arrays = (*derived_arrays(job.recipe, layout.n), *finished.arrays())
     documents: dict[str, Any] = {"image": image_document(job.recipe, layout)}
     hashes: dict[str, str] = {}
     for array in arrays:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.format.base import Problem, Reader
+from gpgen.format.job import FinishedShards, Job, ShardRecord
 from gpgen.format.stream import Stream
 from gpgen.format.zarr import ZarrReader
 from gpgen.format.zarr_content import (
@@ -22,8 +23,6 @@ from gpgen.format.zarr_content import (
     write_shard_to,
 )
 from gpgen.io.paths import AnyPath, object_path
-from gpgen.workspace.job import Job, ShardRecord
-from gpgen.workspace.journal import Journal
 
 __all__ = ["ZarrObjectsStore"]
 
@@ -68,19 +67,19 @@ class ZarrObjectsStore:
             path.upload(scratch.fileno(), record.sha256)
         return record
 
-    def commit(self, job: Job, journal: Journal) -> None:
+    def commit(self, job: Job, finished: FinishedShards) -> None:
         """Put the small arrays and the metadata; the root's, which makes it a dataset, last."""
         if self.committed(job):
             return
         sizes, target = _shard_sizes(job), object_path(job.target.path)
         for shard, nbytes in enumerate(sizes):
-            if journal.record(shard).nbytes != nbytes:
+            if finished.record(shard).nbytes != nbytes:
                 raise TargetError(
                     f"{target / shard_name(job.recipe, shard)} was removed or replaced while "
                     "the others were made",
                     "run the same command with --resume",
                 )
-        for name, data in members(job, journal):
+        for name, data in members(job, finished):
             if name != ROOT:
                 (target / name).write_bytes(data)
                 continue
@@ -104,7 +103,7 @@ class ZarrObjectsStore:
         """Return ``False``: nothing is ever replaced."""
         return False
 
-    def remove_unlisted(self, job: Job, journal: Journal) -> None:
+    def remove_unlisted(self, job: Job, finished: FinishedShards) -> None:
         """Leave what the journal doesn't list: it takes no room that isn't used again."""
 
     def occupied(self, job: Job) -> AnyPath | None:

@@ -1,7 +1,1 @@
-"""Objects on S3 and what speaks its protocol: addresses, and whole-object requests."""
-
-from __future__ import annotations
-
-from gpgen.io.object_path import ObjectPath
-
-__all__ = ["ObjectPath"]
+"""Bytes on a disk or on an object store."""

@@ -11,16 +11,11 @@ import re
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from gpgen.errors import UsageError
 from gpgen.io import files
 from gpgen.io.object_path import ObjectPath
-
-if TYPE_CHECKING:
-    from gpgen.format.base import Reader
-    from gpgen.format.pixels import PixelReader
-    from gpgen.workspace.base import Site
 
 __all__ = [
     "AnyPath",
@@ -31,10 +26,8 @@ __all__ = [
     "names_under",
     "object_path",
     "open_file",
-    "pixel_reader",
     "place_of",
     "read_whole",
-    "site_of",
     "size_of",
 ]
 
@@ -189,25 +182,3 @@ def names_under(path: AnyPath) -> Iterator[str]:
     for folder, _, names in os.walk(path):
         for name in sorted(names):
             yield str((Path(folder) / name).relative_to(path))
-
-
-def pixel_reader(reader: Reader) -> PixelReader:
-    """Return what reads a dataset's images at random."""
-    if isinstance(reader.path, ObjectPath):
-        from gpgen.format.pixels_ahead import ConcurrentPixelReader
-
-        return ConcurrentPixelReader(reader)
-    from gpgen.format.pixels import PixelReader
-
-    return PixelReader(reader)
-
-
-def site_of(path: AnyPath) -> Site:
-    """Return where a dataset at a path is made."""
-    if isinstance(path, ObjectPath):
-        from gpgen.workspace.remote import Bucket
-
-        return Bucket()
-    from gpgen.workspace.local import Disk
-
-    return Disk()

@@ -1,1 +1,1 @@
-from __future__ import annotations
+"""From a source of images to a finished dataset."""

@@ -15,12 +15,12 @@ import numpy.typing as npt
 from gpgen.dataset import Dataset, open_dataset
 from gpgen.errors import DatasetError, UsageError
 from gpgen.format import store_for
+from gpgen.format.job import Job, ShardRecord
 from gpgen.format.stream import batch_size
 from gpgen.io.paths import AnyPath
 from gpgen.making.plan import plan_job
 from gpgen.making.run import Progress, carry_out
 from gpgen.sampling import SAMPLING_VERSION
-from gpgen.workspace.job import Job, ShardRecord
 
 __all__ = ["convert"]
 

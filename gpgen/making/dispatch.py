@@ -15,9 +15,9 @@ import threadpoolctl
 
 from gpgen.errors import ClusterError, GpgenError, TargetError
 from gpgen.format import store_for
+from gpgen.format.job import Job, ShardRecord
 from gpgen.io import files
 from gpgen.making.cluster import Client, dask_distributed
-from gpgen.workspace.job import Job, ShardRecord
 
 __all__ = ["ClockSetBackError", "make_shards"]
 

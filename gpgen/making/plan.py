@@ -8,11 +8,12 @@ import os
 from gpgen._version import __version__
 from gpgen.errors import UsageError
 from gpgen.format import store_for
+from gpgen.format.job import Images, Job
 from gpgen.format.layout import Format, Target, choose_layout
 from gpgen.format.stream import BATCH_BYTES
-from gpgen.io.paths import AnyPath, site_of
+from gpgen.io.paths import AnyPath
 from gpgen.recipe import Recipe
-from gpgen.workspace.job import Images, Job
+from gpgen.workspace import site_of
 
 __all__ = ["Plan", "plan", "plan_job"]
 

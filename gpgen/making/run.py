@@ -12,16 +12,18 @@ from gpgen.dataset import Dataset, open_dataset
 from gpgen.errors import TargetError, UsageError
 from gpgen.format import store_for
 from gpgen.format.base import Store
+from gpgen.format.job import Job, ShardRecord
 from gpgen.io import files
-from gpgen.io.paths import AnyPath, site_of
+from gpgen.io.paths import AnyPath
 from gpgen.making.cluster import connect
 from gpgen.making.dispatch import ClockSetBackError, make_shards
 from gpgen.making.plan import Plan, plan, plan_job, worker_count
 from gpgen.making.targets import check_still_free, look
 from gpgen.recipe import Recipe
+from gpgen.workspace import site_of
 from gpgen.workspace.base import Site
-from gpgen.workspace.job import Job, ShardRecord, read_job, resume_command
 from gpgen.workspace.journal import Journal
+from gpgen.workspace.record import read_job, resume_command
 
 __all__ = ["Plan", "Progress", "carry_out", "make", "plan"]
 

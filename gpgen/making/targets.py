@@ -10,10 +10,12 @@ from pathlib import Path
 from gpgen.dataset import Dataset, open_dataset
 from gpgen.errors import DatasetError, TargetError
 from gpgen.format.base import Store
+from gpgen.format.job import Job
 from gpgen.format.layout import SHARDED, Target
-from gpgen.io.paths import how_to_replace, how_to_start_again, local_path, site_of
-from gpgen.workspace.job import Job, read_job, resume_command
+from gpgen.io.paths import how_to_replace, how_to_start_again, local_path
+from gpgen.workspace import site_of
 from gpgen.workspace.journal import count_finished
+from gpgen.workspace.record import read_job, resume_command
 
 __all__ = ["check_still_free", "look"]
 

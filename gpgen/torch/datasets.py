@@ -16,7 +16,8 @@ from torch.utils.data import Dataset
 from gpgen.errors import UsageError
 from gpgen.format import store_for
 from gpgen.format.pixels import PixelReader
-from gpgen.io.paths import AnyPath, pixel_reader
+from gpgen.format.pixels_ahead import pixel_reader
+from gpgen.io.paths import AnyPath
 from gpgen.recipe import Recipe
 from gpgen.splits import Split
 from gpgen.torch.batches import Batch, empty_images

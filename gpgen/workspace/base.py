@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from gpgen.format.job import Job
 from gpgen.format.layout import Target
-from gpgen.workspace.job import Job
 from gpgen.workspace.journal import Journal
 
 __all__ = ["Site"]

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gpgen.errors import TargetError
+from gpgen.format.job import Job
 from gpgen.format.layout import Target
 from gpgen.io import files
 from gpgen.io.lock import LOCK, claimed, empty
 from gpgen.io.paths import how_to_start_again, local_path
-from gpgen.workspace.job import Job, store_job
 from gpgen.workspace.journal import Journal
+from gpgen.workspace.record import store_job
 
 __all__ = ["Disk"]
 

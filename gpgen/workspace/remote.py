@@ -24,11 +24,12 @@ from pathlib import Path
 from typing import Any
 
 from gpgen.errors import TargetError, UsageError
+from gpgen.format.job import Job, ShardRecord
 from gpgen.format.layout import Target
 from gpgen.io.object_path import ObjectPath
 from gpgen.io.paths import object_path
-from gpgen.workspace.job import Job, ShardRecord, read_job
 from gpgen.workspace.journal import Journal, line_of
+from gpgen.workspace.record import read_job
 
 __all__ = ["Bucket"]
 

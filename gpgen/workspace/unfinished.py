@@ -6,9 +6,10 @@ from pathlib import Path
 
 from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.format.layout import SHARDED, Format, Target
-from gpgen.io.paths import AnyPath, local_path, place_of, site_of
-from gpgen.workspace.job import read_job, resume_command
+from gpgen.io.paths import AnyPath, local_path, place_of
+from gpgen.workspace import site_of
 from gpgen.workspace.journal import count_finished
+from gpgen.workspace.record import read_job, resume_command
 
 __all__ = ["find", "hdf5_form", "is_begun", "locate", "unfinished"]
 
