@@ -21,7 +21,7 @@ from gpgen.format.manifest import derived_arrays
 from gpgen.format.pixels import file_sha256
 from gpgen.format.stream import batch_size, crc32c
 from gpgen.io.paths import AnyPath, local_path, open_file, size_of
-from gpgen.making.plan import worker_count
+from gpgen.making.planning import worker_count
 from gpgen.sampling import SAMPLING_VERSION, sampler_for
 from gpgen.workspace.unfinished import hdf5_form, locate
 

@@ -31,7 +31,7 @@ import h5py
 import store_tools
 
 from gpgen.io import files
-from gpgen.making.convert import convert
+from gpgen.making.converting import convert
 
 _ = distributed, h5py
 

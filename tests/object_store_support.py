@@ -21,7 +21,7 @@ from store_tools import tiny, tiny_make
 from gpgen.dataset import Dataset
 from gpgen.format import store_for
 from gpgen.io import object_requests as requests
-from gpgen.making.plan import plan_job
+from gpgen.making.planning import plan_job
 from gpgen.making.run import carry_out
 
 N = 13

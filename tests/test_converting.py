@@ -14,7 +14,7 @@ from cli_support import run
 import gpgen
 from gpgen import Recipe
 from gpgen.errors import DatasetError, TargetError, UsageError
-from gpgen.making.convert import convert
+from gpgen.making.converting import convert
 
 N, SHARD = 75, 20
 TARGETS = {"zarr": "d.zarr", "hdf5": "d.h5", "shards": "d-{shard:02d}.h5", "tar": "d-{shard}.tar"}
@@ -100,7 +100,7 @@ def test_the_plan_knows_the_size_of_tar_files(made: dict[str, Path], recipe: Rec
 
 KILLED = """
 import os, signal, sys
-from gpgen.making.convert import convert
+from gpgen.making.converting import convert
 def follow(progress):
     if progress.shards_done == 2: os.kill(os.getpid(), signal.SIGKILL)
 convert(sys.argv[1], sys.argv[2], shard_size=int(sys.argv[3]), progress=follow)

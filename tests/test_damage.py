@@ -430,7 +430,7 @@ def test_a_zip_that_gpgen_did_not_write_is_refused_with_what_to_do(made, tmp_pat
 def test_a_zip_is_read_in_other_processes_and_converted(made, tmp_path: Path) -> None:
     import pickle
 
-    from gpgen.making.convert import convert
+    from gpgen.making.converting import convert
 
     path = made["data.zarr.zip"].path
     with open_dataset(path) as dataset:

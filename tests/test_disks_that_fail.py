@@ -20,7 +20,7 @@ from store_tools import ENVIRONMENT, OUTS, hashes, tiny, tiny_make
 
 from gpgen import plan, verify
 from gpgen.errors import DatasetError, TargetError
-from gpgen.making.convert import convert
+from gpgen.making.converting import convert
 
 CASES = [("make", out) for out in OUTS] + [("convert", "d.h5"), ("convert", "d-{shard:03d}.tar")]
 # By default some of them where one is like another; with GPGEN_LONG=1 all.

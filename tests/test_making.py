@@ -19,7 +19,7 @@ from gpgen.dataset import open_dataset
 from gpgen.errors import ClusterError, DatasetError, TargetError, UsageError
 from gpgen.io import files
 from gpgen.making.run import make, plan
-from gpgen.making.run import plan as planning
+from gpgen.making import planning
 
 N = 13
 EXPECTED = hashlib.sha256(drawn(tiny(), N).tobytes()).hexdigest()

@@ -21,8 +21,8 @@ from gpgen.dataset import open_dataset
 from gpgen.errors import DatasetError, StorageError, TargetError, UsageError
 from gpgen.format import store_for
 from gpgen.io import object_requests as requests
-from gpgen.making.convert import convert
-from gpgen.making.plan import plan_job
+from gpgen.making.converting import convert
+from gpgen.making.planning import plan_job
 from gpgen.making.run import carry_out, plan
 from gpgen.verification import verify
 

@@ -11,7 +11,8 @@ from dask_cluster import DaskCluster
 from store_tools import hashes, tiny, tiny_make
 
 from gpgen.errors import ClusterError
-from gpgen.making.run import dispatch, make
+from gpgen.making import dispatch
+from gpgen.making.run import make
 
 N = 60
 

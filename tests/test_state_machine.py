@@ -25,7 +25,7 @@ from gpgen.dataset import open_dataset
 from gpgen.errors import DatasetError, GpgenError, TargetError
 from gpgen.format.layout import Target
 from gpgen.io import files
-from gpgen.making.convert import convert
+from gpgen.making.converting import convert
 from gpgen.verification import verify
 
 LONG = bool(os.environ.get("GPGEN_LONG"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from store_tools import tiny
 
 from gpgen.format.job import Job, ShardRecord
-from gpgen.making.plan import plan_job
+from gpgen.making.planning import plan_job
 from gpgen.workspace.journal import Journal, count_finished
 
 N, SIZE = 10, 4

@@ -43,7 +43,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture
 def fresh(paths: dict[str, Path], tmp_path: Path) -> Path:
     """A Zarr dataset to be damaged."""
-    from gpgen.making.convert import convert
+    from gpgen.making.converting import convert
 
     convert(paths["hdf5"], tmp_path / "fresh.zarr", chunk_size=4, shard_size=SHARD).close()
     return tmp_path / "fresh.zarr"
@@ -254,7 +254,7 @@ def test_a_missing_or_short_shard_is_no_fill_value(fresh: Path) -> None:
 
 
 def test_a_shard_of_another_recipe_is_refused(paths: dict[str, Path], tmp_path: Path) -> None:
-    from gpgen.making.convert import convert
+    from gpgen.making.converting import convert
 
     convert(paths["zarr"], tmp_path / "d-{shard:02d}.h5", shard_size=SHARD).close()
     other = RECIPE.replace(seed=12)

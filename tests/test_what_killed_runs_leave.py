@@ -15,7 +15,8 @@ from gpgen.dataset import open_dataset
 from gpgen.errors import DatasetError, TargetError
 from gpgen.format.zarr import ZarrStore
 from gpgen.io import files
-from gpgen.making.run import dispatch, make
+from gpgen.making import dispatch
+from gpgen.making.run import make
 
 SHARDED = [out for out in OUTS if out != "d.h5"]
 

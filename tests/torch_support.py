@@ -9,7 +9,7 @@ import numpy as np
 
 import gpgen
 from gpgen import Recipe, Sampler
-from gpgen.making.convert import convert
+from gpgen.making.converting import convert
 from gpgen.torch import GeneratedTextures
 
 N = 96

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from gpgen.dataset import Dataset
 from gpgen.format import store_for
 from gpgen.format.job import Job, ShardRecord
-from gpgen.making.plan import plan_job
+from gpgen.making.planning import plan_job
 from gpgen.making.run import carry_out
 from gpgen.recipe import Recipe
 from gpgen.sampling import Sampler

@@ -17,7 +17,7 @@ from benchmarks.fuzzing.material import N, pixels, recipe
 from benchmarks.fuzzing.outcome import REFUSED, Violation, answer, writes_only_under
 from gpgen.dataset import Dataset, open_dataset
 from gpgen.format.manifest import derived_arrays
-from gpgen.making.convert import convert
+from gpgen.making.converting import convert
 from gpgen.torch import TextureDataset
 from gpgen.verification import verify
 

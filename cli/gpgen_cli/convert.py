@@ -49,7 +49,7 @@ def command(
     DST is data.zarr, data.h5, 'data-{shard:05d}.h5' for one file a shard, or
     'data-{shard:05d}.tar' for tar files that the webdataset package reads.
     """
-    from gpgen.making.convert import convert
+    from gpgen.making.converting import convert
 
     started = time.perf_counter()
     try:

@@ -17,7 +17,7 @@ from gpgen.io import files
 from gpgen.io.paths import AnyPath
 from gpgen.making.cluster import connect
 from gpgen.making.dispatch import ClockSetBackError, make_shards
-from gpgen.making.plan import Plan, plan, plan_job, worker_count
+from gpgen.making.planning import Plan, plan, plan_job, worker_count
 from gpgen.making.targets import check_still_free, look
 from gpgen.recipe import Recipe
 from gpgen.workspace import site_of

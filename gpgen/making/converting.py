@@ -18,7 +18,7 @@ from gpgen.format import store_for
 from gpgen.format.job import Job, ShardRecord
 from gpgen.format.stream import batch_size
 from gpgen.io.paths import AnyPath
-from gpgen.making.plan import plan_job
+from gpgen.making.planning import plan_job
 from gpgen.making.run import Progress, carry_out
 from gpgen.sampling import SAMPLING_VERSION
 
