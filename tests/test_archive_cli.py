@@ -80,8 +80,6 @@ def test_the_examples_in_the_help_work_at_a_smaller_size(gpgen: Caller) -> None:
             arguments += SMALL
         if "--size" not in arguments:
             arguments += ["--size", "128"]
-        if "--resume" in arguments:
-            arguments += ["--overwrite"]
         result = gpgen(*arguments)
         assert (result.status, result.err) == (0, ""), example
     for name in ("dataset.zip", "samples.zip"):

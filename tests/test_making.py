@@ -18,8 +18,8 @@ from store_tools import OUTS, drawn, hashes, tiny, tiny_make
 from gpgen.dataset import open_dataset
 from gpgen.errors import ClusterError, DatasetError, TargetError, UsageError
 from gpgen.io import files
-from gpgen.making.run import make, plan
 from gpgen.making import planning
+from gpgen.making.run import make, plan
 
 N = 13
 EXPECTED = hashlib.sha256(drawn(tiny(), N).tobytes()).hexdigest()

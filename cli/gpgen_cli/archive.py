@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpgen_cli._again import how_to_go_on
 from gpgen_cli._errors import Interrupted
 from gpgen_cli._format import count, duration, nbytes
 from gpgen_cli._output import Output, details, output_options
@@ -20,9 +20,8 @@ __all__ = ["command"]
 _EPILOG = """\b
 Examples:
   gpgen archive --out archive
-  gpgen archive --samples 9.5=4 --samples 10=4 --size 256 --seed 7 --out small
   gpgen archive --samples 5=8 --samples 6=8 --samples 60=8 --samples 80=8 --cross 5-6+60-80 -o mine
-  gpgen archive --out archive --resume"""
+  gpgen archive --samples 9.5=4 --samples 10=4 --size 256 --seed 7 --out small"""
 
 
 @click.command("archive", short_help="Make an archive like Zenodo record 1252464.", epilog=_EPILOG)
@@ -51,7 +50,6 @@ Examples:
 @click.option("--size", type=int, default=1024, show_default=True, help="Pixels along a side.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Root seed.")
 @click.option("--workers", type=int, help="Threads (default: all cores).")
-@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at the target.")
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and stop.")
 @output_options
@@ -67,7 +65,6 @@ def command(
     size: int,
     seed: int,
     workers: int | None,
-    resume: bool,
     overwrite: bool,
     dry_run: bool,
 ) -> None:
@@ -93,12 +90,11 @@ def command(
                 if advance is not None:
                     advance(progress.done, progress.total)
 
-            made = make_archive(
-                plan, out, workers=workers, resume=resume, overwrite=overwrite, progress=follow
-            )
+            made = make_archive(plan, out, workers=workers, overwrite=overwrite, progress=follow)
     except KeyboardInterrupt:
         done = f"{last[0].done:,} of {count(last[0].total, 'image')}" if last else "nothing"
-        raise Interrupted(f"interrupted; {done} done", how_to_go_on(ctx.obj, out)) from None
+        again = shlex.join(["gpgen", *ctx.obj])
+        raise Interrupted(f"interrupted; {done} done", f"start again with: {again}") from None
     seconds = time.perf_counter() - started
     output.say(
         f"made {out}: {nbytes(made.nbytes)}, in {duration(seconds)}",

@@ -12,6 +12,7 @@ from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.format.layout import SHARDED, Target
 from gpgen.golkar2018.archive import PLAN
 from gpgen.io import files as disk
+from gpgen.io.beside import working_folder
 from gpgen.io.paths import local_path
 from gpgen.making.run import Progress
 from gpgen.publish.deposit import MANIFEST, MD5SUMS, SHA256SUMS, Deposit
@@ -22,7 +23,6 @@ from gpgen.publish.regenerating import regenerate, regenerated_target
 from gpgen.publish.regenerating_archive import regenerate_archive
 from gpgen.publish.service import Service
 from gpgen.publish.unpacking import check_names, data_files, join_parts, unpack_zarr
-from gpgen.publish.working import working_folder
 from gpgen.verification import verify
 
 __all__ = ["FetchProgress", "Fetched", "fetch"]

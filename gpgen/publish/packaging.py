@@ -15,6 +15,7 @@ import msgspec
 from gpgen.dataset import open_dataset
 from gpgen.errors import TargetError, UsageError
 from gpgen.io import files as disk
+from gpgen.io.beside import put_in_place, working_folder
 from gpgen.publish.archive_source import ArchiveSource, is_archive
 from gpgen.publish.card import card
 from gpgen.publish.citation import cff
@@ -29,7 +30,6 @@ from gpgen.publish.publication import Publication
 from gpgen.publish.sources import Source
 from gpgen.publish.subject import DepositFile, Subject
 from gpgen.publish.validation import validate
-from gpgen.publish.working import working_folder
 
 __all__ = ["PackageProgress", "Packaged", "package"]
 
@@ -214,7 +214,7 @@ def _fill(
         add(name, described[name], [document.encode()])
     entries.sort(key=lambda entry: entry.name)
     _write_sums(folder, entries)
-    _commit(folder, target)
+    put_in_place(folder, target)
     deposit = Deposit.open(target)
     return Packaged(target, deposit.files, deposit.nbytes(), checked_by)
 
@@ -270,15 +270,3 @@ def _check_space(target: Path, nbytes: int) -> None:
             f"{target.parent} has {free / 1e9:.1f} GB free, and {nbytes / 1e9:.1f} GB are needed",
             "free some space, or package with --recipe-only",
         )
-
-
-def _commit(folder: Path, target: Path) -> None:
-    disk.sync_folder(folder)
-    if target.exists():
-        aside = disk.temporary_name(target.parent, f".{target.name}.old")
-        disk.rename(target, aside)
-        disk.rename(folder, target)
-        disk.remove_tree(aside)
-    else:
-        disk.rename(folder, target)
-    disk.sync_folder(target.parent)

@@ -13,7 +13,7 @@ __all__ = ["regenerate_archive"]
 
 
 def regenerate_archive(deposit: Deposit, out: Path, *, workers: int | None = None) -> Path:
-    """Make an archive again, or go on with a run that broke off.
+    """Make an archive again.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def regenerate_archive(deposit: Deposit, out: Path, *, workers: int | None = Non
     DatasetError
         If this gpgen makes other bytes.
     """
-    made = make_archive(read_plan(deposit.path), out, workers=workers, resume=True)
+    made = make_archive(read_plan(deposit.path), out, workers=workers)
     expected = deposit.manifest.get("archive")
     if made.sha256 != expected:
         shutil.rmtree(made.path)

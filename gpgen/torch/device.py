@@ -1,7 +1,7 @@
 """Samples drawn on a device: random numbers on the CPU, the large products where they are fast.
 
-In float64 every product is exact (`gpgen.exact.fixed_point`), so that a GPU gives the CPU's bits. In
-float32, for GPUs whose float64 is slow, the same products are rounded.
+In float64 every product is exact (`gpgen.exact.fixed_point`), so that a GPU gives the CPU's bits.
+In float32, for GPUs whose float64 is slow, the same products are rounded.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A folder to work in, beside what is being made; what a killed run left is removed first."""
+"""What appears whole or not at all: written in a folder beside its place, then renamed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gpgen.errors import TargetError
-from gpgen.io import files as disk
+from gpgen.io import files
 
-__all__ = ["working_folder"]
+__all__ = ["put_in_place", "working_folder"]
 
 
 @contextmanager
 def working_folder(target: Path, what: str) -> Iterator[Path]:
     """Yield an empty folder beside a target, and remove it afterwards, if it is still there.
+
+    What a killed process left in it is removed first.
 
     Parameters
     ----------
@@ -33,14 +35,27 @@ def working_folder(target: Path, what: str) -> Iterator[Path]:
     plain = target.name.replace("{", "").replace("}", "")
     folder = target.with_name(f".{plain}.{what}")
     name = folder.with_name(f"{folder.name}.lock")
-    lock = disk.lock(name)
+    lock = files.lock(name)
     if lock is None:
         raise TargetError(f"{target} is in use: another process is {what}", "wait for it")
     try:
-        disk.remove_tree(folder)
-        disk.make_folder(folder)
+        files.remove_tree(folder)
+        files.make_folder(folder)
         yield folder
     finally:
-        disk.remove_tree(folder)
-        disk.remove(name)
+        files.remove_tree(folder)
+        files.remove(name)
         os.close(lock)
+
+
+def put_in_place(folder: Path, target: Path) -> None:
+    """Give a finished folder its name; what had the name before is removed afterwards."""
+    files.sync_folder(folder)
+    aside = None
+    if os.path.lexists(target):
+        aside = files.temporary_name(target.parent, f".{target.name}.old")
+        files.rename(target, aside)
+    files.rename(folder, target)
+    files.sync_folder(target.parent)
+    if aside is not None:
+        files.remove_tree(aside)
