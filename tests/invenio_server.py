@@ -7,7 +7,9 @@ real service does; what is published doesn't change. It keeps a log of what was 
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import importlib.util
 import json
 import re
 import socket
@@ -16,6 +18,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 TOKEN = "s3cret-of-the-owner"  # noqa: S105
@@ -46,6 +49,9 @@ class Draft:
     files: dict[str, File] = field(default_factory=dict)
     doi: str | None = None
     published: bool = False
+    access: dict = field(default_factory=dict)
+    communities: list[str] = field(default_factory=list)
+    errors: list = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -57,8 +63,19 @@ class Asked:
     agent: str
 
 
+def vocabulary_of_licences() -> frozenset[str]:
+    """Read the names of licences in InvenioRDM's own file, without importing InvenioRDM."""
+    spec = importlib.util.find_spec("invenio_rdm_records")
+    (folder,) = spec.submodule_search_locations
+    path = Path(folder) / "fixtures" / "data" / "vocabularies" / "licenses.csv"
+    with path.open(encoding="utf-8", newline="") as table:
+        return frozenset(row["id"] for row in csv.DictReader(table))
+
+
 class Service:
     """The state, and one method for each call."""
+
+    LICENCES = vocabulary_of_licences()
 
     def __init__(self, quota=10**9, most_files=100):
         self.quota, self.most_files = quota, most_files
@@ -70,6 +87,10 @@ class Service:
         self.drop_answer: str | None = None
         self.rate: tuple[int, float] | None = None
         self.echo_token = False
+        self.drops: str | None = None
+        """A field of the metadata that is dropped, with a word about it in a 2xx answer."""
+        self.loses: str | None = None
+        """A field of the metadata that is dropped without a word."""
 
     # Drafts
 
@@ -92,7 +113,17 @@ class Service:
             raise Refused(
                 400, "A validation error occurred.", [("files.default_preview", "No such file")]
             )
-        draft.metadata, draft.options = body.get("metadata") or {}, options
+        draft.metadata, draft.options = dict(body.get("metadata") or {}), options
+        draft.access = body.get("access") or {}
+        draft.errors = []
+        for rights in draft.metadata.get("rights") or []:
+            if "id" in rights and rights["id"] not in self.LICENCES:
+                del draft.metadata["rights"]
+                draft.errors = [("metadata.rights.0", f"Invalid value {rights['id']}.")]
+                break
+        for name in (self.drops, self.loses):
+            if draft.metadata.pop(name, None) is not None and name == self.drops:
+                draft.errors.append((f"metadata.{name}", "Not a valid value."))
         named = ((body.get("pids") or {}).get("doi") or {}).get("identifier")
         if draft.doi and named != draft.doi:
             draft.doi = None  # as the real service: what isn't sent along is given up
@@ -145,10 +176,11 @@ class Service:
         kind = "" if draft.published else "/draft"
         page = "records" if draft.published else "uploads"
         pids = {"doi": {"identifier": draft.doi, "provider": "datacite"}} if draft.doi else {}
-        return {
+        answer = {
             "id": draft.number,
             "is_published": draft.published,
             "metadata": draft.metadata,
+            "access": draft.access,
             "files": draft.options,
             "pids": pids,
             "parent": {"id": draft.parent},
@@ -158,6 +190,9 @@ class Service:
                 "self_html": f"{self.url}/{page}/{draft.number}",
             },
         }
+        if draft.errors:
+            answer["errors"] = [{"field": f, "messages": [m]} for f, m in draft.errors]
+        return answer
 
     # Files
 
@@ -335,6 +370,12 @@ class _Handler(BaseHTTPRequestHandler):
                 self._read_all()
                 raise Refused(429, "Too many requests.", headers={"Retry-After": "1"})
             service.rate = (left - 1, until)
+        if licence := re.fullmatch(r"/api/vocabularies/licenses/([^/]+)", path):
+            if licence[1] not in service.LICENCES:
+                raise Refused(404, "The persistent identifier does not exist.")
+            return 200, {"id": licence[1]}
+        if community := re.fullmatch(r"/api/communities/([^/]+)", path):
+            return 200, {"id": f"uuid-of-{community[1]}", "slug": community[1]}
         match = re.fullmatch(r"/api/records(?:/([^/]+)(/.*)?)?", path)
         if match is None:
             raise Refused(404, "Not found.")
@@ -381,6 +422,10 @@ class _Handler(BaseHTTPRequestHandler):
             return self._locked(service.create, self._json())
         if (command, rest) == ("POST", "/versions"):
             return self._locked(service.new_version, number)
+        if (command, rest) == ("POST", "/communities"):
+            record = service.find(number, draft=False)
+            record.communities += [entry["id"] for entry in self._json()["communities"]]
+            return 200, {"processed": []}
         if rest == "/draft" and command in ("GET", "PUT"):
             body = self._json() if command == "PUT" else None
             with service.lock:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gpgen import Recipe, make
-from gpgen.publish.publication import Publication
+from gpgen.description.publication import Publication
 
 PUBLICATION = """
 title = "Small textures & more"

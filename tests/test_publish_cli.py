@@ -35,7 +35,7 @@ def server(monkeypatch):
     with StandIn() as running:
         for name in ("ZENODO", "SANDBOX"):
             monkeypatch.setattr(addresses, name, running.url)
-        monkeypatch.setattr("gpgen.publish.finding_records.ZENODO", running.url)
+        monkeypatch.setattr("gpgen.publish.addresses.ZENODO", running.url)
         monkeypatch.setenv("ZENODO_TOKEN", TOKEN)
         monkeypatch.setenv("ZENODO_SANDBOX_TOKEN", TOKEN)
         yield running

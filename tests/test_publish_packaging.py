@@ -24,13 +24,13 @@ from zarr.storage import ZipStore
 
 import gpgen
 from gpgen import Recipe, builtin_recipes, open_dataset
+from gpgen.description.subject import dataset_subject
 from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.io.beside import working_folder
 from gpgen.publish.deposit import Deposit, hash_file
 from gpgen.publish.figure import contact_sheet
 from gpgen.publish.packaging import package
 from gpgen.publish.regenerating import regenerate
-from gpgen.publish.subject import dataset_subject
 from gpgen.publish.tables import samples_table
 
 FORMS = ["data.zarr", "data.h5", "data-{shard:05d}.h5", "data-{shard:05d}.tar"]

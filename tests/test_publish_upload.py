@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import msgspec
 import pytest
 from invenio_server import OTHER_TOKEN, TOKEN
 from invenio_server import Service as StandIn
@@ -20,12 +21,11 @@ from publish_help import make_small, publication, refusal
 from gpgen import __version__
 from gpgen.errors import DatasetError, UsageError
 from gpgen.publish.addresses import base_url
+from gpgen.publish.client import Service, ServiceError
 from gpgen.publish.deposit import Deposit
-from gpgen.publish.failures import ServiceError
 from gpgen.publish.packaging import package
-from gpgen.publish.service import Service
 from gpgen.publish.token import Token, find_token
-from gpgen.publish.uploading import Limits, publish_draft, state_file, upload
+from gpgen.publish.uploading import Limits, first_difference, publish_draft, state_file, upload
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_a_killed_process_goes_on_where_it_was(server, deposit):
     environment = os.environ | {"TEST_TOKEN": TOKEN}
     program = (
         "import sys\n"
-        "from gpgen.publish.service import Service\n"
+        "from gpgen.publish.client import Service\n"
         "from gpgen.publish.token import find_token\n"
         "from gpgen.publish.uploading import upload\n"
         "print('ready', flush=True)\n"
@@ -286,11 +286,63 @@ def test_what_the_service_would_refuse_later_is_refused_before_the_first_byte(se
         assert "files" in refusal(UsageError, upload, deposit, service, limits=few)
         small = Limits(nbytes=1000)
         assert "GB" in refusal(UsageError, upload, deposit, service, limits=small)
-        record = json.loads((deposit / "record.json").read_text())
-        del record["metadata"]["publication_date"]
-        (deposit / "record.json").write_text(json.dumps(record))
-        assert "publication_date" in refusal(UsageError, upload, deposit, service)
     assert server.log == []
+
+
+def test_a_field_that_the_service_drops_is_said_and_nothing_is_sent(server, deposit):
+    """A 2xx answer may hold errors: then a field of what was sent is not in the draft."""
+    server.drops = "related_identifiers"
+    with client(server) as service:
+        message = refusal(UsageError, upload, deposit, service)
+        assert "does not take metadata.related_identifiers: Not a valid value." in message
+        assert server.sends() == []
+        server.drops = None
+        assert upload(deposit, service).number == "1000"
+
+
+@pytest.mark.parametrize("field", ["rights", "creators", "version", "description"])
+def test_what_the_service_loses_without_a_word_is_not_published(server, deposit, field):
+    with client(server) as service:
+        server.loses = field
+        number = upload(deposit, service).number
+        assert f"metadata.{field}" in refusal(UsageError, publish_draft, deposit, service)
+        assert not server.records[number].published
+        server.loses = None
+        upload(deposit, service)
+        assert publish_draft(deposit, service).published
+
+
+@pytest.mark.parametrize("licence", ["CC-BY-4.0", "ODbL-1.0", "CC-BY-NC-SA-2.0-FR", "HPND-DEC"])
+def test_a_licence_outside_the_services_vocabulary_goes_with_title_and_address(
+    server, packaged, tmp_path, licence
+):
+    said = msgspec.structs.replace(publication(), license=licence)
+    made = package(packaged.parent / "data.zarr", said, tmp_path / "deposit", recipe_only=True)
+    with client(server) as service:
+        number = upload(made.path, service).number
+        assert publish_draft(made.path, service).published
+    (rights,) = server.records[number].metadata["rights"]
+    if licence.lower() in StandIn.LICENCES:
+        assert rights == {"id": licence.lower()}
+    else:
+        assert rights["link"] == f"https://spdx.org/licenses/{licence}.html"
+
+
+def test_a_published_record_is_submitted_to_its_communities(server, packaged, tmp_path):
+    said = msgspec.structs.replace(publication(), communities=("textures", "physics"))
+    made = package(packaged.parent / "data.zarr", said, tmp_path / "deposit", recipe_only=True)
+    with client(server) as service:
+        number = upload(made.path, service).number
+        assert server.records[number].communities == []
+        publish_draft(made.path, service)
+    assert server.records[number].communities == ["uuid-of-textures", "uuid-of-physics"]
+
+
+def test_markup_that_a_service_cleans_is_no_difference():
+    sent = {"description": "<p>a &lt; b</p><p>c</p>", "rights": [{"id": "mit"}]}
+    came = {"description": "<p>a < b</p>\n<p>c</p>", "rights": [{"id": "mit", "title": {}}], "x": 1}
+    assert first_difference(sent, came, "metadata") is None
+    assert first_difference(sent, {**came, "rights": []}, "metadata") == "metadata.rights"
 
 
 def test_a_deposit_changed_since_it_was_packaged_is_refused(server, deposit):

@@ -29,9 +29,9 @@ Examples:
 @output_options
 def command(output: Output, /, path: str, form: str, publication: str | None) -> None:
     """Cite the dataset or deposit at PATH, and the works that it goes back to."""
-    from gpgen.publish.citation import cite
+    from gpgen.description.citation import cite
+    from gpgen.description.publication import Publication
     from gpgen.publish.describing import describe
-    from gpgen.publish.publication import Publication
 
     subject, packaged = describe(path)
     named = Publication.load(publication) if publication else packaged

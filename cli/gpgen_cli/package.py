@@ -58,7 +58,7 @@ def command(
     max_file_size: int | None,
 ) -> None:
     """Package DATASET with metadata, checksums and a card, valid everywhere it goes."""
-    from gpgen.publish.limits import RECORD_BYTES
+    from gpgen.publish.deposit import RECORD_BYTES
     from gpgen.publish.packaging import package
 
     with bytes_bar(output, "packing") as advance:
@@ -77,14 +77,11 @@ def command(
             progress=follow,
         )
     output.say(f"{done.path}: {count(len(done.files), 'file')}, {nbytes(done.nbytes)}")
-    for file, tool in done.checked_by.items():
-        output.say(f"  {file} is valid, says {tool}")
     output.say(f"publish it: gpgen publish {shlex.quote(out)} --sandbox")
     output.result(
         {
             "path": str(done.path),
             "files": list(done.files),
             "nbytes": done.nbytes,
-            "checked_by": done.checked_by,
         }
     )

@@ -69,11 +69,9 @@ def command(
     services, INVENIO_TOKEN; or from a file that only you can read.
     """
     from gpgen.errors import UsageError
-    from gpgen.publish.addresses import named_service
-    from gpgen.publish.deposit import Deposit
-    from gpgen.publish.finding_records import parse_source
-    from gpgen.publish.limits import RECORD_BYTES, RECORD_FILES
-    from gpgen.publish.service import Service
+    from gpgen.publish.addresses import named_service, parse_source
+    from gpgen.publish.client import Service
+    from gpgen.publish.deposit import RECORD_BYTES, RECORD_FILES, Deposit
     from gpgen.publish.token import find_token
     from gpgen.publish.uploading import Limits, publish_draft, upload
 

@@ -40,7 +40,7 @@ def command(
     overwrite: bool,
 ) -> None:
     """Write one self-contained HTML file: samples, statistics against theory, provenance."""
-    from gpgen.publish.publication import Publication
+    from gpgen.description.publication import Publication
     from gpgen.report.page import write_report
 
     with output.progress("class") as advance:

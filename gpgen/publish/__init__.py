@@ -6,12 +6,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gpgen.publish.citation import cite
+    from gpgen.description.citation import cite
+    from gpgen.description.publication import Publication
+    from gpgen.publish.client import Service
     from gpgen.publish.fetching import fetch
     from gpgen.publish.packaging import package
-    from gpgen.publish.publication import Publication
     from gpgen.publish.regenerating import regenerate
-    from gpgen.publish.service import Service
     from gpgen.publish.uploading import publish_draft, upload
 
 __all__ = [
@@ -26,14 +26,14 @@ __all__ = [
 ]
 
 _HOME = {
-    "Publication": "publication",
-    "Service": "service",
-    "cite": "citation",
-    "fetch": "fetching",
-    "package": "packaging",
-    "publish_draft": "uploading",
-    "regenerate": "regenerating",
-    "upload": "uploading",
+    "Publication": "gpgen.description.publication",
+    "Service": "gpgen.publish.client",
+    "cite": "gpgen.description.citation",
+    "fetch": "gpgen.publish.fetching",
+    "package": "gpgen.publish.packaging",
+    "publish_draft": "gpgen.publish.uploading",
+    "regenerate": "gpgen.publish.regenerating",
+    "upload": "gpgen.publish.uploading",
 }
 
 
@@ -41,7 +41,7 @@ def __getattr__(name: str) -> object:
     """Import a public name when it is first used: packaging needs no HTTP client."""
     if name not in _HOME:
         raise AttributeError(f"module 'gpgen.publish' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"gpgen.publish.{_HOME[name]}"), name)
+    value = getattr(importlib.import_module(_HOME[name]), name)
     globals()[name] = value
     return value
 

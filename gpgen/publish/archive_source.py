@@ -12,15 +12,15 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from gpgen.description.subject import Column, Subject
 from gpgen.errors import DatasetError
 from gpgen.golkar2018.archive import PLAN, read_plan
 from gpgen.golkar2018.archive_plan import ArchivePlan, sample_name
 from gpgen.golkar2018.crosses import length_scale_name
 from gpgen.golkar2018.npy import parse_npy_header
-from gpgen.publish.figure import TILES_A_ROW, sheet
+from gpgen.publish.figure import TILES_A_ROW, sheet, shown_classes
 from gpgen.publish.parts import Part
 from gpgen.publish.sources import VERIFY, copy_file
-from gpgen.publish.subject import Column, Subject
 from gpgen.publish.tables import csv_lines
 
 __all__ = ["ArchiveSource", "archive_subject", "is_archive"]
@@ -159,9 +159,9 @@ class ArchiveSource:
 
     def figure(self) -> bytes:
         """Return a contact sheet."""
-        names = self.subject.classes
-        rows = [list(self.read(self.indices(label)[:TILES_A_ROW])) for label in range(len(names))]
-        return sheet(names, rows)
+        names, shown = self.subject.classes, shown_classes(len(self.subject.classes))
+        rows = [list(self.read(self.indices(label)[:TILES_A_ROW])) for label in shown]
+        return sheet([names[label] for label in shown], rows)
 
     def write_data(
         self, folder: Path, most_bytes: int, progress: Callable[[int], None]

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from gpgen.publish.citation import bibtex
-from gpgen.publish.licences import licence_url
-from gpgen.publish.publication import Creator, Publication
-from gpgen.publish.subject import DepositFile, Subject
-from gpgen.publish.words import abstract, keywords
+from gpgen.description.abstract import abstract, keywords
+from gpgen.description.citation import bibtex
+from gpgen.description.publication import Creator, Publication
+from gpgen.description.subject import DepositFile, Subject
 
 __all__ = ["croissant_json"]
 
@@ -83,10 +82,10 @@ def croissant_json(
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         "name": publication.title,
         "description": abstract(publication, subject),
-        "license": licence_url(publication.license),
+        "license": publication.license_url,
         "version": publication.version,
         "datePublished": publication.date.isoformat(),
-        "creator": [_creator(creator) for creator in publication.creators],
+        "creator": [_agent(person) for person in publication.creators],
         "publisher": {"@type": "sc:Organization", "name": publication.publisher},
         "keywords": keywords(publication, subject),
         "citeAs": bibtex(publication, subject),
@@ -94,23 +93,28 @@ def croissant_json(
         "distribution": [_file_object(file) for file in files],
         "recordSet": [_samples(subject)],
     }
+    if publication.contributors:
+        document["contributor"] = [_agent(person) for person in publication.contributors]
+    if publication.funding:
+        document["funder"] = [
+            {"@type": "sc:Organization", "name": funding.funder}
+            | ({"@id": funding.ror, "url": funding.ror} if funding.ror else {})
+            for funding in publication.funding
+        ]
     if publication.doi:
         document["url"] = f"https://doi.org/{publication.doi}"
     return document
 
 
-def _creator(creator: Creator) -> dict[str, str]:
-    if creator.organization:
-        return {"@type": "sc:Organization", "name": creator.name}
-    person = {
-        "@type": "sc:Person",
-        "name": f"{creator.given} {creator.family}",
-        "givenName": creator.given,
-        "familyName": creator.family,
-    }
-    if creator.orcid:
-        person["@id"] = person["url"] = f"https://orcid.org/{creator.orcid}"
-    return person
+def _agent(person: Creator) -> dict[str, str]:
+    agent = {"@type": "sc:Organization", "name": person.family}
+    if not person.organization:
+        agent = {"@type": "sc:Person", "name": person.full_name, "familyName": person.family}
+        if person.given:
+            agent["givenName"] = person.given
+    if person.identifier is not None:
+        agent["@id"] = agent["url"] = person.identifier[1]
+    return agent
 
 
 def _file_object(file: DepositFile) -> dict[str, str]:

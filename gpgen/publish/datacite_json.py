@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpgen.publish.licences import licence_title, licence_url
-from gpgen.publish.publication import Creator, Funding, Publication, Related
-from gpgen.publish.subject import DepositFile, Subject
-from gpgen.publish.words import abstract, keywords
+from gpgen.description.abstract import abstract, keywords
+from gpgen.description.publication import Contributor, Creator, Funding, Publication, Related
+from gpgen.description.subject import DepositFile, Subject
 
 __all__ = ["datacite_json"]
 
@@ -27,28 +26,19 @@ def datacite_json(
     files
         The files of the deposit.
     """
-    licence = publication.license
     document: dict[str, Any] = {
         "types": {"resourceTypeGeneral": "Dataset", "resourceType": "Image dataset"},
-        "creators": [_creator(creator) for creator in publication.creators],
+        "creators": [_person(creator) for creator in publication.creators],
         "titles": [{"title": publication.title}],
         "publisher": {"name": publication.publisher},
         "publicationYear": str(publication.date.year),
-        "dates": [{"date": publication.date.isoformat(), "dateType": "Issued"}],
+        "dates": _dates(publication),
         "language": "en",
         "version": publication.version,
         "subjects": [{"subject": word} for word in keywords(publication, subject)],
         "sizes": [f"{sum(file.nbytes for file in files)} bytes", f"{subject.n} samples"],
         "formats": sorted({file.media_type for file in files}),
-        "rightsList": [
-            {
-                "rights": licence_title(licence),
-                "rightsUri": licence_url(licence),
-                "rightsIdentifier": licence.lower(),
-                "rightsIdentifierScheme": "SPDX",
-                "schemeUri": "https://spdx.org/licenses/",
-            }
-        ],
+        "rightsList": [_rights(publication)],
         "descriptions": [
             {"description": abstract(publication, subject), "descriptionType": "Abstract"},
             {"description": subject.methods, "descriptionType": "Methods"},
@@ -60,31 +50,69 @@ def datacite_json(
     }
     if publication.doi:
         document["doi"] = publication.doi
+    if publication.contributors:
+        document["contributors"] = [_contributor(person) for person in publication.contributors]
     if publication.funding:
         document["fundingReferences"] = [_funding(funding) for funding in publication.funding]
     return document
 
 
-def _creator(creator: Creator) -> dict[str, Any]:
-    entry: dict[str, Any] = {"name": creator.name, "nameType": "Organizational"}
-    if not creator.organization:
-        entry |= {
-            "name": f"{creator.family}, {creator.given}",
-            "nameType": "Personal",
-            "givenName": creator.given,
-            "familyName": creator.family,
+def _rights(publication: Publication) -> dict[str, str]:
+    rights = {"rights": publication.license_title, "rightsUri": publication.license_url}
+    if isinstance(publication.license, str):
+        rights |= {
+            "rightsIdentifier": publication.license.lower(),
+            "rightsIdentifierScheme": "SPDX",
+            "schemeUri": "https://spdx.org/licenses/",
         }
-    if creator.orcid:
+    return rights
+
+
+def _dates(publication: Publication) -> list[dict[str, str]]:
+    dates = [{"date": publication.date.isoformat(), "dateType": "Issued"}]
+    if publication.embargo is not None:
+        until = publication.embargo.until.isoformat()
+        dates.append({"date": until, "dateType": "Available"})
+    return dates
+
+
+_SCHEMES = {"ORCID": "https://orcid.org", "ROR": "https://ror.org"}
+
+
+def _person(person: Creator) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": person.family, "nameType": "Organizational"}
+    if not person.organization:
+        parts = (person.family, person.given, person.suffix)
+        entry = {
+            "name": ", ".join(part for part in parts if part),
+            "nameType": "Personal",
+            "familyName": person.family,
+        }
+        if person.given:
+            entry["givenName"] = person.given
+    if person.identifier is not None:
+        scheme, address = person.identifier
         entry["nameIdentifiers"] = [
             {
-                "nameIdentifier": f"https://orcid.org/{creator.orcid}",
-                "nameIdentifierScheme": "ORCID",
-                "schemeUri": "https://orcid.org",
+                "nameIdentifier": address,
+                "nameIdentifierScheme": scheme,
+                "schemeUri": _SCHEMES[scheme],
             }
         ]
-    if creator.affiliation:
-        entry["affiliation"] = [{"name": creator.affiliation}]
+    if person.affiliation:
+        affiliation = {"name": person.affiliation}
+        if person.affiliation_ror:
+            affiliation |= {
+                "affiliationIdentifier": person.affiliation_ror,
+                "affiliationIdentifierScheme": "ROR",
+                "schemeUri": "https://ror.org",
+            }
+        entry["affiliation"] = [affiliation]
     return entry
+
+
+def _contributor(contributor: Contributor) -> dict[str, Any]:
+    return _person(contributor) | {"contributorType": contributor.role}
 
 
 def _related(related: Related) -> dict[str, str]:
@@ -102,5 +130,7 @@ def _funding(funding: Funding) -> dict[str, str]:
         "awardNumber": funding.award,
         "awardTitle": funding.title,
         "awardUri": funding.url,
+        "funderIdentifier": funding.ror,
+        "funderIdentifierType": "ROR" if funding.ror else None,
     }
     return {key: value for key, value in fields.items() if value}

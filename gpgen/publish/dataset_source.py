@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from gpgen.dataset import Dataset
+from gpgen.description.subject import Subject, dataset_subject, imported_subject
 from gpgen.errors import DatasetError, UsageError
 from gpgen.format import store_for
 from gpgen.format.base import Problem, Reader
@@ -21,7 +22,6 @@ from gpgen.publish.deposit import hash_file
 from gpgen.publish.figure import contact_sheet
 from gpgen.publish.parts import Part
 from gpgen.publish.sources import VERIFY, copy_file
-from gpgen.publish.subject import Subject, dataset_subject, imported_subject
 from gpgen.publish.tables import samples_table, shards_table
 from gpgen.publish.zarr_zip import pack_zarr
 from gpgen.verification import verify

@@ -22,6 +22,8 @@ __all__ = [
     "FIGURE",
     "MANIFEST",
     "MD5SUMS",
+    "RECORD_BYTES",
+    "RECORD_FILES",
     "SHA256SUMS",
     "Deposit",
     "hash_file",
@@ -33,6 +35,10 @@ MD5SUMS: Final = "MD5SUMS"
 MANIFEST: Final = "dataset.json"
 CARD: Final = "README.md"
 FIGURE: Final = "figure.png"
+
+RECORD_FILES: Final = 100
+RECORD_BYTES: Final = 50 * 10**9
+"""What Zenodo takes in one record; the bytes of all files together, so of one, too."""
 
 _LINE: Final = re.compile(r"([0-9a-f]{32,64})  (\S.*)")
 _BLOCK: Final = 2**22
@@ -170,7 +176,7 @@ class Deposit:
 
     @property
     def form(self) -> str:
-        """The dataset's format: one of those that `gpgen.publish.subject.TARGETS` names."""
+        """The dataset's format: one of those that `gpgen.description.subject.TARGETS` names."""
         return str(self.manifest.get("form"))
 
     def nbytes(self) -> int:

@@ -7,13 +7,13 @@ from pathlib import Path
 import msgspec
 
 from gpgen.dataset import open_dataset
+from gpgen.description.publication import Publication
+from gpgen.description.subject import Subject, dataset_subject
 from gpgen.errors import DatasetError
 from gpgen.golkar2018.archive import PLAN, read_plan
 from gpgen.publish.archive_source import ArchiveSource, archive_subject, is_archive
 from gpgen.publish.dataset_source import describe_dataset
 from gpgen.publish.deposit import MANIFEST, SHA256SUMS, Deposit
-from gpgen.publish.publication import Publication
-from gpgen.publish.subject import Subject, dataset_subject
 from gpgen.recipe import Recipe
 
 __all__ = ["describe"]

@@ -12,10 +12,9 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from gpgen.errors import DatasetError, TargetError
+from gpgen.publish.client import ServiceError, TransportError
 from gpgen.publish.deposit import is_plain_name
-from gpgen.publish.failures import ServiceError
 from gpgen.publish.records import Records
-from gpgen.publish.service import TransportError
 
 __all__ = ["FetchProgress", "download_record"]
 

@@ -15,13 +15,13 @@ from gpgen.io import files as disk
 from gpgen.io.beside import working_folder
 from gpgen.io.paths import local_path
 from gpgen.making.run import Progress
+from gpgen.publish.addresses import RecordAddress, parse_source
+from gpgen.publish.client import Service
 from gpgen.publish.deposit import MANIFEST, MD5SUMS, SHA256SUMS, Deposit
 from gpgen.publish.downloading import FetchProgress, download_record
-from gpgen.publish.finding_records import RecordAddress, parse_source
 from gpgen.publish.records import Records
 from gpgen.publish.regenerating import regenerate, regenerated_target
 from gpgen.publish.regenerating_archive import regenerate_archive
-from gpgen.publish.service import Service
 from gpgen.publish.unpacking import check_names, data_files, join_parts, unpack_zarr
 from gpgen.verification import verify
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from gpgen.recipe import Recipe
 from gpgen.sampling import sampler_for, seeds
 
-__all__ = ["MOST_ROWS", "TILES_A_ROW", "contact_sheet", "encode_png", "sheet"]
+__all__ = ["MOST_ROWS", "TILES_A_ROW", "contact_sheet", "encode_png", "sheet", "shown_classes"]
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -54,11 +54,19 @@ def contact_sheet(
     """
     image_of = image_of or partial(_draw, recipe)
     classes = recipe.classes
+    shown = shown_classes(len(classes))
     rows = [
         [image_of(index) for index in range(label, n, len(classes))[:TILES_A_ROW]]
-        for label in range(min(len(classes), MOST_ROWS))
+        for label in shown
     ]
-    return sheet(classes, rows)
+    return sheet([classes[label] for label in shown], rows)
+
+
+def shown_classes(count: int) -> list[int]:
+    """Return which of so many classes are shown: all, or some evenly chosen, the ends included."""
+    if count <= MOST_ROWS:
+        return list(range(count))
+    return [round(k * (count - 1) / (MOST_ROWS - 1)) for k in range(MOST_ROWS)]
 
 
 def sheet(names: Sequence[str], rows: Sequence[Sequence[npt.NDArray[Any]]]) -> bytes:

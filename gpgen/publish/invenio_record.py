@@ -8,11 +8,11 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from gpgen.publish.publication import Creator, Funding, Publication, Related
-from gpgen.publish.subject import Subject
-from gpgen.publish.words import keywords, paragraphs
+from gpgen.description.abstract import keywords, paragraphs
+from gpgen.description.publication import Creator, Funding, Publication, Related
+from gpgen.description.subject import Subject
 
-__all__ = ["invenio_record"]
+__all__ = ["invenio_record", "own_rights"]
 
 
 def invenio_record(publication: Publication, subject: Subject) -> dict[str, Any]:
@@ -21,42 +21,68 @@ def invenio_record(publication: Publication, subject: Subject) -> dict[str, Any]
         "resource_type": {"id": "dataset"},
         "title": publication.title,
         "publication_date": publication.date.isoformat(),
-        "creators": [_creator(creator) for creator in publication.creators],
+        "creators": [_person(creator) for creator in publication.creators],
         "publisher": publication.publisher,
         "version": publication.version,
         "description": "".join(
             f"<p>{html.escape(part, quote=False)}</p>" for part in paragraphs(publication, subject)
         ),
-        "rights": [{"id": publication.license.lower()}],
+        "rights": [_rights(publication)],
         "subjects": [{"subject": word} for word in keywords(publication, subject)],
         "languages": [{"id": "eng"}],
         "related_identifiers": [
             _related(related) for related in (*publication.related, *subject.related)
         ],
     }
+    if publication.contributors:
+        metadata["contributors"] = [
+            {**_person(person), "role": {"id": person.role.lower()}}
+            for person in publication.contributors
+        ]
     if publication.funding:
         metadata["funding"] = [_funding(funding) for funding in publication.funding]
+    access: dict[str, Any] = {"record": "public", "files": "public"}
+    if publication.embargo is not None:
+        access["files"] = "restricted"
+        access["embargo"] = {
+            "active": True,
+            "until": publication.embargo.until.isoformat(),
+            "reason": publication.embargo.reason,
+        }
     return {
-        "access": {"record": "public", "files": "public"},
+        "access": access,
         "files": {"enabled": True, "default_preview": "README.md"},
         "metadata": metadata,
     }
 
 
-def _creator(creator: Creator) -> dict[str, Any]:
-    if creator.organization:
-        who: dict[str, Any] = {"type": "organizational", "name": creator.name}
+def own_rights(title: str, url: str) -> dict[str, Any]:
+    """Return the rights of a licence that the service's vocabulary doesn't have."""
+    return {"title": {"en": title}, "link": url}
+
+
+def _rights(publication: Publication) -> dict[str, Any]:
+    if isinstance(publication.license, str):
+        return {"id": publication.license.lower()}
+    return own_rights(publication.license.title, publication.license.url)
+
+
+def _person(person: Creator) -> dict[str, Any]:
+    if person.organization:
+        who: dict[str, Any] = {"type": "organizational", "name": person.family}
     else:
-        who = {
-            "type": "personal",
-            "given_name": creator.given,
-            "family_name": creator.family,
-        }
-    if creator.orcid:
-        who["identifiers"] = [{"scheme": "orcid", "identifier": creator.orcid}]
+        given = ", ".join(part for part in (person.given, person.suffix) if part)
+        who = {"type": "personal", "family_name": person.family}
+        if given:
+            who["given_name"] = given
+    if person.identifier is not None:
+        scheme, address = person.identifier
+        identifier = address.rpartition("/")[2]
+        who["identifiers"] = [{"scheme": scheme.lower(), "identifier": identifier}]
     entry: dict[str, Any] = {"person_or_org": who}
-    if creator.affiliation:
-        entry["affiliations"] = [{"name": creator.affiliation}]
+    if person.affiliation:
+        affiliation = {"name": person.affiliation}
+        entry["affiliations"] = [affiliation]
     return entry
 
 
@@ -69,7 +95,10 @@ def _related(related: Related) -> dict[str, Any]:
 
 
 def _funding(funding: Funding) -> dict[str, Any]:
-    entry: dict[str, Any] = {"funder": {"name": funding.funder}}
+    funder = {"name": funding.funder}
+    if funding.ror:
+        funder["id"] = funding.ror.rpartition("/")[2]
+    entry: dict[str, Any] = {"funder": funder}
     award: dict[str, Any] = {}
     if funding.award:
         award["number"] = funding.award

@@ -13,23 +13,21 @@ from typing import Any, Final
 import msgspec
 
 from gpgen.dataset import open_dataset
+from gpgen.description.citation import cff
+from gpgen.description.publication import Publication
+from gpgen.description.subject import DepositFile, Subject
 from gpgen.errors import TargetError, UsageError
 from gpgen.io import files as disk
 from gpgen.io.beside import put_in_place, working_folder
 from gpgen.publish.archive_source import ArchiveSource, is_archive
 from gpgen.publish.card import card
-from gpgen.publish.citation import cff
 from gpgen.publish.croissant import croissant_json
 from gpgen.publish.datacite_json import datacite_json
 from gpgen.publish.dataset_source import DatasetSource
-from gpgen.publish.deposit import CARD, FIGURE, MANIFEST, MD5SUMS, SHA256SUMS, Deposit
+from gpgen.publish.deposit import CARD, FIGURE, MANIFEST, MD5SUMS, RECORD_BYTES, SHA256SUMS, Deposit
 from gpgen.publish.invenio_record import invenio_record
-from gpgen.publish.limits import RECORD_BYTES
 from gpgen.publish.parts import MOST_PARTS, PartWriter
-from gpgen.publish.publication import Publication
 from gpgen.publish.sources import Source
-from gpgen.publish.subject import DepositFile, Subject
-from gpgen.publish.validation import validate
 
 __all__ = ["PackageProgress", "Packaged", "package"]
 
@@ -69,14 +67,11 @@ class Packaged:
         Its files' names.
     nbytes
         Bytes of all.
-    checked_by
-        Which tool found each metadata file valid.
     """
 
     path: Path
     files: tuple[str, ...]
     nbytes: int
-    checked_by: dict[str, str]
 
 
 def package(
@@ -122,6 +117,7 @@ def package(
     """
     if not isinstance(publication, Publication):
         publication = Publication.load(publication)
+    publication = publication.checked()
     if most_bytes < 1:
         raise UsageError(f"files of {most_bytes} bytes can't be made", "use 1 or more")
     target = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a link
@@ -132,12 +128,6 @@ def package(
             f"files of {most_bytes:,} bytes would be more than {MOST_PARTS} parts",
             f"use {-(-source.nbytes // MOST_PARTS):,} or more",
         )
-    # Before hours of copying: the metadata with hashes yet unknown.
-    unknown = tuple(
-        DepositFile(name, 0, "0" * 64, "0" * 32, _media(name), "")
-        for name in ("data", "samples.csv")
-    )
-    validate(_documents(publication, source.subject, unknown))
     _check_space(target, source.nbytes)
     with (
         disk.target_errors(f"{target} can't be written"),
@@ -203,7 +193,6 @@ def _fill(
     text = card(publication, source.subject, tuple(entries), figure=FIGURE)
     add(CARD, "The dataset's card", [text.encode()])
     documents = _documents(publication, source.subject, tuple(entries))
-    checked_by = validate(documents)
     described = {
         "croissant.json": "Croissant 1.1 metadata",
         "datacite.json": "DataCite 4.5 metadata",
@@ -216,7 +205,7 @@ def _fill(
     _write_sums(folder, entries)
     put_in_place(folder, target)
     deposit = Deposit.open(target)
-    return Packaged(target, deposit.files, deposit.nbytes(), checked_by)
+    return Packaged(target, deposit.files, deposit.nbytes())
 
 
 def _documents(

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import quote
 
-from gpgen.publish.failures import ServiceError
-from gpgen.publish.service import Service
+from gpgen.publish.client import Service, ServiceError
 
 __all__ = ["Records", "doi_of"]
 
@@ -76,6 +75,22 @@ class Records:
             if record is None:
                 raise
             return record
+
+    def has_licence(self, name: str) -> bool:
+        """Return whether the service's vocabulary of licences has one of that name."""
+        path = f"/api/vocabularies/licenses/{quote(name, safe='')}"
+        return bool(self.service.call("GET", path, expect=(404,)))
+
+    def submit_to(self, number: str, communities: list[str]) -> None:
+        """Ask communities to include a published record; again does no harm."""
+        ids = [
+            self.service.call("GET", f"/api/communities/{quote(slug, safe='')}")["id"]
+            for slug in communities
+        ]
+        entries = {"communities": [{"id": identifier} for identifier in ids]}
+        # 400: it is included, or asked for, already.
+        path = f"{_record(number)}/communities"
+        self.service.call("POST", path, json=entries, expect=(400,))
 
     # Files
 

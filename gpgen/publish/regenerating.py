@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from gpgen.dataset import Dataset
+from gpgen.description.subject import TARGETS
 from gpgen.errors import DatasetError, UsageError
 from gpgen.format import store_for
 from gpgen.format.base import Reader
 from gpgen.format.layout import Target
 from gpgen.making.run import Progress, make
 from gpgen.publish.deposit import Deposit
-from gpgen.publish.subject import TARGETS
 from gpgen.recipe import Recipe
 from gpgen.sampling import SAMPLING_VERSION
 

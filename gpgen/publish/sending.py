@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gpgen.errors import DatasetError
+from gpgen.publish.client import ServiceError
 from gpgen.publish.deposit import Deposit
-from gpgen.publish.failures import ServiceError
 from gpgen.publish.records import Records
 
 __all__ = ["DraftFiles", "UploadProgress", "is_there"]

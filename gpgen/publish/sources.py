@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from gpgen.description.subject import Subject
 from gpgen.errors import DatasetError
 from gpgen.publish.parts import Part, PartWriter
-from gpgen.publish.subject import Subject
 
 __all__ = ["VERIFY", "Source", "copy_file", "copy_whole"]
 

@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
+from gpgen.description.subject import Subject
 from gpgen.format.base import Reader
-from gpgen.publish.subject import Subject
 from gpgen.recipe import Recipe
 from gpgen.recipe_checks import length_scale_name
 from gpgen.sampling import seeds

@@ -8,20 +8,21 @@ deposit.
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gpgen.errors import DatasetError, UsageError
-from gpgen.publish.deposit import CARD, Deposit
-from gpgen.publish.limits import RECORD_BYTES, RECORD_FILES
+from gpgen.publish.client import Service
+from gpgen.publish.deposit import CARD, RECORD_BYTES, RECORD_FILES, Deposit
+from gpgen.publish.invenio_record import own_rights
 from gpgen.publish.records import Records, doi_of
 from gpgen.publish.sending import DraftFiles, UploadProgress, is_there
-from gpgen.publish.service import Service
-from gpgen.publish.validation import check_record
 
 __all__ = ["Limits", "Record", "UploadProgress", "publish_draft", "state_file", "upload"]
 
@@ -110,10 +111,9 @@ def upload(
     """
     folder = Deposit.open(deposit)
     _check_limits(folder, limits or Limits())
-    record = folder.read_json("record.json")
-    check_record(record)
     sums = {} if reserve_only else folder.check()
     records = Records(service)
+    record = _in_its_vocabulary(records, folder)
     draft = _find_or_create(records, folder, record, new_version_of)
     number = str(draft["id"])
     if doi_of(draft) is None:
@@ -146,18 +146,33 @@ def publish_draft(deposit: str | Path, service: Service) -> Record:
         raise UsageError(f"{deposit} has no draft at {service.address}", "upload it first")
     public = records.published(number)
     if public is None:
-        sums = folder.check()
-        there = records.draft_files(number)
-        wrong = [name for name in sums if not is_there(there.get(name), sums[name])]
-        if wrong or set(there) - set(sums):
-            raise UsageError(
-                f"the files of draft {number} are not the deposit's",
-                "run `gpgen publish` again without --publish, then with it",
-            )
+        _check_draft(records, number, folder)
         public = records.publish(number)
     doi = doi_of(public)
     url = f"{service.address}/records/{number}"
+    communities = (folder.manifest.get("publication") or {}).get("communities") or []
+    if communities:
+        records.submit_to(number, list(map(str, communities)))
     return Record(number, doi, url, published=True)
+
+
+def _check_draft(records: Records, number: str, folder: Deposit) -> None:
+    """Refuse to publish a draft that is not, read back, what the deposit says."""
+    again = "run `gpgen publish` again without --publish, then with it"
+    sums = folder.check()
+    there = records.draft_files(number)
+    wrong = [name for name in sums if not is_there(there.get(name), sums[name])]
+    if wrong or set(there) - set(sums):
+        raise UsageError(f"the files of draft {number} are not the deposit's", again)
+    draft = records.draft(number) or {}
+    sent = _in_its_vocabulary(records, folder)
+    for part in ("metadata", "access"):
+        lost = first_difference(sent[part], draft.get(part), part)
+        if lost is not None:
+            raise UsageError(
+                f"draft {number} does not say what the deposit says: {lost} is missing or another",
+                f"correct publication.toml and package it again, or {again}",
+            )
 
 
 def _check_limits(folder: Deposit, limits: Limits) -> None:
@@ -211,9 +226,13 @@ def _find_or_create(
         draft = records.create(bare)
     else:
         draft = records.new_version(new_version_of)
-        draft = _update(records, str(draft["id"]), bare, draft)
+    # First of all, so that whatever comes next goes on with this draft.
     _remember(folder, records.service, str(draft["id"]))
-    return draft
+    return (
+        _accepted(draft)
+        if new_version_of is None
+        else _update(records, str(draft["id"]), bare, draft)
+    )
 
 
 def _check_parent(
@@ -234,7 +253,56 @@ def _update(
 ) -> dict[str, Any]:
     # Without its identifiers a reserved DOI would be given up.
     pids = draft.get("pids") or {}
-    return records.update(number, {**record, "pids": pids} if pids else record)
+    return _accepted(records.update(number, {**record, "pids": pids} if pids else record))
+
+
+def _accepted(draft: dict[str, Any]) -> dict[str, Any]:
+    """Return a draft, unless the service says in it that it has dropped a field."""
+    for error in draft.get("errors") or ():
+        said = " ".join(map(str, error.get("messages") or ()))
+        raise UsageError(
+            f"the service does not take {error.get('field')}: {said}",
+            "correct publication.toml and package it again; the draft is kept",
+        )
+    return draft
+
+
+def _in_its_vocabulary(records: Records, folder: Deposit) -> dict[str, Any]:
+    """Return record.json, with title and address for a licence that the service doesn't know."""
+    record = folder.read_json("record.json")
+    try:
+        rights = record["metadata"]["rights"][0]
+        if "id" in rights and not records.has_licence(rights["id"]):
+            licence = folder.read_json("datacite.json")["rightsList"][0]
+            record["metadata"]["rights"] = [own_rights(licence["rights"], licence["rightsUri"])]
+    except (KeyError, IndexError, TypeError) as error:
+        raise DatasetError(
+            f"{folder.path / 'record.json'} lacks the licence", "package the dataset again"
+        ) from error
+    return record
+
+
+def first_difference(sent: Any, received: Any, where: str) -> str | None:  # noqa: ANN401 - JSON
+    """Return where what was sent is not in what came back; a service may add, not leave out."""
+    if isinstance(sent, dict):
+        if not isinstance(received, dict):
+            return where
+        parts = [(sent[key], received.get(key), f"{where}.{key}") for key in sent]
+    elif isinstance(sent, list):
+        if not isinstance(received, list) or len(received) != len(sent):
+            return where
+        pairs = zip(sent, received, strict=True)
+        parts = [(*pair, f"{where}.{number}") for number, pair in enumerate(pairs)]
+    else:
+        return None if _plain(sent) == _plain(received) else where
+    return next((lost for part in parts if (lost := first_difference(*part)) is not None), None)
+
+
+def _plain(value: object) -> object:
+    # Services clean the markup of descriptions in their own ways.
+    if not isinstance(value, str):
+        return value
+    return " ".join(html.unescape(re.sub(r"</?\w+>", " ", value)).split())
 
 
 def _remembered(folder: Deposit, service: Service) -> str | None:

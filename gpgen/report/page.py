@@ -12,11 +12,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from gpgen.description.citation import cite
+from gpgen.description.publication import Publication
+from gpgen.description.subject import Subject
 from gpgen.errors import TargetError, UsageError
 from gpgen.io import files as disk
-from gpgen.publish.citation import cite
-from gpgen.publish.publication import Publication
-from gpgen.publish.subject import Subject
 from gpgen.report.charts import correlation_chart, power_chart, ratio_chart, values_chart
 from gpgen.report.measuring import Curve, Measured, measure
 from gpgen.report.pictures import data_uris, shrink

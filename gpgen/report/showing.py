@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.dataset import Dataset, open_dataset
+from gpgen.description.subject import Subject
 from gpgen.format import store_for
 from gpgen.golkar2018.imported import Imported
 from gpgen.publish.archive_source import ArchiveSource, is_archive
 from gpgen.publish.dataset_source import describe_dataset
-from gpgen.publish.subject import Subject
 from gpgen.recipe import Recipe
 
 __all__ = ["Shown", "show"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gpgen._version import __version__
-from gpgen.publish.publication import Related
+from gpgen.description.publication import Related
 from gpgen.recipe import Recipe
 from gpgen.recipe_checks import length_scale_name
 
@@ -92,8 +92,8 @@ class Subject:
         Whether the pixels are left out, to be made again.
     from_2018
         Whether its source is the dataset of 2018.
-    is_drawn
-        Whether gpgen can make it again.
+    source
+        What it was imported from; None if gpgen drew it, and can make it again.
     gpgen_version
         The version that made it.
     layout
@@ -115,7 +115,7 @@ class Subject:
     recipe_sha256: str
     recipe_only: bool = False
     from_2018: bool = False
-    is_drawn: bool = True
+    source: str | None = None
     gpgen_version: str = __version__
     layout: dict[str, int] = field(default_factory=dict)
 
@@ -223,7 +223,7 @@ def imported_subject(recipe: Recipe, n: int, form: str, *, gpgen_version: str) -
         recipe=fields,
         recipe_sha256=recipe.sha256,
         from_2018=True,
-        is_drawn=False,
+        source=fields["source_name"],
         gpgen_version=gpgen_version,
     )
 

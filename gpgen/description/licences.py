@@ -1,9 +1,8 @@
-"""Licences by their SPDX names, and ORCID numbers by their check digit."""
+"""Licences by their SPDX names, or with a title and an address of one's own."""
 
 from __future__ import annotations
 
 import difflib
-import importlib
 import re
 from typing import Final
 
@@ -11,7 +10,7 @@ from packaging.licenses import InvalidLicenseExpression, canonicalize_license_ex
 
 from gpgen.errors import UsageError
 
-__all__ = ["check_orcid", "licence_name", "licence_title", "licence_url"]
+__all__ = ["hub_name", "licence_name", "licence_title", "licence_url"]
 
 _FOR_DATA: Final = {
     "CC-BY-4.0": "Creative Commons Attribution 4.0 International",
@@ -28,7 +27,26 @@ _FOR_DATA: Final = {
 }
 """Full names of the licences that datasets mostly have."""
 
-_ORCID: Final = re.compile(r"(?:https?://orcid\.org/)?(\d{4})-?(\d{4})-?(\d{4})-?(\d{3}[\dX])")
+_HUB: Final = {
+    **dict.fromkeys((
+        "apache-2.0", "mit", "cc0-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0",
+        "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0",
+        "cc-by-nd-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0",
+        "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0", "afl-3.0", "artistic-2.0", "bsl-1.0",
+        "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear", "ecl-2.0", "epl-1.0", "epl-2.0",
+        "eupl-1.1", "eupl-1.2", "isc", "lppl-1.3c", "ms-pl", "mpl-2.0", "ncsa", "osl-3.0",
+        "postgresql", "ofl-1.1", "unlicense", "wtfpl", "zlib",
+    )),
+    "odc-by-1.0": "odc-by", "odbl-1.0": "odbl", "pddl-1.0": "pddl", "gfdl-1.3-only": "gfdl",
+    "gfdl-1.3-or-later": "gfdl",
+    **{
+        f"{family}-{version}-{kind}": f"{family}-{version}"
+        for family, version in (("gpl", "2.0"), ("gpl", "3.0"), ("agpl", "3.0"), ("lgpl", "2.1"),
+                                ("lgpl", "3.0"))
+        for kind in ("only", "or-later")
+    },
+}  # fmt: skip
+"""The Hugging Face Hub's names by SPDX names in lower case; None where they are the same."""
 
 
 def licence_name(text: str) -> str:
@@ -43,10 +61,11 @@ def licence_name(text: str) -> str:
         name = str(canonicalize_license_expression(text))
     except InvalidLicenseExpression:
         raise UsageError(f"license {text!r} is not an SPDX name", _suggestion(text)) from None
-    if " " in name or name.startswith("LicenseRef-"):
+    if not re.fullmatch(r"[A-Za-z0-9.-]+", name) or name.startswith("LicenseRef-"):
         raise UsageError(
             f"license {text!r} is not one licence of SPDX's list",
-            "give one name, such as CC-BY-4.0",
+            "give one name, such as CC-BY-4.0, or a table: "
+            'license = { title = "...", url = "https://..." }',
         )
     return name
 
@@ -61,40 +80,14 @@ def licence_url(name: str) -> str:
     return f"https://spdx.org/licenses/{name}.html"
 
 
-def check_orcid(text: str) -> str:
-    """Return an ORCID in its plain form, 0000-0002-1825-0097.
-
-    The last character is the check digit of ISO 7064, MOD 11-2, X standing for 10.
-
-    Raises
-    ------
-    UsageError
-        If it doesn't look like one, or the check digit is wrong.
-    """
-    match = _ORCID.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(f"orcid {text!r} is not an ORCID", "write it like 0000-0002-1825-0097")
-    digits = "".join(match.groups())
-    total = 0
-    for digit in digits[:-1]:
-        total = (total + int(digit)) * 2
-    expected = "0123456789X"[(12 - total % 11) % 11]
-    if digits[-1] != expected:
-        raise UsageError(
-            f"orcid {text!r} has the check digit {digits[-1]} where {expected} belongs",
-            "copy it again from the person's ORCID page",
-        )
-    return "-".join(match.groups())
+def hub_name(name: str) -> str | None:
+    """Return what the Hugging Face Hub calls a licence of SPDX's; None if it knows none such."""
+    key = name.lower()
+    return (_HUB[key] or key) if key in _HUB else None
 
 
 def _suggestion(text: str) -> str:
     known = {name.lower(): name for name in _FOR_DATA}
-    try:
-        # Only for the suggestion, so its absence from another version does no harm.
-        spdx = importlib.import_module("packaging.licenses._spdx").LICENSES
-        known |= {key: str(entry["id"]) for key, entry in spdx.items() if not entry["deprecated"]}
-    except (ImportError, AttributeError, KeyError, TypeError):
-        pass
     wanted = re.sub(r"[\s_]+", "-", text.strip().lower())
     for short, spdx_name in (("cc-by", "CC-BY-4.0"), ("cc0", "CC0-1.0"), ("apache", "Apache-2.0")):
         if wanted == short:
@@ -102,4 +95,4 @@ def _suggestion(text: str) -> str:
     close = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
     if close:
         return "the nearest are " + ", ".join(known[key] for key in close)
-    return "use an SPDX name, such as CC-BY-4.0, CC0-1.0 or MIT"
+    return "use a name of https://spdx.org/licenses/, such as CC-BY-4.0, CC0-1.0 or MIT"

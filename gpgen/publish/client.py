@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import email.utils
 import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from gpgen._version import __version__
-from gpgen.errors import MissingPackageError
+from gpgen.errors import GpgenError, MissingPackageError
 from gpgen.publish.addresses import base_url
-from gpgen.publish.answers import asked_wait, said_in
-from gpgen.publish.failures import ServiceError
 from gpgen.publish.token import Token
 
 try:
@@ -21,7 +20,7 @@ except ImportError as error:  # pragma: no cover - the tests have it
         "publishing and fetching need the package httpx", "run `pip install 'gpgen[publish]'`"
     ) from error
 
-__all__ = ["Service", "TransportError"]
+__all__ = ["Service", "ServiceError", "TransportError"]
 
 TransportError = httpx.TransportError
 """A connection that broke, or was never made."""
@@ -36,6 +35,34 @@ _BUSY: Final = frozenset({429, 503})
 _FAILED: Final = frozenset({500, 502, 504})
 
 Content = bytes | Callable[[], Iterable[bytes]]
+
+
+class ServiceError(GpgenError, RuntimeError):
+    """A repository that refuses, fails or doesn't answer: what it said, and what continues.
+
+    Parameters
+    ----------
+    message, hint
+        As for every error of gpgen.
+    status
+        The HTTP status, if there was an answer.
+    lasting
+        Whether the same request would fail again.
+    """
+
+    code: ClassVar[str] = "service"
+
+    def __init__(
+        self,
+        message: str,
+        hint: str | None = None,
+        status: int | None = None,
+        *,
+        lasting: bool = False,
+    ) -> None:
+        super().__init__(message, hint)
+        self.status = status
+        self.lasting = lasting
 
 
 class Service:
@@ -180,7 +207,7 @@ class Service:
             if last or not again:
                 return response
             said = f"{self.address} answered {response.status_code}"
-            self.pause(asked_wait(response) or 2.0**attempt, said)
+            self.pause(_asked_wait(response) or 2.0**attempt, said)
         raise AssertionError  # the last attempt returns or raises
 
     def stream(
@@ -221,7 +248,7 @@ class Service:
                 if not busy or attempt == _ATTEMPTS - 1:
                     raise self._refusal(response, "GET", path)
                 said = f"{self.address} answered {response.status_code}"
-                wait = asked_wait(response) or 2.0**attempt
+                wait = _asked_wait(response) or 2.0**attempt
             self.pause(wait, said)
 
     # Waiting
@@ -261,7 +288,7 @@ class Service:
 
     def _refusal(self, response: httpx.Response, method: str, path: str) -> ServiceError:
         status = response.status_code
-        said = self._clean(said_in(response)).rstrip(".")
+        said = self._clean(_said_in(response)).rstrip(".")
         lasting = status in (401, 403)
         if status == 401:
             message = f"{self.address} refuses the token (401)"
@@ -290,3 +317,30 @@ class Service:
     def _clean(self, text: str) -> str:
         text = " ".join(text.split())[:500]
         return self._token.removed_from(text) if self._token else text
+
+
+def _asked_wait(response: httpx.Response) -> float | None:
+    """Return how many seconds the server asks us to wait."""
+    after = response.headers.get("Retry-After", "").strip()
+    if after.isdigit():
+        return float(after)
+    if after:
+        when = email.utils.parsedate_tz(after)
+        if when is not None:
+            return max(0.0, email.utils.mktime_tz(when) - time.time())
+    reset = response.headers.get("X-RateLimit-Reset", "").strip()
+    if response.status_code == 429 and reset.isdigit():
+        return max(1.0, float(reset) - time.time())
+    return None
+
+
+def _said_in(response: httpx.Response) -> str:
+    """Return what a refusal says, in one line."""
+    try:
+        answer = response.json()
+        text = str(answer.get("message") or "")
+        for error in answer.get("errors") or []:
+            text += f"; {error.get('field', '')}: {' '.join(map(str, error.get('messages', [])))}"
+    except (ValueError, AttributeError, TypeError):
+        return str(response.reason_phrase)
+    return text.strip("; ") or str(response.reason_phrase)

@@ -1,20 +1,24 @@
-"""The paragraphs that several metadata files share."""
+"""The description and keywords that several metadata files share."""
 
 from __future__ import annotations
 
 import shlex
 
-from gpgen.publish.publication import Publication
-from gpgen.publish.subject import TARGETS, Subject
+from gpgen.description.publication import Publication
+from gpgen.description.subject import TARGETS, Subject
 
-__all__ = ["abstract", "keywords", "make_command", "paragraphs"]
+__all__ = ["abstract", "keywords", "make_command", "own_paragraphs", "paragraphs"]
 
 
 def paragraphs(publication: Publication, subject: Subject) -> list[str]:
     """Return the description, a paragraph each."""
-    own = [part.strip() for part in publication.description.split("\n\n") if part.strip()]
-    contents = [_contents(subject)] if subject.is_drawn else []
-    return [*own, subject.summary, subject.methods, *contents]
+    contents = [_contents(subject)] if subject.source is None else []
+    return [*own_paragraphs(publication), subject.summary, subject.methods, *contents]
+
+
+def own_paragraphs(publication: Publication) -> list[str]:
+    """Return the paragraphs of publication.toml's own description."""
+    return [part.strip() for part in publication.description.split("\n\n") if part.strip()]
 
 
 def abstract(publication: Publication, subject: Subject) -> str:
