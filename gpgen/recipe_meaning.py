@@ -31,6 +31,9 @@ _SAME: Final = 1e-6
 _DISTANCES: Final = 64
 """At which covariances are compared, each a factor from the next; kernels are smooth."""
 
+_MANY: Final = 2**40
+"""Samples, after which no split is empty."""
+
 _MOST_NAMES: Final = 3
 
 Part = tuple[str, tuple[int, ...]]
@@ -113,9 +116,7 @@ def _parts(recipe: Recipe) -> dict[tuple[str, LengthScale], Part]:
     }
 
 
-def _numbered(
-    values: npt.NDArray[np.float64], rows: npt.NDArray[np.float64]
-) -> dict[float, int]:
+def _numbered(values: npt.NDArray[np.float64], rows: npt.NDArray[np.float64]) -> dict[float, int]:
     """Number ascending values, and those alike whose rows differ by no more than `_SAME`."""
     steps = np.abs(np.diff(rows, axis=0)).max(axis=1) > _SAME
     return dict(zip(values.tolist(), [0, *np.cumsum(steps).tolist()], strict=True))
@@ -172,6 +173,7 @@ def recipe_warnings(recipe: Recipe, n: int | None = None) -> tuple[str, ...]:
                 f"{size} px"
             )
     if n is not None:
+        n = min(n, _MANY)  # an endless dataset's n overflows
         empty = [repr(name) for name in recipe.splits if len(recipe.split(name, n)) == 0]
         if empty:
             found.append(f"split {_some(empty)} gets none of the {n} samples")

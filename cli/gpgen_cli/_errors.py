@@ -7,9 +7,12 @@ import json
 import os
 import sys
 import traceback
+import warnings
 from typing import Any, TextIO
 
 import click
+
+from gpgen.errors import RecipeWarning
 
 __all__ = ["INTERRUPTED", "Interrupted", "run"]
 
@@ -32,7 +35,12 @@ def run(command: click.Command, arguments: list[str]) -> int:
     """
     _open_closed_streams()
     try:
-        result = command.main(arguments, prog_name="gpgen", standalone_mode=False, obj=arguments)
+        with warnings.catch_warnings():
+            # The verbs show them in the plan and in `recipes show`.
+            warnings.filterwarnings("ignore", category=RecipeWarning)
+            result = command.main(
+                arguments, prog_name="gpgen", standalone_mode=False, obj=arguments
+            )
         sys.stdout.flush()
     except click.exceptions.Exit as stop:
         return stop.exit_code

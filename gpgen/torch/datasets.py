@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +13,8 @@ import torch
 from torch.utils.data import Dataset
 
 from gpgen.errors import UsageError
-from gpgen.recipe import Recipe
+from gpgen.recipe import AnyRecipe, Recipe
+from gpgen.recipe_meaning import warn_about
 from gpgen.splits import Split
 from gpgen.store import store_for
 from gpgen.store.finding import find
@@ -318,7 +318,7 @@ class GeneratedTextures(Textures):
 
     def __init__(
         self,
-        recipe: Recipe | str | Path,
+        recipe: AnyRecipe,
         n: int,
         split: str | None = None,
         target: Target = "label",
@@ -327,7 +327,8 @@ class GeneratedTextures(Textures):
     ) -> None:
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise UsageError(f"n is {n!r}", "ask for 1 sample or more")
-        recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
+        recipe = Recipe.load(recipe)
+        warn_about(recipe, n)
         super().__init__(recipe, n, split, target, transform, target_transform)
         self.shard_size = n
 
