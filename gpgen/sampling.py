@@ -290,6 +290,9 @@ def sample(
     classes = recipe.classes
     if (index is None) == (seed is None) or (seed is None) != (label is None):
         raise UsageError("sample needs an index, or a seed and a label", "give one of the two")
+    for name, value in (("index", index), ("seed", seed), ("label", label)):
+        if isinstance(value, bool | np.bool_) or not (value is None or hasattr(value, "__index__")):
+            raise UsageError(f"{name} is {value!r}", "give a whole number")
     if index is not None:
         if index < 0:
             raise UsageError(f"index {index} is negative", "count from 0")
