@@ -115,10 +115,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         if isinstance(source, Recipe):
             return source
         if not isinstance(source, str | PurePath | ObjectPath):
-            raise RecipeError(
-                f"a recipe can't be a {type(source).__name__}",
-                "give a Recipe, a built-in name or a path, or use Recipe.from_dict",
-            )
+            hint = "give a Recipe, a name or a path, or use Recipe.from_dict"
+            raise RecipeError(f"a recipe can't be a {type(source).__name__}", hint)
         text = str(source)
         if text in builtin_recipes():
             return cls.from_toml((_folder() / f"{text}.toml").read_text(encoding="utf-8"), text)
