@@ -202,6 +202,9 @@ class Dataset:
 
     Use it as a context manager, or `close` it, to give back its open files.
 
+    Its arrays are indexed as NumPy's are, so ``dataset.image[dataset.label == 0]`` is the first
+    class; only the samples that a key names are read. A single boolean is no index.
+
     Attributes
     ----------
     path : Path or ObjectPath

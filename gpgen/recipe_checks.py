@@ -63,17 +63,18 @@ def _require(condition: bool, message: str, hint: str) -> None:
         raise RecipeError(message, hint)
 
 
-def _check_choice(key: str, value: object, allowed: Iterable[str]) -> None:
+def _check_choice(where: str, key: str, value: object, allowed: Iterable[str]) -> None:
     """Refuse a value that is none of the few that a key may have, and name those."""
     allowed = tuple(allowed)
     if isinstance(value, str) and value in allowed:
         return
-    hint = f"use {' or '.join(map(repr, allowed))}"
+    hint = f"use one of: {', '.join(allowed)}"
     # A float64 is no slip of the pen for a float16.
     numbers = re.findall(r"\d+", str(value))
     close = _closest(str(value), [a for a in allowed if not numbers or numbers[0] in a])
     raise RecipeError(
-        f"{key} is {repr(value)[:40]}", f"did you mean {close!r}? {hint}" if close else hint
+        f"{where}unknown {key} {repr(value)[:40]}",
+        f"did you mean {close!r}? {hint}" if close else hint,
     )
 
 
@@ -83,7 +84,7 @@ def check_keys(
     """Refuse plain values under unknown keys, and unknown values of keys that have few."""
     _refuse_unknown(fields, where, known)
     for key, allowed in _CHOICES.items():
-        _check_choice(f"{where}: {key}", fields.get(key, allowed[0]), allowed)
+        _check_choice(f"{where}: ", key, fields.get(key, allowed[0]), allowed)
     components = fields.get("components")
     if isinstance(components, list | tuple):
         for number, component in enumerate(components, start=1):
@@ -99,8 +100,9 @@ def _refuse_unknown(fields: Mapping[str, Any], where: str, known: Sequence[str])
 
 def check(recipe: Recipe) -> None:
     """Raise `RecipeError` for the first field whose value no dataset could be made from."""
+    chosen = {"boundary": recipe.boundary, "dtype": recipe.dtype, "algorithm": recipe.algorithm}
     for key, allowed in _CHOICES.items():
-        _check_choice(key, getattr(recipe, key), allowed)
+        _check_choice("", key, chosen[key], allowed)
     _require(
         recipe.name.isprintable() and 0 < len(recipe.name) <= 100,
         f"name {recipe.name[:40]!r} is empty, too long or not printable",
@@ -149,7 +151,7 @@ def check(recipe: Recipe) -> None:
 
 
 def _check_component(recipe: Recipe, component: Component, where: str) -> None:
-    _check_choice(f"{where}: kernel", component.kernel, KERNELS)
+    _check_choice(f"{where}: ", "kernel", component.kernel, KERNELS)
     _require(
         0 < component.weight <= 1e6,
         f"{where}: weight {component.weight} is not above 0 and at most 1e6",

@@ -7,12 +7,9 @@ import json
 import os
 import sys
 import traceback
-import warnings
 from typing import Any, TextIO
 
 import click
-
-from gpgen.errors import RecipeWarning
 
 __all__ = ["INTERRUPTED", "Interrupted", "run"]
 
@@ -35,12 +32,7 @@ def run(command: click.Command, arguments: list[str]) -> int:
     """
     _open_closed_streams()
     try:
-        with warnings.catch_warnings():
-            # The verbs show them in the plan and in `recipes show`.
-            warnings.filterwarnings("ignore", category=RecipeWarning)
-            result = command.main(
-                arguments, prog_name="gpgen", standalone_mode=False, obj=arguments
-            )
+        result = command.main(arguments, prog_name="gpgen", standalone_mode=False, obj=arguments)
         sys.stdout.flush()
     except click.exceptions.Exit as stop:
         return stop.exit_code
