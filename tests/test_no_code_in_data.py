@@ -97,8 +97,6 @@ ALLOWED = {
     ("gpgen/publish/validation.py", "importlib.util.find_spec"): _LOOKS,
     ("gpgen/recipe.py", "getattr(self, name)"): "for the recipe's own fields",
     ("gpgen/store/files.py", "imports ctypes"): "calls libc's sync_file_range",
-    ("gpgen/torch/deaths.py", ".__code__"): "compares where a worker stands with Queue.get",
-    ("gpgen/torch/deaths.py", "imports multiprocessing.queues"): _PROCESSES,
     ("gpgen/torch/lending.py", "imports multiprocessing.reduction"): _PROCESSES,
     ("gpgen/torch/lending.py", "imports torch.multiprocessing.reductions"): _PROCESSES,
 }  # fmt: skip

@@ -11,7 +11,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from gpgen.errors import UsageError
 from gpgen.recipe import Recipe
-from gpgen.torch.datasets import GeneratedTextures, Target
+from gpgen.torch.datasets import Target
+from gpgen.torch.generated import GeneratedTextures
 from gpgen.torch.ranks import rank_and_world_size
 
 __all__ = ["EndlessTextures"]
