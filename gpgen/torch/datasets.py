@@ -165,9 +165,10 @@ class Textures(Dataset[Sample]):
         ]
 
     def _batch_of(self, positions: Sequence[int]) -> Sample:
+        if len(positions) == 0:
+            return self.batch(np.empty(0, np.int64))
         # Not a subclass's `__getitems__`, which may ask for each sample by its `__getitem__`.
-        samples = Textures.__getitems__(self, positions)
-        images, targets = default_collate(samples) if samples else self.batch(np.empty(0, np.int64))
+        images, targets = default_collate(Textures.__getitems__(self, positions))
         return images, targets
 
     def batch(self, indices: npt.NDArray[np.int64]) -> tuple[torch.Tensor, Any]:

@@ -8,7 +8,7 @@ import torch.distributed as dist
 
 from gpgen.errors import UsageError
 
-__all__ = ["check_dealt_once", "rank_and_world_size"]
+__all__ = ["check_dealt_once", "rank_and_world_size", "settled"]
 
 
 def rank_and_world_size(rank: int | None, world_size: int | None) -> tuple[int, int]:
@@ -29,6 +29,13 @@ def rank_and_world_size(rank: int | None, world_size: int | None) -> tuple[int, 
         raise UsageError(
             f"rank is {rank} and world_size is {world_size}", "use 0 <= rank < world_size"
         )
+    return rank, world_size
+
+
+def settled(rank: int | None, world_size: int | None) -> tuple[int | None, int | None]:
+    """Return rank and world size for a process that isn't one of torch.distributed's."""
+    if dist.is_available() and dist.is_initialized():
+        return rank_and_world_size(rank, world_size)
     return rank, world_size
 
 

@@ -21,6 +21,7 @@ from gpgen.errors import UsageError
 from gpgen.normal import random_words
 from gpgen.torch.datasets import Textures
 from gpgen.torch.ranks import check_dealt_once, rank_and_world_size
+from gpgen.torch.states import checked_state, whole_number
 
 __all__ = ["ShardShuffle"]
 
@@ -58,8 +59,8 @@ class _Iteration(Iterator[int]):
 
     def __next__(self) -> int:
         if self._positions is None:
-            start = self._sampler.start
-            self._begin(_Progress(self._sampler.epoch, start, start))
+            state = self.state_dict()
+            self._begin(_Progress(start=state["seen"], **state))
         position = next(self._positions)  # type: ignore[arg-type] # begun
         self._progress.seen += 1
         return position
@@ -71,12 +72,14 @@ class _Iteration(Iterator[int]):
         self._sampler._begin(self, progress)
 
     def state_dict(self) -> dict[str, int]:
-        """Return where it stands."""
+        """Return where it stands, or will begin."""
+        if self._positions is None:
+            return {"epoch": self._sampler.epoch, "seen": self._sampler.start}
         return {"epoch": self._progress.epoch, "seen": self._progress.seen}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Continue there. The length stays that of a whole epoch, as that of such a loader does."""
-        self._begin(_Progress(epoch=state["epoch"], seen=state["seen"]))
+        self._begin(_Progress(**state))
 
 
 class ShardShuffle(DistributedSampler[int]):
@@ -131,14 +134,12 @@ class ShardShuffle(DistributedSampler[int]):
             )
         if window is None:
             window = max(_WINDOW_SAMPLES, _WINDOW_BYTES // dataset.recipe.image_nbytes)
-        if isinstance(window, bool) or not isinstance(window, int) or window < 1:
-            raise UsageError(f"window is {window!r}", "use 1 sample or more")
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
-            raise UsageError(f"seed {seed!r} is out of range", "use 0 to 2**64 - 1")
         self.dataset = dataset
-        self.window = window
+        self.window = whole_number("window", window, 1)
         self.shuffle = True
-        self.seed = seed
+        self.seed = whole_number("seed", seed)
+        if self.seed >= 2**64:
+            raise UsageError(f"seed is {seed}", "use 0 to 2**64 - 1")
         self.drop_last = drop_last
         self.epoch = 0
         self._given = rank, world_size
@@ -213,8 +214,9 @@ class ShardShuffle(DistributedSampler[int]):
         UsageError
             If it is none, or is before the one that is to be continued.
         """
-        if isinstance(epoch, bool) or not isinstance(epoch, int) or not 0 <= epoch < 2**63:
-            raise UsageError(f"epoch is {epoch!r}", "count the epochs from 0")
+        epoch = whole_number("epoch", epoch)
+        if epoch >= 2**63:
+            raise UsageError(f"epoch is {epoch}", "count the epochs from 0")
         if self._resume is not None and epoch < self._resume[0]:
             raise UsageError(
                 f"epoch is {epoch}, but the state that was loaded is of epoch {self._resume[0]}",
@@ -285,8 +287,7 @@ class ShardShuffle(DistributedSampler[int]):
         if seen is None:
             begun = self._resume is None and self._progress.epoch == self.epoch
             seen = self._progress.seen if begun else self.start
-        self._check_seen(seen)
-        return {"epoch": self.epoch, "seen": seen, **self._identity()}
+        return {"epoch": self.epoch, "seen": self._checked_seen(seen), **self._identity()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` says: the next iteration yields the rest of that epoch.
@@ -299,33 +300,16 @@ class ShardShuffle(DistributedSampler[int]):
         UsageError
             If the state is of another order.
         """
-        try:
-            epoch, seen = int(state["epoch"]), int(state["seen"])
-            theirs = {name: state[name] for name in self._identity()}
-        except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(
-                "the state is not that of a ShardShuffle", "give what state_dict returned"
-            ) from error
-        differences = [
-            f"{name} {theirs[name]!r}, here {value!r}"
-            for name, value in self._identity().items()
-            if theirs[name] != value
-        ]
-        if differences:
-            raise UsageError(
-                f"the state is of another order: {'; '.join(differences)}",
-                "make the sampler as it was when the state was saved",
-            )
-        self._check_seen(seen)
-        self._resume = epoch, seen
+        epoch, seen = checked_state(state, ("epoch", "seen"), self._identity(), self)
+        self._resume = epoch, self._checked_seen(seen)
         # Whoever goes on without `set_epoch` means what comes behind an epoch that is over.
         self.epoch = epoch if seen < self.num_samples else epoch + 1
 
-    def _check_seen(self, seen: int) -> None:
-        if not 0 <= seen <= self.num_samples:
-            raise UsageError(
-                f"seen is {seen}", f"an epoch has {self.num_samples} samples on each rank"
-            )
+    def _checked_seen(self, seen: int) -> int:
+        seen, most = whole_number("seen", seen), self.num_samples
+        if seen > most:
+            raise UsageError(f"seen is {seen}", f"an epoch has {most} samples on each rank")
+        return seen
 
     def _identity(self) -> dict[str, Any]:
         """Return all that decides the order, but for the epoch."""
