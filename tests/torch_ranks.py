@@ -1,6 +1,7 @@
 """Two processes that train together, as torchrun starts them.
 
-``python torch_ranks.py SCENARIO FOLDER`` runs both. Each leaves FOLDER/RANK.json: what it saw in each epoch, or whatever a scenario returns.
+``python torch_ranks.py SCENARIO FOLDER`` runs both. Each leaves FOLDER/RANK.json: what it saw in
+each epoch, or whatever else the scenario returns.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ def distributed(folder: Path) -> Any:
         order.set_epoch(epoch)
         epochs.append(taken(DataLoader(dataset, BATCH, sampler=order, num_workers=1)))
     images: list[float] = []
-    for method in ("fork", "spawn", None):
-        workers = {"num_workers": 2, "multiprocessing_context": method} if method else {}
+    for method, count in (("fork", 2), ("spawn", 1), (None, 0)):
+        workers = {"num_workers": count, "multiprocessing_context": method}
         for batch, _ in itertools.islice(DataLoader(fresh, None, **workers), 3):
             images += batch[:, 0, 0, 0].tolist()
     state = order.state_dict(seen=16), fresh.state_dict(seen=3)

@@ -51,7 +51,9 @@ def check_dealt_once(world_size: int) -> None:
         If it does.
     """
     accelerate = sys.modules.get("accelerate.state")
-    if world_size > 1 and accelerate is not None and accelerate.is_initialized():
+    if world_size == 1 or accelerate is None or not accelerate.is_initialized():
+        return
+    if accelerate.PartialState().num_processes > 1:
         raise UsageError(
             f"accelerate shares out batches, and this sampler among {world_size} ranks too",
             "give the sampler rank=0 and world_size=1, and its loader to accelerator.prepare",
