@@ -55,7 +55,7 @@ def test_batches_come_in_the_same_order_for_any_number_of_workers(workers: int) 
         (2, "fork", False),
         (2, "fork", True),
         (3, "fork", True),
-        (2, "forkserver", False),
+        (1, "forkserver", False),
         (2, "spawn", True),
     ],
 )
@@ -153,7 +153,7 @@ def test_a_state_of_other_batches_is_refused() -> None:
         with pytest.raises(UsageError, match=message):
             other.load_state_dict(state)
     fresh = EndlessTextures(SMALL, 2)
-    with pytest.raises(UsageError, match="not that of a EndlessTextures; give what state_dict"):
+    with pytest.raises(UsageError, match="the state is not EndlessTextures's; give what"):
         fresh.load_state_dict({"seen": 3})
     for seen in (-1, 2.5, True, None):
         with pytest.raises(UsageError, match=f"seen is {seen}; use 0 or more"):

@@ -58,7 +58,7 @@ def checked_state(
         theirs = {key: state[key] for key in identity}
     except (KeyError, TypeError) as error:
         raise UsageError(
-            f"the state is not that of a {name}", "give what state_dict returned"
+            f"the state is not {name}'s", "give what state_dict returned"
         ) from error
     differences = [
         f"{key} {theirs[key]!r}, here {value!r}"
