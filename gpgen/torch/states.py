@@ -57,9 +57,7 @@ def checked_state(
         found = [whole_number(number, state[number]) for number in numbers]
         theirs = {key: state[key] for key in identity}
     except (KeyError, TypeError) as error:
-        raise UsageError(
-            f"the state is not {name}'s", "give what state_dict returned"
-        ) from error
+        raise UsageError(f"the state is not {name}'s", "give what state_dict returned") from error
     differences = [
         f"{key} {theirs[key]!r}, here {value!r}"
         for key, value in identity.items()
