@@ -21,14 +21,15 @@ from gpgen.store.interface import Reader
 from gpgen.store.layout import Format
 from gpgen.store.manifest import VERIFY, Manifest, SmallArray, derived_arrays
 from gpgen.store.reading import PixelReader
-from gpgen.store.where import AnyPath, pixel_reader
+from gpgen.store.replacing import check_unchanged, same_dataset
+from gpgen.store.where import AnyPath, Given, pixel_reader
 
 __all__ = ["Dataset", "ImageArray", "SampleArray", "open_dataset"]
 
 Indices = Sequence[int] | npt.NDArray[Any]
 
 
-def open_dataset(path: str | AnyPath) -> Dataset:
+def open_dataset(path: Given) -> Dataset:
     """Open a finished dataset; nothing but its manifest is read.
 
     Parameters
@@ -44,7 +45,7 @@ def open_dataset(path: str | AnyPath) -> Dataset:
         If there is none, it is unfinished (the error says how far it is and the command
         that finishes it), or its manifest is damaged.
     StorageError
-        If an object store doesn't answer or refuses.
+        If a disk or an object store fails or refuses.
     """
     manifest, form = find(path)
     return Dataset(store_for(form).reader(manifest), form)
@@ -185,8 +186,14 @@ class SampleArray(_Lazy):
         if not indices.size:
             return np.empty((0, *self.shape[1:]), self.dtype)
         start, stop = int(indices.min()), int(indices.max()) + 1
+        with same_dataset(self._reader):
+            return self._rows(start, stop)[indices - start]
+
+    def _rows(self, start: int, stop: int) -> npt.NDArray[Any]:
         values = self._reader.rows(self._name, start, stop)
-        if self._reader.manifest.sampling_version == SAMPLING_VERSION:
+        if self._reader.manifest.sampling_version != SAMPLING_VERSION:
+            check_unchanged(self._reader)
+        else:
             expected = next(
                 array
                 for array in derived_arrays(self._reader.recipe, self.shape[0])
@@ -199,7 +206,7 @@ class SampleArray(_Lazy):
                 raise DatasetError(
                     f"{file}: the {self._name} of sample {sample} is damaged", VERIFY
                 )
-        return values[indices - start]
+        return values
 
 
 class Dataset:
@@ -293,7 +300,9 @@ class Dataset:
         IndexError
             If an index is out of range.
         DatasetError
-            If a file is missing or damaged.
+            If a file is missing or damaged, or the dataset was replaced since it was opened.
+        StorageError
+            If a disk or an object store fails.
         """
         return self.image._read(_whole_numbers(indices, self.n))
 

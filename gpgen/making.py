@@ -19,7 +19,7 @@ from gpgen.store.interface import Store
 from gpgen.store.job import Job, ShardRecord, read_job, resume_command
 from gpgen.store.journal import Journal
 from gpgen.store.site import Site
-from gpgen.store.where import AnyPath, site_of
+from gpgen.store.where import Given, site_of
 from gpgen.targets import check_still_free, look
 
 __all__ = ["Plan", "Progress", "carry_out", "make", "plan"]
@@ -58,7 +58,7 @@ class Progress:
 def make(
     recipe: Recipe | str,
     n: int,
-    out: str | AnyPath,
+    out: Given,
     *,
     workers: int | None = None,
     scheduler: str | None = None,

@@ -12,7 +12,7 @@ from gpgen.store import store_for
 from gpgen.store.job import Images, Job
 from gpgen.store.layout import Format, Target, choose_layout
 from gpgen.store.stream import BATCH_BYTES
-from gpgen.store.where import AnyPath, site_of
+from gpgen.store.where import AnyPath, Given, site_of
 
 __all__ = ["Plan", "plan", "plan_job"]
 
@@ -63,7 +63,7 @@ class Plan:
 def plan(
     recipe: Recipe | str,
     n: int,
-    out: str | AnyPath,
+    out: Given,
     *,
     workers: int | None = None,
     chunk_size: int | None = None,
@@ -111,7 +111,7 @@ def plan(
 def plan_job(
     recipe: Recipe | str,
     n: int,
-    out: str | AnyPath,
+    out: Given,
     *,
     chunk_size: int | None = None,
     shard_size: int | None = None,

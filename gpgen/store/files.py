@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import cast
 
 from gpgen.errors import TargetError
+from gpgen.store.descriptors import opened
+from gpgen.store.failures import NoFileError, reason, remedy
 
 __all__ = [
     "MOST_METADATA",
@@ -94,28 +96,29 @@ def target_errors(what: str) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, TargetError):
             raise
-        hints = {
-            errno.ENOSPC: "free some space, then run the same command with --resume",
-            errno.EDQUOT: "free some of your quota, then run the same command with --resume",
-            errno.EFBIG: "raise the file-size limit or write smaller files with "
-            "--out 'data-{shard:05d}.h5', then run again",
-            errno.EROFS: "make the file system writable, then run the same command with --resume",
-            errno.EIO: "look at the disk and its cables or server, then run the same command with "
-            "--resume",
-            errno.ESTALE: "mount the file system again, then run the same command with --resume",
-            errno.EACCES: "give yourself permission to write there, or choose another --out",
-            errno.EPERM: "give yourself permission to write there, or choose another --out",
-        }
-        if error.errno not in hints:
+        hint = _writing_remedy(error)
+        if hint is None:
             raise
-        reason = os.strerror(error.errno or 0).lower()
-        raise TargetError(f"{what}: {reason}", hints[error.errno]) from error
+        raise TargetError(f"{what}: {reason(error)}", hint) from error
+
+
+def _writing_remedy(error: OSError) -> str | None:
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "give yourself permission to write there, or choose another --out"
+    if error.errno == errno.EFBIG:
+        return (
+            "raise the file-size limit or write smaller files with --out 'data-{shard:05d}.h5', "
+            "then run again"
+        )
+    known = remedy(error)
+    return known and f"{known}, then run the same command with --resume"
 
 
 def create(path: Path) -> int:
     """Create or empty the file at ``path``; return a descriptor for reading and writing."""
     _step("create", path)
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    return opened(lambda: os.open(path, flags, 0o666))
 
 
 def open_existing(path: Path, *, write: bool = False) -> int:
@@ -130,7 +133,7 @@ def open_existing(path: Path, *, write: bool = False) -> int:
         If there is no regular file.
     """
     flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK
-    return _regular(os.open(path, flags), path)
+    return _regular(opened(lambda: os.open(path, flags)), path)
 
 
 def read_whole(path: Path) -> bytes:
@@ -145,7 +148,7 @@ def read_whole(path: Path) -> bytes:
     try:
         nbytes = os.fstat(descriptor).st_size
         if nbytes > MOST_METADATA:
-            raise OSError(errno.EFBIG, "it is too long to be metadata", str(path))
+            raise NoFileError(errno.EFBIG, "it is too long to be metadata", str(path))
         buffer = bytearray(nbytes)
         return bytes(buffer[: read_at(descriptor, memoryview(buffer), 0)])
     finally:
@@ -162,13 +165,13 @@ def open_or_create(path: Path) -> int:
     """
     _step("create", path)
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
-    return _regular(os.open(path, flags, 0o666), path)
+    return _regular(opened(lambda: os.open(path, flags, 0o666)), path)
 
 
 def _regular(descriptor: int, path: Path) -> int:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        raise NoFileError(errno.EINVAL, "it is no regular file", str(path))
     return descriptor
 
 
