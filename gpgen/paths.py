@@ -8,7 +8,7 @@ from typing import Final
 
 from gpgen.errors import UsageError
 
-__all__ = ["AnyText", "followed", "given", "text_of"]
+__all__ = ["AnyText", "followed", "given", "target_of", "text_of"]
 
 AnyText = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -88,3 +88,8 @@ def followed(path: Path) -> Path:
     if end.is_symlink():
         raise UsageError(f"the link {path} leads in a circle", "remove it, or choose another place")
     return end
+
+
+def target_of(path: AnyText) -> Path:
+    """Return where a file or folder is made that the user asks for."""
+    return followed(Path(os.path.abspath(given(path))))  # noqa: PTH100 - resolve() follows all

@@ -21,10 +21,14 @@ import numpy.typing as npt
 from gpgen.accuracy import Accuracy, accuracy
 from gpgen.errors import RecipeError
 from gpgen.objects import ObjectPath
+from gpgen.paths import AnyText, given, text_of
 from gpgen.recipe_checks import check, length_scale_name, nearest
+from gpgen.recognizing import recognize
 from gpgen.splits import ComputedSplit, Split, split_codes
 
 __all__ = ["Component", "Recipe", "builtin_recipes"]
+
+_PERHAPS_RECIPES = ("a recipe", "a TOML file", "a text file")
 
 LengthScale = float | tuple[float, ...]
 
@@ -99,7 +103,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     # Reading and writing
 
     @classmethod
-    def load(cls, source: str | Path) -> Recipe:
+    def load(cls, source: AnyText) -> Recipe:
         """Load a built-in recipe by its name, or one from a TOML file or object by its path.
 
         Raises
@@ -107,14 +111,20 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         RecipeError
             If there is none, or it can't be read, or asks for what can't be drawn exactly.
         """
-        text = str(source)
+        text = text_of(source)
         if text in builtin_recipes():
             return cls.from_toml((_folder() / f"{text}.toml").read_text(encoding="utf-8"), text)
-        path = ObjectPath.parse(text) if text.startswith("s3:") else Path(source)
+        path = ObjectPath.parse(text) if text.startswith("s3:") else given(text)
         if path.suffix != ".toml" and not path.exists():
             raise RecipeError(
                 f"no built-in recipe is called {text!r}",
                 nearest(text, builtin_recipes()) + ", or give the path of a .toml file",
+            )
+        found = recognize(path) if isinstance(path, Path) else None
+        if found is not None and found.what not in _PERHAPS_RECIPES:
+            raise RecipeError(
+                f"recipe {text!r} can't be read: it is {found.what}",
+                "give a built-in name (`gpgen recipes`) or the path of a .toml file",
             )
         try:
             toml = path.read_text(encoding="utf-8")

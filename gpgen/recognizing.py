@@ -20,9 +20,10 @@ from typing import Any, Final
 from gpgen.errors import DatasetError
 from gpgen.objects import ObjectPath
 
-__all__ = ["DATASET", "NO_DATASET", "Found", "no_dataset", "recognize", "refused"]
+__all__ = ["DATASET", "NO_DATASET", "SAVED_BY_TORCH", "Found", "no_dataset", "recognize", "refused"]
 
 DATASET: Final = "a gpgen dataset"
+SAVED_BY_TORCH: Final = "a file saved by torch"
 NO_DATASET: Final = "give a dataset, or make one with `gpgen make`"
 
 _HEAD: Final = 2**16
@@ -208,7 +209,7 @@ def _zip(head: bytes, path: Path | ObjectPath) -> Found | None:
     if _OF_2018.fullmatch(first):
         return _import("a zip of samples", path)
     if _SAVED_BY_TORCH.fullmatch(first):
-        return Found("a file saved by torch")
+        return Found(SAVED_BY_TORCH)
     if first.endswith(".npy"):
         return Found("a zip of NumPy arrays (.npz)")
     return Found("a zip file", "unpack it first")
@@ -228,7 +229,7 @@ def _tar(head: bytes, path: Path | ObjectPath) -> Found | None:
 
 def _torch_or_pickle(head: bytes, path: Path | ObjectPath) -> Found | None:
     if head.startswith(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P"):
-        return Found("a file saved by torch")
+        return Found(SAVED_BY_TORCH)
     if head[:1] == b"\x80" and head[1:2] in b"\2\3\4\5" and len(head) > 1:
         return _import("a file of images", path) if path.suffix == ".gp" else Found("a pickle")
     if head[8:10] == b'{"' and int.from_bytes(head[:8], "little") < 2**30:
@@ -262,7 +263,10 @@ def _toml(text: str, path: Path | ObjectPath) -> Found:
             "a recipe", f"make its dataset: {_run('make --recipe', path)} --n 400 --out data.zarr"
         )
     if "creators" in text:
-        return Found("a publication.toml", "package a dataset with it: gpgen package --publication")
+        return Found(
+            "a publication.toml",
+            f"give it beside a dataset: {_run('package data.zarr --out deposit -p', path)}",
+        )
     return Found("a TOML file")
 
 
@@ -287,7 +291,7 @@ def _zarr(path: Path, names: set[str]) -> Found | None:
             return Found(DATASET, _see(path))
         kind = root.get("node_type")
         if kind == "array" and _says_gpgen(_json(path.parent / "zarr.json")):
-            return Found("one array of a gpgen dataset", f"give the whole: {_see(path.parent)}")
+            return Found("one array of a dataset", f"give the whole: {_run('info', path.parent)}")
         if "zarr_format" not in root and "attributes" not in root:
             return None  # damaged, whoever's it was
         return Found(f"a Zarr {kind if kind == 'array' else 'group'} that gpgen didn't make")

@@ -19,7 +19,7 @@ from gpgen.recognizing import NO_DATASET
 from gpgen.sampling import SAMPLING_VERSION, sampler_for
 from gpgen.store import store_for
 from gpgen.store.finding import hdf5_form, locate
-from gpgen.store.interface import Place, Problem, Reader
+from gpgen.store.interface import Kind, Place, Problem, Reader
 from gpgen.store.layout import Format
 from gpgen.store.manifest import NEWER, derived_arrays
 from gpgen.store.reading import file_sha256, unread
@@ -133,7 +133,7 @@ def verify(
             raise
         zipped = manifest.suffix == ".zip"
         name = "zarr.json" if form == "zarr" and not zipped else manifest.name
-        kind: Any = "unclear" if error.hint == NEWER else "damage"
+        kind: Kind = "unclear" if error.hint == NEWER else "damage"
         problems = problems or [Problem(name, error.message, kind)]
         return Report(manifest, tuple(problems), 0, 0)
     if regenerate is not None and not reader.recipe.is_drawn:

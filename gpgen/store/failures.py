@@ -6,13 +6,15 @@ fails, a server that went away, a limit that was reached: the data may be whole 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import resource
+from collections.abc import Iterator
 from typing import Final
 
-from gpgen.errors import DatasetError, StorageError
+from gpgen.errors import DatasetError, GpgenError, StorageError
 
-__all__ = ["VERIFY", "NoFileError", "is_damage", "reason", "remedy", "unreadable"]
+__all__ = ["VERIFY", "NoFileError", "is_damage", "reading", "reason", "remedy", "unreadable"]
 
 VERIFY: Final = "run `gpgen verify` on it, and remake it if that names damage"
 
@@ -59,11 +61,22 @@ def remedy(error: OSError) -> str | None:
     return _REMEDIES.get(error.errno or 0)
 
 
-def unreadable(path: object, error: OSError) -> DatasetError | StorageError:
-    """Return the error that says why a file of a dataset can't be read."""
+@contextlib.contextmanager
+def reading(path: object, hint: str = VERIFY) -> Iterator[None]:
+    """Turn the system's errors while a file is read into those of `unreadable`."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, GpgenError):
+            raise
+        raise unreadable(path, error, hint) from error
+
+
+def unreadable(path: object, error: OSError, hint: str = VERIFY) -> DatasetError | StorageError:
+    """Return the error that says why a file can't be read; `hint` is for one that isn't there."""
     what = f"{path} can't be read: {reason(error)}"
     if is_damage(error):
-        return DatasetError(what, VERIFY)
+        return DatasetError(what, hint)
     if error.errno in (errno.EACCES, errno.EPERM):
         return StorageError(what, "give yourself permission to read it, then try again")
     return StorageError(what, f"{remedy(error) or 'look at its disk or server'}, then try again")

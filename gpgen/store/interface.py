@@ -15,7 +15,10 @@ from gpgen.store.journal import Journal
 from gpgen.store.manifest import Manifest
 from gpgen.store.where import AnyPath, Mark
 
-__all__ = ["Place", "Problem", "Reader", "Region", "Store"]
+__all__ = ["Kind", "Place", "Problem", "Reader", "Region", "Store"]
+
+
+Kind = Literal["damage", "unclear", "litter"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Problem:
 
     file: str
     what: str
-    kind: Literal["damage", "unclear", "litter"] = "damage"
+    kind: Kind = "damage"
 
     def __post_init__(self) -> None:
         # Names and texts of a stranger's, to be shown in a terminal.

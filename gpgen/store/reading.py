@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gpgen.errors import DatasetError
 from gpgen.store.descriptors import keeps
 from gpgen.store.failures import VERIFY, is_damage, reason, unreadable
-from gpgen.store.interface import Place, Problem, Reader
+from gpgen.store.interface import Kind, Place, Problem, Reader
 from gpgen.store.manifest import SmallArray
 from gpgen.store.replacing import check_unchanged, same_dataset
 from gpgen.store.stream import crc32c
@@ -76,7 +76,7 @@ def file_sha256(
 
 def unread(name: str, error: OSError) -> Problem:
     """Return what is wrong with a file that can't be read."""
-    kind: Any = "damage" if is_damage(error) else "unclear"
+    kind: Kind = "damage" if is_damage(error) else "unclear"
     return Problem(name, f"can't be read: {reason(error)}", kind)
 
 

@@ -16,7 +16,7 @@ from gpgen.recipe import Recipe
 from gpgen.recognizing import no_dataset
 from gpgen.store import files
 from gpgen.store.failures import unreadable
-from gpgen.store.interface import Place, Problem, Reader, Region
+from gpgen.store.interface import Kind, Place, Problem, Reader, Region
 from gpgen.store.job import Job, ShardRecord
 from gpgen.store.journal import Journal
 from gpgen.store.litter import is_litter
@@ -243,13 +243,13 @@ class ZarrReader:
         layout = self.manifest.layout
         for file in self.names():
             if file not in known and not self._is_shard(file, layout.shards):
-                kind: Any = "litter" if is_litter(file) else "unclear"
-                yield Problem(file, "does not belong to the dataset", kind)
+                kind: Kind = "litter" if is_litter(file) else "unclear"
+                yield self._problem(file, "does not belong to the dataset", kind)
 
-    def _problem(self, name: str, what: str) -> Problem:
+    def _problem(self, name: str, what: str, kind: Kind = "damage") -> Problem:
         if self.named(name) == self.path:
-            return Problem(self.path.name, f"{name} {what}")
-        return Problem(name, what)
+            return Problem(self.path.name, f"{name} {what}", kind)
+        return Problem(name, what, kind)
 
     def _is_shard(self, file: str, shards: int) -> bool:
         shard = shard_number(self.recipe, file)
