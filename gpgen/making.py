@@ -14,7 +14,8 @@ from gpgen.dispatch import ClockSetBackError, make_shards
 from gpgen.errors import TargetError, UsageError
 from gpgen.planning import Plan, plan, plan_job, worker_count
 from gpgen.recipe import Recipe
-from gpgen.store import files, store_for
+from gpgen.store import store_for
+from gpgen.store.failures import target_errors
 from gpgen.store.interface import Store
 from gpgen.store.job import Job, ShardRecord, read_job, resume_command
 from gpgen.store.journal import Journal
@@ -164,7 +165,7 @@ def carry_out(
     if finished is not None:
         site.tidy(job)
         return finished
-    with files.target_errors(f"{job.target.path} can't be written"), site.claim(job):
+    with target_errors(f"{job.target.path} can't be written"), site.claim(job):
         finished = look(job, store, resume, locked=True)
         if finished is not None:
             return finished

@@ -9,10 +9,11 @@ from gpgen._version import __version__
 from gpgen.errors import UsageError
 from gpgen.recipe import Recipe
 from gpgen.store import store_for
+from gpgen.store.finding import made_at
 from gpgen.store.job import Images, Job
 from gpgen.store.layout import Format, Target, choose_layout
 from gpgen.store.stream import BATCH_BYTES
-from gpgen.store.where import AnyPath, Given, site_of
+from gpgen.store.where import AnyPath, Given, place_of, site_of
 
 __all__ = ["Plan", "plan", "plan_job"]
 
@@ -122,7 +123,7 @@ def plan_job(
     """Return the job that a call of `make` stands for, its target's folder checked."""
     if isinstance(recipe, str):
         recipe = Recipe.load(recipe)
-    target = Target.parse(out)
+    target = Target.parse(made_at(place_of(out)))
     layout = choose_layout(target.form, recipe.image_nbytes, n, chunk_size, shard_size)
     site_of(target.path).check(target, overwrite=overwrite)
     return Job(target, recipe, layout, overwrite, gpgen_version, images)

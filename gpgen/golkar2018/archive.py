@@ -34,8 +34,8 @@ from gpgen.golkar2018.gp_writing import write_gp
 from gpgen.golkar2018.npy import HEADER_BYTES, npy_header
 from gpgen.paths import AnyText, target_of
 from gpgen.store import files
-from gpgen.store.claiming import claimed
-from gpgen.store.failures import reading
+from gpgen.store.claiming import check_rename, claimed, naming
+from gpgen.store.failures import reading, target_errors
 
 __all__ = ["PLAN", "Archive", "ArchiveProgress", "make_archive", "read_plan"]
 
@@ -128,7 +128,7 @@ def make_archive(
         raise UsageError(f"{workers} workers can't make anything", "use at least 1")
     target = target_of(out)
     job = _Job(plan, target, target.with_name(target.name + ".making"), progress)
-    with files.target_errors(str(target)), job.locked():
+    with target_errors(str(target)), job.locked():
         if resume and job.is_finished(overwrite):
             return job.commit()
         job.check_disk()
@@ -216,6 +216,7 @@ class _Job:
                 f"{self.working} was begun with other options or another version of gpgen",
                 "resume with the same ones, or use --overwrite to start again",
             )
+        check_rename(self.working, self.target)
         if not (begun and resume):
             # Without its job.json the rest isn't taken for something to resume.
             for name in ("job.json", "journal.jsonl"):
@@ -339,9 +340,10 @@ class _Job:
             if path.name not in {*names, PLAN, CHECKSUMS}:
                 files.remove(path)
         files.sync_folder(self.data)
-        if not self._target_is_free():
-            files.rename(self.target, files.temporary_name(self.working, "replaced"))
-        files.rename(self.data, self.target)
+        with naming(self.target, self.working):
+            if not self._target_is_free():
+                files.rename(self.target, files.temporary_name(self.working, "replaced"))
+            files.rename(self.data, self.target)
         files.sync_folder(self.target.parent)
 
     def _target_is_free(self) -> bool:

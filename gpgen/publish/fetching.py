@@ -23,6 +23,7 @@ from gpgen.publish.unpacking import check_names, data_files, join_parts, unpack_
 from gpgen.publish.working import working_folder
 from gpgen.recognizing import refused
 from gpgen.store import files as disk
+from gpgen.store.failures import target_errors
 from gpgen.store.layout import SHARDED, Target
 from gpgen.store.where import local_path
 from gpgen.verification import verify
@@ -125,7 +126,7 @@ def _fetch_record(
     place = target_of(out or ".")
     keep = place.parent if out is not None else place
     folder = keep / f"record-{address.number}.fetching"
-    with disk.target_errors(f"{folder} can't be written"):
+    with target_errors(f"{folder} can't be written"):
         disk.make_folder(folder)
         records = Records(service)
         # First the few kilobytes that say whether the rest is worth fetching.

@@ -31,6 +31,7 @@ from gpgen.publish.subject import DepositFile, Subject
 from gpgen.publish.validation import validate
 from gpgen.publish.working import working_folder
 from gpgen.store import files as disk
+from gpgen.store.failures import target_errors
 from gpgen.store.where import AnyPath, Given, place_of
 
 __all__ = ["PackageProgress", "Packaged", "package"]
@@ -142,7 +143,7 @@ def package(
     validate(_documents(publication, source.subject, unknown))
     _check_space(target, source.nbytes)
     with (
-        disk.target_errors(f"{target} can't be written"),
+        target_errors(f"{target} can't be written"),
         working_folder(target, "packaging") as folder,
     ):
         return _fill(folder, target, source, publication, most_bytes, progress)

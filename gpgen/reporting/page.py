@@ -23,6 +23,7 @@ from gpgen.reporting.pictures import data_uris, shrink
 from gpgen.reporting.showing import Shown, show
 from gpgen.reporting.style import SCRIPT, STYLE
 from gpgen.store import files as disk
+from gpgen.store.failures import target_errors
 from gpgen.store.where import Given
 
 __all__ = ["ReportProgress", "write_report"]
@@ -92,7 +93,7 @@ def write_report(
         raise TargetError(f"there is no folder {target.parent}", "make it first")
     with show(dataset) as shown:
         page = _page(shown, samples, publication, progress)
-    with disk.target_errors(f"{target} can't be written"):
+    with target_errors(f"{target} can't be written"):
         disk.replace_file(target, page.encode(), target.parent)
     return target
 

@@ -12,9 +12,18 @@ import resource
 from collections.abc import Iterator
 from typing import Final
 
-from gpgen.errors import DatasetError, GpgenError, StorageError
+from gpgen.errors import DatasetError, GpgenError, StorageError, TargetError
 
-__all__ = ["VERIFY", "NoFileError", "is_damage", "reading", "reason", "remedy", "unreadable"]
+__all__ = [
+    "VERIFY",
+    "NoFileError",
+    "is_damage",
+    "reading",
+    "reason",
+    "remedy",
+    "target_errors",
+    "unreadable",
+]
 
 VERIFY: Final = "run `gpgen verify` on it, and remake it if that names damage"
 
@@ -32,8 +41,9 @@ _REMEDIES: Final = {
     errno.ENFILE: "raise the system's limit of open files (sysctl fs.file-max)",
     errno.ENAMETOOLONG: "use a shorter path",
     errno.ELOOP: "remove the symbolic links that lead in a circle",
-    errno.ENOLCK: "use a file system that has locks",
 }
+
+_NO_RENAME: Final = (errno.EXDEV, errno.EBUSY, errno.ENOSYS, errno.ENOTSUP)
 
 
 class NoFileError(OSError):
@@ -80,3 +90,37 @@ def unreadable(path: object, error: OSError, hint: str = VERIFY) -> DatasetError
     if error.errno in (errno.EACCES, errno.EPERM):
         return StorageError(what, "give yourself permission to read it, then try again")
     return StorageError(what, f"{remedy(error) or 'look at its disk or server'}, then try again")
+
+
+@contextlib.contextmanager
+def target_errors(what: str) -> Iterator[None]:
+    """Turn the operating system's refusals to write into a `TargetError` that says where.
+
+    Raises
+    ------
+    TargetError
+        For a full disk, an exhausted quota, a read-only, forbidden, broken or vanished place.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, TargetError):
+            raise
+        hint = _writing_remedy(error)
+        if hint is None:
+            raise
+        raise TargetError(f"{what}: {reason(error)}", hint) from error
+
+
+def _writing_remedy(error: OSError) -> str | None:
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "give yourself permission to write there, or choose another --out"
+    if error.errno == errno.EFBIG:
+        return (
+            "raise the file-size limit or write smaller files with --out 'data-{shard:05d}.h5', "
+            "then run again"
+        )
+    if error.errno in _NO_RENAME:
+        return "choose another --out: what is made there can't be given its name"
+    known = remedy(error)
+    return known and f"{known}, then run the same command with --resume"

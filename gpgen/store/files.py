@@ -16,13 +16,13 @@ import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
 from gpgen.errors import TargetError
 from gpgen.store.descriptors import opened
-from gpgen.store.failures import NoFileError, reason, remedy
+from gpgen.store.failures import NoFileError, reason
 
 __all__ = [
     "MOST_METADATA",
@@ -37,13 +37,13 @@ __all__ = [
     "read_at",
     "read_whole",
     "remove",
+    "remove_empty",
     "remove_tree",
     "rename",
     "replace_file",
     "start_writeback",
     "sync",
     "sync_folder",
-    "target_errors",
     "temporary_name",
     "truncate",
     "watch",
@@ -80,38 +80,6 @@ def watch(hook: Callable[[str, str], None] | None) -> None:
 def _step(action: str, path: object) -> None:
     if _hook is not None:
         _hook(action, str(path))
-
-
-@contextlib.contextmanager
-def target_errors(what: str) -> Iterator[None]:
-    """Turn the operating system's refusals to write into a `TargetError` that says where.
-
-    Raises
-    ------
-    TargetError
-        For a full disk, an exhausted quota, a read-only, forbidden, broken or vanished place.
-    """
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, TargetError):
-            raise
-        hint = _writing_remedy(error)
-        if hint is None:
-            raise
-        raise TargetError(f"{what}: {reason(error)}", hint) from error
-
-
-def _writing_remedy(error: OSError) -> str | None:
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return "give yourself permission to write there, or choose another --out"
-    if error.errno == errno.EFBIG:
-        return (
-            "raise the file-size limit or write smaller files with --out 'data-{shard:05d}.h5', "
-            "then run again"
-        )
-    known = remedy(error)
-    return known and f"{known}, then run the same command with --resume"
 
 
 def create(path: Path) -> int:
@@ -305,6 +273,13 @@ def remove_tree(path: Path) -> None:
         (os.rmdir if is_folder else os.unlink)(path)
 
 
+def remove_empty(path: Path) -> None:
+    """Remove a folder if there is nothing in it."""
+    _step("remove", path)
+    with contextlib.suppress(OSError):
+        path.rmdir()
+
+
 def temporary_name(folder: Path, name: str) -> Path:
     """Return a path in ``folder`` that no other writer uses, on this host or another."""
     return folder / f"{name}.{secrets.token_hex(6)}"
@@ -338,10 +313,19 @@ def lock(path: Path) -> int | None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            empty = os.fstat(descriptor).st_size == 0
             os.close(descriptor)
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 return None
-            raise
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
+                raise
+            if empty:  # nobody can hold it
+                remove(path)
+            raise TargetError(
+                f"{path} can't be locked: {reason(error)}",
+                "choose a place on a file system with locks (flock), or mount this one with them: "
+                "NFS with its lock service, Lustre with -o flock",
+            ) from error
         # The owner before us may have removed the file between our open and
         # our lock: then we hold a lock on a name that is gone.
         with contextlib.suppress(FileNotFoundError):

@@ -15,6 +15,7 @@ from gpgen.errors import DatasetError, printable
 from gpgen.recipe import Recipe
 from gpgen.recognizing import no_dataset
 from gpgen.store import files
+from gpgen.store.claiming import naming
 from gpgen.store.failures import unreadable
 from gpgen.store.interface import Kind, Place, Problem, Reader, Region
 from gpgen.store.job import Job, ShardRecord
@@ -84,10 +85,16 @@ class ZarrStore:
         if not self.committed(job):
             self._complete(job, journal)
             final, aside = local_path(job.target.path), local_path(job.working) / _OLD
-            if os.path.lexists(final):
-                files.remove_tree(aside)
-                files.rename(final, aside)
-            files.rename(local_path(job.data), final)
+            with naming(final, local_path(job.working)):
+                if os.path.lexists(final):
+                    files.remove_tree(aside)
+                    files.rename(final, aside)
+                try:
+                    files.rename(local_path(job.data), final)
+                except OSError:
+                    if aside.exists():  # better the old one than none
+                        files.rename(aside, final)
+                    raise
             files.sync_folder(final.parent)
 
     def _complete(self, job: Job, journal: Journal) -> None:
