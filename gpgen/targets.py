@@ -119,7 +119,7 @@ def _links(target: Target) -> Iterator[Path]:
     """Yield the files of a dataset in many files that are links; a single one has been followed."""
     if target.form in SHARDED:
         manifest = local_path(target.manifest)
-        for entry in os.scandir(manifest.parent):
+        for entry in sorted(os.scandir(manifest.parent), key=lambda entry: entry.name):
             own = entry.name == manifest.name or target.shard_number(entry.name) is not None
             if own and entry.is_symlink():
                 yield Path(entry.path)

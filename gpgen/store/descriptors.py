@@ -5,11 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Protocol
 
 __all__ = ["Keeper", "keeps", "opened"]
+
+# Together a fifth of a second.
+_ATTEMPTS = 20
+_PAUSE = 0.001
 
 
 class Keeper(Protocol):
@@ -43,13 +48,16 @@ def keeps(keeper: Keeper) -> None:
 
 def opened(opening: Callable[[], int]) -> int:
     """Return a new descriptor; where there are no more, have all keepers let go, and try again."""
-    try:
-        return opening()
-    except OSError as error:
-        if error.errno not in (errno.EMFILE, errno.ENFILE):
-            raise
-    with _keepers.lock:
-        keepers = list(_keepers.all)
-    for keeper in keepers:
-        keeper.give_back()
+    for attempt in range(_ATTEMPTS):
+        try:
+            return opening()
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+        with _keepers.lock:
+            keepers = list(_keepers.all)
+        for keeper in keepers:
+            keeper.give_back()
+        # Other threads may have been faster, and soon have read what they opened.
+        time.sleep(attempt * _PAUSE)
     return opening()

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from gpgen.errors import DatasetError
 from gpgen.recipe import Recipe
 from gpgen.store import files
-from gpgen.store.failures import is_damage, unreadable
+from gpgen.store.failures import reading, unreadable
 from gpgen.store.hdf5_input import Hdf5Input
 from gpgen.store.interface import Problem
 from gpgen.store.layout import Layout
@@ -313,7 +313,7 @@ def read_hdf5(path: Path) -> tuple[dict[str, Any], Found]:
         if isinstance(error, MemoryError):
             raise
         failure = error if source is None else source.failure
-        if isinstance(failure, OSError) and not is_damage(failure):
+        if isinstance(failure, OSError) and failure.errno is not None:
             raise unreadable(path, failure) from error
         reason = " ".join(str(error).split())[:200]
         raise DatasetError(f"{path} can't be read as HDF5: {reason}", VERIFY) from error
@@ -331,6 +331,8 @@ def dataset_offset(path: Path, found: Found, array: SmallArray) -> int:
     shape, dtype, offset = found.get(array.name, ((), np.dtype("u1"), None))
     if shape != array.shape or dtype != array.dtype or offset is None:
         raise DatasetError(f"{path}: {array.name} is missing or not as in the manifest", VERIFY)
-    if offset + array.nbytes > path.stat().st_size:
+    with reading(path):
+        nbytes = path.stat().st_size
+    if offset + array.nbytes > nbytes:
         raise DatasetError(f"{path} ends early", VERIFY)
     return offset

@@ -155,19 +155,19 @@ class PixelReader:
             raise DatasetError(f"{place.path}: sample {index} is damaged", VERIFY)
 
     def _file(self, shard: int) -> tuple[OpenFile, Place]:
-        kept = self._open
-        found = kept.get(shard)
+        found = self._open.get(shard)
         if found is None:
             place = self._reader.place(shard)
             try:
                 found = open_file(place.path), place
             except OSError as error:
                 raise unreadable(place.path, error) from error
-            if len(kept) >= _OPEN_FILES:
-                kept.popitem(last=False)
-            kept[shard] = found
-        else:
-            kept.move_to_end(shard)
+        # Only now: who waits for a descriptor must not hold on to what `give_back` lets go.
+        kept = self._open
+        kept.pop(shard, None)
+        if len(kept) >= _OPEN_FILES:
+            kept.popitem(last=False)
+        kept[shard] = found
         return found
 
     def _forget(self, shard: int) -> None:
