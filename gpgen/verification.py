@@ -15,9 +15,9 @@ import threadpoolctl
 
 from gpgen.errors import DatasetError, GpgenError, StorageError, UsageError
 from gpgen.planning import worker_count
-from gpgen.recognizing import NO_DATASET
 from gpgen.sampling import SAMPLING_VERSION, sampler_for
 from gpgen.store import store_for
+from gpgen.store.failures import UNPACK, VERIFY
 from gpgen.store.finding import hdf5_form, locate
 from gpgen.store.interface import Kind, Place, Problem, Reader
 from gpgen.store.layout import Format
@@ -129,7 +129,7 @@ def verify(
     try:
         reader = store.reader(manifest)
     except DatasetError as error:
-        if error.hint == NO_DATASET:  # it is somebody else's
+        if error.hint not in (VERIFY, UNPACK, NEWER):  # it is something else
             raise
         zipped = manifest.suffix == ".zip"
         name = "zarr.json" if form == "zarr" and not zipped else manifest.name

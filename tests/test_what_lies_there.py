@@ -79,7 +79,7 @@ def given(tmp_path_factory) -> Path:
         shutil.copytree(folder / "own.zarr", folder / "several" / f"{name}.zarr")
     (folder / "publication.toml").write_text(PUBLICATION)
     package(folder / "own.zarr", folder / "publication.toml", folder / "deposit")
-    crosses = (Cross(((2.0,), (4.0,))),)
+    crosses = (Cross(((2.0,), (4.0,)), (1.0, 1.0)),)
     make_archive(ArchivePlan(((2.0, 2), (4.0, 2)), crosses, size=64), folder / "archive")
     for name in ("a.npy", "final_size-4_corr-2_v1.npy"):
         np.save(folder / name, np.zeros((4, 4)))

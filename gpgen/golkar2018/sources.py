@@ -174,8 +174,8 @@ def _choose(path: Path, found: Mapping[str, tuple[int, Opener]]) -> Source:
         return _npy_source(path.name, samples)
     if not samples and not crosses:
         known = recognize(path)
-        if known is not None and known.use is not None:
-            raise DatasetError(f"{path} is {known.what}, not the files of 2018", known.use)
+        if known is not None and "folder" not in known.what:
+            raise DatasetError(f"{path} is {known.what}, not the files of 2018", known.use or _GIVE)
         raise DatasetError(
             f"{path} has neither samples named like final_size-1024_corr-9.5_v1.npy nor a .gp file",
             "give the folder or zip that has them",

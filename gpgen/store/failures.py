@@ -15,6 +15,7 @@ from typing import Final
 from gpgen.errors import DatasetError, GpgenError, StorageError, TargetError
 
 __all__ = [
+    "UNPACK",
     "VERIFY",
     "NoFileError",
     "is_damage",
@@ -25,6 +26,7 @@ __all__ = [
     "unreadable",
 ]
 
+UNPACK: Final = "if you packed it yourself, unpack it and use the folder; else get it again"
 VERIFY: Final = "run `gpgen verify` on it, and remake it if that names damage"
 
 _SERVER: Final = "look at the file system's server and the network"

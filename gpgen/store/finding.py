@@ -55,7 +55,7 @@ def _locate(place: AnyPath) -> tuple[AnyPath, Format | None]:
     if (place / "zarr.json").exists() or (place.name.endswith(_ZIP) and place.exists()):
         return place, "zarr"
     if place.is_dir():
-        place = _manifest_in(local_path(place))
+        place = _manifest_in(local_path(place), asked)
     if place.exists():
         error = refused(place, DATASET, NO_DATASET)
         if error is None and isinstance(place, ObjectPath):
@@ -120,8 +120,14 @@ def unfinished(manifest: AnyPath) -> DatasetError | None:
     )
 
 
-def _manifest_in(folder: Path) -> Path:
-    """Return the one manifest of HDF5 shards in a folder."""
+def _manifest_in(folder: Path, asked: AnyPath) -> Path:
+    """Return the one manifest of HDF5 shards in a folder, which may be another than was asked for.
+
+    Raises
+    ------
+    DatasetError
+        If there is none, or there are several.
+    """
     names = sorted(
         p
         for p in folder.iterdir()
@@ -138,7 +144,7 @@ def _manifest_in(folder: Path) -> Path:
         error = unfinished(working.with_name(working.name.removesuffix(_MAKING)))
         if error is not None:
             raise error
-    raise no_dataset(folder)
+    raise no_dataset(asked)
 
 
 def hdf5_form(path: Path) -> Format:
