@@ -174,7 +174,7 @@ def _choose(path: Path, found: Mapping[str, tuple[int, Opener]]) -> Source:
         return _npy_source(path.name, samples)
     if not samples and not crosses:
         known = recognize(path)
-        if known is not None and "folder" not in known.what:
+        if known is not None and known.what not in ("an empty folder", "a folder of other things"):
             raise DatasetError(f"{path} is {known.what}, not the files of 2018", known.use or _GIVE)
         raise DatasetError(
             f"{path} has neither samples named like final_size-1024_corr-9.5_v1.npy nor a .gp file",
