@@ -10,6 +10,7 @@ tool would open::
       recipe-<identity>.toml   the recipe, for the command that resumes
       journal.jsonl            a line for each finished shard
       tmp/                     files not yet whole
+      try.<random>/            folders that are moved for a trial, and gone at once
       data-<identity>/         the growing dataset
 
 The folder ``data-<identity>`` bears a hash of all that decides the bytes. So a
