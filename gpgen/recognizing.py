@@ -33,31 +33,19 @@ _MOST_NAMES: Final = 10_000
 _OWN: Final = (".h5", ".hdf5", ".tar", ".zip", ".pt")
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
 _SHARD: Final = b"gpgen-shard"
-# Where they begin, how, and what they are.
-_MAGIC: Final = (
-    (0, b"\x93NUMPY", "a NumPy array"),
-    (0, b"\x89PNG\r\n", "a picture"),
-    (0, b"\xff\xd8\xff", "a picture"),
-    (0, b"GIF8", "a picture"),
-    (0, b"II*\0", "a picture"),
-    (0, b"MM\0*", "a picture"),
-    (8, b"WEBP", "a picture"),
-    (0, b"%PDF", "a PDF file"),
-    (0, b"PAR1", "a Parquet file"),
-    (0, b"ARROW1", "an Arrow file"),
-    (0, b"MATLAB ", "a MATLAB file"),
-    (0, b"CDF\x01", "a NetCDF file"),
-    (0, b"CDF\x02", "a NetCDF file"),
-    (0, b"SIMPLE  =", "a FITS file"),
-    (0, b"SQLite format 3\0", "an SQLite database"),
-    (0, b"\x7fELF", "a program"),
-    (0, b"\x1f\x8b", "a compressed file"),
-    (0, b"BZh", "a compressed file"),
-    (0, b"\xfd7zXZ\0", "a compressed file"),
-    (0, b"\x28\xb5\x2f\xfd", "a compressed file"),
-    (0, b"7z\xbc\xaf\x27\x1c", "a compressed file"),
-    (0, b"Rar!", "a compressed file"),
-)
+# What begins so.
+_MAGIC: Final = {
+    "a NumPy array": (b"\x93NUMPY",),
+    "a picture": (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*"),
+    "a PDF file": (b"%PDF",),
+    "a Parquet file": (b"PAR1",),
+    "an Arrow file": (b"ARROW1",),
+    "a MATLAB file": (b"MATLAB ",),
+    "a NetCDF file": (b"CDF\x01", b"CDF\x02", b"CDF\x05"),
+    "a FITS file": (b"SIMPLE  =",),
+    "an SQLite database": (b"SQLite format 3\0",),
+    "a compressed file": (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"(\xb5/\xfd", b"7z\xbc\xaf", b"Rar!"),
+}
 _OF_2018: Final = re.compile(r"(gp-(samples|crosses)/)?[^/]*(_corr-[\d.]+_v\d+\.npy|\.gp)")
 _TAR_SAMPLE: Final = re.compile(r"\d{8,}\.(npy|cls|json)")
 _SAVED_BY_TORCH: Final = re.compile(r"[^/]+/(data\.pkl|\.format_version|\.storage_alignment)")
@@ -147,8 +135,8 @@ def _content(head: bytes, path: Path | ObjectPath) -> Found | None:
         found = look(head, path)
         if found is not None:
             return found
-    for offset, magic, what in _MAGIC:
-        if head.startswith(magic, offset):
+    for what, magic in _MAGIC.items():
+        if head.startswith(magic):
             return _import(what, path) if _OF_2018.fullmatch(path.name) else Found(what)
     return _text(head, path)
 
