@@ -15,7 +15,8 @@ import threadpoolctl
 
 from gpgen.cluster import Client, dask_distributed
 from gpgen.errors import ClusterError, GpgenError, TargetError
-from gpgen.store import files, store_for
+from gpgen.store import store_for
+from gpgen.store.failures import target_errors
 from gpgen.store.job import Job, ShardRecord
 
 __all__ = ["ClockSetBackError", "make_shards"]
@@ -253,7 +254,7 @@ class _Window:
         if isinstance(error, GpgenError):
             raise error
         if isinstance(error, OSError) and error.errno in _NOT_WORTH_RETRYING:
-            with files.target_errors(f"shard {shard} of {self.job.target.path} can't be written"):
+            with target_errors(f"shard {shard} of {self.job.target.path} can't be written"):
                 raise error
         self.tries[shard] = self.tries.get(shard, 0) + 1
         if self.tries[shard] < TRIES:

@@ -15,12 +15,13 @@ from gpgen.errors import TargetError, UsageError
 from gpgen.planning import Plan, plan, plan_job, worker_count
 from gpgen.recipe import AnyRecipe
 from gpgen.recipe_meaning import warn_about
-from gpgen.store import files, store_for
+from gpgen.store import store_for
+from gpgen.store.failures import target_errors
 from gpgen.store.interface import Store
 from gpgen.store.job import Job, ShardRecord, read_job, resume_command
 from gpgen.store.journal import Journal
 from gpgen.store.site import Site
-from gpgen.store.where import AnyPath, site_of
+from gpgen.store.where import Given, site_of
 from gpgen.targets import check_still_free, look
 
 __all__ = ["Plan", "Progress", "carry_out", "make", "plan"]
@@ -59,7 +60,7 @@ class Progress:
 def make(
     recipe: AnyRecipe,
     n: int,
-    out: str | AnyPath,
+    out: Given,
     *,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -172,7 +173,7 @@ def carry_out(
     if finished is not None:
         site.tidy(job)
         return finished
-    with files.target_errors(f"{job.target.path} can't be written"), site.claim(job):
+    with target_errors(f"{job.target.path} can't be written"), site.claim(job):
         finished = look(job, store, resume, locked=True)
         if finished is not None:
             return finished

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import MissingPackageError, TargetError, UsageError
+from gpgen.paths import AnyText, given, text_of
 from gpgen.recipe import Recipe
 from gpgen.recipe_checks import length_scale_name
 from gpgen.sampling import sample, seeds
@@ -119,7 +119,7 @@ def components_figure(recipe: AnyRecipe, *, index: int = 0) -> Figure:
     return grid.figure
 
 
-def save(figure: Figure, path: str | Path, *, dpi: int = 200) -> None:
+def save(figure: Figure, path: AnyText, *, dpi: int = 200) -> None:
     """Write a figure as PNG, PDF or SVG, by its suffix; equal figures give equal files.
 
     Raises
@@ -131,10 +131,10 @@ def save(figure: Figure, path: str | Path, *, dpi: int = 200) -> None:
     """
     from matplotlib import rc_context
 
-    target = Path(path)
+    target = given(path)
     if target.suffix.lower() not in _FORMATS:
         raise UsageError(
-            f"no kind of picture belongs to {str(path)!r}",
+            f"no kind of picture belongs to {text_of(path)!r}",
             f"end the name in {', '.join(_FORMATS)}",
         )
     dated = {".pdf": "CreationDate", ".svg": "Date"}.get(target.suffix.lower())
@@ -144,7 +144,7 @@ def save(figure: Figure, path: str | Path, *, dpi: int = 200) -> None:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise TargetError(
-            f"the picture {str(path)!r} can't be written: {reason}",
+            f"the picture {text_of(path)!r} can't be written: {reason}",
             "choose another folder or make this one writable",
         ) from error
 

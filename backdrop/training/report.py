@@ -16,6 +16,7 @@ from scipy.special import stdtrit
 
 from backdrop.training.run import Run
 from gpgen.errors import MissingPackageError
+from gpgen.paths import given
 
 __all__ = ["Interval", "MethodSummary", "interval", "plot", "summarize", "write"]
 
@@ -117,6 +118,7 @@ def write(runs: Sequence[Run], out: Path) -> dict[str, Any]:
         }
         for run in runs
     ]
+    out = given(out)
     for name, rows in (("epochs.csv", epochs), ("runs.csv", tests)):
         with (out / name).open("w", newline="") as file:
             writer = csv.DictWriter(file, rows[0])

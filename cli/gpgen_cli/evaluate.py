@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
@@ -20,7 +19,7 @@ Examples:
 
 
 @click.command("evaluate", short_help="Test a trained network.", epilog=_EPILOG)
-@click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False))
+@click.argument("checkpoint", type=click.Path())
 @click.argument("source", metavar="DATA_OR_RECIPE", shell_complete=complete_recipe)
 @click.option("--split", default="test", show_default=True, help="Split of the data.")
 @click.option("--n", "-n", type=int, default=400, show_default=True, help="Number of images.")
@@ -32,9 +31,7 @@ def command(
     """Test a network that `gpgen train` made, as a whole and component by component."""
     from backdrop.training import choose_device, evaluate_checkpoint
 
-    scores = evaluate_checkpoint(
-        Path(checkpoint), source, split=split, n=n, device=choose_device(device)
-    )
+    scores = evaluate_checkpoint(checkpoint, source, split=split, n=n, device=choose_device(device))
     rows = [("images", count(scores.n)), ("accuracy", f"{scores.accuracy:.4f}")]
     rows += [(f"component {i}", f"{value:.4f}") for i, value in enumerate(scores.components, 1)]
     output.say(details([*rows, ("loss", f"{scores.loss:.4f}")]))

@@ -133,7 +133,7 @@ def _how_to_load(dataset: Dataset) -> list[str]:
     if "://" in path:
         return lines
     if dataset.format == "zarr":
-        lines.append(f"or: xarray.open_zarr({path!r}), zarr.open({path!r})")
+        lines.append(f'or: xarray.open_zarr({path!r}), zarr.open({path!r}, mode="r")')
     elif dataset.format == "hdf5":
         lines.append(f"or: h5py.File({path!r})")
     return lines

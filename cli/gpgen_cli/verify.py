@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -64,20 +65,26 @@ def command(output: Output, /, path: str, regenerate: int | Literal["all"] | Non
                 advance(progress.bytes_done // 10**6, progress.nbytes // 10**6)
 
         report = gpgen.verify(path, regenerate=regenerate, progress=follow)
-    for problem in report.problems:
+    for problem in (*report.problems, *report.litter):
         output.say(f"{problem.file}: {problem.what}")
     checked = f"{count(report.shards, 'shard')} checked"
     if report.samples_regenerated:
         checked += f", {count(report.samples_regenerated, 'sample')} made again and compared"
-    if report.ok:
-        output.say(f"{path} is whole: {checked}")
+    found = count(len(report.problems), "problem")
+    if report.is_damaged:
+        output.say(f"{path} is damaged: {found}, {checked}")
+    elif not report.ok:
+        output.say(f"{path} has no damage that could be seen, but {found}; {checked}")
     else:
-        output.say(f"{path} is damaged: {count(len(report.problems), 'problem')}, {checked}")
+        beside = f"; beside it {count(len(report.litter), 'file')}" if report.litter else ""
+        output.say(f"{path} is whole: {checked}{beside}")
     output.result(
         {
             "path": path,
             "ok": report.ok,
-            "problems": [{"file": str(p.file), "what": p.what} for p in report.problems],
+            "damaged": report.is_damaged,
+            "problems": [asdict(problem) for problem in report.problems],
+            "litter": [asdict(problem) for problem in report.litter],
             "shards": report.shards,
             "samples_regenerated": report.samples_regenerated,
         }

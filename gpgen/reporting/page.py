@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import TargetError, UsageError
+from gpgen.paths import AnyText, target_of
 from gpgen.publish.citation import cite
 from gpgen.publish.publication import Publication
 from gpgen.publish.subject import Subject
@@ -22,6 +23,8 @@ from gpgen.reporting.pictures import data_uris, shrink
 from gpgen.reporting.showing import Shown, show
 from gpgen.reporting.style import SCRIPT, STYLE
 from gpgen.store import files as disk
+from gpgen.store.failures import target_errors
+from gpgen.store.where import Given
 
 __all__ = ["ReportProgress", "write_report"]
 
@@ -42,8 +45,8 @@ class ReportProgress:
 
 
 def write_report(
-    dataset: str | Path,
-    out: str | Path,
+    dataset: Given,
+    out: AnyText,
     *,
     samples: int = 16,
     publication: Publication | None = None,
@@ -83,14 +86,14 @@ def write_report(
     """
     if samples < 2:
         raise UsageError(f"{samples} samples have no scatter", "measure 2 or more of each class")
-    target = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a link
+    target = target_of(out)
     if os.path.lexists(target) and not overwrite:
         raise TargetError(f"{target} exists", "give another -o, or --overwrite to replace it")
     if not target.parent.is_dir():
         raise TargetError(f"there is no folder {target.parent}", "make it first")
     with show(dataset) as shown:
         page = _page(shown, samples, publication, progress)
-    with disk.target_errors(f"{target} can't be written"):
+    with target_errors(f"{target} can't be written"):
         disk.replace_file(target, page.encode(), target.parent)
     return target
 

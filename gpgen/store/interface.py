@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
@@ -13,9 +13,12 @@ from gpgen.recipe import Recipe
 from gpgen.store.job import Job, ShardRecord
 from gpgen.store.journal import Journal
 from gpgen.store.manifest import Manifest
-from gpgen.store.where import AnyPath
+from gpgen.store.where import AnyPath, Mark
 
-__all__ = ["Place", "Problem", "Reader", "Region", "Store"]
+__all__ = ["Kind", "Place", "Problem", "Reader", "Region", "Store"]
+
+
+Kind = Literal["damage", "unclear", "litter"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,10 +81,15 @@ class Problem:
         The file, relative to the dataset.
     what
         What is wrong with it.
+    kind
+        "damage": bytes of the dataset are wrong or missing. "unclear": a file that can't be read
+        or is of a newer version, or one that looks like a part and is none. "litter": a file that
+        some system left there, which harms nothing.
     """
 
     file: str
     what: str
+    kind: Kind = "damage"
 
     def __post_init__(self) -> None:
         # Names and texts of a stranger's, to be shown in a terminal.
@@ -94,6 +102,12 @@ class Reader(Protocol):
 
     manifest: Manifest
     recipe: Recipe
+    mark: Mark | None
+
+    @property
+    def root(self) -> AnyPath:
+        """The file that holds the manifest."""
+        ...
 
     @property
     def path(self) -> AnyPath:

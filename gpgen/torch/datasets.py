@@ -132,8 +132,7 @@ class Textures(Dataset[Sample]):
         Raises
         ------
         IndexError
-            If there is no such sample, or it isn't one whole number: for several, there is
-            `torch.utils.data.Subset`.
+            If there is no such sample, or it is no whole number.
         DatasetError
             If its file is missing or damaged.
         """
