@@ -68,21 +68,78 @@ def test_the_expected_power_is_that_of_the_dense_covariance_matrix(shape):
     np.testing.assert_allclose(expected_power(recipe, 0), expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("shape", "lengths"),
+    [((8,), 8.0), ((2, 2), 1.0), ((2, 2, 2), 2.0), ((6, 8), [2.0, 5.0]), ((12, 12), 100.0)],
+)
+def test_the_expected_power_of_standardized_fields_is_that_of_dense_draws(shape, lengths):
+    """Fields drawn from the whole matrix, then standardized: 5 standard errors of 40,000."""
+    recipe = one_field(shape, lengths)
+    places = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
+    places = places.reshape(-1, len(shape)) / np.array(lengths)
+    square = ((places[:, None] - places) ** 2).sum(axis=-1)
+    values, vectors = np.linalg.eigh(np.exp(-square / 2))
+    root = vectors * np.sqrt(np.maximum(values, 0))
+    drawn = np.random.default_rng(1).normal(size=(40_000, len(root))) @ root.T
+    drawn -= drawn.mean(axis=1, keepdims=True)
+    drawn /= drawn.std(axis=1, keepdims=True)
+    waves = np.fft.fftn(drawn.reshape(-1, *shape), axes=range(1, len(shape) + 1))
+    power = (np.abs(waves) ** 2 / len(root)).reshape(len(drawn), -1)
+    error = power.std(axis=0) / np.sqrt(len(power))
+    expected = expected_power(recipe, 0).ravel()
+    # The quadrature's own error, of all waves together, is below 2e-7 (the next test).
+    assert np.all(np.abs(power.mean(axis=0) - expected) < 5 * error + 2e-7 * len(root))
+
+
+@pytest.mark.parametrize("boundary", ["open", "periodic"])
+@pytest.mark.parametrize(
+    ("shape", "lengths"),
+    [((2,), 0.25), ((2,), 1.0), ((64,), 5.5), ((64,), 500.0), ((16, 256), [1.2, 20.0]),
+     ((64, 64), 1000.0), ((12, 14, 16), 1.0), ((2, 64), 3.0), ((96, 96), 0.25)],
+)  # fmt: skip
+def test_the_power_of_a_standardized_image_adds_up_to_its_pixels(boundary, shape, lengths):
+    """Whatever the recipe: sum of P_k = n s^2 = n (Parseval), one mode or ten thousand."""
+    fits = all(11.2 * l <= n for l, n in zip(np.broadcast_to(lengths, len(shape)), shape))
+    if boundary == "periodic" and not fits:
+        boundary = "open"
+    expected = expected_power(one_field(shape, lengths, boundary=boundary), 0)
+    assert expected.shape == shape
+    assert expected.flat[0] == 0
+    assert expected.min() >= 0
+    assert expected.sum() == pytest.approx(np.prod(shape), rel=2e-7)
+
+
+def test_nothing_is_expected_where_nothing_is_computed():
+    assert expected_power(one_field((5000,), 3.0), 0) is None
+    recipe = Recipe.load("two-scale").replace(algorithm="golkar2018")
+    assert expected_power(recipe, 0) is None
+
+
+def one_field(shape, lengths, **fields):
+    component = {"kernel": "rbf", "length_scales": [lengths]}
+    return Recipe.from_dict({"name": "one", "shape": shape, "components": [component], **fields})
+
+
+def deviations(curve):
+    """Return the points' distances from what is expected, in standard errors."""
+    # The correlation at no distance is 1: what scatters there is rounding.
+    told = np.isfinite(curve.theory) & (curve.error > 1e-6 * np.abs(curve.mean))
+    return ((curve.mean - curve.theory) / np.where(told, curve.error, 1))[told]
+
+
 @pytest.mark.parametrize("boundary", ["open", "periodic"])
 @pytest.mark.parametrize("standardize", [True, False])
 def test_what_is_measured_on_many_samples_is_what_is_expected(standardize, boundary):
     """1000 samples: no point off by more than 4.5 standard errors.
 
-    A normal variable is beyond that once in 150,000; there are some 250 points here. The
-    expansion behind the standardized theory is off by its third order, a few per mille in the
-    lowest ring, well below the standard error of some per cent.
+    A normal variable is beyond that once in 150,000; there are some 250 points here.
     """
     recipe = recipe_of(standardize, boundary)
     images = sampler_for(recipe).images(0, 4000)
     for label in (0, 3):
         measured = measure(recipe, label, images[label::4])
         for curve in (measured.power, measured.correlation):
-            assert np.abs(curve.deviations).max() < 4.5
+            assert np.abs(deviations(curve)).max() < 4.5
 
 
 def test_the_measurement_tells_classes_apart():
@@ -92,8 +149,8 @@ def test_the_measurement_tells_classes_apart():
     for label, other in ((0, 1), (0, 2)):
         right = measure(recipe, label, images[label::4])
         wrong = measure(recipe, other, images[label::4])
-        assert np.abs(right.power.deviations).max() < 4.5
-        assert np.abs(wrong.power.deviations).max() > 10
+        assert np.abs(deviations(right.power)).max() < 4.5
+        assert np.abs(deviations(wrong.power)).max() > 10
 
 
 def test_a_kernels_correlation_is_one_at_no_distance():
@@ -109,6 +166,9 @@ def test_shrinking_takes_means_of_blocks():
     assert small[0, 0] == image[:3, :3].mean()
     assert shrink(np.zeros((4, 5, 6))).shape == (5, 6)
     assert shrink(np.zeros(1000)).shape == (32, 333)
+    assert shrink(np.ones((2, 2000))).shape == (1, 333)
+    odd = shrink(np.array([[np.inf, -np.inf, np.nan, 1e200, 1.0]], dtype=np.float64))
+    assert odd.tolist() == [[0, 0, 0, 0, 1]]
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +252,42 @@ def test_without_a_recipe_the_images_own_deviation_is_the_unit():
     # White noise: 8 * 1024 values of variance 1 average to 1 within 5 * sqrt(2 / 8192).
     assert measured.correlation.mean[0] == pytest.approx(1, abs=0.08)
     assert np.sum(measured.values.mean) * np.diff(measured.values.x)[0] == pytest.approx(1, 0.01)
+
+
+def report_of_imported(tmp_path, images):
+    """Import images of one class and return the page about them."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for number, image in enumerate(images, start=1):
+        np.save(source / f"final_size-{len(image)}_corr-5_v{number}.npy", image)
+    import_dataset(source, tmp_path / "d.zarr").close()
+    return write_report(tmp_path / "d.zarr", tmp_path / "r.html").read_text()
+
+
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan, 1e300])
+def test_images_that_are_not_finite_are_counted_and_left_out(tmp_path, bad):
+    images = np.random.default_rng(0).normal(3, 2, (5, 32, 32))
+    images[1, 0] = bad
+    images[3, 31, 31] = bad
+    text = report_of_imported(tmp_path, images)
+    assert "<strong>2 images hold values that are not finite</strong>, of 5 that were read" in text
+    assert "(3 samples)" in text
+    assert text.count("data:image/png") == 4
+    assert not re.search(r"\b(nan|inf)\b", text.partition("</h1>")[2].partition("<h2>Prov")[0])
+
+
+def test_images_that_are_all_not_finite_have_a_page_too(tmp_path):
+    text = report_of_imported(tmp_path, np.full((2, 8, 8), np.nan))
+    assert "2 images hold values that are not finite" in text
+    assert "too few samples" in text
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -7.3, 1e-300, 1e90])
+def test_constant_images_have_a_page_too(tmp_path, value):
+    text = report_of_imported(tmp_path, np.full((3, 16, 16), value))
+    assert "not finite" not in text
+    assert "Correlation by distance" in text
+    assert "power spectrum" not in text.partition("<h2>Statistics")[2]
 
 
 def test_markup_in_names_is_shown_not_obeyed(tmp_path):
