@@ -91,17 +91,15 @@ def test_the_expected_power_of_standardized_fields_is_that_of_dense_draws(shape,
     assert np.all(np.abs(power.mean(axis=0) - expected) < 5 * error + 2e-7 * len(root))
 
 
-@pytest.mark.parametrize("boundary", ["open", "periodic"])
 @pytest.mark.parametrize(
-    ("shape", "lengths"),
-    [((2,), 0.25), ((2,), 1.0), ((64,), 5.5), ((64,), 500.0), ((16, 256), [1.2, 20.0]),
-     ((64, 64), 1000.0), ((12, 14, 16), 1.0), ((2, 64), 3.0), ((96, 96), 0.25)],
+    ("boundary", "shape", "lengths"),
+    [("open", (2,), 0.25), ("open", (2,), 1.0), ("open", (64,), 500.0), ("open", (2, 64), 3.0),
+     ("open", (64, 64), 1000.0), ("open", (96, 96), 0.25), ("open", (12, 14, 16), 1.0),
+     ("periodic", (3,), 0.26), ("periodic", (64,), 5.5), ("periodic", (16, 256), [1.2, 20.0]),
+     ("periodic", (96, 96), 0.25), ("periodic", (12, 14, 16), 1.0)],
 )  # fmt: skip
 def test_the_power_of_a_standardized_image_adds_up_to_its_pixels(boundary, shape, lengths):
     """Whatever the recipe: sum of P_k = n s^2 = n (Parseval), one mode or ten thousand."""
-    fits = all(11.2 * l <= n for l, n in zip(np.broadcast_to(lengths, len(shape)), shape))
-    if boundary == "periodic" and not fits:
-        boundary = "open"
     expected = expected_power(one_field(shape, lengths, boundary=boundary), 0)
     assert expected.shape == shape
     assert expected.flat[0] == 0

@@ -65,7 +65,7 @@ def recipe_of(shape, boundary, standardize, dtype, components, per_axis):
 
 
 def told(kind):
-    shape, boundary, standardize, dtype, components, per_axis, out, n = kind
+    shape, boundary, standardize, dtype, components, per_axis, _, n = kind
     options = [boundary, "std" if standardize else "raw", dtype, f"{components}c"]
     return "-".join(["x".join(map(str, shape)), *options, "axes" if per_axis else "iso", f"n{n}"])
 

@@ -218,9 +218,10 @@ def _classes(subject: Subject) -> str:
 def _statistics(measured: list[Measured], classes: int, read: int, not_finite: int) -> str:
     title = "<h2>Statistics</h2>\n"
     if not_finite:
+        hold = "images hold" if not_finite > 1 else "image holds"
         title += (
-            f"<p><strong>{not_finite:,} image{'s hold' if not_finite > 1 else ' holds'} values that "
-            f"are not finite</strong>, of {read:,} that were read; no statistics are of them.</p>\n"
+            f"<p><strong>{not_finite:,} {hold} values that are not finite</strong>, of {read:,} "
+            "that were read; no statistics are of them.</p>\n"
         )
     if not measured:
         return f"{title}<p>There are too few samples to measure.</p>"
