@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import MissingPackageError, TargetError, UsageError
+from gpgen.output_files import check_output_file
 from gpgen.recipe_checks import length_scale_name
 from gpgen.sampling import sample, seeds
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from gpgen.dataset import Dataset
     from gpgen.recipe import Recipe
 
-__all__ = ["components_figure", "contact_sheet", "recipe_sheet", "save"]
+__all__ = ["check_picture", "components_figure", "contact_sheet", "recipe_sheet", "save"]
 
 Image = npt.NDArray[np.float32]
 
@@ -115,6 +116,23 @@ def components_figure(recipe: Recipe, *, index: int = 0) -> Figure:
     return grid.figure
 
 
+def check_picture(path: str | Path) -> None:
+    """Refuse a picture that `save` couldn't write, before it is drawn.
+
+    Raises
+    ------
+    MissingPackageError
+        If matplotlib isn't installed.
+    UsageError
+        If the suffix is no picture's.
+    TargetError
+        If the file can't be written.
+    """
+    _check_suffix(path)
+    check_output_file(path)
+    _new_figure(1, 1)
+
+
 def save(figure: Figure, path: str | Path, *, dpi: int = 200) -> None:
     """Write a figure as PNG, PDF or SVG, by its suffix; equal figures give equal files.
 
@@ -127,16 +145,11 @@ def save(figure: Figure, path: str | Path, *, dpi: int = 200) -> None:
     """
     from matplotlib import rc_context
 
-    target = Path(path)
-    if target.suffix.lower() not in _FORMATS:
-        raise UsageError(
-            f"no kind of picture belongs to {str(path)!r}",
-            f"end the name in {', '.join(_FORMATS)}",
-        )
-    dated = {".pdf": "CreationDate", ".svg": "Date"}.get(target.suffix.lower())
+    suffix = _check_suffix(path)
+    dated = {".pdf": "CreationDate", ".svg": "Date"}.get(suffix)
     try:
         with rc_context({"svg.hashsalt": "gpgen", "pdf.fonttype": 42, "svg.fonttype": "none"}):
-            figure.savefig(target, dpi=dpi, metadata={dated: None} if dated else None)
+            figure.savefig(path, dpi=dpi, metadata={dated: None} if dated else None)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise TargetError(
@@ -145,13 +158,23 @@ def save(figure: Figure, path: str | Path, *, dpi: int = 200) -> None:
         ) from error
 
 
+def _check_suffix(path: str | Path) -> str:
+    suffix = Path(path).suffix.lower()
+    if suffix not in _FORMATS:
+        raise UsageError(
+            f"no kind of picture belongs to {str(path)!r}",
+            f"end the name in {', '.join(_FORMATS)}",
+        )
+    return suffix
+
+
 def _new_figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingPackageError(
             "pictures need matplotlib, which isn't installed",
-            "install it with: pip install matplotlib",
+            "install it with `pip install 'gpgen[plot]'`",
         ) from error
     return Figure(figsize=(width, height))
 

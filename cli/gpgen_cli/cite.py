@@ -21,7 +21,6 @@ Examples:
     "--format",
     "form",
     default="bibtex",
-    show_default=True,
     metavar="bibtex|apa|cff",
     help="Which style.",
 )

@@ -24,13 +24,14 @@ Examples:
 
 @click.command("download", short_help="Fetch the 2018 archive from Zenodo.", epilog=_EPILOG)
 @click.argument("name", type=click.Choice(["golkar2018"]))
-@click.option("--out", "-o", type=click.Path(), default=".", help="The folder (default: this one).")
+@click.option("--out", "-o", type=click.Path(), default=".", help="The folder.")
 @click.option(
     "--file",
     "names",
     multiple=True,
     metavar="NAME",
-    help="A file of the record (default: dataset.zip and samples.zip).",
+    show_default="dataset.zip and samples.zip",
+    help="A file of the record; may be given several times.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace files that differ from the record's.")
 @output_options

@@ -28,11 +28,26 @@ Examples:
 @click.command("fetch", short_help="Bring a published dataset here, verified.", epilog=_EPILOG)
 @click.argument("source")
 @click.option(
-    "--out", "-o", type=click.Path(), help="The dataset to make (default: data.zarr, ...)."
+    "--out",
+    "-o",
+    type=click.Path(),
+    show_default="data.zarr or the like, by the record's format",
+    help="The dataset to make.",
 )
-@click.option("--from", "service", metavar="URL", help="The service, if SOURCE doesn't say.")
+@click.option(
+    "--from",
+    "service",
+    metavar="URL",
+    show_default="zenodo",
+    help="The service, if SOURCE doesn't say.",
+)
 @click.option("--sandbox", is_flag=True, help="Zenodo's place for trying out.")
-@click.option("--workers", type=int, help="How many draw the pixels that a record leaves out.")
+@click.option(
+    "--workers",
+    type=int,
+    show_default="all cores",
+    help="How many draw the pixels that a record leaves out.",
+)
 @output_options
 @click.pass_context
 def command(

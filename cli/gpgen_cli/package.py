@@ -44,7 +44,8 @@ Examples:
     "--max-file-size",
     type=int,
     metavar="BYTES",
-    help="Split longer files (default: 50 GB, as Zenodo takes).",
+    show_default="50 GB, as Zenodo takes",
+    help="Split longer files.",
 )
 @output_options
 def command(

@@ -30,18 +30,18 @@ Examples:
 
 @click.command("publish", short_help="Bring a deposit to Zenodo or its like.", epilog=_EPILOG)
 @click.argument("deposit", type=click.Path())
-@click.option("--to", default="zenodo", show_default=True, metavar="zenodo|URL", help="Where to.")
+@click.option("--to", default="zenodo", metavar="zenodo|URL", help="Where to.")
 @click.option("--sandbox", is_flag=True, help="Zenodo's place for trying out.")
-@click.option("--draft/--publish", "draft", default=True, help="Keep it a draft (default), or not.")
+@click.option("--draft/--publish", "draft", default=True, help="Keep it a draft, or not.")
 @click.option("--yes", is_flag=True, help="Publish without asking: there is no way back.")
 @click.option("--new-version", metavar="RECORD", help="As a new version of it: a number or DOI.")
 @click.option("--reserve-doi", is_flag=True, help="Only make the draft and reserve its DOI.")
 @click.option("--token-file", type=click.Path(), help="A file with the token, mode 600.")
 @click.option(
-    "--max-files", type=int, help="As many as the service takes (default: 100, as Zenodo)."
+    "--max-files", type=int, show_default="100, as Zenodo", help="As many as the service takes."
 )
 @click.option(
-    "--max-bytes", type=int, help="As many as the service takes (default: 50 GB, as Zenodo)."
+    "--max-bytes", type=int, show_default="50 GB, as Zenodo", help="As many as the service takes."
 )
 @output_options
 @click.pass_context

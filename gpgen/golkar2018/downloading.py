@@ -140,7 +140,8 @@ def download(
         import pooch
     except ImportError as error:
         raise MissingPackageError(
-            "downloading needs the package pooch", "run `pip install pooch`"
+            "downloading needs the package pooch, which isn't installed",
+            "install it with `pip install 'gpgen[download]'`",
         ) from error
     found = read_record(record or RECORD)
     for name in names:

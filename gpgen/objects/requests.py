@@ -260,7 +260,8 @@ def _new_client() -> Any:  # noqa: ANN401 - botocore has no types
         import botocore.session
     except ImportError as error:
         raise MissingPackageError(
-            "datasets on s3:// need the package botocore", "run `pip install 'gpgen[s3]'`"
+            "datasets on s3:// need the package botocore, which isn't installed",
+            "install it with `pip install 'gpgen[s3]'`",
         ) from error
     config = botocore.config.Config(
         connect_timeout=_CONNECT_SECONDS,

@@ -18,7 +18,8 @@ try:
     import httpx
 except ImportError as error:  # pragma: no cover - the tests have it
     raise MissingPackageError(
-        "publishing and fetching need the package httpx", "run `pip install 'gpgen[publish]'`"
+        "publishing and fetching need the package httpx, which isn't installed",
+        "install it with `pip install 'gpgen[publish]'`",
     ) from error
 
 __all__ = ["Service", "TransportError"]

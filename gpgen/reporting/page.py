@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import TargetError, UsageError
+from gpgen.output_files import check_output_file
 from gpgen.publish.citation import cite
 from gpgen.publish.publication import Publication
 from gpgen.publish.subject import Subject
@@ -86,8 +87,7 @@ def write_report(
     target = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a link
     if os.path.lexists(target) and not overwrite:
         raise TargetError(f"{target} exists", "give another -o, or --overwrite to replace it")
-    if not target.parent.is_dir():
-        raise TargetError(f"there is no folder {target.parent}", "make it first")
+    check_output_file(target)
     with show(dataset) as shown:
         page = _page(shown, samples, publication, progress)
     with disk.target_errors(f"{target} can't be written"):

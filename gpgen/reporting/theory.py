@@ -42,7 +42,7 @@ _NEGLIGIBLE: Final = 1e-12
 """Eigenvalues below this part of the largest are left out."""
 
 _STEP: Final = 0.5
-"""Of the quadrature: an error below 2e-7 for one mode to a thousand (tests/test_report_theory.py)."""
+"""Of the quadrature; its error is below 2e-7 (tests/test_report_theory.py)."""
 
 
 @dataclass(frozen=True)
