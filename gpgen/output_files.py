@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 from gpgen.errors import TargetError
@@ -25,8 +26,16 @@ def check_output_file(path: str | Path) -> None:
         )
     if target.is_dir():
         raise TargetError(f"{target} is a folder", "give the name of a file")
-    if not os.access(target if target.exists() else target.parent, os.W_OK):
+    try:
+        # Not by its permissions: some folders refuse whoever asks.
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+        writable = not target.exists() or os.access(target, os.W_OK)
+        reason = "permission denied"
+    except OSError as error:
+        writable, reason = False, (error.strerror or str(error)).lower()
+    if not writable:
         raise TargetError(
-            f"{target} can't be written: permission denied",
+            f"{target} can't be written: {reason}",
             "choose another folder or make this one writable",
         )

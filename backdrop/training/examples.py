@@ -152,10 +152,7 @@ class Source:
         """Return the indices of each class's images in a split."""
         names = tuple(self.recipe.splits)
         if split not in names:
-            raise UsageError(
-                f"the recipe has no split {split!r}, only {', '.join(names)}",
-                "name it in the recipe's `splits`",
-            )
+            raise UsageError(f"there is no split {split!r}", f"use one of {', '.join(names)}")
         codes = self.recipe.split_codes(0, self.n)
         labels = self.recipe.labels(0, self.n)
         here = codes == names.index(split)

@@ -7,25 +7,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
+
+from gpgen_cli._paths import Source
 
 if TYPE_CHECKING:
     from gpgen.recipe import Recipe
 
-__all__ = ["chunk_options", "complete_recipe", "override", "parse_size", "recipe_options"]
+__all__ = ["chunk_options", "override", "parse_size", "recipe_options"]
 
 F = TypeVar("F", bound=Callable[..., object])
-
-
-def complete_recipe(
-    _ctx: click.Context, _param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Offer files and the built-in recipes' names to a shell."""
-    from gpgen.recipe import builtin_recipes
-
-    names = [name for name in builtin_recipes() if name.startswith(incomplete)]
-    # Files first: in bash, what says "files too" also empties the list.
-    return [CompletionItem(incomplete, type="file"), *map(CompletionItem, names)]
 
 
 def parse_size(
@@ -46,7 +36,7 @@ def recipe_options(verb: F) -> F:
             "--recipe",
             "source",
             metavar="NAME|FILE.toml",
-            shell_complete=complete_recipe,
+            type=Source(recipes=True),
             default="two-scale",
             help="Built-in recipe ('gpgen recipes') or a .toml file.",
         ),

@@ -52,7 +52,9 @@ def command(
             if advance is not None:
                 advance(progress.bytes_done // 1000, progress.total // 1000)
 
-        paths = download(out, names or RECORD_FILES, overwrite=overwrite, progress=follow)
+        paths = download(
+            out, names or RECORD_FILES, overwrite=overwrite, progress=follow, notify=output.note
+        )
     sizes = {str(path): Path(path).stat().st_size for path in paths}
     output.say(*(f"{path}: {nbytes(size)}, its checksum is right" for path, size in sizes.items()))
     crosses = [path for path in paths if path.name == "dataset.zip"]

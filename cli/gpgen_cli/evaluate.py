@@ -9,7 +9,7 @@ import click
 
 from gpgen_cli._format import count
 from gpgen_cli._output import Output, details, output_options
-from gpgen_cli._recipe_options import complete_recipe
+from gpgen_cli._paths import Source
 
 __all__ = ["command"]
 
@@ -21,7 +21,7 @@ Examples:
 
 @click.command("evaluate", short_help="Test a trained network.", epilog=_EPILOG)
 @click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False))
-@click.argument("source", metavar="DATA_OR_RECIPE", shell_complete=complete_recipe)
+@click.argument("source", metavar="DATA_OR_RECIPE", type=Source(recipes=True))
 @click.option("--split", default="test", help="Split of the data.")
 @click.option(
     "--n", "-n", type=int, show_default="400, or what the data have", help="Number of images."

@@ -9,6 +9,7 @@ import click
 
 from gpgen_cli._errors import Interrupted
 from gpgen_cli._output import Output, output_options
+from gpgen_cli._paths import Source
 from gpgen_cli._transfer import bytes_bar
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ Examples:
 
 
 @click.command("fetch", short_help="Bring a published dataset here, verified.", epilog=_EPILOG)
-@click.argument("source")
+@click.argument("source", type=Source())
 @click.option(
     "--out",
     "-o",
@@ -88,6 +89,7 @@ def command(
                 workers=workers,
                 download_progress=on_bytes,
                 make_progress=on_samples,
+                notify=output.note,
             )
         except KeyboardInterrupt:
             raise Interrupted(

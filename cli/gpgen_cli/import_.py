@@ -11,6 +11,7 @@ from gpgen_cli._again import how_to_go_on
 from gpgen_cli._errors import Interrupted
 from gpgen_cli._format import count, duration, nbytes
 from gpgen_cli._output import Output, output_options
+from gpgen_cli._paths import Source
 from gpgen_cli._recipe_options import chunk_options
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ Examples:
 
 
 @click.command("import", short_help="Turn the 2018 archive into a dataset.", epilog=_EPILOG)
-@click.argument("source", type=click.Path())
+@click.argument("source", type=Source())
 @click.option(
     "--out",
     "-o",

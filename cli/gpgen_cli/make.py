@@ -13,6 +13,7 @@ from gpgen_cli._describe import plan_rows
 from gpgen_cli._errors import Interrupted
 from gpgen_cli._format import count, duration, nbytes, rate
 from gpgen_cli._output import Output, details, output_options
+from gpgen_cli._paths import Source
 from gpgen_cli._recipe_options import chunk_options, override, recipe_options
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ Examples:
 @click.option(
     "--from",
     "deposit",
-    type=click.Path(),
+    type=Source(),
     help="Instead of a recipe: a deposit, whose checksums are compared.",
 )
 @click.option(

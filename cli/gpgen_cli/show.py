@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gpgen_cli._output import Output, output_options
-from gpgen_cli._recipe_options import complete_recipe
+from gpgen_cli._paths import Source
 
 __all__ = ["command"]
 
@@ -17,7 +17,7 @@ Examples:
 
 
 @click.command("show", short_help="Draw a contact sheet.", epilog=_EPILOG)
-@click.argument("source", shell_complete=complete_recipe)
+@click.argument("source", type=Source(recipes=True))
 @click.option(
     "-o",
     "--output",

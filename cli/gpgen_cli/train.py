@@ -10,7 +10,7 @@ import click
 
 from gpgen_cli._errors import Interrupted
 from gpgen_cli._output import Output, output_options
-from gpgen_cli._recipe_options import complete_recipe
+from gpgen_cli._paths import Source
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -40,7 +40,7 @@ def parse_masks(
 
 
 @click.command("train", short_help="Train the baseline, with masks and without.", epilog=_EPILOG)
-@click.argument("source", metavar="DATA_OR_RECIPE", shell_complete=complete_recipe)
+@click.argument("source", metavar="DATA_OR_RECIPE", type=Source(recipes=True))
 @click.option(
     "--method",
     "methods",
