@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from pathlib import Path
 
@@ -22,10 +23,11 @@ def check_output_file(path: str | Path) -> None:
     target = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow a link
     if not target.parent.is_dir():
         raise TargetError(
-            f"there is no folder {target.parent}", f"make it with `mkdir -p {target.parent}`"
+            f"{path} can't be written: there is no folder {target.parent}",
+            f"make it with `mkdir -p {shlex.quote(str(target.parent))}`",
         )
     if target.is_dir():
-        raise TargetError(f"{target} is a folder", "give the name of a file")
+        raise TargetError(f"{path} is a folder", "give the name of a file")
     try:
         # Not by its permissions: some folders refuse whoever asks.
         with tempfile.TemporaryFile(dir=target.parent):
@@ -36,6 +38,6 @@ def check_output_file(path: str | Path) -> None:
         writable, reason = False, (error.strerror or str(error)).lower()
     if not writable:
         raise TargetError(
-            f"{target} can't be written: {reason}",
+            f"{path} can't be written: {reason}",
             "choose another folder or make this one writable",
         )
