@@ -19,7 +19,7 @@ import pytest
 from cli_support import SMALL, Caller, command, run
 from gpgen_cli.main import VERBS, cli
 
-import backdrop.training  # noqa: F401 - before anything of it is replaced
+import backdrop.training  # before anything of it is replaced
 from gpgen.errors import DatasetError
 from gpgen.golkar2018.downloading import download
 from gpgen.publish.failures import ServiceError
@@ -267,6 +267,11 @@ def test_training_takes_the_sizes_that_the_data_have(gpgen):
     refusal(gpgen("train", "m.zarr", "--out", "s", "--train-size", "3"), 2, "4: 4")
     refusal(gpgen("train", "m.zarr", "--out", "s", "--split", "tset"), 2, "validation, test")
     assert not Path("s").exists()
+
+
+def test_three_scales_in_eight_classes_are_trained_on_a_multiple_of_eight():
+    source = backdrop.training.Source("three-scale")
+    assert (source.most("train", 60), source.most("test", 400)) == (56, 400)
 
 
 def test_a_service_that_nobody_runs_is_told_at_once_and_soon(gpgen):

@@ -132,9 +132,10 @@ class Source:
         chosen = []
         if size < classes or size % classes:
             below, above = size // classes * classes, (size // classes + 1) * classes
+            fits = f"{below} or {above}" if below else f"{above}"
             raise UsageError(
-                f"{size} images of split {split!r} can't be divided evenly among {classes} classes",
-                f"choose a multiple of {classes}: {f'{below} or ' if below else ''}{above}",
+                f"{size} images of {split!r} can't be divided evenly among {classes} classes",
+                f"choose a multiple of {classes}: {fits}",
             )
         for label, here in enumerate(self._by_class(split)):
             if len(here) < size // classes:

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
@@ -24,7 +25,7 @@ __all__ = ["VERBS", "cli", "main", "program"]
 
 # How long an ending may take before Ctrl-C breaks it off.
 _PATIENCE_SECONDS = 5.0
-_STOPPING = b"\rstopping; after 5 s, one more Ctrl-C breaks off\n"
+_STOPPING = b"stopping; after 5 s, one more Ctrl-C breaks off\n"
 
 # A verb and the module whose `command` it is, in the order in which one needs them.
 VERBS = {
@@ -120,6 +121,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def program() -> None:
     """Be the process ``gpgen``: run the command line, then end with its status."""
+    if not sys.warnoptions:
+        # What other packages warn of when they are interrupted is not for the prompt.
+        warnings.simplefilter("ignore")
     signal.signal(signal.SIGINT, _Interrupt())
     # Python takes its handlers away when it ends, and one more Ctrl-C would kill it just then. What
     # is registered first comes last.
@@ -144,7 +148,7 @@ class _Interrupt:
             self._first = now
             if not {"-q", "--quiet"} & set(sys.argv):
                 with suppress(OSError):  # nobody may be reading it
-                    os.write(2, _STOPPING)
+                    os.write(2, b"\n" * os.isatty(2) + _STOPPING)
             signal.default_int_handler(number, frame)
         if now - self._first > _PATIENCE_SECONDS:
             os._exit(INTERRUPTED)
