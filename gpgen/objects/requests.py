@@ -214,10 +214,9 @@ def _ask(
                 raise NotImplementedError from error
             silences += is_silence(error)
             _clients.reached |= not is_unreached(error)
-            most = (ATTEMPTS, _MOST_SILENCES)
+            hopeless = attempt >= ATTEMPTS or silences >= _MOST_SILENCES
             if not _clients.reached:
-                most = (_FIRST_ATTEMPTS, _FIRST_SILENCES)
-            hopeless = attempt >= most[0] or silences >= most[1]
+                hopeless |= attempt >= _FIRST_ATTEMPTS or silences >= _FIRST_SILENCES
             if hopeless or not is_transient(error):
                 raise explain(error, what, attempt) from error
         # Workers that failed together shall not come back together.
