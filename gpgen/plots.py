@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import MissingPackageError, TargetError, UsageError
+from gpgen.output_files import check_output_file
 from gpgen.paths import AnyText, given, text_of
 from gpgen.recipe import Recipe
 from gpgen.recipe_checks import length_scale_name
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from gpgen.dataset import Dataset
     from gpgen.recipe import AnyRecipe
 
-__all__ = ["components_figure", "contact_sheet", "recipe_sheet", "save"]
+__all__ = ["check_picture", "components_figure", "contact_sheet", "recipe_sheet", "save"]
 
 Image = npt.NDArray[np.float32]
 
@@ -119,6 +121,23 @@ def components_figure(recipe: AnyRecipe, *, index: int = 0) -> Figure:
     return grid.figure
 
 
+def check_picture(path: AnyText) -> None:
+    """Refuse a picture that `save` couldn't write, before it is drawn.
+
+    Raises
+    ------
+    MissingPackageError
+        If matplotlib isn't installed.
+    UsageError
+        If the suffix is no picture's.
+    TargetError
+        If the file can't be written.
+    """
+    _check_suffix(given(path))
+    check_output_file(given(path))
+    _new_figure(1, 1)
+
+
 def save(figure: Figure, path: AnyText, *, dpi: int = 200) -> None:
     """Write a figure as PNG, PDF or SVG, by its suffix; equal figures give equal files.
 
@@ -132,12 +151,8 @@ def save(figure: Figure, path: AnyText, *, dpi: int = 200) -> None:
     from matplotlib import rc_context
 
     target = given(path)
-    if target.suffix.lower() not in _FORMATS:
-        raise UsageError(
-            f"no kind of picture belongs to {text_of(path)!r}",
-            f"end the name in {', '.join(_FORMATS)}",
-        )
-    dated = {".pdf": "CreationDate", ".svg": "Date"}.get(target.suffix.lower())
+    suffix = _check_suffix(target)
+    dated = {".pdf": "CreationDate", ".svg": "Date"}.get(suffix)
     try:
         with rc_context({"svg.hashsalt": "gpgen", "pdf.fonttype": 42, "svg.fonttype": "none"}):
             figure.savefig(target, dpi=dpi, metadata={dated: None} if dated else None)
@@ -149,13 +164,23 @@ def save(figure: Figure, path: AnyText, *, dpi: int = 200) -> None:
         ) from error
 
 
+def _check_suffix(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in _FORMATS:
+        raise UsageError(
+            f"no kind of picture belongs to {str(path)!r}",
+            f"end the name in {', '.join(_FORMATS)}",
+        )
+    return suffix
+
+
 def _new_figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingPackageError(
             "pictures need matplotlib, which isn't installed",
-            "install it with: pip install matplotlib",
+            "install it with `pip install 'gpgen[plot]'`",
         ) from error
     return Figure(figsize=(width, height))
 

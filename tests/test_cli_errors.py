@@ -174,7 +174,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(gpgen, mon
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     gpgen.make()
     result = gpgen("show", "data.zarr", "-o", "sheet.png")
-    assert_one_line(result, 1, "matplotlib", "pip install matplotlib")
+    assert_one_line(result, 1, "matplotlib", "pip install 'gpgen[plot]'")
 
 
 def test_errors_come_as_json_too(gpgen):
@@ -234,6 +234,8 @@ def test_ctrl_c_says_how_to_resume_and_the_result_is_the_same(gpgen, tmp_path, k
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole process group
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
+    said, err = err.split("\n", 1)
+    assert said.startswith("stopping")
     assert err.count("\n") == 1, err
     assert "Traceback" not in err
     assert "of 800 samples are safe" in err

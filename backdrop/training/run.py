@@ -213,7 +213,7 @@ def _moved(examples: Examples, device: torch.device) -> Examples:
 
 
 def evaluate_checkpoint(
-    path: AnyText, source: str, *, split: str = "test", n: int = 400, device: str = "cpu"
+    path: AnyText, source: str, *, split: str = "test", n: int | None = None, device: str = "cpu"
 ) -> Scores:
     """Evaluate a checkpoint's network.
 
@@ -224,7 +224,8 @@ def evaluate_checkpoint(
     source
         As for `Source`.
     split, n
-        The first so many images of a split, as many of each class.
+        The first so many images of a split, as many of each class; without `n` 400, or what
+        there are.
     device
         For torch.
 
@@ -248,5 +249,6 @@ def evaluate_checkpoint(
     model = network(recipe, settings, checkpoint["seed"])
     model.load_state_dict(checkpoint["model"])
     model.to(device)
-    examples = _moved(data.held_out(split, n), torch.device(device))
+    size = data.most(split, Settings.test_size) if n is None else n
+    examples = _moved(data.held_out(split, size), torch.device(device))
     return evaluate(model, examples.image, examples.label, data.sizes)

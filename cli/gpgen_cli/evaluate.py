@@ -8,7 +8,7 @@ import click
 
 from gpgen_cli._format import count
 from gpgen_cli._output import Output, details, output_options
-from gpgen_cli._recipe_options import complete_recipe
+from gpgen_cli._paths import Source
 
 __all__ = ["command"]
 
@@ -20,13 +20,15 @@ Examples:
 
 @click.command("evaluate", short_help="Test a trained network.", epilog=_EPILOG)
 @click.argument("checkpoint", type=click.Path())
-@click.argument("source", metavar="DATA_OR_RECIPE", shell_complete=complete_recipe)
-@click.option("--split", default="test", show_default=True, help="Split of the data.")
-@click.option("--n", "-n", type=int, default=400, show_default=True, help="Number of images.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ...")
+@click.argument("source", metavar="DATA_OR_RECIPE", type=Source(recipes=True))
+@click.option("--split", default="test", help="Split of the data.")
+@click.option(
+    "--n", "-n", type=int, show_default="400, or what the data have", help="Number of images."
+)
+@click.option("--device", default="auto", help="auto, cpu, cuda, ...")
 @output_options
 def command(
-    output: Output, /, checkpoint: str, source: str, split: str, n: int, device: str
+    output: Output, /, checkpoint: str, source: str, split: str, n: int | None, device: str
 ) -> None:
     """Test a network that `gpgen train` made, as a whole and component by component."""
     from backdrop.training import choose_device, evaluate_checkpoint

@@ -9,6 +9,7 @@ import click
 from gpgen_cli._describe import FORMATS, component_line, headline, shard_sizes
 from gpgen_cli._format import count, nbytes, size
 from gpgen_cli._output import Output, details, output_options
+from gpgen_cli._paths import Source
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +29,7 @@ _MOST_CLASSES = 16
 
 
 @click.command("info", epilog=_EPILOG)
-@click.argument("path", type=click.Path())
+@click.argument("path", type=Source())
 @output_options
 def command(output: Output, /, path: str) -> None:
     """Show what a dataset holds and how to load it."""

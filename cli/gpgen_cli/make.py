@@ -13,7 +13,8 @@ from gpgen_cli._describe import plan_rows
 from gpgen_cli._errors import Interrupted
 from gpgen_cli._format import count, duration, nbytes, rate
 from gpgen_cli._output import Output, details, output_options
-from gpgen_cli._recipe_options import override, recipe_options
+from gpgen_cli._paths import Source
+from gpgen_cli._recipe_options import chunk_options, override, recipe_options
 
 if TYPE_CHECKING:
     from gpgen.making import Plan, Progress
@@ -36,7 +37,7 @@ Examples:
 @click.option(
     "--from",
     "deposit",
-    type=click.Path(),
+    type=Source(),
     help="Instead of a recipe: a deposit, whose checksums are compared.",
 )
 @click.option(
@@ -48,17 +49,17 @@ Examples:
     "s3://bucket/data.zarr.",
 )
 @recipe_options
-@click.option("--workers", type=int, help="How many work at once (default: all cores).")
+@click.option("--workers", type=int, show_default="all cores", help="How many work at once.")
 @click.option(
     "--processes/--threads",
     default=None,
-    help="Workers as processes or as threads of this one (default: threads).",
+    show_default="threads",
+    help="Workers as processes or as threads of this one.",
 )
 @click.option("--scheduler", metavar="ADDRESS", help="Use the Dask cluster at this address.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at the target.")
-@click.option("--chunk-size", type=int, metavar="SAMPLES", help="Samples a chunk (Zarr).")
-@click.option("--shard-size", type=int, metavar="SAMPLES", help="Samples a shard.")
+@chunk_options
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and stop.")
 @output_options
 @click.pass_context

@@ -10,6 +10,7 @@ import click
 from gpgen_cli._errors import FAILURE
 from gpgen_cli._format import count
 from gpgen_cli._output import Output, output_options
+from gpgen_cli._paths import Source
 
 if TYPE_CHECKING:
     from gpgen.verification import VerifyProgress
@@ -39,7 +40,7 @@ def parse_regenerate(
 
 
 @click.command("verify", short_help="Check a dataset, and name what is damaged.", epilog=_EPILOG)
-@click.argument("path", type=click.Path())
+@click.argument("path", type=Source())
 @click.option(
     "--regenerate",
     metavar="K|all",

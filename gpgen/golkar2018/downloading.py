@@ -25,7 +25,8 @@ FILES: Final = ("dataset.zip", "samples.zip")
 _BY_HAND: Final = (
     f"check the network, or get the files with a browser from {DOI} and give them to `gpgen import`"
 )
-_TIMEOUT: Final = 30.0
+_CONNECT_SECONDS: Final = 10.0
+_READ_SECONDS: Final = 30.0
 _LARGEST_RECORD: Final = 1 << 22
 
 
@@ -78,7 +79,7 @@ def read_record(record: str = RECORD) -> dict[str, RecordFile]:
     """
     host = urllib.parse.urlsplit(record)
     try:
-        with urllib.request.urlopen(record, timeout=_TIMEOUT) as answer:  # noqa: S310 - http(s)
+        with urllib.request.urlopen(record, timeout=_CONNECT_SECONDS) as answer:  # noqa: S310 - http(s)
             described: Any = json.loads(answer.read(_LARGEST_RECORD))
         found = {}
         for file in described["files"]:
@@ -105,6 +106,7 @@ def download(
     overwrite: bool = False,
     progress: Report | None = None,
     record: str | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> tuple[Path, ...]:
     """Fetch files of the record; each gets its name once its checksum is right.
 
@@ -120,6 +122,8 @@ def download(
         Called now and then.
     record
         See `read_record`; Zenodo's if ``None``.
+    notify
+        Told in a sentence which service is asked.
 
     Returns
     -------
@@ -141,9 +145,13 @@ def download(
         import pooch
     except ImportError as error:
         raise MissingPackageError(
-            "downloading needs the package pooch", "run `pip install pooch`"
+            "downloading needs the package pooch, which isn't installed",
+            "install it with `pip install 'gpgen[download]'`",
         ) from error
-    found = read_record(record or RECORD)
+    address = record or RECORD
+    if notify:
+        notify(f"asking {urllib.parse.urlsplit(address).netloc}")
+    found = read_record(address)
     for name in names:
         if name not in found:
             known = ", ".join(sorted(found))
@@ -162,7 +170,9 @@ def _fetch(file: RecordFile, folder: Path, progress: Report | None) -> None:
     import pooch
     import requests
 
-    downloader = pooch.HTTPDownloader(progressbar=_Bar(file, progress), timeout=_TIMEOUT)
+    downloader = pooch.HTTPDownloader(
+        progressbar=_Bar(file, progress), timeout=(_CONNECT_SECONDS, _READ_SECONDS)
+    )
     host = urllib.parse.urlsplit(file.url).netloc
     try:
         pooch.retrieve(

@@ -14,6 +14,7 @@ __all__ = [
     "is_range_beyond_end",
     "is_silence",
     "is_transient",
+    "is_unreached",
     "part_failed",
     "status",
 ]
@@ -90,6 +91,13 @@ def is_silence(error: Exception) -> bool:
     from botocore import exceptions
 
     return isinstance(error, exceptions.ConnectTimeoutError | exceptions.ReadTimeoutError)
+
+
+def is_unreached(error: Exception) -> bool:
+    """Return whether there was not even a connection."""
+    from botocore import exceptions
+
+    return isinstance(error, exceptions.EndpointConnectionError | exceptions.ConnectTimeoutError)
 
 
 def broken_off(error: Exception) -> Exception:

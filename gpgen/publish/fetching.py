@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from gpgen.making import Progress
 from gpgen.paths import AnyText, given, target_of, text_of
 from gpgen.publish.deposit import MANIFEST, MD5SUMS, SHA256SUMS, Deposit
 from gpgen.publish.downloading import FetchProgress, download_record
+from gpgen.publish.failures import ServiceError
 from gpgen.publish.finding_records import RecordAddress, parse_source
 from gpgen.publish.records import Records
 from gpgen.publish.regenerating import regenerate, regenerated_target
@@ -60,6 +62,7 @@ def fetch(
     workers: int | None = None,
     download_progress: Callable[[FetchProgress], None] | None = None,
     make_progress: Callable[[Progress], None] | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> Fetched:
     """Bring a published dataset here, verified.
 
@@ -75,6 +78,8 @@ def fetch(
         Workers that draw the pixels, where the record has none.
     download_progress, make_progress
         Called as bytes arrive; called as shards are drawn.
+    notify
+        Told in a sentence which service is asked, and why it is waited for.
 
     Raises
     ------
@@ -94,7 +99,7 @@ def fetch(
         address = parse_source(text_of(source), service.address)
         return _fetch_record(service, address, out, workers, download_progress, make_progress)
     address = parse_source(text_of(source), service)
-    with Service(address.service) as own:
+    with Service(address.service, notify=notify) as own:
         return _fetch_record(own, address, out, workers, download_progress, make_progress)
 
 
@@ -131,7 +136,12 @@ def _fetch_record(
         records = Records(service)
         # First the few kilobytes that say whether the rest is worth fetching.
         small = {SHA256SUMS, MD5SUMS, MANIFEST}
-        download_record(records, address.number, folder, wanted=lambda name: name in small)
+        try:
+            download_record(records, address.number, folder, wanted=lambda name: name in small)
+        except ServiceError:
+            with suppress(OSError):  # what has arrived is kept, nothing is not
+                folder.rmdir()
+            raise
         try:
             deposit = Deposit.open(folder)
         except DatasetError:

@@ -11,7 +11,7 @@ except ModuleNotFoundError as error:
 
     raise MissingPackageError(
         "gpgen.torch needs PyTorch, which is not installed",
-        'install it with `pip install "gpgen[torch]"`',
+        "install it with `pip install 'gpgen[torch]'`",
     ) from error
 
 from gpgen.torch.datasets import TextureDataset
