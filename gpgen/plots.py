@@ -187,21 +187,24 @@ def _new_figure(width: float, height: float) -> Figure:
 
 def _reduced(image: npt.NDArray[Any]) -> Image:
     """Return what fits into a small picture: a middle slice of a volume, means of blocks."""
-    values = image.astype(np.float32)
+    with np.errstate(over="ignore"):  # imported ones may be beyond float32
+        values = image.astype(np.float32)
     while values.ndim > 2:
         values = values[len(values) // 2]
     if values.ndim == 2:
         y, x = (max(1, side // _FINEST) for side in values.shape)
         rows, columns = values.shape[0] // y, values.shape[1] // x
         blocks = values[: rows * y, : columns * x].reshape(rows, y, columns, x)
-        values = blocks.mean(axis=(1, 3), dtype=np.float32)
+        with np.errstate(invalid="ignore"):  # of infinities
+            values = blocks.mean(axis=(1, 3), dtype=np.float32)
     return values
 
 
 def _limit(images: Iterable[Image], share: float) -> float:
     """Return the end of a symmetric scale for `share` per cent of the pixels, two digits."""
     values = np.concatenate([np.abs(image).ravel() for image in images])
-    largest = float(np.percentile(values, share))
+    values = values[np.isfinite(values)]
+    largest = float(np.percentile(values, share)) if values.size else 0.0
     step = 10.0 ** (math.floor(math.log10(largest)) - 1) if largest > 0 else 1.0
     return max(step, step * math.ceil(largest / step))
 

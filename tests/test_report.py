@@ -9,13 +9,14 @@ import pytest
 from browser import CHROMIUM, Browser
 from publish_help import make_small, publication, refusal, small_recipe
 
-from gpgen import make
+from gpgen import make, open_dataset
 from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.golkar2018.archive import make_archive
 from gpgen.golkar2018.archive_plan import ArchivePlan
 from gpgen.golkar2018.imported import Imported
 from gpgen.golkar2018.importing import import_dataset
-from gpgen.publish.figure import encode_png
+from gpgen.plots import contact_sheet
+from gpgen.publish.figure import encode_png, sheet
 from gpgen.reporting import write_report
 from gpgen.reporting.measuring import measure
 from gpgen.reporting.page import write_report as same_function
@@ -138,6 +139,9 @@ def test_images_that_are_not_finite_are_counted_and_left_out(tmp_path, bad):
     assert "<strong>2 images hold values that are not finite</strong>, of 5 that were read" in text
     assert "(3 samples)" in text
     assert text.count("data:image/png") == 4
+    with open_dataset(tmp_path / "d.zarr") as dataset:
+        assert contact_sheet(dataset).axes
+        assert sheet(["5"], [list(dataset.image[:])]).startswith(b"\x89PNG")
     assert not re.search(r"\b(nan|inf)\b", text.partition("</h1>")[2].partition("<h2>Prov")[0])
 
 

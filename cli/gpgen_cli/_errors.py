@@ -29,9 +29,9 @@ _EXTRAS = {
 
 
 class Interrupted(Exception):  # noqa: N818 - it is no error
-    """Ctrl-C, with how to go on from here."""
+    """Ctrl-C, with how to go on from here, if there is a way."""
 
-    def __init__(self, message: str, hint: str) -> None:
+    def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message, hint)
         self.message, self.hint = message, hint
 

@@ -16,10 +16,11 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
+from typing import Any
 
 import click
 
-from gpgen_cli._errors import INTERRUPTED, run
+from gpgen_cli._errors import INTERRUPTED, Interrupted, run
 
 __all__ = ["VERBS", "cli", "main", "program"]
 
@@ -73,6 +74,13 @@ class LazyGroup(click.Group):
             hint = f"did you mean 'gpgen {near[0]}'?" if near else f"verbs are {', '.join(VERBS)}"
             raise click.UsageError(f"there is no verb {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
+        """Call the verb; at Ctrl-C say so in one line, where click would add an empty one."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted") from None
 
 
 def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
