@@ -79,8 +79,8 @@ def backdrop(
     ``torch.no_grad()``: activation checkpointing replays the random state. It
     replays torch's global one; from a `generator` it draws a new mask.
 
-    A float16 gradient times its factor is rounded once. Where the product is
-    beyond 65,504 it is inf, as of any operation in float16.
+    A factor beyond float16 meets the gradient in float32. Where their product is
+    beyond float16 too, it is inf, as of any operation in float16.
     """
     if isinstance(input, Proxy):
         # torch.fx records one call, as of torch's own functions.
@@ -112,7 +112,7 @@ def backdrop(
     if not (owner.is_leaf and owner.requires_grad):
         return cast("Tensor", _MaskGradient.apply(input, scale))  # type: ignore[no-untyped-call]
     if torch._C._are_functorch_transforms_active():
-        return _masked_identity(input, scale)  # there an in-place operation is not refused
+        return _masked_identity(input, scale)  # there in-place operations aren't refused
     return cast("Tensor", _MaskLeafGradient.apply(input, scale))  # type: ignore[no-untyped-call]
 
 
@@ -136,7 +136,8 @@ def draw_mask(
     # A position is kept where its number is at least p. Where none reaches p the largest
     # is kept, which is any of them with equal probability; no branch, no second draw.
     threshold = uniform.amax(axes, keepdim=True).clamp(max=p)
-    # u >= t as 1.0 or 0.0: in place and without a boolean tensor, the fastest way on a CPU.
+    # u >= t as 1.0 or 0.0: in place and without a boolean tensor, the fastest way on a CPU
+    # but for ge_, which vmap has no rule for.
     keep = uniform.sub_(threshold).floor_().add_(1)
     return _normalized(keep, input, axes)
 
@@ -213,6 +214,8 @@ def resolve_dims(dims: Sequence[int], ndim: int) -> tuple[int, ...]:
 
 def _masked_identity(input: Tensor, scale: Tensor) -> Tensor:  # noqa: A002
     """Return `input` in plain operations whose derivative is `scale`, for torch.compile to fuse.
+
+    Its memory is new.
 
     Dynamo refuses a Function with forward-mode derivatives, and where torch.func.grad is
     compiled it differentiates a Function's forward and drops its backward (torch 2.13).

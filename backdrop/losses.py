@@ -10,7 +10,7 @@ float64 for float64 and integers.
 
 A batch that has no loss (one class only, no positives) is refused. Where no
 value can be looked at, under ``torch.compile``, ``torch.export`` and
-`torch.func.vmap`, its loss is NaN.
+`torch.func.vmap`, its loss is NaN and its gradient zero.
 """
 
 from __future__ import annotations
