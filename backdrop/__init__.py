@@ -16,7 +16,7 @@ except ModuleNotFoundError as error:
     raise MissingPackageError(
         "backdrop needs PyTorch, which is not installed",
         "install it with `pip install 'gpgen[torch]'`",
-    ) from error
+    ) from None
 
 from backdrop import functional, losses, models, plots
 from backdrop.geometry import ReceptiveField, receptive_field

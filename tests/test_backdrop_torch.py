@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import fx, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.export import Dim, export
 from torch.utils.checkpoint import checkpoint
 
 from backdrop import Backdrop
 from backdrop.functional import backdrop
+from backdrop.models import TwoScaleCNN
 
 # torch's own code for forward-mode derivatives calls its deprecated torch.jit.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
@@ -134,6 +139,96 @@ def compiled(network, backend):
         return y
 
 
+def is_a_mask_over_its_mean(found):
+    one = found[:, :1]
+    kept = (one != 0).sum((1, 2, 3), keepdim=True)
+    expected = (one != 0) * (one[0].numel() / kept)
+    torch.testing.assert_close(found, expected.expand_as(found))
+    return 0 < int(kept.min()) <= int(kept.max()) < one[0].numel()
+
+
+@pytest.mark.parametrize("dynamic", [None, True])
+@pytest.mark.parametrize(
+    "layer", [Backdrop(0.5), Backdrop().fix(torch.tensor([[1, 0]] * 64).reshape(8, 16))]
+)
+def test_compiled_it_takes_another_batch_and_image_size(layer, dynamic):
+    torch.compiler.reset()
+    whole = torch.compile(layer, fullgraph=True, dynamic=dynamic, backend="aot_eager")
+    sizes = [(4, 8), (3, 8), (7, 8), (1, 8)]
+    for n, side in sizes if layer.mask is not None else [*sizes, (5, 12), (2, 4)]:
+        x = randn(n, 2, side, 2 * side, dtype=torch.float32)
+        assert is_a_mask_over_its_mean(gradient(whole, x))
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_exported_it_masks_batches_of_any_size_in_training_and_none_in_eval(strict):
+    n, side = Dim("n", min=2, max=64), Dim("side", min=2, max=64)
+    example = (randn(4, 2, 8, 8, dtype=torch.float32),)
+    for training in (True, False):
+        network = nn.Sequential(Backdrop(0.5)).train(training)
+        whole = export(network, example, dynamic_shapes=({0: n, 2: side},), strict=strict)
+        found = gradient(whole.module(), randn(3, 2, 9, 8, dtype=torch.float32))
+        assert is_a_mask_over_its_mean(found) if training else bool((found == 1).all())
+
+
+def test_the_baseline_network_compiles_once_for_all_batch_sizes():
+    torch.compiler.reset()
+    torch.manual_seed(0)
+    network = TwoScaleCNN([2, 6], 4, width=2, p=0.5, dropout=0.3, channel_dropout=0.2)
+    whole = torch.compile(network, fullgraph=True, backend="aot_eager")
+    for n in (4, 3, 7):
+        x = randn(n, 1, 32, 32, dtype=torch.float32)
+        torch.manual_seed(n)
+        eager = gradient(network, x)
+        torch.manual_seed(n)
+        # Two orders of the same float32 sums, of some hundred terms each.
+        torch.testing.assert_close(gradient(whole, x), eager, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_compiled_one_survivor_of_65536_positions_stays_finite(dtype):
+    torch.compiler.reset()
+    keep = torch.zeros(256, 256)
+    keep[3, 5] = 1
+    whole = torch.compile(Backdrop().fix(keep), fullgraph=True, backend="aot_eager")
+    x = randn(1, 1, 256, 256).to(dtype).requires_grad_()
+    y = whole(x)
+    assert y.dtype == dtype
+    assert torch.equal(y, x)
+    y.backward(torch.full_like(y, 2.0**-10))
+    assert torch.equal(x.grad, (64 * keep).to(dtype)[None, None])
+
+
+@pytest.mark.parametrize("traced_in", ["training", "eval"])
+def test_symbolic_tracing_keeps_it_a_layer_that_follows_train_and_eval(traced_in):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        TwoScaleCNN([2, 6], 4, width=2, p=0.5, dropout=0.3, channel_dropout=0.2),
+        nn.Unflatten(1, (1, 2, 2)),
+        Backdrop(0.5),
+    ).train(traced_in == "training")
+    graph = fx.symbolic_trace(network)
+    graph = pickle.loads(pickle.dumps(graph))  # noqa: S301
+    x = randn(3, 1, 32, 32, dtype=torch.float32)
+    for training in (True, False):
+        results = []
+        for module in (network, graph):
+            torch.manual_seed(2)
+            results.append(gradient(module.train(training), x))
+        assert torch.equal(*results)
+
+
+def test_symbolic_tracing_records_the_function_as_one_call():
+    def forward(x):
+        return backdrop(x.sin(), 0.5, (2, 3), mask=KEEP)
+
+    for root in (forward, Backdrop().fix(KEEP)):
+        graph = fx.symbolic_trace(root)
+        calls = [node for node in graph.graph.nodes if node.target is backdrop]
+        assert len(calls) == 1
+    assert torch.equal(gradient(graph, randn(2, 1, 2, 3)), SCALE.expand(2, 1, 2, 3).double())
+
+
 def test_compiles_into_one_graph_with_the_same_masks():
     network = small_network()
     x = randn(2, 1, 8, 8, dtype=torch.float32)
@@ -217,6 +312,31 @@ def test_an_in_place_activation_may_follow():
     assert torch.equal(found, expected)
 
 
+@pytest.mark.parametrize(
+    "use",
+    [lambda w: w, lambda w: w[:1], lambda w: w.view(4, 3), lambda w: w.unbind()[0]],
+    ids=["whole", "slice", "view", "one of several views"],
+)
+@pytest.mark.parametrize("change", [torch.relu_, lambda y: y.mul_(2), lambda y: y[0].zero_()])
+@pytest.mark.parametrize("layer", [Backdrop(0.5, (0,)), Backdrop(0, (0,)), Backdrop(0.5).eval()])
+def test_an_in_place_operation_after_it_never_changes_a_parameter(layer, change, use):
+    weight = nn.Parameter(randn(3, 4))
+    before = weight.detach().clone()
+    layer.dims = (0,)
+    with pytest.raises(RuntimeError, match=r"in-?place"):
+        change(layer(use(weight)))
+    assert torch.equal(weight, before)
+    layer(use(weight)).mul(2).sum().backward()
+    assert weight.grad.shape == (3, 4)
+
+
+def test_an_in_place_operation_after_it_leaves_the_arguments_of_functional_torch():
+    x = -torch.ones(1, 1, 2, 3)
+    found = torch.func.grad(lambda x: torch.relu_(masked(x)).sum())(x)
+    assert torch.equal(found, torch.zeros_like(x))
+    assert torch.equal(x, -torch.ones_like(x))
+
+
 def test_an_in_place_change_of_what_autograd_saved_is_noticed():
     x = randn(1, 1, 2, 2).requires_grad_()
     y = torch.relu_(Backdrop()(torch.sigmoid(x)))  # sigmoid's backward needs its output
@@ -254,6 +374,15 @@ def test_checkpointing_recomputes_the_same_dropout_behind_the_mask():
     assert torch.equal(x.grad, twin.grad)
 
 
+@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.parametrize("own", [True, False])
+def test_checkpointing_masks_once(reentrant, own):
+    x = torch.ones(2, 3, 8, 8, requires_grad=True)
+    layer = Backdrop(0.5, generator=torch.Generator().manual_seed(0) if own else None)
+    checkpoint(lambda x: layer(x * 1).pow(2), x, use_reentrant=reentrant).sum().backward()
+    assert is_a_mask_over_its_mean(x.grad / 2)
+
+
 def gradients(model, rank):
     torch.manual_seed(10 + rank)
     x = torch.randn(2, 1, 8, 8)
@@ -286,6 +415,26 @@ def test_distributed_training_averages_the_ranks_masked_gradients(tmp_path):
     for found, first, second in zip(together, *alone, strict=True):
         torch.testing.assert_close(found, (first + second) / 2)
     assert not torch.equal(alone[0][0], alone[1][0])
+
+
+def test_tensors_without_data_pass():
+    for device in ("meta", "fake"):
+        with FakeTensorMode() if device == "fake" else nullcontext():
+            x = torch.ones(2, 1, 4, 4, device="cpu" if device == "fake" else device)
+            assert gradient(Backdrop(), x).shape == x.shape
+
+
+@pytest.mark.parametrize("name", ["backdrop", "backdrop.losses", "backdrop.training"])
+def test_without_torch_the_import_says_what_to_install(name):
+    code = f"import sys; sys.modules['torch'] = None; import {name}"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 1
+    *_, last = run.stderr.splitlines()
+    assert last == (
+        "gpgen.errors.MissingPackageError: backdrop needs PyTorch, which is not installed; "
+        'install it with `pip install "gpgen[torch]"`'
+    )
+    assert run.stderr.count("Traceback") == 1
 
 
 def test_importing_it_imports_nothing_heavy_but_torch():
