@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -65,6 +66,7 @@ def worker_processes(count: int) -> Iterator[str]:
             "worker processes need a Python interpreter, and this program has none of its own",
             "leave out --processes",
         )
+    _check_loopback()
     words = [sys.executable, "-c", _PROGRAM, json.dumps(sys.path), str(count)]
     nowhere, pipe = subprocess.DEVNULL, subprocess.PIPE
     process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=nowhere)  # noqa: S603 - ours
@@ -77,13 +79,25 @@ def worker_processes(count: int) -> Iterator[str]:
             cause = told.get("error") or f"what should start them ended with status {status}"
             raise ClusterError(
                 f"worker processes can't be started: {cause}",
-                "see to that, or leave out --processes",
+                "mend that, or leave out --processes",
             )
         try:
             yield told["address"]
         finally:
             process.stdin.close()
             process.wait()
+
+
+def _check_loopback() -> None:
+    """Connect to this process itself, as scheduler and workers will do: Dask tries for a minute."""
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=_LOOK_SECONDS).close()
+    except OSError as error:
+        raise ClusterError(
+            f"processes on this machine can't talk to each other by 127.0.0.1: {error.strerror}",
+            "bring the loopback network up, or leave out --processes",
+        ) from error
 
 
 def serve(count: int) -> NoReturn:
@@ -99,7 +113,7 @@ def serve(count: int) -> NoReturn:
             try:
                 told = {"address": _start(count, stack)}
             except Exception as error:  # noqa: BLE001 - all of it is told
-                told = {"error": root_cause(error)}
+                told = {"error": root_cause(error) + _preloads()}
             with contextlib.suppress(BrokenPipeError):
                 print(json.dumps(told), file=channel, flush=True)
             if "address" in told:
@@ -112,6 +126,18 @@ def serve(count: int) -> NoReturn:
                 worker.kill()
                 worker.join()
     os._exit(0)
+
+
+def _preloads() -> str:
+    """Return what Dask's configuration has it run besides: the first thing to suspect."""
+    import dask
+
+    kinds = ("scheduler", "nanny", "worker")
+    given = {kind: dask.config.get(f"distributed.{kind}.preload", None) for kind in kinds}
+    names = ", ".join(
+        f"distributed.{kind}.preload = {what}" for kind, what in given.items() if what
+    )
+    return f" (Dask's configuration has {names})" if names else ""
 
 
 def _start(count: int, stack: contextlib.ExitStack) -> str:
