@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import importlib
 import json
 import os
@@ -75,26 +74,37 @@ def connect(scheduler: Scheduler, security: Security = None) -> Iterator[Client]
     _check_not_in_a_workers_loop()
     address, own = _locate(scheduler)
     security = security or own or distributed.Security()
-    _probe(address, security)
+    theirs = _probe(address, security)
+    # Made in two steps, to have it and to close it if it can't start: left to the collector it
+    # would wait for locks that the next one holds.
+    client: Client = distributed.Client.__new__(distributed.Client)
     try:
-        client = distributed.Client(
-            address, security=security, timeout=CONNECT_SECONDS, set_as_default=False
+        distributed.Client.__init__(
+            client, address, security=security, timeout=CONNECT_SECONDS, set_as_default=False
         )
     except Exception as error:
-        # A client that could not connect closes itself when it is collected. Should that
-        # come while another one starts, both would wait for one lock for ever.
-        gc.collect()
+        _close(client)
+        ours = distributed.__version__
+        if theirs != ours:
+            raise ClusterError(
+                f"the scheduler at {address} has distributed {theirs}, this process {ours}",
+                "install the same dask and distributed here and there",
+            ) from error
         raise ClusterError(
             f"no connection to the scheduler at {address}: {root_cause(error)}",
-            "see to that, then run again with --resume",
+            "mend that, then run again with --resume",
         ) from error
     try:
         with _out_of_the_workers_pool():
             yield client
     finally:
-        # A scheduler that is gone can't be told.
-        with contextlib.suppress(Exception):
-            client.close(timeout=2)
+        _close(client)
+
+
+def _close(client: Client) -> None:
+    # A scheduler that is gone can't be told.
+    with contextlib.suppress(Exception):
+        client.close(timeout=2)
 
 
 def _locate(scheduler: Scheduler) -> tuple[str, Security]:
@@ -140,13 +150,16 @@ def _read_scheduler_file(path: Path) -> str:
         time.sleep(min(0.1, CONNECT_SECONDS))
 
 
-def _probe(address: str, security: Security) -> None:
-    """Talk to a scheduler once, to know why if it can't be done: a `Client` doesn't tell."""
-    answer: Future[dict[str, Any]] = Future()
+def _probe(address: str, security: Security) -> str:
+    """Talk to a scheduler once and return its version of distributed.
+
+    If it can't be done this tells why, which a `Client` doesn't.
+    """
+    answer: Future[tuple[str, str]] = Future()
 
     def talk() -> None:
         try:
-            talking = asyncio.wait_for(_identity(address, security), 2 * CONNECT_SECONDS)
+            talking = asyncio.wait_for(_kind_and_version(address, security), 2 * CONNECT_SECONDS)
             answer.set_result(asyncio.run(talking))
         except BaseException as error:  # noqa: BLE001 - it is raised in the other thread
             answer.set_exception(error)
@@ -154,23 +167,26 @@ def _probe(address: str, security: Security) -> None:
     # There may be an event loop in this thread, such as a notebook's.
     threading.Thread(target=talk, daemon=True).start()
     try:
-        kind = answer.result().get("type")
+        kind, version = answer.result()
     except Exception as error:
         raise _explained(address, error) from error
     if kind != "Scheduler":
         raise UsageError(
-            f"{address} is the address of a Dask {str(kind).lower()}", "give its scheduler's"
+            f"{address} is the address of a Dask {kind.lower()}", "give its scheduler's"
         )
+    return version
 
 
-async def _identity(address: str, security: Security) -> dict[str, Any]:
+async def _kind_and_version(address: str, security: Security) -> tuple[str, str]:
     distributed = dask_distributed()
     arguments = security.get_connection_args("client")
     comm = await distributed.comm.connect(address, timeout=CONNECT_SECONDS, **arguments)
     try:
-        await comm.write({"op": "identity", "reply": True})
-        answer: dict[str, Any] = await comm.read()
-        return answer
+        answers = []
+        for question in ("identity", "versions"):
+            await comm.write({"op": question, "reply": True})
+            answers.append(await comm.read())
+        return str(answers[0]["type"]), str(answers[1]["packages"]["distributed"])
     finally:
         comm.abort()
 
