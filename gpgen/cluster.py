@@ -37,9 +37,7 @@ Security = Any
 # An address, a scheduler file, or one of Dask's `Client` or `Cluster`.
 Scheduler = Any
 
-_CERTIFICATES = (
-    "give the authority's certificate, a client's certificate and its key: --tls-ca-file"
-)
+_CERTIFICATES = "give --tls-ca-file, --tls-cert and --tls-key, or a Security of Dask"
 
 
 def dask_distributed() -> Any:  # noqa: ANN401 - see above
@@ -113,20 +111,18 @@ def _locate(scheduler: Scheduler) -> tuple[str, Security]:
         return scheduler, None
     if isinstance(scheduler, str | os.PathLike):
         return _read_scheduler_file(Path(scheduler)), None
-    # A client's scheduler has an address; a cluster has its scheduler's.
-    address = getattr(getattr(scheduler, "scheduler", None), "address", None)
-    address = getattr(scheduler, "scheduler_address", None) or address
     kind = type(scheduler).__name__
-    if not hasattr(scheduler, "security"):
+    if isinstance(scheduler, dask_distributed().Client):
+        address = getattr(scheduler.scheduler, "address", None)
+    elif hasattr(scheduler, "scheduler_address"):
+        address = scheduler.scheduler_address
+    else:
         raise UsageError(
             f"scheduler is of type {kind}",
             "give an address, a scheduler file, or a Client or Cluster of Dask",
         )
-    if (
-        not isinstance(address, str)
-        or ":" not in address
-        or str(scheduler.status).endswith("closed")
-    ):
+    # A client's status is a word, a cluster's one of a list.
+    if not address or getattr(scheduler.status, "name", scheduler.status) in ("closed", "closing"):
         raise UsageError(f"the {kind} given as scheduler is closed", "give one that is connected")
     return address, scheduler.security
 
@@ -208,8 +204,8 @@ def _explained(address: str, error: Exception) -> ClusterError | UsageError:
             f"the certificate of {who} is not trusted: {cause.verify_message}",
             "give the certificate of the authority that has signed it",
         )
-    if isinstance(cause, ssl.SSLError):
-        reason = (cause.reason or said).lower().replace("_", " ")
+    if isinstance(cause, ssl.SSLError) or "SSL" in said:
+        reason = (getattr(cause, "reason", None) or said).lower().replace("_", " ")
         return ClusterError(
             f"{who} does not speak TLS as we do: {reason}",
             "give tcp:// if it is not encrypted, and the cluster's own certificates if it is",
@@ -295,6 +291,6 @@ def differing_versions(client: Client) -> str:
     for name in ("python", "gpgen", "dask", "distributed"):
         for where, found in theirs.items():
             there = (found or {}).get("packages", {}).get(name)
-            if found and there != ours.get(name):
-                return f"{where} has {name} {there}, this process {ours.get(name)}"
+            if found and there != ours[name]:
+                return f"{where} has {name} {there or 'not installed'}, this process {ours[name]}"
     return ""

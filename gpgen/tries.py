@@ -55,7 +55,8 @@ def check_worth_trying_again(
             raise error
     if tries < TRIES:
         return
-    message = f"shard {shard} failed {TRIES} times{where or ''}: {type(error).__name__}: {error}"
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    message = f"shard {shard} failed {TRIES} times{where or ''}: {said}"
     if isinstance(error, FileNotFoundError):
         missing = error.filename or job.working
         if where is None:
