@@ -8,10 +8,11 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 
-from gpgen.cluster import connect
+from gpgen.cluster import Scheduler, Security, connect
 from gpgen.dataset import Dataset, open_dataset
 from gpgen.dispatch import ClockSetBackError, make_shards
 from gpgen.errors import TargetError, UsageError
+from gpgen.in_threads import make_in_threads
 from gpgen.planning import Plan, plan, plan_job, worker_count
 from gpgen.recipe import AnyRecipe
 from gpgen.recipe_meaning import warn_about
@@ -23,6 +24,7 @@ from gpgen.store.journal import Journal
 from gpgen.store.site import Site
 from gpgen.store.where import Given, site_of
 from gpgen.targets import check_still_free, look
+from gpgen.worker_processes import worker_processes
 
 __all__ = ["Plan", "Progress", "carry_out", "make", "plan"]
 
@@ -63,7 +65,8 @@ def make(
     out: Given,
     *,
     workers: int | None = None,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
+    security: Security | None = None,
     processes: bool | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -90,7 +93,11 @@ def make(
     workers
         Number of workers; all cores if ``None``.
     scheduler
-        Address of an existing Dask scheduler, whose workers are used instead.
+        An existing Dask cluster, whose workers are used instead: its scheduler's address or
+        file (``scheduler.json``), or a `distributed.Client` or `Cluster`.
+    security
+        A `distributed.Security` with the certificates of a cluster that uses TLS, if neither
+        `scheduler` nor Dask's configuration has it.
     processes
         Whether the workers are processes instead of threads of this one.
     resume
@@ -124,24 +131,30 @@ def make(
         Of what is allowed and yet seldom meant: one class only, a split without samples, a
         length-scale longer than the image. `Plan.warnings` has the same.
     """
-    _check_arguments(workers, scheduler, processes, resume, overwrite)
+    _check_arguments(workers, scheduler, security, processes, resume, overwrite)
     count = worker_count(workers)
     job = plan_job(
         recipe, n, out, chunk_size=chunk_size, shard_size=shard_size, overwrite=overwrite
     )
     warn_about(job.recipe, n)
 
-    def on_dask(job: Job, left: int, missing: Iterator[int], finished: Finished) -> None:
-        in_process = scheduler is None and not processes
+    def work(job: Job, left: int, missing: Iterator[int], finished: Finished) -> None:
+        if scheduler is None and not processes:
+            make_in_threads(job, min(count, left), missing, finished)
+            return
         while True:
             try:
-                with connect(min(count, left), scheduler, bool(processes)) as client:
-                    make_shards(client, job, missing, finished, in_process)
+                with contextlib.ExitStack() as stack:
+                    where = scheduler
+                    if where is None:
+                        where = stack.enter_context(worker_processes(min(count, left)))
+                    client = stack.enter_context(connect(where, security))
+                    make_shards(client, job, missing, finished)
                 return
             except ClockSetBackError as error:
                 missing = itertools.chain(error.shards, missing)
 
-    return carry_out(job, on_dask, resume=resume, progress=progress)
+    return carry_out(job, work, resume=resume, progress=progress)
 
 
 def carry_out(
@@ -197,7 +210,8 @@ def carry_out(
 
 def _check_arguments(
     workers: int | None,
-    scheduler: str | None,
+    scheduler: Scheduler | None,
+    security: Security | None,
     processes: bool | None,
     resume: bool,
     overwrite: bool,
@@ -211,6 +225,8 @@ def _check_arguments(
         raise UsageError(
             "a scheduler brings its own workers", "leave out --workers and --processes"
         )
+    if security is not None and scheduler is None:
+        raise UsageError("security is for a cluster's scheduler", "give its address, too")
 
 
 def _begin_or_resume(job: Job, store: Store, site: Site, resume: bool) -> Job:

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import threadpoolctl
 
+from gpgen.blas import one_blas_thread
 from gpgen.errors import DatasetError, GpgenError, StorageError, UsageError
 from gpgen.planning import worker_count
 from gpgen.sampling import SAMPLING_VERSION, sampler_for
@@ -259,10 +259,7 @@ class _Run:
         found: list[Problem] = []
         waiting: deque[Future[list[Problem]]] = deque()
         workers = worker_count(None)
-        with (
-            threadpoolctl.threadpool_limits(1, user_api="blas"),
-            ThreadPoolExecutor(workers) as pool,
-        ):
+        with one_blas_thread(), ThreadPoolExecutor(workers) as pool:
             try:
                 for shard in range(self.layout.shards):
                     waiting.append(pool.submit(self._check_shard, shard))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import difflib
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -136,6 +137,8 @@ def program() -> None:
     # Python takes its handlers away when it ends, and one more Ctrl-C would kill it just then. What
     # is registered first comes last.
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    # What Dask and others log is not for the prompt: errors come as one line.
+    logging.disable()
     sys.exit(main())
 
 

@@ -56,7 +56,14 @@ Examples:
     show_default="threads",
     help="Workers as processes or as threads of this one.",
 )
-@click.option("--scheduler", metavar="ADDRESS", help="Use the Dask cluster at this address.")
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Use the Dask cluster at this address, or of this scheduler file (*.json).",
+)
+@click.option("--tls-ca-file", type=click.Path(), help="Certificate of a cluster's authority.")
+@click.option("--tls-cert", type=click.Path(), help="Your certificate for that cluster.")
+@click.option("--tls-key", type=click.Path(), help="The key of your certificate.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at the target.")
 @chunk_options
@@ -79,6 +86,9 @@ def command(
     workers: int | None,
     processes: bool | None,
     scheduler: str | None,
+    tls_ca_file: str | None,
+    tls_cert: str | None,
+    tls_key: str | None,
     resume: bool,
     overwrite: bool,
     chunk_size: int | None,
@@ -90,10 +100,11 @@ def command(
     What is made depends on the recipe and the seed alone: the same bytes on any
     machine, with any number of workers, after any interruption.
     """
+    security = _security(tls_ca_file, tls_cert, tls_key)
+    cluster: dict[str, Any] = {"scheduler": scheduler, "security": security, "processes": processes}
     if deposit is not None:
         _refuse_beside_deposit(ctx)
-        workers_of = {"workers": workers, "scheduler": scheduler, "processes": processes}
-        options = {"resume": resume, "overwrite": overwrite, **workers_of}
+        options = {"resume": resume, "overwrite": overwrite, "workers": workers, **cluster}
         make_again(output, ctx.obj, deposit, out, **options)
         return
     if n is None:
@@ -103,7 +114,7 @@ def command(
     recipe = override(
         source, size, seed=seed, dtype=dtype, boundary=boundary, standardize=standardize
     )
-    sizes = {"workers": workers, "chunk_size": chunk_size, "shard_size": shard_size}
+    sizes: dict[str, Any] = {"workers": workers, "chunk_size": chunk_size, "shard_size": shard_size}
     plan = gpgen.plan(recipe, n, out, **sizes)
     kind = "process" if processes else "thread"
     output.say(details(plan_rows(plan, kind, scheduler)))
@@ -124,11 +135,10 @@ def command(
                 recipe,
                 n,
                 out,
-                scheduler=scheduler,
-                processes=processes,
                 resume=resume,
                 overwrite=overwrite,
                 progress=follow,
+                **cluster,
                 **sizes,
             )
             seconds = time.perf_counter() - started
@@ -141,6 +151,21 @@ def command(
         f"look at it: gpgen show {shlex.quote(out)} -o sheet.png",
     )
     output.result({"dry_run": False, **_describe(plan), "path": path, "seconds": seconds})
+
+
+def _security(ca_file: str | None, certificate: str | None, key: str | None) -> Any:  # noqa: ANN401
+    """Return Dask's object of the certificates that are given, if any are."""
+    if not (ca_file or certificate or key):
+        return None
+    import distributed
+
+    kind: Any = distributed.Security
+    return kind(
+        tls_ca_file=ca_file,
+        tls_client_cert=certificate,
+        tls_client_key=key,
+        require_encryption=True,
+    )
 
 
 def _refuse_beside_deposit(ctx: click.Context) -> None:

@@ -24,8 +24,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
+from gpgen.blas import one_blas_thread
 from gpgen.errors import DatasetError, GpgenError, TargetError, UsageError
 from gpgen.golkar2018.archive_files import MemberWriter, SampleJournal, open_or_create
 from gpgen.golkar2018.archive_plan import ArchivePlan
@@ -133,7 +133,7 @@ def make_archive(
             return job.commit()
         job.check_disk()
         job.begin(resume=resume, overwrite=overwrite)
-        with threadpool_limits(limits=1, user_api="blas"):
+        with one_blas_thread():
             job.draw_samples(workers or len(os.sched_getaffinity(0)))
         job.deal_crosses()
         return job.commit()

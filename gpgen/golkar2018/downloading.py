@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
+import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -142,7 +142,7 @@ def download(
         If the record can't be reached, or sends something else than it has announced.
     """
     try:
-        import pooch
+        import pooch  # noqa: F401 - before anything is asked for
     except ImportError as error:
         raise MissingPackageError(
             "downloading needs the package pooch, which isn't installed",
@@ -159,7 +159,6 @@ def download(
     folder = given(out)
     missing = [name for name in names if not _is_there(folder / name, found[name], overwrite)]
     _check_disk(folder, sum(found[name].size for name in missing))
-    pooch.get_logger().setLevel(logging.WARNING)
     for name in missing:
         (folder / name).unlink(missing_ok=True)
         _fetch(found[name], folder, progress)
@@ -174,18 +173,20 @@ def _fetch(file: RecordFile, folder: Path, progress: Report | None) -> None:
         progressbar=_Bar(file, progress), timeout=(_CONNECT_SECONDS, _READ_SECONDS)
     )
     host = urllib.parse.urlsplit(file.url).netloc
+    algorithm, _, digest = file.checksum.partition(":")
     try:
-        pooch.retrieve(
-            file.url, known_hash=file.checksum, fname=file.name, path=folder, downloader=downloader
-        )
+        with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=folder) as place:
+            got = Path(place) / file.name
+            downloader(file.url, str(got), None)
+            if pooch.file_hash(str(got), alg=algorithm) != digest:
+                raise DatasetError(
+                    f"what came from {host} as {file.name} doesn't have the record's checksum",
+                    "try again later",
+                )
+            got.replace(folder / file.name)
     except requests.exceptions.RequestException as error:
         what = type(error).__name__
         raise DatasetError(f"{file.name} didn't come from {host} ({what})", _BY_HAND) from None
-    except ValueError:
-        raise DatasetError(
-            f"what came from {host} as {file.name} doesn't have the record's checksum",
-            "try again later",
-        ) from None
 
 
 def _is_there(path: Path, file: RecordFile, overwrite: bool) -> bool:
