@@ -240,7 +240,7 @@ def test_sums_are_exact_in_integers() -> None:
     recipe = RECIPES[1]
     sampler = Sampler(recipe)
     what = sampler.class_of(0)
-    rows, _ = sampler._rows(what, np.array([9], dtype=np.uint64))
+    rows, _, _ = sampler._rows(what, np.array([9], dtype=np.uint64))
     for block in what.last:
         left = np.concatenate(
             [r[0][:, c] for r, c in zip(rows, block.columns, strict=True)], axis=1

@@ -18,6 +18,7 @@ from gpgen.field import Field, grid_below
 from gpgen.normal import LARGEST
 from gpgen.recipe import Recipe
 from gpgen.sampling import sampler_for
+from gpgen.standardizing import standardize
 from gpgen.torch.drawing import by_class, seeds_at
 
 __all__ = ["sample_batch"]
@@ -79,15 +80,17 @@ def _draw(
 ) -> torch.Tensor:
     """Draw samples of one class: float32, shape (samples, *recipe.shape)."""
     fields = sampler_for(recipe).class_of(label).fields
-    shift, bound, rows = np.zeros(len(sample_seeds)), np.zeros(len(sample_seeds)), []
+    shift, bound = np.zeros(len(sample_seeds)), np.zeros(len(sample_seeds))
+    rows, exact = [], []
     factors = _factors(recipe, label, device, dtype)
     for stream, (field, component) in enumerate(zip(fields, recipe.components, strict=True)):
         noise = field.noise(sample_seeds, stream)
         scale = np.full(len(sample_seeds), component.weight)
         if recipe.standardize:
-            mean, deviation = field.moments(noise)
-            scale = component.weight / deviation
-            shift += mean * scale
+            scale, offset, samples, values = standardize(field, noise, component.weight)
+            shift += offset
+            if len(samples):
+                exact.append((torch.from_numpy(samples), torch.from_numpy(values)))
         part, part_bound = _leading_axes(field, factors[stream], noise, scale)
         rows.append(part)
         bound += part_bound * field.factors[-1].matrix.row_sum
@@ -97,6 +100,8 @@ def _draw(
         pixels = pixels + _rounded(part, grid_below(bound)) @ matrices[-1].T
     if recipe.standardize:
         pixels = pixels - _each(shift, pixels)
+    for chosen, values in exact:
+        pixels[chosen.to(device)] += values.to(pixels)
     return _to_float16(pixels) if recipe.dtype == "float16" else pixels.to(torch.float32)
 
 
