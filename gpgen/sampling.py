@@ -16,6 +16,7 @@ from gpgen.algorithms import other_algorithm
 from gpgen.axis import BLOCK
 from gpgen.errors import UsageError
 from gpgen.field import Field, grid_below
+from gpgen.finite import check_finite
 from gpgen.fixed_point import round_to_grid
 from gpgen.recipe import LengthScale, Recipe
 from gpgen.standardizing import standardize
@@ -174,9 +175,14 @@ class Sampler:
 
     def _draw(self, label: int, sample_seeds: npt.NDArray[np.uint64], out: Image) -> None:
         """Draw samples of one class into out, shape (samples, *recipe.shape)."""
-        if self._other is not None:
-            self._other.draw(self.recipe, label, sample_seeds, out)
-            return
+        with np.errstate(over="ignore", invalid="ignore"):  # told below
+            if self._other is not None:
+                self._other.draw(self.recipe, label, sample_seeds, out)
+            else:
+                self._draw_exactly(label, sample_seeds, out)
+        check_finite(self.recipe, label, sample_seeds, out)
+
+    def _draw_exactly(self, label: int, sample_seeds: npt.NDArray[np.uint64], out: Image) -> None:
         what = self.class_of(label)
         rows, shift, exact = self._rows(what, sample_seeds)
         count = len(sample_seeds)

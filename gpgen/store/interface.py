@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
@@ -78,10 +78,14 @@ class Problem:
         The file, relative to the dataset.
     what
         What is wrong with it.
+    kind
+        "damage": bytes are not those that were written. "pixels": they are, and some stand for
+        infinity or NaN.
     """
 
     file: str
     what: str
+    kind: Literal["damage", "pixels"] = "damage"
 
     def __post_init__(self) -> None:
         # Names and texts of a stranger's, to be shown in a terminal.

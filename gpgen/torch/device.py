@@ -15,6 +15,7 @@ import torch
 
 from gpgen.errors import UsageError
 from gpgen.field import Field, grid_below
+from gpgen.finite import check_finite
 from gpgen.normal import LARGEST
 from gpgen.recipe import Recipe
 from gpgen.sampling import sampler_for
@@ -100,9 +101,12 @@ def _draw(
         pixels = pixels + _rounded(part, grid_below(bound)) @ matrices[-1].T
     if recipe.standardize:
         pixels = pixels - _each(shift, pixels)
-    for chosen, values in exact:
-        pixels[chosen.to(device)] += values.to(pixels)
-    return _to_float16(pixels) if recipe.dtype == "float16" else pixels.to(torch.float32)
+    for chosen, given in exact:
+        pixels[chosen.to(device)] += given.to(pixels)
+    images = _to_float16(pixels) if recipe.dtype == "float16" else pixels.to(torch.float32)
+    if not bool(images.isfinite().all()):
+        check_finite(recipe, label, sample_seeds, images.cpu().numpy())
+    return images
 
 
 def _leading_axes(
@@ -158,4 +162,5 @@ def _to_float16(x: torch.Tensor) -> torch.Tensor:
     exponent = (x.to(torch.float64).view(torch.int64) >> 52) & 0x7FF
     # float16 has 11 significant bits, and no finer spacing than 2**-24; 1023 is the bias.
     spacing = ((exponent - 10).clamp(min=1023 - 24) << 52).view(torch.float64)
-    return (torch.round(x / spacing) * spacing).to(torch.float32)
+    rounded = (torch.round(x / spacing) * spacing).to(torch.float32)
+    return torch.where(rounded.abs() <= 65504, rounded, rounded * torch.inf)
