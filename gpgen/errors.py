@@ -17,6 +17,8 @@ __all__ = [
     "GpgenError",
     "MissingPackageError",
     "RecipeError",
+    "RecipeWarning",
+    "SampleIndexError",
     "StorageError",
     "TargetError",
     "UsageError",
@@ -76,6 +78,14 @@ class RecipeError(UsageError):
     """A recipe that can't be read, or asks for what can't be drawn: mend the recipe."""
 
     code = "recipe"
+
+
+class RecipeWarning(UserWarning):
+    """A recipe that is made as it says, and yet seldom meant so."""
+
+
+class SampleIndexError(UsageError, IndexError):
+    """An index that names no sample; an IndexError too, as sequences raise it."""
 
 
 class TargetError(GpgenError, OSError):

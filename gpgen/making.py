@@ -13,7 +13,8 @@ from gpgen.dataset import Dataset, open_dataset
 from gpgen.dispatch import ClockSetBackError, make_shards
 from gpgen.errors import TargetError, UsageError
 from gpgen.planning import Plan, plan, plan_job, worker_count
-from gpgen.recipe import Recipe
+from gpgen.recipe import AnyRecipe
+from gpgen.recipe_meaning import warn_about
 from gpgen.store import files, store_for
 from gpgen.store.interface import Store
 from gpgen.store.job import Job, ShardRecord, read_job, resume_command
@@ -56,7 +57,7 @@ class Progress:
 
 
 def make(
-    recipe: Recipe | str,
+    recipe: AnyRecipe,
     n: int,
     out: str | AnyPath,
     *,
@@ -115,12 +116,19 @@ def make(
         If the workers can't do it.
     StorageError
         If an object store doesn't answer or refuses.
+
+    Warns
+    -----
+    RecipeWarning
+        Of what is allowed and yet seldom meant: one class only, a split without samples, a
+        length-scale longer than the image. `Plan.warnings` has the same.
     """
     _check_arguments(workers, scheduler, processes, resume, overwrite)
     count = worker_count(workers)
     job = plan_job(
         recipe, n, out, chunk_size=chunk_size, shard_size=shard_size, overwrite=overwrite
     )
+    warn_about(job.recipe, n)
 
     def on_dask(job: Job, left: int, missing: Iterator[int], finished: Finished) -> None:
         in_process = scheduler is None and not processes

@@ -7,7 +7,8 @@ import os
 
 from gpgen._version import __version__
 from gpgen.errors import UsageError
-from gpgen.recipe import Recipe
+from gpgen.recipe import AnyRecipe, Recipe
+from gpgen.recipe_meaning import recipe_warnings
 from gpgen.store import store_for
 from gpgen.store.job import Images, Job
 from gpgen.store.layout import Format, Target, choose_layout
@@ -45,6 +46,8 @@ class Plan:
         Number of workers, unless a scheduler is given.
     memory_per_worker
         About the bytes that each worker holds, whatever the sizes of chunks and shards.
+    warnings
+        What is allowed and yet seldom meant, each in one line.
     """
 
     recipe: Recipe
@@ -58,10 +61,11 @@ class Plan:
     free_bytes: int | None
     workers: int
     memory_per_worker: int
+    warnings: tuple[str, ...] = ()
 
 
 def plan(
-    recipe: Recipe | str,
+    recipe: AnyRecipe,
     n: int,
     out: str | AnyPath,
     *,
@@ -105,11 +109,12 @@ def plan(
         free_bytes=site_of(job.target.path).free_bytes(job.target),
         workers=worker_count(workers),
         memory_per_worker=_memory(job.recipe),
+        warnings=recipe_warnings(job.recipe, n),
     )
 
 
 def plan_job(
-    recipe: Recipe | str,
+    recipe: AnyRecipe,
     n: int,
     out: str | AnyPath,
     *,
@@ -120,8 +125,7 @@ def plan_job(
     images: Images | None = None,
 ) -> Job:
     """Return the job that a call of `make` stands for, its target's folder checked."""
-    if isinstance(recipe, str):
-        recipe = Recipe.load(recipe)
+    recipe = Recipe.load(recipe)
     target = Target.parse(out)
     layout = choose_layout(target.form, recipe.image_nbytes, n, chunk_size, shard_size)
     site_of(target.path).check(target, overwrite=overwrite)

@@ -14,15 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import MissingPackageError, TargetError, UsageError
+from gpgen.recipe import Recipe
 from gpgen.recipe_checks import length_scale_name
 from gpgen.sampling import sample, seeds
+from gpgen.store.stored_recipe import StoredRecipe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from gpgen.dataset import Dataset
-    from gpgen.recipe import Recipe
+    from gpgen.recipe import AnyRecipe
 
 __all__ = ["components_figure", "contact_sheet", "recipe_sheet", "save"]
 
@@ -69,18 +71,19 @@ def contact_sheet(dataset: Dataset, *, columns: int = 4) -> Figure:
     return _sheet(dataset.recipe, read, len(dataset), columns)
 
 
-def recipe_sheet(recipe: Recipe, *, columns: int = 4) -> Figure:
+def recipe_sheet(recipe: AnyRecipe, *, columns: int = 4) -> Figure:
     """Draw what `contact_sheet` would show of a dataset made from `recipe`."""
+    recipe = Recipe.load(recipe)
     return _sheet(recipe, lambda index: sample(recipe, index).image, None, columns)
 
 
-def components_figure(recipe: Recipe, *, index: int = 0) -> Figure:
+def components_figure(recipe: AnyRecipe, *, index: int = 0) -> Figure:
     """Draw a sample's weighted components, each alone, and their sum.
 
     Parameters
     ----------
     recipe
-        What to draw from.
+        What to draw from: a recipe, the name of a built-in one, or a path.
     index
         Which sample.
 
@@ -89,6 +92,7 @@ def components_figure(recipe: Recipe, *, index: int = 0) -> Figure:
     matplotlib.figure.Figure
         One panel a component and one for the sum, on one colour scale.
     """
+    recipe = Recipe.load(recipe)
     label = recipe.label_of(index)
     seed = int(seeds(recipe.seed, index, index + 1)[0])
     images, titles = [], []
@@ -97,7 +101,7 @@ def components_figure(recipe: Recipe, *, index: int = 0) -> Figure:
         for other, fields in enumerate(alone["components"]):
             if other != position:
                 fields["weight"] = _NOTHING
-        one = recipe.replace(components=alone["components"])
+        one = StoredRecipe.from_dict(alone)  # as a new recipe it would be refused
         images.append(sample(one, seed=seed, label=label).image)
         scale = length_scale_name(recipe.length_scales_of(label)[position])
         titles.append(rf"{component.weight:g} $\times$ GP, $\ell$ = {scale} px")

@@ -18,7 +18,7 @@ from gpgen.errors import UsageError
 from gpgen.field import Field, grid_below
 from gpgen.finite import check_finite
 from gpgen.fixed_point import round_to_grid
-from gpgen.recipe import LengthScale, Recipe
+from gpgen.recipe import AnyRecipe, LengthScale, Recipe
 from gpgen.standardizing import standardize
 
 __all__ = ["SAMPLING_VERSION", "Sample", "Sampler", "sample", "sampler_for", "seeds"]
@@ -89,17 +89,17 @@ class Sampler:
     Parameters
     ----------
     recipe
-        What to draw.
+        What to draw: a recipe, the name of a built-in one, or a path.
 
     Raises
     ------
     RecipeError
-        If the recipe can't be drawn exactly: a length-scale doesn't fit on a periodic axis, or
-        is so long that standardizing would turn the image into rounding noise.
+        If the recipe can't be read, or can't be drawn exactly: a length-scale doesn't fit on a
+        periodic axis, or is so long that standardizing would turn the image into rounding noise.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
+    def __init__(self, recipe: AnyRecipe) -> None:
+        self.recipe = recipe = Recipe.load(recipe)
         self.accuracy = accuracy(recipe)
         self._other = other_algorithm(recipe.algorithm)
         self._classes: dict[int, _Class] = {}
@@ -275,7 +275,7 @@ class Sample:
 
 
 def sample(
-    recipe: Recipe,
+    recipe: AnyRecipe,
     index: int | None = None,
     *,
     seed: int | None = None,
@@ -286,7 +286,7 @@ def sample(
     Parameters
     ----------
     recipe
-        What to draw.
+        What to draw: a recipe, the name of a built-in one, or a path.
     index
         The sample's place in the dataset that the recipe describes.
     seed, label
@@ -297,9 +297,13 @@ def sample(
     UsageError
         If neither or both are given, or out of range.
     """
+    recipe = Recipe.load(recipe)
     classes = recipe.classes
     if (index is None) == (seed is None) or (seed is None) != (label is None):
         raise UsageError("sample needs an index, or a seed and a label", "give one of the two")
+    for name, value in (("index", index), ("seed", seed), ("label", label)):
+        if isinstance(value, bool | np.bool_) or not (value is None or hasattr(value, "__index__")):
+            raise UsageError(f"{name} is {value!r}", "give a whole number")
     if index is not None:
         if index < 0:
             raise UsageError(f"index {index} is negative", "count from 0")

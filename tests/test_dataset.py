@@ -78,7 +78,6 @@ def test_read_keeps_the_order_and_repeats_asked_for(made, indices) -> None:
         [13],
         [-14],
         [0.5],
-        [[1, 2]],
         [True, False],
         ["1"],
         10**30,

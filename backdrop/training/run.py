@@ -19,7 +19,7 @@ from backdrop.training.network import network
 from backdrop.training.settings import Settings, settings_from
 from backdrop.training.state import CHECKPOINT, Epoch, State, load_checkpoint, restore, save
 from gpgen.errors import GpgenError, UsageError
-from gpgen.recipe import Recipe
+from gpgen.store.stored_recipe import StoredRecipe
 
 __all__ = ["DivergedError", "Run", "evaluate_checkpoint", "train"]
 
@@ -235,7 +235,7 @@ def evaluate_checkpoint(
         If the data's classes don't fit the network.
     """
     checkpoint = load_checkpoint(path)
-    recipe = Recipe.from_dict(checkpoint["recipe"])
+    recipe = StoredRecipe.from_dict(checkpoint["recipe"])
     data = Source(source)
     if data.recipe.classes != recipe.classes or len(data.recipe.shape) != len(recipe.shape):
         raise UsageError(

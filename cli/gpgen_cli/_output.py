@@ -9,6 +9,7 @@ import functools
 import json
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -148,6 +149,11 @@ def output_options(verb: Callable[Concatenate[Output, P], object]) -> Callable[P
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> object:
         kwargs.pop("debug")  # read by _errors.run, which sees errors of the parser too
         output = Output(bool(kwargs.pop("as_json")), bool(kwargs.pop("quiet")))
-        return verb(output, *args, **kwargs)
+        from gpgen.errors import RecipeWarning
+
+        with warnings.catch_warnings():
+            # They stand in the plan and in `recipes show`.
+            warnings.simplefilter("ignore", RecipeWarning)
+            return verb(output, *args, **kwargs)
 
     return wrapped

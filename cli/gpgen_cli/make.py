@@ -177,6 +177,7 @@ def _describe(plan: Plan) -> dict[str, Any]:
         "free_bytes": plan.free_bytes,
         "workers": plan.workers,
         "memory_per_worker": plan.memory_per_worker,
+        "warnings": list(plan.warnings),
     }
 
 

@@ -56,8 +56,10 @@ def show(output: Output, /, recipe: str) -> None:
     The former are comments, so that the whole is a recipe file to start from.
     """
     from gpgen.recipe import Recipe
+    from gpgen.recipe_meaning import recipe_warnings
 
     loaded = Recipe.load(recipe)
+    warnings = recipe_warnings(loaded)
     toml = loaded.to_toml()
     accuracy = loaded.accuracy
     rows = [
@@ -67,6 +69,7 @@ def show(output: Output, /, recipe: str) -> None:
         ("error", f"{accuracy.covariance_error:.1e} in the covariance, at most 1e-6"),
         ("exact", f"sums take up to {accuracy.bits_used:.1f} of {BITS} bits"),
         ("sha256", loaded.sha256),
+        *(("warning", warning) for warning in warnings),
     ]
     output.say(*(f"# {name:<9}  {value}" for name, value in rows), "", toml.rstrip())
     output.result(
@@ -77,6 +80,7 @@ def show(output: Output, /, recipe: str) -> None:
             "covariance_error": accuracy.covariance_error,
             "bits_used": accuracy.bits_used,
             "bits": BITS,
+            "warnings": list(warnings),
             "toml": toml,
         }
     )

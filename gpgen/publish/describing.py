@@ -14,7 +14,7 @@ from gpgen.publish.dataset_source import describe_dataset
 from gpgen.publish.deposit import MANIFEST, SHA256SUMS, Deposit
 from gpgen.publish.publication import Publication
 from gpgen.publish.subject import Subject, dataset_subject
-from gpgen.recipe import Recipe
+from gpgen.store.stored_recipe import StoredRecipe
 
 __all__ = ["describe"]
 
@@ -46,7 +46,7 @@ def _describe_deposit(deposit: Deposit) -> tuple[Subject, Publication]:
             )
         else:
             subject = dataset_subject(
-                Recipe.load(deposit.path / "recipe.toml"),
+                StoredRecipe.load(deposit.path / "recipe.toml"),
                 int(manifest["n"]),
                 deposit.form,
                 layout=manifest["layout"],

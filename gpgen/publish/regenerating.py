@@ -12,11 +12,11 @@ from gpgen.errors import DatasetError, UsageError
 from gpgen.making import Progress, make
 from gpgen.publish.deposit import Deposit
 from gpgen.publish.subject import TARGETS
-from gpgen.recipe import Recipe
 from gpgen.sampling import SAMPLING_VERSION
 from gpgen.store import store_for
 from gpgen.store.interface import Reader
 from gpgen.store.layout import Target
+from gpgen.store.stored_recipe import StoredRecipe
 
 __all__ = ["regenerate", "regenerated_target"]
 
@@ -79,7 +79,7 @@ def regenerate(
             f"{str(out)!r} is not in the deposit's format, so no checksum could agree",
             f"use --out {regenerated_target(folder)}",
         )
-    recipe = Recipe.load(folder.path / "recipe.toml")
+    recipe = StoredRecipe.load(folder.path / "recipe.toml")
     if recipe.sha256 != folder.manifest.get("recipe_sha256"):
         raise DatasetError(
             f"{folder.path / 'recipe.toml'} is not the recipe that the deposit was packaged with",

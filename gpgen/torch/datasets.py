@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +13,9 @@ import torch
 from torch.utils.data import Dataset
 
 from gpgen.errors import UsageError
-from gpgen.recipe import Recipe
+from gpgen.indexing import sample_index, sample_indices
+from gpgen.recipe import AnyRecipe, Recipe
+from gpgen.recipe_meaning import warn_about
 from gpgen.splits import Split
 from gpgen.store import store_for
 from gpgen.store.finding import find
@@ -29,10 +30,6 @@ Target = Literal["label", "length_scale", "both"]
 Sample = tuple[Any, Any]
 
 _TARGETS = ("label", "length_scale", "both")
-
-
-class SampleIndexError(UsageError, IndexError):
-    """An index beyond the end; an IndexError too, which is what ends a loop over a sequence."""
 
 
 class Textures(Dataset[Sample]):
@@ -123,11 +120,12 @@ class Textures(Dataset[Sample]):
         Raises
         ------
         IndexError
-            If there is no such sample.
+            If there is no such sample, or it isn't one whole number: for several, there is
+            `torch.utils.data.Subset`.
         DatasetError
             If its file is missing or damaged.
         """
-        indices = self._indices_of([position])
+        indices = self._indices_of([sample_index(position, len(self), self._what)])
         image = torch.empty((1, *self.recipe.shape), dtype=torch.float32)
         self._fill(indices, image.numpy())
         return self._transformed(image, self._target_of(int(indices[0])))
@@ -161,18 +159,11 @@ class Textures(Dataset[Sample]):
         return images, self._targets_of(indices)
 
     def _indices_of(self, positions: Sequence[int]) -> npt.NDArray[np.int64]:
-        # Compared before it is converted: 2**64 - 1 as int64 is -1, the last sample.
-        chosen = np.asarray(positions)
-        count = len(self)
-        outside = (chosen < -count) | (chosen >= count)
-        if outside.any():
-            what = "the dataset" if self.split is None else f"the split {self.split!r}"
-            raise SampleIndexError(
-                f"sample {chosen[outside][0]} is out of range",
-                f"use 0 to {count - 1}: {what} has {count} samples",
-            )
-        chosen = chosen.astype(np.int64)
-        return self._index_of(np.where(chosen < 0, chosen + count, chosen))
+        return self._index_of(sample_indices(positions, len(self), self._what))
+
+    @property
+    def _what(self) -> str:
+        return "the dataset" if self.split is None else f"the split {self.split!r}"
 
     def _target_of(self, index: int) -> Any:  # noqa: ANN401 - by `target`
         label = self.recipe.label_of(index)
@@ -318,7 +309,7 @@ class GeneratedTextures(Textures):
 
     def __init__(
         self,
-        recipe: Recipe | str | Path,
+        recipe: AnyRecipe,
         n: int,
         split: str | None = None,
         target: Target = "label",
@@ -327,7 +318,8 @@ class GeneratedTextures(Textures):
     ) -> None:
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise UsageError(f"n is {n!r}", "ask for 1 sample or more")
-        recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
+        recipe = Recipe.load(recipe)
+        warn_about(recipe, n)
         super().__init__(recipe, n, split, target, transform, target_transform)
         self.shard_size = n
 

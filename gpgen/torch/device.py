@@ -16,8 +16,9 @@ import torch
 from gpgen.errors import UsageError
 from gpgen.field import Field, grid_below
 from gpgen.finite import check_finite
+from gpgen.indexing import from_zero
 from gpgen.normal import LARGEST
-from gpgen.recipe import Recipe
+from gpgen.recipe import AnyRecipe, Recipe
 from gpgen.sampling import sampler_for
 from gpgen.standardizing import standardize
 from gpgen.torch.drawing import by_class, seeds_at
@@ -28,7 +29,7 @@ Array = npt.NDArray[np.float64]
 
 
 def sample_batch(
-    recipe: Recipe,
+    recipe: AnyRecipe,
     indices: Sequence[int] | npt.NDArray[np.int64] | torch.Tensor,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float64,
@@ -38,7 +39,7 @@ def sample_batch(
     Parameters
     ----------
     recipe
-        What to draw.
+        What to draw: a recipe, the name of a built-in one, or a path.
     indices
         The samples, from 0; repeats are allowed.
     device
@@ -56,13 +57,14 @@ def sample_batch(
     Raises
     ------
     UsageError
-        If an index is negative, or the device can't multiply in `dtype`.
+        If an index is negative or no whole number, or the device can't multiply in `dtype`.
     """
     if dtype not in (torch.float64, torch.float32):
         raise UsageError(f"dtype is {dtype}", "use torch.float64 or torch.float32")
-    chosen = torch.as_tensor(indices, dtype=torch.int64).cpu().numpy().reshape(-1)
-    if (chosen < 0).any():
-        raise UsageError(f"sample {chosen[chosen < 0][0]} is out of range", "count from 0")
+    if isinstance(indices, torch.Tensor):
+        indices = indices.cpu().numpy()
+    chosen = from_zero(indices).reshape(-1)
+    recipe = Recipe.load(recipe)
     place = torch.device(device)
     images = torch.empty((len(chosen), 1, *recipe.shape), dtype=torch.float32, device=place)
     sample_seeds = seeds_at(recipe, chosen)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
 from gpgen.errors import UsageError
-from gpgen.recipe import Recipe
+from gpgen.recipe import AnyRecipe
 from gpgen.torch.datasets import GeneratedTextures, Target
 from gpgen.torch.ranks import rank_and_world_size
 
@@ -45,7 +44,7 @@ class EndlessTextures(IterableDataset[list[Any]]):
 
     def __init__(
         self,
-        recipe: Recipe | str | Path,
+        recipe: AnyRecipe,
         batch_size: int,
         first_batch: int = 0,
         target: Target = "label",
