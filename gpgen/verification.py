@@ -378,7 +378,8 @@ class _Run:
                 wrong += (low + np.flatnonzero(differs.any(axis=1))).tolist()
             self._report(samples=high - low)
         if wrong:
-            return [Problem(name, f"not the pixels that the recipe makes: {_samples(wrong)}")]
+            what = f"not the pixels that the recipe makes: {_samples(wrong)}"
+            return [Problem(name, what, "pixels")]
         return []
 
 

@@ -79,8 +79,8 @@ class Problem:
     what
         What is wrong with it.
     kind
-        "damage": bytes are not those that were written. "pixels": they are, and some stand for
-        infinity or NaN.
+        "damage": bytes are not those that were written. "pixels": they are, and stand for
+        infinity or NaN, or for pixels that the recipe doesn't make.
     """
 
     file: str
