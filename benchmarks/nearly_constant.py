@@ -139,9 +139,9 @@ def images_sha256(recipe: Recipe, n: int) -> str:
     return digest.hexdigest()
 
 
-def exact(field: Field, seed: int) -> tuple[Array, float]:
+def exact(field: Field, seed: int, stream: int = 0) -> tuple[Array, float]:
     """Return a sample's standardized pixels and its deviation, computed in Python's integers."""
-    noise = field.noise(np.array([seed], dtype=np.uint64), 0)[0]
+    noise = field.noise(np.array([seed], dtype=np.uint64), stream)[0]
     values = _integers(noise, NORMAL_BITS)
     for axis, factor in enumerate(field.factors):
         matrix = factor.matrix.apply(np.eye(factor.columns)[None])[0]

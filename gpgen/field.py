@@ -151,12 +151,18 @@ class Field:
                 product = round_to_grid(product, finest)
             product, bits = apply_along(factor.gram, product, axis), min(bits, finest) + FACTOR_BITS
         # Integers add up in any order, and hold ten bits more than float64 does.
-        bits = fraction_bits(math.prod(noise.shape[1:]) * LARGEST * bound) + 9 - NORMAL_BITS
         left = (noise * 2.0**NORMAL_BITS).astype(np.int64)
-        right = np.rint(product * 2.0**bits).astype(np.int64)
+        right = np.rint(product * 2.0**self.square_bits).astype(np.int64)
         total = np.sum((left * right).reshape(len(noise), -1), axis=1).astype(np.float64)
-        mean_square: Array = np.ldexp(total, scale - bits - NORMAL_BITS) / self.pixels
+        mean_square: Array = np.ldexp(total, scale - self.square_bits - NORMAL_BITS) / self.pixels
         return mean_square
+
+    @cached_property
+    def square_bits(self) -> int:
+        """Bits after the binary point of what the mean square multiplies the noise by."""
+        bound = LARGEST * math.prod(factor.gram.row_sum for factor in self.factors)
+        columns = math.prod(factor.columns for factor in self.factors)
+        return fraction_bits(columns * LARGEST * bound) + 9 - NORMAL_BITS
 
     def along_leading_axes(self, noise: Array, scale: Array) -> tuple[Array, Array]:
         """Multiply scaled noise by the factors of all axes but the last.

@@ -19,9 +19,9 @@ import numpy.typing as npt
 from gpgen.axis import FACTOR_BITS, Banded
 from gpgen.field import SUM_BITS, Field, apply_along, grid_below
 from gpgen.fixed_point import round_to_grid
-from gpgen.normal import LARGEST
+from gpgen.normal import LARGEST, NORMAL_BITS
 
-__all__ = ["ENLARGED", "Standardized", "centred_pixels", "standardize"]
+__all__ = ["Standardized", "centred_pixels", "moment_errors", "standardize", "suspects"]
 
 Array = npt.NDArray[np.float64]
 
@@ -32,7 +32,7 @@ ENLARGED: Final = 64
 """Scaled noise is rounded before each product. Up to 64 times as large, that moves a pixel by
 about 1e-6: below a deviation of ``field.gain / 64`` the exact pixels are taken."""
 
-_STANDARD_ERRORS: Final = 4
+_STANDARD_ERRORS: Final = 3
 
 
 class Standardized(NamedTuple):
@@ -95,7 +95,7 @@ def standardize(field: Field, noise: Array, weight: float) -> Standardized:
 
 def suspects(field: Field, mean: Array, deviation: Array) -> npt.NDArray[np.bool_]:
     """Return which samples `Field.moments` may have got wrong."""
-    of_mean, of_square = _standard_errors(field)
+    of_mean, of_square = moment_errors(field)
     of_variance = of_square + 2 * np.abs(mean) * of_mean
     suspect: npt.NDArray[np.bool_] = (
         (_STANDARD_ERRORS * of_mean > TOLERANCE * deviation)
@@ -106,28 +106,41 @@ def suspects(field: Field, mean: Array, deviation: Array) -> npt.NDArray[np.bool
 
 
 @lru_cache(maxsize=256)
-def _standard_errors(field: Field) -> tuple[float, float]:
-    """Return about how wrong the mean and the mean square of `Field.moments` are.
+def moment_errors(field: Field) -> tuple[float, float]:
+    """Return the standard errors of the mean and of the mean square of `Field.moments`, roughly.
 
-    Both are sums of many independent roundings. With c columns, p noise points and n pixels:
+    Both sum many independent roundings. Along an axis of c columns, p noise points and n pixels
 
-    - The column sums are rounded to ``2**-SUM_BITS``: ``2**-SUM_BITS / sqrt(12) * c / sqrt(p)``
-      in the sum over an axis. Noise that is rounded for an exact sum adds at most
-      ``LARGEST * 2**-35 / sqrt(12)`` of a row's sum of absolute values for each pixel.
-    - Entries of the Gram matrix are rounded to ``2**-FACTOR_BITS`` of twice the spacing, and they
-      are c * c over n; the factor's own rounding before it adds as much. Noise that is rounded
-      for the products has a grid of about ``2**-28`` of LARGEST times the row sums of the Gram
-      matrices, of which gain**2 is a bound.
+    - column sums are rounded to ``2**-SUM_BITS``, which moves the mean by that, divided by
+      sqrt(12), times c / (sqrt(p) n);
+    - the Gram matrix has c * c entries, rounded to ``2**-FACTOR_BITS`` of up to twice the spacing
+      of the points, and before that the factor is rounded, which moves the mean square by about
+      twice ``2**-FACTOR_BITS`` times c * spacing / n.
+
+    The mean along the other axes makes both smaller: its deviation there is a bound for both. In
+    between, values are rounded so that the products are exact: for the mean as in `Field`, for
+    the mean square to ``2**-28`` of their bound, where gain**2 bounds the Gram matrices' row sums.
+    At last the terms of the mean square are rounded.
     """
-    spreads = field.mean_deviations
-    of_mean = 0.0
-    for axis, factor in enumerate(field.factors):
-        sums = 2.0**-SUM_BITS * factor.columns / math.sqrt(factor.points) / factor.pixels
-        noise = LARGEST * 2.0**-35 * field.gain * factor.pixels * spreads[axis]
+    of_mean = of_square = 0.0
+    bound, bits, done = LARGEST, NORMAL_BITS, 1
+    for axis in reversed(range(len(field.factors))):
+        factor, spreads = field.factors[axis], field.mean_deviations
         others = math.prod(spreads[:axis] + spreads[axis + 1 :])
-        of_mean += (sums + noise) / math.sqrt(12) * others
-    stretch = sum(f.columns * f.spacing / f.pixels for f in field.factors)
-    return of_mean, 2.0**-FACTOR_BITS * (2 * stretch + field.gain**2 / 8)
+        of_mean += (
+            2.0**-SUM_BITS * factor.columns / math.sqrt(factor.points) / factor.pixels * others
+        )
+        bound *= factor.pixels * factor.matrix.row_sum
+        finest = int(grid_below(bound, SUM_BITS))
+        if bits > finest:
+            of_mean += 2.0**-finest / done * math.prod(spreads[: axis + 1])
+        bits, done = min(bits, finest) + SUM_BITS, done * factor.pixels
+        of_square += 2 * factor.columns * factor.spacing / factor.pixels * others
+    terms = math.prod(factor.columns for factor in field.factors)
+    scale = sum(factor.gram_scale for factor in field.factors) - field.square_bits
+    last = 2.0**scale * math.sqrt(terms / 12) / field.pixels
+    of_square = 2.0**-FACTOR_BITS * (of_square + field.gain**2 / 8) + last
+    return of_mean / math.sqrt(12), of_square
 
 
 def centred_pixels(
