@@ -22,7 +22,7 @@ from gpgen.store.finding import hdf5_form, locate
 from gpgen.store.interface import Kind, Place, Problem, Reader
 from gpgen.store.layout import Format
 from gpgen.store.manifest import NEWER, derived_arrays
-from gpgen.store.reading import file_sha256, unread
+from gpgen.store.reading import file_sha256, images_not_finite, unread
 from gpgen.store.replacing import check_unchanged
 from gpgen.store.stream import batch_size, crc32c
 from gpgen.store.where import AnyPath, Given, local_path, open_file, size_of
@@ -107,7 +107,8 @@ def verify(
     Returns
     -------
     Report
-        Names each file that is damaged, missing or foreign, and the samples where known.
+        Names each file that is damaged, missing or foreign, and the samples where known; and
+        samples that hold infinity or NaN.
 
     Raises
     ------
@@ -314,12 +315,12 @@ class _Run:
             return [Problem(self.reader.path.name, error.message)]
         name = _relative(self.reader, region.path)
         problems: list[Problem] = []
+        not_finite: list[int] = []
+        look = self._looking_for(shard, not_finite)
         try:
             size = size_of(region.path)
             nbytes = size if region.nbytes is None else region.nbytes
-            digest, got = file_sha256(
-                region.path, region.offset, nbytes, lambda done: self._report(nbytes=done)
-            )
+            digest, got = file_sha256(region.path, region.offset, nbytes, look)
         except FileNotFoundError:
             return [Problem(name, "missing")]
         except OSError as error:
@@ -333,6 +334,9 @@ class _Run:
         try:
             if digest == self._expected(shard):
                 self.reader.place(shard)  # it may say of itself that it is another's
+                if not_finite:
+                    what = f"holds pixels that are not finite: {_samples(sorted(set(not_finite)))}"
+                    problems.append(Problem(name, what, "pixels"))
             else:
                 problems += self._damage(shard, name)
             problems += self._regenerate(shard, name)
@@ -341,6 +345,23 @@ class _Run:
         except OSError as error:
             problems.append(unread(name, error))
         return problems
+
+    def _looking_for(self, shard: int, found: list[int]) -> Callable[[int, memoryview], None]:
+        """Return what adds the samples with infinity or NaN to `found`, in a shard's bytes."""
+        start, stop = self.layout.bounds(shard)
+        itemsize = self.reader.recipe.numpy_dtype.itemsize
+        try:
+            place = self.reader.place(shard)
+        except (DatasetError, OSError):
+            place = None  # told when the shard was read
+
+        def look(begin: int, data: memoryview) -> None:
+            self._report(nbytes=len(data))
+            if place is not None:
+                images = images_not_finite(place, stop - start, itemsize, begin, data)
+                found.extend(start + image for image in images)
+
+        return look
 
     def _expected(self, shard: int) -> str | None:
         """Return the SHA-256 that a shard should have, if it can be read."""
@@ -391,7 +412,8 @@ class _Run:
                 wrong += (low + np.flatnonzero(differs.any(axis=1))).tolist()
             self._report(samples=high - low)
         if wrong:
-            return [Problem(name, f"not the pixels that the recipe makes: {_samples(wrong)}")]
+            what = f"not the pixels that the recipe makes: {_samples(wrong)}"
+            return [Problem(name, what, "pixels")]
         return []
 
 

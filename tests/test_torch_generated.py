@@ -29,6 +29,8 @@ RECIPES = {
     "periodic": recipe_of([64, 96], [[2.0], [5.0]], boundary="periodic"),
     "not standardized": recipe_of([33, 20], [[2.0], [7.0]], standardize=False),
     "float16": recipe_of([40, 40], [[3.0], [9.0]], dtype="float16"),
+    "nearly constant": recipe_of([16, 12], [[2.0], [300.0, 150.0]]),
+    "nearly constant, 1-D": recipe_of([2], [[1.0], [40.0]], dtype="float16"),
 }
 CHOSEN = [7, 0, 3000, 5, 4, 7]
 
@@ -82,8 +84,10 @@ def test_rounding_to_float16_is_numpys() -> None:
     ties = (half + next_up) / 2
     # Just off a tie, by less than float32 can tell: there two roundings go wrong.
     x = np.concatenate([half, ties, ties * (1 + 1e-12), ties * (1 - 1e-12), [0.0, 1e-9]])
+    x = np.concatenate([x, [65519.9, 65520.0, 70_000.0]])  # the last two overflow
     x = np.concatenate([x, -x])
-    assert (_to_float16(torch.from_numpy(x)).numpy() == x.astype(np.float16)).all()
+    with np.errstate(over="ignore"):
+        assert (_to_float16(torch.from_numpy(x)).numpy() == x.astype(np.float16)).all()
 
 
 def test_a_batch_of_none_and_bad_batches() -> None:

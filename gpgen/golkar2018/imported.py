@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import DatasetError, RecipeError
+from gpgen.finite import all_finite
 from gpgen.golkar2018.sources import Source, open_source
 from gpgen.recipe import Component, Recipe
 from gpgen.splits import ListedSplit, Split
@@ -188,7 +189,14 @@ class ImportedSampler:
             next(self._images)
             self._position += 1
         for image in out:
-            image[...] = next(self._images)
+            with np.errstate(over="ignore"):  # told below
+                image[...] = next(self._images)
+            if not all_finite(image):
+                raise DatasetError(
+                    f"image {self._position} of {self._recipe.source_name} has pixels that are not "
+                    f"finite in {image.dtype}",
+                    "import a source without it",
+                )
             self._position += 1
         return out
 

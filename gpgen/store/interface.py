@@ -18,7 +18,7 @@ from gpgen.store.where import AnyPath, Mark
 __all__ = ["Kind", "Place", "Problem", "Reader", "Region", "Store"]
 
 
-Kind = Literal["damage", "unclear", "litter"]
+Kind = Literal["damage", "unclear", "litter", "pixels"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +82,10 @@ class Problem:
     what
         What is wrong with it.
     kind
-        "damage": bytes of the dataset are wrong or missing. "unclear": a file that can't be read
-        or is of a newer version, or one that looks like a part and is none. "litter": a file that
-        some system left there, which harms nothing.
+        "damage": bytes of the dataset are wrong or missing. "pixels": they are as written, and
+        stand for infinity or NaN, or for pixels that the recipe doesn't make. "unclear": a file
+        that can't be read or is of a newer version, or one that looks like a part and is none.
+        "litter": a file that some system left there, which harms nothing.
     """
 
     file: str

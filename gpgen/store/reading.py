@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpgen.errors import DatasetError
+from gpgen.finite import not_finite_bytes
 from gpgen.store.descriptors import keeps
 from gpgen.store.failures import VERIFY, is_damage, reason, unreadable
 from gpgen.store.interface import Kind, Place, Problem, Reader
@@ -19,7 +20,9 @@ from gpgen.store.replacing import check_unchanged, same_dataset
 from gpgen.store.stream import crc32c
 from gpgen.store.where import AnyPath, OpenFile, open_file, size_of
 
-__all__ = ["PixelReader", "check_file", "file_sha256", "read_rows", "unread"]
+__all__ = [
+    "PixelReader", "check_file", "file_sha256", "images_not_finite", "read_rows", "unread",
+]  # fmt: skip
 
 _READ_BYTES = 2**22
 _OPEN_FILES = 64
@@ -50,11 +53,14 @@ def read_rows(path: AnyPath, array: SmallArray, offset: int, count: int) -> NDAr
 
 
 def file_sha256(
-    path: AnyPath, offset: int, nbytes: int, check: Callable[[int], None] | None = None
+    path: AnyPath,
+    offset: int,
+    nbytes: int,
+    check: Callable[[int, memoryview], None] | None = None,
 ) -> tuple[str, int]:
     """Hash a range of a file; return the hex digest and the bytes there were.
 
-    ``check`` is told after each few MiB how many bytes were read.
+    ``check`` is given each few MiB, and the byte of the file at which they begin.
     """
     digest, total = hashlib.sha256(), 0
     buffer = memoryview(bytearray(min(_READ_BYTES, max(nbytes, 1))))
@@ -64,9 +70,9 @@ def file_sha256(
             part = buffer[: min(len(buffer), nbytes - total)]
             got = opened.read_at(part, offset + total)
             digest.update(part[:got])
-            total += got
             if check is not None:
-                check(got)
+                check(offset + total, part[:got])
+            total += got
             if got < len(part):
                 break
     finally:
@@ -78,6 +84,39 @@ def unread(name: str, error: OSError) -> Problem:
     """Return what is wrong with a file that can't be read."""
     kind: Kind = "damage" if is_damage(error) else "unclear"
     return Problem(name, f"can't be read: {reason(error)}", kind)
+
+
+def images_not_finite(
+    place: Place, count: int, itemsize: int, begin: int, data: memoryview
+) -> list[int]:
+    """Return which of a shard's images hold infinity or NaN, as far as they lie in a part of it.
+
+    Parameters
+    ----------
+    place
+        Where the images lie.
+    count
+        How many there are.
+    itemsize
+        Bytes of a pixel.
+    begin, data
+        Bytes of the file, and where they begin.
+    """
+    run = place.chunk_size or count
+    stride = run * place.image_nbytes + place.gap
+    found: set[int] = set()
+    first = max(0, (begin - place.offset) // stride)
+    for image in range(first * run, count, run):
+        start = place.of(image)
+        stop = start + min(run, count - image) * place.image_nbytes
+        low, high = max(start, begin), min(stop, begin + len(data))
+        if start >= begin + len(data):
+            break
+        if low < high:
+            part = data[low - begin : high - begin]
+            pixels = not_finite_bytes(part, low - start, itemsize)
+            found.update((image + pixels * itemsize // place.image_nbytes).tolist())
+    return sorted(found)
 
 
 def check_file(folder: AnyPath, name: str, sha256: str) -> Iterator[Problem]:

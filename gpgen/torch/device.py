@@ -15,10 +15,12 @@ import torch
 
 from gpgen.errors import UsageError
 from gpgen.field import Field, grid_below
+from gpgen.finite import check_finite
 from gpgen.indexing import from_zero
 from gpgen.normal import LARGEST
 from gpgen.recipe import AnyRecipe, Recipe
 from gpgen.sampling import sampler_for
+from gpgen.standardizing import standardize
 from gpgen.torch.drawing import by_class, seeds_at
 
 __all__ = ["sample_batch"]
@@ -81,15 +83,17 @@ def _draw(
 ) -> torch.Tensor:
     """Draw samples of one class: float32, shape (samples, *recipe.shape)."""
     fields = sampler_for(recipe).class_of(label).fields
-    shift, bound, rows = np.zeros(len(sample_seeds)), np.zeros(len(sample_seeds)), []
+    shift, bound = np.zeros(len(sample_seeds)), np.zeros(len(sample_seeds))
+    rows, exact = [], []
     factors = _factors(recipe, label, device, dtype)
     for stream, (field, component) in enumerate(zip(fields, recipe.components, strict=True)):
         noise = field.noise(sample_seeds, stream)
         scale = np.full(len(sample_seeds), component.weight)
         if recipe.standardize:
-            mean, deviation = field.moments(noise)
-            scale = component.weight / deviation
-            shift += mean * scale
+            scale, offset, samples, values = standardize(field, noise, component.weight)
+            shift += offset
+            if len(samples):
+                exact.append((torch.from_numpy(samples), torch.from_numpy(values)))
         part, part_bound = _leading_axes(field, factors[stream], noise, scale)
         rows.append(part)
         bound += part_bound * field.factors[-1].matrix.row_sum
@@ -99,7 +103,12 @@ def _draw(
         pixels = pixels + _rounded(part, grid_below(bound)) @ matrices[-1].T
     if recipe.standardize:
         pixels = pixels - _each(shift, pixels)
-    return _to_float16(pixels) if recipe.dtype == "float16" else pixels.to(torch.float32)
+    for chosen, given in exact:
+        pixels[chosen.to(device)] += given.to(pixels)
+    images = _to_float16(pixels) if recipe.dtype == "float16" else pixels.to(torch.float32)
+    if not bool(images.isfinite().all()):
+        check_finite(recipe, label, sample_seeds, images.cpu().numpy())
+    return images
 
 
 def _leading_axes(
@@ -155,4 +164,5 @@ def _to_float16(x: torch.Tensor) -> torch.Tensor:
     exponent = (x.to(torch.float64).view(torch.int64) >> 52) & 0x7FF
     # float16 has 11 significant bits, and no finer spacing than 2**-24; 1023 is the bias.
     spacing = ((exponent - 10).clamp(min=1023 - 24) << 52).view(torch.float64)
-    return (torch.round(x / spacing) * spacing).to(torch.float32)
+    rounded = (torch.round(x / spacing) * spacing).to(torch.float32)
+    return torch.where(rounded.abs() <= 65504, rounded, rounded * torch.inf)
