@@ -29,7 +29,12 @@ from gpgen.verification import verify
 
 __all__ = ["DatasetSource", "describe_dataset"]
 
-_CLEAR = "see to that file, or move it away if it is not the dataset's, then package it again"
+_HINTS: Final = {
+    "damage": VERIFY,
+    "unclear": "see to that file, or move it away if it is not the dataset's, then package it again",
+    "pixels": "leave these images out, or make the dataset from another recipe",
+}
+"""What to do about each kind of problem that keeps a dataset from being packaged."""
 
 
 def describe_dataset(dataset: Dataset, *, recipe_only: bool = False) -> Subject:
@@ -177,13 +182,12 @@ def _verify(path: Path) -> None:
     if not report.ok:
         problem = report.problems[0]
         more = f", and {len(report.problems) - 1} more" if len(report.problems) > 1 else ""
-        hint = VERIFY if report.is_damaged else _CLEAR
+        hint = _HINTS["damage" if report.is_damaged else problem.kind]
         raise DatasetError(f"{path}: {problem.file} {problem.what}{more}", hint)
 
 
 def _refuse(dataset: Dataset, problems: Iterator[Problem]) -> None:
     for problem in problems:
-        if problem.kind == "damage":
-            raise DatasetError(f"{dataset.path}: {problem.file} {problem.what}", VERIFY)
-        if problem.kind == "unclear":
-            raise DatasetError(f"{dataset.path}: {problem.file} {problem.what}", _CLEAR)
+        if problem.kind in _HINTS:
+            what = f"{dataset.path}: {problem.file} {problem.what}"
+            raise DatasetError(what, _HINTS[problem.kind])
