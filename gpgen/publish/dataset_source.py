@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -31,7 +31,7 @@ __all__ = ["DatasetSource", "describe_dataset"]
 
 _HINTS: Final = {
     "damage": VERIFY,
-    "unclear": "see to that file, or move it away if it is not the dataset's, then package it again",
+    "unclear": "see to that file, or move it away if it isn't the dataset's, then package it again",
     "pixels": "leave these images out, or make the dataset from another recipe",
 }
 """What to do about each kind of problem that keeps a dataset from being packaged."""
