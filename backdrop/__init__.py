@@ -6,6 +6,18 @@ arXiv:1806.01337.
 
 from __future__ import annotations
 
+try:
+    import torch as _torch  # noqa: F401 - told now, in our words, rather than later in Python's
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    from gpgen.errors import MissingPackageError
+
+    raise MissingPackageError(
+        "backdrop needs PyTorch, which is not installed",
+        "install it with `pip install 'gpgen[torch]'`",
+    ) from None
+
 from backdrop import functional, losses, models, plots
 from backdrop.geometry import ReceptiveField, receptive_field
 from backdrop.layer import Backdrop
