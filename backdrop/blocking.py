@@ -60,7 +60,7 @@ def masks_of(model: nn.Module) -> dict[str, Backdrop]:
     return found
 
 
-def blocked_fraction(model: nn.Module, input: Tensor) -> float:  # noqa: A002
+def blocked_fraction(model: nn.Module, input: Tensor, seed: int = 0) -> float:  # noqa: A002
     """Measure the fraction of the input's gradient that the model's masks block.
 
     The gradient of a random combination of the outputs is computed twice in
@@ -75,11 +75,14 @@ def blocked_fraction(model: nn.Module, input: Tensor) -> float:  # noqa: A002
         is set to training; if not, parts that are in eval mode stay so.
     input
         A batch, ``(sample, channel, *axes)``.
+    seed
+        Seed of the masks and of whatever else the model draws; torch's global
+        generators are left as they were.
 
     Returns
     -------
     float
-        Between 0 and 1, at random like the masks.
+        Between 0 and 1.
 
     Raises
     ------
@@ -92,9 +95,9 @@ def blocked_fraction(model: nn.Module, input: Tensor) -> float:  # noqa: A002
             f"{type(model).__name__} has no mask whose effect could be measured",
             "put Backdrop layers into it, or use backdrop.insert",
         )
-    masked = gradient_map(trial, input)
+    masked = gradient_map(trial, input, seed)
     open_masks(trial)
-    return fraction_of(gradient_map(trial, input), masked)
+    return fraction_of(gradient_map(trial, input, seed), masked)
 
 
 def fraction_of(plain: Tensor, masked: Tensor) -> float:
@@ -120,7 +123,7 @@ def training_copy(model: nn.Module) -> nn.Module:
     return trial if model.training else trial.train()
 
 
-def gradient_map(model: nn.Module, input: Tensor) -> Tensor:  # noqa: A002
+def gradient_map(model: nn.Module, input: Tensor, seed: int = 0) -> Tensor:  # noqa: A002
     """Return where the input has a gradient, for a random combination of the outputs.
 
     Returns
@@ -129,7 +132,7 @@ def gradient_map(model: nn.Module, input: Tensor) -> Tensor:  # noqa: A002
         Boolean, the input's shape without its dimension 1.
     """
     leaf = input.detach().clone().requires_grad_()
-    with _seeded():
+    with _seeded(seed):
         # A copy goes in, which the model may change in place.
         outputs = [t for t in tensors_in(model(leaf.clone())) if t.requires_grad]
         weights = [torch.randn_like(output) for output in outputs]
@@ -140,10 +143,10 @@ def gradient_map(model: nn.Module, input: Tensor) -> Tensor:  # noqa: A002
 
 
 @contextmanager
-def _seeded() -> Iterator[None]:
+def _seeded(seed: int) -> Iterator[None]:
     """Draw the same numbers each time, and leave torch's global state as it was."""
     with torch.random.fork_rng(range(torch.cuda.device_count())):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         yield
 
 
@@ -181,7 +184,7 @@ class Paths:
                 handles.append(module.register_forward_hook(after, prepend=True))
         leaf = input.detach().clone().requires_grad_()
         try:
-            with _seeded(), _Normalizations(self._normalizations, running):
+            with _seeded(0), _Normalizations(self._normalizations, running):
                 outputs = [t for t in tensors_in(model(leaf.clone())) if t.requires_grad]
         finally:
             for handle in handles:

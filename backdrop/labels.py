@@ -70,6 +70,11 @@ class Labels(TorchDispatchMode):  # type: ignore[no-untyped-call]
         else:
             flat.clamp_(min=float(value.max()))
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # It is torch's own switch: skipping would import torch._dynamo, which takes seconds.
+        return False
+
     def __torch_dispatch__(
         self,
         func: Any,  # noqa: ANN401

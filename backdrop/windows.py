@@ -10,7 +10,7 @@ the largest along dimensions.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -271,61 +271,69 @@ OVERWRITES = frozenset(
 """Operations whose result does not depend on what stood there before."""
 
 
-def _names(rule: Callable[[Call], Tensor], names: str) -> Iterator[tuple[str, Any]]:
-    return ((name, rule) for name in names.split())
-
-
-_RULES: dict[str, Callable[[Call], Tensor]] = dict(
-    [
-        *_names(
-            _elementwise,
+_RULES: list[tuple[Callable[[Call], Tensor], str]] = [
+    (
+        _elementwise,
+        (
             "_prelu_kernel hardswish log_sigmoid_forward rrelu_with_noise _to_copy native_dropout "
-            "tril triu complex polar nan_to_num",
+            "tril triu complex polar nan_to_num"
         ),
-        *_names(
-            _moved,
+    ),
+    (
+        _moved,
+        (
             "cat stack roll flip index index_select gather take_along_dim repeat pixel_shuffle "
             "pixel_unshuffle channel_shuffle slice_scatter select_scatter diagonal_scatter "
             "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d "
-            "_upsample_nearest_exact2d _upsample_nearest_exact3d rot90",
+            "_upsample_nearest_exact2d _upsample_nearest_exact3d rot90"
         ),
-        *_names(
-            _along,
+    ),
+    (
+        _along,
+        (
             "sum mean amax amin max min aminmax var std var_mean std_mean prod logsumexp "
             "linalg_vector_norm norm median nanmedian mode kthvalue sort topk cumsum cumprod "
-            "cummax cummin logcumsumexp _softmax _log_softmax glu _fft_r2c _fft_c2r _fft_c2c nansum",
+            "cummax cummin logcumsumexp _softmax _log_softmax glu nansum "
+            "_fft_r2c _fft_c2r _fft_c2c"
         ),
-        *_names(_put, "index_put"),
-        *_names(_product, "mm bmm addmm baddbmm"),
-        *_names(_linear, "linear"),
-        *_names(
-            _normalized,
+    ),
+    (_put, "index_put"),
+    (_product, "mm bmm addmm baddbmm"),
+    (_linear, "linear"),
+    (
+        _normalized,
+        (
             "native_batch_norm cudnn_batch_norm miopen_batch_norm native_layer_norm "
             "native_group_norm _native_batch_norm_legit _native_batch_norm_legit_no_training "
-            "_batch_norm_with_update _batch_norm_no_update _fused_rms_norm",
+            "_batch_norm_with_update _batch_norm_no_update _fused_rms_norm"
         ),
-        *_names(_convolution, "convolution _convolution"),
-        *_names(
-            _pool,
+    ),
+    (_convolution, "convolution _convolution"),
+    (
+        _pool,
+        (
             "max_pool1d max_pool2d_with_indices max_pool3d_with_indices mkldnn_max_pool2d "
-            "mkldnn_max_pool3d avg_pool1d avg_pool2d avg_pool3d",
+            "mkldnn_max_pool3d avg_pool1d avg_pool2d avg_pool3d"
         ),
-        *_names(
-            _adaptive_pool,
-            "adaptive_max_pool2d adaptive_max_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d",
-        ),
-        *_names(
-            _pad,
+    ),
+    (
+        _adaptive_pool,
+        "adaptive_max_pool2d adaptive_max_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d",
+    ),
+    (
+        _pad,
+        (
             "constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d "
-            "replication_pad1d replication_pad2d replication_pad3d",
+            "replication_pad1d replication_pad2d replication_pad3d"
         ),
-        *_names(
-            _interpolated,
-            "upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d",
-        ),
-        *_names(_unfolded, "im2col"),
-    ]
-)
+    ),
+    (
+        _interpolated,
+        "upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d",
+    ),
+    (_unfolded, "im2col"),
+]
+_BY_NAME = {name: rule for rule, names in _RULES for name in names.split()}
 
 
 def rule_of(func: Any) -> Callable[[Call], Tensor]:  # noqa: ANN401
@@ -339,4 +347,4 @@ def rule_of(func: Any) -> Callable[[Call], Tensor]:  # noqa: ANN401
         return _attention
     if torch.Tag.pointwise in func.tags:
         return _elementwise
-    return _RULES.get(name.removesuffix("_"), everything)
+    return _BY_NAME.get(name.removesuffix("_"), everything)
