@@ -191,7 +191,9 @@ def _axis(first: list[float], last: list[float], side: int) -> _Axis:
     """Describe positions that see the pixels from `first` to `last`."""
     n = len(first)
     if len(set(first)) == len(set(last)) == 1 and math.isfinite(first[0]):
-        return _Axis(int(last[0] - first[0]) + 1, 0, int(first[0]), 0)
+        # All alike: of several positions, what lies inside the image.
+        start, stop = (first[0], last[0]) if n == 1 else (max(first[0], 0), min(last[0], side - 1))
+        return _Axis(int(stop - start) + 1, 0, int(start), 0)
     # Near the borders fields may be cut or wrapped around, so the middle half tells.
     middle = range(n // 4, n - n // 4)
     for lag in range(1, max(len(middle) // 2, 1) + 1):

@@ -223,7 +223,8 @@ def _tell(spread: Sequence[tuple[str, Sequence[str]]]) -> None:
     warnings.warn(
         f"the normalization {normalizations[-1]} stands before the mask after {names}: in "
         "training its statistics spread the gradient over all positions, so that no part of the "
-        "input is blocked; use a network without it, or set it to eval mode",
+        "input is blocked; use a network without it, freeze it in eval mode, or put a Backdrop in "
+        "front of the first normalization",
         GradientSpreadWarning,
         stacklevel=3,
     )

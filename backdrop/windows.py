@@ -293,7 +293,7 @@ _RULES: list[tuple[Callable[[Call], Tensor], str]] = [
         (
             "sum mean amax amin max min aminmax var std var_mean std_mean prod logsumexp "
             "linalg_vector_norm norm median nanmedian mode kthvalue sort topk cumsum cumprod "
-            "cummax cummin logcumsumexp _softmax _log_softmax glu nansum "
+            "cummax cummin logcumsumexp _softmax _safe_softmax _log_softmax glu nansum "
             "_fft_r2c _fft_c2r _fft_c2c"
         ),
     ),
