@@ -126,18 +126,20 @@ def training_copy(model: nn.Module) -> nn.Module:
 def gradient_map(model: nn.Module, input: Tensor, seed: int = 0) -> Tensor:  # noqa: A002
     """Return where the input has a gradient, for a random combination of the outputs.
 
+    The parameters' gradients and the buffers change.
+
     Returns
     -------
     Tensor
         Boolean, the input's shape without its dimension 1.
     """
     leaf = input.detach().clone().requires_grad_()
-    with _seeded(seed):
+    with torch.enable_grad(), _seeded(seed):
         # A copy goes in, which the model may change in place.
         outputs = [t for t in tensors_in(model(leaf.clone())) if t.requires_grad]
         weights = [torch.randn_like(output) for output in outputs]
     if outputs:
-        torch.autograd.backward(outputs, weights, inputs=[leaf])
+        torch.autograd.backward(outputs, weights)
     gradient = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
     return (gradient != 0).any(1)
 
@@ -184,7 +186,7 @@ class Paths:
                 handles.append(module.register_forward_hook(after, prepend=True))
         leaf = input.detach().clone().requires_grad_()
         try:
-            with _seeded(0), _Normalizations(self._normalizations, running):
+            with torch.enable_grad(), _seeded(0), _Normalizations(self._normalizations, running):
                 outputs = [t for t in tensors_in(model(leaf.clone())) if t.requires_grad]
         finally:
             for handle in handles:

@@ -202,8 +202,8 @@ def _axis(first: list[float], last: list[float], side: int) -> _Axis:
         if steps or not step or not math.isfinite(step):
             continue
         stride = Fraction(int(step), lag)
-        starts = [int(first[i]) - math.floor(stride * i) for i in middle]
-        stops = [int(last[i]) - math.floor(stride * i) for i in middle]
+        starts = [int(first[i]) - i * int(step) // lag for i in middle]
+        stops = [int(last[i]) - i * int(step) // lag for i in middle]
         size = max(int(last[i] - first[i]) + 1 for i in middle)
         slack = max(stops) - min(starts) + 1 - size
         whole = stride.numerator if stride.denominator == 1 else stride

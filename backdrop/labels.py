@@ -125,7 +125,7 @@ class Labels(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return nothing.expand(tensor.shape) if labels is None else labels
 
         args, kwargs = tree_map(exchanged, (args, kwargs))
-        call = Call.bind(func, args, kwargs, outputs[0].shape if outputs else (), self._edge)
+        call = Call(func, args, kwargs, outputs[0].shape if outputs else (), self._edge)
         rule: Callable[[Call], Tensor] = rule_of(func)
         try:
             return rule(call)

@@ -32,8 +32,6 @@ class Call:
         The operation, an overload of ``torch.ops.aten``.
     args, kwargs
         What it was given.
-    named
-        All of that by the names in the operation's schema, with defaults.
     shape
         The shape of its first result.
     edge
@@ -43,24 +41,16 @@ class Call:
     func: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    named: dict[str, Any]
     shape: Sequence[int]
     edge: float
 
-    @classmethod
-    def bind(
-        cls,
-        func: Any,  # noqa: ANN401
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        shape: Sequence[int],
-        edge: float,
-    ) -> Call:
-        """Give each argument its name in the operation's schema."""
-        schema = func._schema.arguments
-        named = {a.name: a.default_value for a in schema if a.has_default_value()}
-        named |= dict(zip((a.name for a in schema), args, strict=False)) | kwargs
-        return cls(func, args, kwargs, named, shape, edge)
+    @property
+    def named(self) -> dict[str, Any]:
+        """All arguments by the names in the operation's schema, with defaults."""
+        schema = self.func._schema.arguments
+        defaults = {a.name: a.default_value for a in schema if a.has_default_value()}
+        names = (a.name for a in schema)
+        return defaults | dict(zip(names, self.args, strict=False)) | self.kwargs
 
     @property
     def labels(self) -> list[Tensor]:
@@ -199,7 +189,7 @@ def _convolution(call: Call) -> Tensor:
     joined = labels.reshape(len(labels), groups, -1, *labels.shape[2:]).amax(2)
     slide = _slide_transposed if a["transposed"] else _slide
     slid = slide(joined, call.shape[2:], weight.shape[2:], a["stride"], a["padding"], a["dilation"])
-    return torch.maximum(slid.repeat_interleave(channels // groups, 1), weight.amax())
+    return torch.maximum(slid, weight.amax()).repeat_interleave(channels // groups, 1)
 
 
 def _pool(call: Call) -> Tensor:

@@ -239,8 +239,8 @@ def test_the_blocked_fraction_is_measured_beside_dropout_and_changes_nothing():
     )
     new, _ = backdrop.insert(model, {4: 0.75}, (1, 64, 64), generator=torch.Generator())
     before = {name: value.clone() for name, value in new.state_dict().items()}
-    state, own = torch.get_rng_state(), masks_of(new)["1"].generator.get_state()
     image = torch.randn(4, 1, 64, 64)
+    state, own = torch.get_rng_state(), masks_of(new)["1"].generator.get_state()
     first = backdrop.blocked_fraction(new.eval(), image)
     assert not new.training
     assert all(torch.equal(before[name], value) for name, value in new.state_dict().items())
