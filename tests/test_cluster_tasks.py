@@ -73,12 +73,11 @@ def test_tasks_that_fill_the_workers_make_on_the_same_cluster(
 
 def test_a_coroutine_on_a_worker_is_refused(tmp_path: Path, cluster) -> None:
     """Its messages would wait for what it waits for."""
-    with (
-        distributed.Client(cluster, set_as_default=False) as client,
-        pytest.raises(UsageError, match=r"a coroutine on a Dask worker.*plain function"),
-    ):
-        address = cluster.scheduler_address
-        client.submit(make_in_coroutine, address, str(tmp_path / "d.zarr")).result(timeout=30)
+    with distributed.Client(cluster, set_as_default=False) as client:
+        out = str(tmp_path / "d.zarr")
+        future = client.submit(make_in_coroutine, cluster.scheduler_address, out)
+        with pytest.raises(UsageError, match=r"a coroutine on a Dask worker.*plain function"):
+            future.result(timeout=30)
 
 
 def test_an_adaptive_cluster_grows_to_its_maximum(tmp_path: Path, monkeypatch) -> None:
