@@ -19,18 +19,22 @@ except ModuleNotFoundError as error:
     ) from None
 
 from backdrop import functional, losses, models, plots
+from backdrop.blocking import blocked_fraction, masks_of
 from backdrop.geometry import ReceptiveField, receptive_field
 from backdrop.layer import Backdrop
-from backdrop.placing import Insertion, Place, insert
+from backdrop.placing import GradientSpreadWarning, Insertion, Place, insert
 
 __all__ = [
     "Backdrop",
+    "GradientSpreadWarning",
     "Insertion",
     "Place",
     "ReceptiveField",
+    "blocked_fraction",
     "functional",
     "insert",
     "losses",
+    "masks_of",
     "models",
     "plots",
     "receptive_field",

@@ -284,7 +284,7 @@ def test_a_clock_that_is_set_back_makes_the_driver_connect_anew(data: Path, expe
 
     monkeypatch.setattr("gpgen.making.dispatch._clock", lambda: next(offsets, -3600.5))
     monkeypatch.setattr("gpgen.making.run.connect", connecting)
-    tiny_make(data / "d.zarr", N, shard_size=1, workers=2).close()
+    tiny_make(data / "d.zarr", N, shard_size=1, workers=2, processes=True).close()
     assert len(connected) == 2
     assert hashes(data) == expected("d.zarr")
 
