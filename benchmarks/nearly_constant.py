@@ -113,7 +113,9 @@ def measure(recipe: Recipe, n: int, compared: int, batch: int = 2000) -> Found:
     sampler = Sampler(recipe)
     for index in _chosen(recipe, n, compared):
         seed = int(seeds(recipe.seed, index, index + 1)[0])
-        expected, spread = exact(field_of(recipe, "rbf", recipe.length_scales_of(0)[0]), seed)
+        expected, spread = exact(
+            field_of(recipe.texture, "rbf", recipe.length_scales_of(0)[0]), seed
+        )
         error = np.abs(sampler.image(seed, 0).ravel() - expected) / (1 + np.abs(expected))
         worst, smallest = max(worst, float(error.max())), min(smallest, spread)
         right[index] &= bool(error.max() < LARGEST_ERROR)
@@ -172,7 +174,7 @@ def _batches(recipe: Recipe, n: int, batch: int) -> Iterator[npt.NDArray[Any]]:
 
 def _chosen(recipe: Recipe, n: int, count: int) -> list[int]:
     """Choose samples: half of them with the smallest deviations, the rest spread evenly."""
-    field = field_of(recipe, "rbf", recipe.length_scales_of(0)[0])
+    field = field_of(recipe.texture, "rbf", recipe.length_scales_of(0)[0])
     deviations = [
         field.moments(field.noise(seeds(recipe.seed, start, min(start + 2000, n)), 0))[1]
         for start in range(0, n, 2000)

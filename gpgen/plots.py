@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import MissingPackageError, TargetError, UsageError
+from gpgen.exact.texture import length_scale_name
 from gpgen.format.stored_recipe import StoredRecipe
 from gpgen.io.output_files import check_output_file
 from gpgen.io.user_paths import AnyText, given, text_of
 from gpgen.recipe import Recipe
-from gpgen.recipe_checks import length_scale_name
 from gpgen.sampling import sample, seeds
 
 if TYPE_CHECKING:

@@ -21,36 +21,17 @@ import numpy.typing as npt
 
 from gpgen.errors import RecipeError
 from gpgen.exact.accuracy import Accuracy, accuracy
+from gpgen.exact.texture import Component, LengthScale, Texture
 from gpgen.io.object_path import ObjectPath
 from gpgen.io.recognizing import recognize
 from gpgen.io.user_paths import AnyText, given, text_of
-from gpgen.recipe_checks import check, check_keys, length_scale_name, nearest
+from gpgen.recipe_checks import check, check_keys, check_names, nearest
 from gpgen.recipe_meaning import check_grid, check_meaning
 from gpgen.splits import ComputedSplit, Split, split_codes
 
-__all__ = ["AnyRecipe", "Component", "Recipe", "builtin_recipes"]
+__all__ = ["AnyRecipe", "Component", "LengthScale", "Recipe", "builtin_recipes"]
 
 _PERHAPS_RECIPES = ("a recipe", "a TOML file", "a text file")
-
-LengthScale = float | tuple[float, ...]
-
-
-class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One of the fields that add up to a texture.
-
-    Parameters
-    ----------
-    kernel
-        Name of the covariance function, of `gpgen.exact.kernels.KERNELS`.
-    length_scales
-        The length-scales on offer, in pixels: numbers, or one number for each axis.
-    weight
-        The factor of the field in the sum.
-    """
-
-    kernel: str
-    length_scales: tuple[LengthScale, ...]
-    weight: float = 1.0
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -97,8 +78,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     )
 
     def __post_init__(self) -> None:
-        check(self)
-        check_meaning(self)
+        check_names(self.name, self.seed, self.splits)
+        check(self.texture)
+        check_meaning(self.texture)
 
     def __hash__(self) -> int:
         return hash(self.sha256)
@@ -171,7 +153,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
                 "compare it with a built-in recipe: `gpgen recipes show two-scale`",
             ) from None
         try:
-            check_grid(recipe, accuracy(recipe).grid)
+            check_grid(recipe.texture, recipe.accuracy.grid)
         except RecipeError as error:
             raise type(error)(f"{where}: {error.message}", error.hint) from None
         return recipe
@@ -214,6 +196,18 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     # What it describes
 
     @property
+    def texture(self) -> Texture:
+        """What determines the distribution of each class: all but names, seed and splits."""
+        return Texture(
+            self.shape,
+            self.components,
+            self.boundary,
+            self.standardize,
+            self.dtype,
+            self.algorithm,
+        )
+
+    @property
     def is_drawn(self) -> bool:
         """Whether its samples can be drawn; those of imported datasets can't."""
         return True
@@ -221,7 +215,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     @property
     def accuracy(self) -> Accuracy:
         """How exactly it is drawn, by computation."""
-        return accuracy(self)
+        return accuracy(self.texture)
 
     @property
     def numpy_dtype(self) -> np.dtype[Any]:
@@ -236,33 +230,16 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes' names, by label: the length-scales, joined by "-"."""
-        return tuple(
-            "-".join(length_scale_name(scale) for scale in self.length_scales_of(label))
-            for label in range(self.class_count)
-        )
+        return self.texture.class_names
 
     @property
     def class_count(self) -> int:
         """How many classes there are."""
-        return math.prod(len(component.length_scales) for component in self.components)
-
-    def choices_of(self, label: int) -> tuple[int, ...]:
-        """Return which of its length-scales each component takes in a class.
-
-        The label counts in mixed radix, the first component fastest.
-        """
-        choices = []
-        for component in self.components:
-            label, choice = divmod(label, len(component.length_scales))
-            choices.append(choice)
-        return tuple(choices)
+        return self.texture.class_count
 
     def length_scales_of(self, label: int) -> tuple[LengthScale, ...]:
         """Return each component's length-scale in a class, in pixels."""
-        return tuple(
-            component.length_scales[choice]
-            for component, choice in zip(self.components, self.choices_of(label), strict=True)
-        )
+        return self.texture.length_scales_of(label)
 
     def label_of(self, index: int) -> int:
         """Return the label of a sample: its index modulo the number of classes."""
@@ -297,9 +274,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     def per_axis(self, length_scale: LengthScale) -> tuple[float, ...]:
         """Return a length-scale as one number for each axis, in pixels."""
-        if isinstance(length_scale, tuple):
-            return length_scale
-        return (length_scale,) * len(self.shape)
+        return self.texture.per_axis(length_scale)
 
     def _all_length_scales(self) -> Iterator[LengthScale]:
         for component in self.components:

@@ -6,16 +6,14 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from gpgen.algorithms import other_algorithm
 from gpgen.errors import RecipeError
+from gpgen.exact.algorithms import other_algorithm
 from gpgen.exact.kernels import KERNELS
+from gpgen.exact.texture import Component, Texture
 
-if TYPE_CHECKING:
-    from gpgen.recipe import Component, Recipe
-
-__all__ = ["check", "check_keys", "length_scale_name", "nearest"]
+__all__ = ["check", "check_keys", "check_names", "nearest"]
 
 _CHOICES: Final = {
     "boundary": ("open", "periodic"),
@@ -49,13 +47,6 @@ def _closest(word: str, known: Iterable[str]) -> str | None:
     names = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), names, n=1)
     return names[close[0]] if close else None
-
-
-def length_scale_name(scale: float | tuple[float, ...]) -> str:
-    """Return a length-scale as class names write it: 80, 9.5, 10x12."""
-    if isinstance(scale, tuple):
-        return "x".join(length_scale_name(s) for s in scale)
-    return str(int(scale)) if scale == int(scale) else repr(scale)
 
 
 def _require(condition: bool, message: str, hint: str) -> None:
@@ -98,59 +89,63 @@ def _refuse_unknown(fields: Mapping[str, Any], where: str, known: Sequence[str])
             raise RecipeError(f"{where}: unknown key {key!r}", nearest(str(key), known))
 
 
-def check(recipe: Recipe) -> None:
-    """Raise `RecipeError` for the first field whose value no dataset could be made from."""
-    chosen = {"boundary": recipe.boundary, "dtype": recipe.dtype, "algorithm": recipe.algorithm}
+def check_names(name: str, seed: int, splits: dict[str, float]) -> None:
+    """Raise `RecipeError` for a name, root seed or splits that no dataset could have."""
+    _require(
+        name.isprintable() and 0 < len(name) <= 100,
+        f"name {name[:40]!r} is empty, too long or not printable",
+        "give a name of 1 to 100 printable characters",
+    )
+    _require(0 <= seed < 2**63, f"seed {seed} is out of range", "use 0 to 2**63 - 1")
+    _check_splits(splits)
+
+
+def check(texture: Texture) -> None:
+    """Raise `RecipeError` for the first field whose value no texture could be drawn from."""
+    chosen = {"boundary": texture.boundary, "dtype": texture.dtype, "algorithm": texture.algorithm}
     for key, allowed in _CHOICES.items():
         _check_choice("", key, chosen[key], allowed)
     _require(
-        recipe.name.isprintable() and 0 < len(recipe.name) <= 100,
-        f"name {recipe.name[:40]!r} is empty, too long or not printable",
-        "give a name of 1 to 100 printable characters",
-    )
-    _require(
-        1 <= len(recipe.shape) <= 3,
-        f"shape {list(recipe.shape)[:5]} has {len(recipe.shape)} axes",
+        1 <= len(texture.shape) <= 3,
+        f"shape {list(texture.shape)[:5]} has {len(texture.shape)} axes",
         "give one, two or three",
     )
-    for n in recipe.shape:
+    for n in texture.shape:
         _require(
             2 <= n <= _LONGEST_AXIS,
             f"an axis of {n} pixels is out of range",
             f"use 2 to {_LONGEST_AXIS}",
         )
     _require(
-        math.prod(recipe.shape) <= _LARGEST_IMAGE,
-        f"an image of {math.prod(recipe.shape)} pixels is too large",
+        math.prod(texture.shape) <= _LARGEST_IMAGE,
+        f"an image of {math.prod(texture.shape)} pixels is too large",
         f"use at most {_LARGEST_IMAGE}",
     )
-    _require(0 <= recipe.seed < 2**63, f"seed {recipe.seed} is out of range", "use 0 to 2**63 - 1")
-    _require(len(recipe.components) > 0, "there are no components", "add a [[components]] table")
+    _require(len(texture.components) > 0, "there are no components", "add a [[components]] table")
     _require(
-        len(recipe.components) <= _MOST_COMPONENTS,
-        f"{len(recipe.components)} components are too many",
+        len(texture.components) <= _MOST_COMPONENTS,
+        f"{len(texture.components)} components are too many",
         f"use at most {_MOST_COMPONENTS}",
     )
-    for number, component in enumerate(recipe.components, start=1):
-        _check_component(recipe, component, f"component {number}")
+    for number, component in enumerate(texture.components, start=1):
+        _check_component(texture, component, f"component {number}")
     _require(
-        recipe.class_count <= _MOST_CLASSES,
-        f"the components make {recipe.class_count} classes",
+        texture.class_count <= _MOST_CLASSES,
+        f"the components make {texture.class_count} classes",
         f"use at most {_MOST_CLASSES}",
     )
-    total = sum(component.weight for component in recipe.components)
+    total = sum(component.weight for component in texture.components)
     _require(
-        recipe.dtype == "float32" or total <= 500,
+        texture.dtype == "float32" or total <= 500,
         f"weights that sum to {total:g} overflow float16",
         'use smaller weights or dtype = "float32"',
     )
-    _check_splits(recipe.splits)
-    other = other_algorithm(recipe.algorithm)
+    other = other_algorithm(texture.algorithm)
     if other is not None:
-        other.check_recipe(recipe)
+        other.check(texture)
 
 
-def _check_component(recipe: Recipe, component: Component, where: str) -> None:
+def _check_component(texture: Texture, component: Component, where: str) -> None:
     _check_choice(f"{where}: ", "kernel", component.kernel, KERNELS)
     _require(
         0 < component.weight <= 1e6,
@@ -160,10 +155,10 @@ def _check_component(recipe: Recipe, component: Component, where: str) -> None:
     scales = component.length_scales
     _require(len(scales) > 0, f"{where}: no length_scales", "give at least one, in pixels")
     for scale in scales:
-        lengths = recipe.per_axis(scale)
+        lengths = texture.per_axis(scale)
         _require(
-            len(lengths) == len(recipe.shape),
-            f"{where}: {len(lengths)} length-scales for {len(recipe.shape)} axes",
+            len(lengths) == len(texture.shape),
+            f"{where}: {len(lengths)} length-scales for {len(texture.shape)} axes",
             "give one number, or one for each axis",
         )
         for length in lengths:

@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.algorithms import other_algorithm
 from gpgen.errors import UsageError
 from gpgen.exact.accuracy import accuracy, field_of
+from gpgen.exact.algorithms import other_algorithm
 from gpgen.exact.axis import BLOCK
 from gpgen.exact.field import Field, grid_below
 from gpgen.exact.finite import check_finite
@@ -100,7 +100,7 @@ class Sampler:
 
     def __init__(self, recipe: AnyRecipe) -> None:
         self.recipe = recipe = Recipe.load(recipe)
-        self.accuracy = accuracy(recipe)
+        self.accuracy = accuracy(recipe.texture)
         self._other = other_algorithm(recipe.algorithm)
         self._classes: dict[int, _Class] = {}
         self._weights = np.array([component.weight for component in recipe.components])
@@ -167,7 +167,7 @@ class Sampler:
         if label not in self._classes:
             scales = self.recipe.length_scales_of(label)
             fields = tuple(
-                field_of(self.recipe, component.kernel, scale)
+                field_of(self.recipe.texture, component.kernel, scale)
                 for component, scale in zip(self.recipe.components, scales, strict=True)
             )
             self._classes[label] = _Class(fields, _join_last_axis(fields))
@@ -177,10 +177,11 @@ class Sampler:
         """Draw samples of one class into out, shape (samples, *recipe.shape)."""
         with np.errstate(over="ignore", invalid="ignore"):  # told below
             if self._other is not None:
-                self._other.draw(self.recipe, label, sample_seeds, out)
+                scales = self.recipe.length_scales_of(label)
+                self._other.draw(self.recipe.texture, scales, sample_seeds, out)
             else:
                 self._draw_exactly(label, sample_seeds, out)
-        check_finite(self.recipe, label, sample_seeds, out)
+        check_finite(self.recipe.name, label, sample_seeds, out)
 
     def _draw_exactly(self, label: int, sample_seeds: npt.NDArray[np.uint64], out: Image) -> None:
         what = self.class_of(label)

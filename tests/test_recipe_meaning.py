@@ -18,7 +18,7 @@ import gpgen
 from gpgen import Component, Recipe, builtin_recipes
 from gpgen.errors import RecipeError
 from gpgen.format.stored_recipe import StoredRecipe, stored_recipe
-from gpgen.recipe_meaning import recipe_warnings
+from gpgen.recipe_warnings import recipe_warnings
 
 ALIKE = {"name": "alike", "shape": [16, 16]}
 

@@ -41,7 +41,7 @@ RECIPES = [
 def dense_component(recipe: Recipe, label: int, stream: int, seed: int) -> np.ndarray:
     """A component before standardizing, by one dense product in Python integers."""
     scale = recipe.length_scales_of(label)[stream]
-    field = field_of(recipe, "rbf", scale)
+    field = field_of(recipe.texture, "rbf", scale)
     noise = field.noise(np.array([seed], dtype=np.uint64), stream)[0]
     values = np.rint(noise * 2.0**NORMAL_BITS).astype(object)
     for axis, factor in enumerate(field.factors):
@@ -71,7 +71,7 @@ def test_an_image_is_the_weighted_sum_of_standardized_dense_products(recipe: Rec
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: f"{r.shape}-{r.boundary}")
 def test_moments_without_pixels_are_those_of_the_pixels(recipe: Recipe) -> None:
     for stream, scale in enumerate(recipe.length_scales_of(0)):
-        field = field_of(recipe, "rbf", scale)
+        field = field_of(recipe.texture, "rbf", scale)
         noise = field.noise(np.array([5], dtype=np.uint64), stream)
         mean, deviation = field.moments(noise)
         pixels = dense_component(recipe, 0, stream, 5)
@@ -212,7 +212,7 @@ def test_golden_hashes_hold_on_other_machines(machine: str) -> None:
 
 def test_torch_and_its_blas_agree_in_every_bit() -> None:
     torch = pytest.importorskip("torch")
-    field = field_of(Recipe.load("two-scale"), "rbf", 9.5)
+    field = field_of(Recipe.load("two-scale").texture, "rbf", 9.5)
     noise = field.noise(np.array([1], dtype=np.uint64), 0)
     rows, _ = field.along_leading_axes(noise, np.ones(1))
     factor = field.factors[0]

@@ -19,9 +19,9 @@ from gpgen.exact.accuracy import field_of
 from gpgen.exact.field import Field
 from gpgen.exact.kernels import RBF
 from gpgen.exact.mosaic import texture
+from gpgen.exact.mosaic_standardizing import standardized
 from gpgen.exact.normal import NORMAL_BITS
 from gpgen.exact.standardizing import centred_pixels, moment_errors, suspects
-from gpgen.golkar2018.standardizing import standardized
 from gpgen.sampling import Sampler, seeds
 
 
@@ -43,7 +43,7 @@ def test_the_issues_example_is_finite_and_its_components_are_right() -> None:
         expected = np.zeros(64)
         scales = recipe.length_scales_of(label)
         for stream, (component, scale) in enumerate(zip(recipe.components, scales, strict=True)):
-            pixels, _ = exact(field_of(recipe, "rbf", scale), seed, stream)
+            pixels, _ = exact(field_of(recipe.texture, "rbf", scale), seed, stream)
             expected += component.weight * pixels
         weights = sum(component.weight for component in recipe.components)
         tolerance = LARGEST_ERROR * (weights + np.abs(expected).max())
@@ -87,7 +87,7 @@ def test_ordinary_images_are_not_looked_at_again() -> None:
         recipe = Recipe.load(name)
         for component in recipe.components:
             for scale in component.length_scales:
-                field = field_of(recipe, "rbf", scale)
+                field = field_of(recipe.texture, "rbf", scale)
                 noise = field.noise(seeds(0, 0, 20), 0)
                 assert not suspects(field, *field.moments(noise)).any()
 

@@ -56,7 +56,7 @@ def show(output: Output, /, recipe: str) -> None:
     The former are comments, so that the whole is a recipe file to start from.
     """
     from gpgen.recipe import Recipe
-    from gpgen.recipe_meaning import recipe_warnings
+    from gpgen.recipe_warnings import recipe_warnings
 
     loaded = Recipe.load(recipe)
     warnings = recipe_warnings(loaded)

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from gpgen._version import __version__
 from gpgen.description.publication import Related
+from gpgen.exact.texture import length_scale_name
 from gpgen.recipe import Recipe
-from gpgen.recipe_checks import length_scale_name
 
 __all__ = [
     "ARCHIVE_2018",

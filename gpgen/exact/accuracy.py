@@ -1,22 +1,19 @@
-"""The proof that a recipe is drawn exactly, computed from its factors when it is loaded."""
+"""The proof that a texture is drawn exactly, computed from its factors."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from gpgen.algorithms import other_algorithm
 from gpgen.errors import RecipeError
+from gpgen.exact.algorithms import other_algorithm
 from gpgen.exact.axis import FACTOR_BITS
 from gpgen.exact.field import Field, grid_below
 from gpgen.exact.kernels import KERNELS
 from gpgen.exact.normal import LARGEST
-from gpgen.recipe_checks import length_scale_name
-
-if TYPE_CHECKING:
-    from gpgen.recipe import LengthScale, Recipe
+from gpgen.exact.texture import LengthScale, Texture, length_scale_name
 
 __all__ = ["Accuracy", "accuracy", "field_of"]
 
@@ -34,7 +31,7 @@ _SMALLEST_DEVIATION: Final = 1 / 64
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How exactly a recipe's textures are drawn, by computation.
+    """How exactly textures are drawn, by computation.
 
     Parameters
     ----------
@@ -53,19 +50,15 @@ class Accuracy:
 
 
 @lru_cache(maxsize=256)
-def field_of(recipe: Recipe, kernel: str, scale: LengthScale) -> Field:
-    """Return the field of one length-scale of a recipe."""
-    return _field(recipe, kernel, scale)
-
-
-def _field(recipe: Recipe, kernel: str, scale: LengthScale) -> Field:
-    kernels = tuple(KERNELS[kernel](length) for length in recipe.per_axis(scale))
-    return Field.of(kernels, recipe.shape, recipe.boundary)
+def field_of(texture: Texture, kernel: str, scale: LengthScale) -> Field:
+    """Return the field of one length-scale of a texture."""
+    kernels = tuple(KERNELS[kernel](length) for length in texture.per_axis(scale))
+    return Field.of(kernels, texture.shape, texture.boundary)
 
 
 @lru_cache(maxsize=64)
-def accuracy(recipe: Recipe) -> Accuracy:
-    """Compute how exactly a recipe is drawn, and refuse one that can't be.
+def accuracy(texture: Texture) -> Accuracy:
+    """Compute how exactly a texture is drawn, and refuse one that can't be.
 
     Raises
     ------
@@ -73,21 +66,20 @@ def accuracy(recipe: Recipe) -> Accuracy:
         If a length-scale doesn't fit on a periodic axis, or is so long that standardizing would
         turn the image into rounding noise.
     """
-    other = other_algorithm(recipe.algorithm)
+    other = other_algorithm(texture.algorithm)
     if other is not None:
-        return Accuracy(*other.accuracy_of(recipe))
-    _check_effort(recipe)
+        return Accuracy(*other.accuracy_of(texture))
+    _check_effort(texture)
     error = bound = 0.0
-    for component in recipe.components:
+    for component in texture.components:
         gain = 0.0
         for scale in component.length_scales:
-            # Not `field_of`: to look it up is to hash the whole recipe, once for each length-scale.
-            field = _field(recipe, component.kernel, scale)
+            field = field_of(texture, component.kernel, scale)
             deviation = 1.0
-            if recipe.standardize:
+            if texture.standardize:
                 deviation = field.relative_deviation
                 if deviation < _SMALLEST_DEVIATION:
-                    raise _too_smooth(recipe, component.kernel, scale)
+                    raise _too_smooth(texture, component.kernel, scale)
             error = max(error, field.covariance_error)
             gain = max(gain, field.gain / deviation)
         bound += component.weight * gain * LARGEST
@@ -100,16 +92,16 @@ def accuracy(recipe: Recipe) -> Accuracy:
     return Accuracy(error, math.log2(bound) + bits + FACTOR_BITS, 2.0**-bits)
 
 
-def _check_effort(recipe: Recipe) -> None:
+def _check_effort(texture: Texture) -> None:
     """Refuse a recipe whose factors would fill the memory, or whose proof would take minutes.
 
     A recipe may come from a stranger, in a manifest of a few hundred bytes.
     """
     factors = {
         factor
-        for component in recipe.components
+        for component in texture.components
         for scale in component.length_scales
-        for factor in _field(recipe, component.kernel, scale).factors
+        for factor in field_of(texture, component.kernel, scale).factors
     }
     entries = sum(factor.entries_bound for factor in factors)
     pairs = sum(factor.pairs_to_prove for factor in factors)
@@ -121,18 +113,18 @@ def _check_effort(recipe: Recipe) -> None:
         )
 
 
-def _too_smooth(recipe: Recipe, kernel: str, scale: LengthScale) -> RecipeError:
-    lengths = recipe.per_axis(scale)
+def _too_smooth(texture: Texture, kernel: str, scale: LengthScale) -> RecipeError:
+    lengths = texture.per_axis(scale)
     low, high = 0.0, 1.0
     for _ in range(30):
         middle = (low + high) / 2
         shorter = tuple(KERNELS[kernel](max(0.25, middle * length)) for length in lengths)
-        field = Field.of(shorter, recipe.shape, recipe.boundary)
+        field = Field.of(shorter, texture.shape, texture.boundary)
         if field.relative_deviation < _SMALLEST_DEVIATION:
             high = middle
         else:
             low = middle
-    size = "x".join(map(str, recipe.shape))
+    size = "x".join(map(str, texture.shape))
     return RecipeError(
         f"length-scale {length_scale_name(scale)} px is so long that an image of {size} px is "
         "almost constant, and standardizing would turn it into rounding noise",

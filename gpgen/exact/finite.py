@@ -6,15 +6,12 @@ of a millisecond for 1024 x 1024 pixels of any type; `numpy.isfinite` on float16
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import RecipeError
-
-if TYPE_CHECKING:
-    from gpgen.recipe import Recipe
 
 __all__ = ["all_finite", "check_finite", "not_finite", "not_finite_bytes"]
 
@@ -38,28 +35,28 @@ def not_finite(images: npt.NDArray[Any]) -> Indices:
 
 
 def check_finite(
-    recipe: Recipe, label: int, sample_seeds: npt.NDArray[np.uint64], images: npt.NDArray[Any]
+    name: str, label: int, sample_seeds: npt.NDArray[np.uint64], images: npt.NDArray[Any]
 ) -> None:
     """Raise `RecipeError` for the first image that holds infinity or NaN.
 
     Parameters
     ----------
-    recipe
-        What was drawn.
+    name
+        The recipe's name.
     label, sample_seeds
         The samples' class, and their seeds.
     images
-        Shape (samples, *recipe.shape).
+        Shape (samples, *shape).
     """
     wrong = not_finite(images)
     if len(wrong):
         seed = sample_seeds[wrong[0]]
         hint = "use shorter length-scales, and report this recipe as a bug"
-        if recipe.dtype == "float16":
+        if images.dtype.itemsize == 2:
             hint = 'use smaller weights or dtype = "float32"'
         raise RecipeError(
-            f"recipe {recipe.name!r}: the sample of seed {seed} and label {label} has pixels that "
-            f"are not finite in {recipe.dtype}",
+            f"recipe {name!r}: the sample of seed {seed} and label {label} has pixels that "
+            f"are not finite in {images.dtype.name}",
             hint,
         )
 

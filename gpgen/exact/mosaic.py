@@ -28,9 +28,9 @@ from gpgen.exact.mosaic_factor import (
     squared_exponential,
 )
 from gpgen.exact.mosaic_spline import cubic_spline
+from gpgen.exact.mosaic_standardizing import standardized
 from gpgen.exact.normal import LARGEST, NORMAL_BITS, random_words, standard_normal
 from gpgen.exact.standardizing import centred_pixels
-from gpgen.golkar2018.standardizing import standardized
 
 __all__ = ["Mosaic", "Patch", "standardized", "texture", "uniform_integers"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,22 +12,20 @@ from gpgen.errors import RecipeError, UsageError
 from gpgen.exact.fixed_point import fraction_bits
 from gpgen.exact.mosaic import Mosaic, Patch, texture
 from gpgen.exact.normal import LARGEST
+from gpgen.exact.texture import LengthScale, Texture
 
-if TYPE_CHECKING:
-    from gpgen.recipe import Recipe
-
-__all__ = ["accuracy_of", "check_recipe", "draw"]
+__all__ = ["accuracy_of", "check", "draw"]
 
 
-def check_recipe(recipe: Recipe) -> None:
+def check(what: Texture) -> None:
     """Raise `RecipeError` for what the 2018 generator can't draw."""
-    square = len(recipe.shape) == 2 and recipe.shape[0] == recipe.shape[1]
-    if not square or recipe.boundary != "open" or not recipe.standardize:
+    square = len(what.shape) == 2 and what.shape[0] == what.shape[1]
+    if not square or what.boundary != "open" or not what.standardize:
         raise RecipeError(
             'algorithm "golkar2018" draws square, standardized images with an open boundary only',
             'mend shape, standardize and boundary, or use algorithm = "exact"',
         )
-    for number, component in enumerate(recipe.components, start=1):
+    for number, component in enumerate(what.components, start=1):
         for scale in component.length_scales:
             if component.kernel != "rbf" or isinstance(scale, tuple):
                 raise RecipeError(
@@ -36,36 +34,41 @@ def check_recipe(recipe: Recipe) -> None:
                     'use these, or algorithm = "exact"',
                 )
             try:
-                texture(scale, recipe.shape[0])
+                texture(scale, what.shape[0])
             except UsageError as error:
                 raise RecipeError(f"component {number}: {error.message}", error.hint) from None
 
 
-def draw(recipe: Recipe, label: int, seeds: npt.NDArray[np.uint64], out: npt.NDArray[Any]) -> None:
+def draw(
+    what: Texture,
+    scales: tuple[LengthScale, ...],
+    seeds: npt.NDArray[np.uint64],
+    out: npt.NDArray[Any],
+) -> None:
     """Draw samples of one class.
 
     Parameters
     ----------
-    recipe
+    what
         What to draw.
-    label
-        The class.
+    scales
+        The class: a length-scale for each component.
     seeds
         Each sample's seed, shape (samples,).
     out
-        Where to write: shape (samples, *recipe.shape), the recipe's dtype.
+        Where to write: shape (samples, *what.shape), the texture's dtype.
     """
-    size = recipe.shape[0]
+    size = what.shape[0]
     for seed, image in zip(seeds.tolist(), out, strict=True):
         total = np.zeros((size, size))
-        for stream, scale in enumerate(recipe.length_scales_of(label)):
+        for stream, scale in enumerate(scales):
             assert not isinstance(scale, tuple)  # noqa: S101 - checked with the recipe
             field = texture(scale, size).standardized(seed, stream)
-            total += field * recipe.components[stream].weight
+            total += field * what.components[stream].weight
         image[...] = total
 
 
-def accuracy_of(recipe: Recipe) -> tuple[float, float, float]:
+def accuracy_of(what: Texture) -> tuple[float, float, float]:
     """Compute how exactly the patches of a recipe are drawn.
 
     Returns
@@ -79,11 +82,11 @@ def accuracy_of(recipe: Recipe) -> tuple[float, float, float]:
         The spacing of the grid on which intermediate values lie.
     """
     error, bits, grid = 0.0, 0.0, 0.0
-    for component in recipe.components:
+    for component in what.components:
         for scale in component.length_scales:
             assert not isinstance(scale, tuple)  # noqa: S101 - checked with the recipe
-            what: Patch | Mosaic = texture(scale, recipe.shape[0])
-            patch = what.patch if isinstance(what, Mosaic) else what
+            drawn: Patch | Mosaic = texture(scale, what.shape[0])
+            patch = drawn.patch if isinstance(drawn, Mosaic) else drawn
             factor = patch.axis_factor
             bound = LARGEST * factor.row_sum * factor.row_sum
             half_bits = fraction_bits(bound) - factor.bits

@@ -9,7 +9,7 @@ import msgspec
 
 from gpgen.exact.accuracy import accuracy
 from gpgen.recipe import Recipe
-from gpgen.recipe_checks import check
+from gpgen.recipe_checks import check, check_names
 from gpgen.recipe_meaning import UnclearRecipeError
 
 __all__ = ["StoredRecipe", "stored_recipe"]
@@ -23,7 +23,8 @@ class StoredRecipe(Recipe, frozen=True, forbid_unknown_fields=True):
     """
 
     def __post_init__(self) -> None:
-        check(self)
+        check_names(self.name, self.seed, self.splits)
+        check(self.texture)
 
     def __hash__(self) -> int:
         return hash(self.sha256)
@@ -35,7 +36,7 @@ class StoredRecipe(Recipe, frozen=True, forbid_unknown_fields=True):
             return Recipe.from_dict(fields, where)
         except UnclearRecipeError:
             recipe = msgspec.convert(dict(fields), cls)  # nothing else is wrong with its fields
-            accuracy(recipe)
+            accuracy(recipe.texture)
             return recipe
 
     def replace(self, **changes: Any) -> Recipe:  # noqa: ANN401

@@ -13,7 +13,7 @@ from gpgen.format.layout import Format, Target, choose_layout
 from gpgen.format.stream import BATCH_BYTES
 from gpgen.io.paths import AnyPath, Given, place_of
 from gpgen.recipe import AnyRecipe, Recipe
-from gpgen.recipe_meaning import recipe_warnings
+from gpgen.recipe_warnings import recipe_warnings
 from gpgen.workspace import site_of
 from gpgen.workspace.unfinished import made_at
 

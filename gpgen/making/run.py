@@ -22,7 +22,7 @@ from gpgen.making.planning import Plan, plan, plan_job, worker_count
 from gpgen.making.targets import check_still_free, look
 from gpgen.making.worker_processes import worker_processes
 from gpgen.recipe import AnyRecipe
-from gpgen.recipe_meaning import warn_about
+from gpgen.recipe_warnings import warn_about
 from gpgen.workspace import site_of
 from gpgen.workspace.base import Site
 from gpgen.workspace.journal import Journal

@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 
 from gpgen.description.subject import Subject
+from gpgen.exact.texture import length_scale_name
 from gpgen.format.base import Reader
 from gpgen.recipe import Recipe
-from gpgen.recipe_checks import length_scale_name
 from gpgen.sampling import seeds
 
 __all__ = ["csv_lines", "samples_table", "shards_table"]

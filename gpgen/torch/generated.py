@@ -11,7 +11,7 @@ import torch
 
 from gpgen.errors import UsageError
 from gpgen.recipe import AnyRecipe, Recipe
-from gpgen.recipe_meaning import warn_about
+from gpgen.recipe_warnings import warn_about
 from gpgen.torch.datasets import Target, Textures
 from gpgen.torch.drawing import draw_into
 
