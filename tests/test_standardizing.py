@@ -102,6 +102,20 @@ def test_equal_pixels_are_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.name)
+def test_nearly_constant_images_have_the_same_bytes_one_by_one_and_on_the_device(
+    recipe: Recipe,
+) -> None:
+    pytest.importorskip("torch")
+    from gpgen.torch import sample_batch
+
+    sampler = Sampler(recipe)
+    images = sampler.images(0, 60)
+    assert sample_batch(recipe, np.arange(60)).numpy()[:, 0].tobytes() == images.tobytes()
+    one_by_one = [sampler.image(int(seed), 0) for seed in seeds(recipe.seed, 0, 60)]
+    assert np.stack(one_by_one).tobytes() == images.tobytes()
+
+
 HASHES = """
 import json
 from benchmarks.nearly_constant import RECIPES, images_sha256

@@ -26,7 +26,7 @@ _MOST_PAIRS: Final = 2**32
 """Pairs of pixels of an axis, of all factors together: about a minute."""
 
 _SMALLEST_DEVIATION: Final = 1 / 64
-"""Standardizing may enlarge a field, and its rounding errors, by no more than about 64."""
+"""Standardizing may enlarge a field, and the error of its factors, by no more than about 64."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class Standardized(NamedTuple):
     Parameters
     ----------
     scale
-        What each sample's noise is multiplied by, shape (samples,): 0 where `exact` has pixels.
+        What each sample's noise is multiplied by, shape (samples,): 0 where there are `pixels`.
     shift
         What is then subtracted from each sample's pixels, shape (samples,).
     samples, pixels
