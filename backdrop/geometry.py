@@ -38,7 +38,8 @@ class ReceptiveField:
         Pixels between neighbouring positions' fields: a whole number, or a
         fraction in maps finer than the input. Negative in a flipped map. 0 where
         all positions see the same, and where what they see does not move along
-        with them (attention, a recurrent layer): then `size` is the whole axis.
+        with them (attention, a recurrent layer): then `size` is what they see
+        all together.
     offset
         First pixel that position 0 sees; negative where there is padding.
     shape
@@ -190,15 +191,24 @@ def _field_of(
 def _axis(first: list[float], last: list[float], side: int) -> _Axis:
     """Describe positions that see the pixels from `first` to `last`."""
     n = len(first)
-    if len(set(first)) == len(set(last)) == 1 and math.isfinite(first[0]):
-        # All alike: of several positions, what lies inside the image.
-        start, stop = (first[0], last[0]) if n == 1 else (max(first[0], 0), min(last[0], side - 1))
-        return _Axis(int(stop - start) + 1, 0, int(start), 0)
-    # Near the borders fields may be cut or wrapped around, so the middle half tells.
-    middle = range(n // 4, n - n // 4)
+    if n == 1 and math.isfinite(first[0]):
+        return _Axis(int(last[0] - first[0]) + 1, 0, int(first[0]), 0)
+    # Near the borders fields may be cut or wrapped around: if not all move along alike,
+    # those of the middle tell.
+    for margin in (0, n // 4, 3 * n // 8):
+        found = _moving(first, last, range(margin, n - margin))
+        if found:
+            return found
+    # Without a stride: all that any of them sees inside the image (a first pixel of inf: nothing).
+    start, stop = int(max(min(first), 0)), int(min(max(last), side - 1))
+    return _Axis(stop - start + 1, 0, start, 0)
+
+
+def _moving(first: list[float], last: list[float], middle: range) -> _Axis | None:
+    """Find the stride by which fields repeat every few positions, if they do."""
     for lag in range(1, max(len(middle) // 2, 1) + 1):
         steps = {ends[i + lag] - ends[i] for ends in (first, last) for i in middle[:-lag]}
-        step = steps.pop()
+        step = steps.pop() if steps else 0
         if steps or not step or not math.isfinite(step):
             continue
         stride = Fraction(int(step), lag)
@@ -208,7 +218,7 @@ def _axis(first: list[float], last: list[float], side: int) -> _Axis:
         slack = max(stops) - min(starts) + 1 - size
         whole = stride.numerator if stride.denominator == 1 else stride
         return _Axis(size, whole, min(starts), slack)
-    return _Axis(side, 0, 0, 0)
+    return None
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ class Place:
         Fraction of the input's gradient that this mask alone blocked, measured
         on random numbers in one training step. Less than `p` where the fields
         of several positions cover a pixel: it is blocked if all of them are.
+        NaN if the model passed no gradient at all (all activations were dead).
     """
 
     length_scale: float
@@ -67,10 +69,11 @@ class Place:
 
     def __str__(self) -> str:
         size = " x ".join(map(str, self.receptive_field.size))
+        share = f", blocks {self.blocked:.0%} of the input's gradient"
         return (
             f"length-scale {self.length_scale:g} px, p = {self.p:g}: "
-            f"after {self.layer!r}, receptive field {size} px, "
-            f"blocks {self.blocked:.0%} of the input's gradient"
+            f"after {self.layer!r}, receptive field {size} px"
+            f"{'' if math.isnan(self.blocked) else share}"
         )
 
 
@@ -196,7 +199,8 @@ def _try(
     plain = gradient_map(trial, example)
     handle = trial.get_submodule(name).register_forward_hook(InsertedMask(mask))
     try:
-        blocked = fraction_of(plain, gradient_map(trial, example))
+        masked = gradient_map(trial, example)
+        blocked = fraction_of(plain, masked) if bool(plain.any()) else math.nan
         keep = torch.zeros(field.shape)
         middle = tuple(n // 2 for n in field.shape)
         keep[middle] = 1

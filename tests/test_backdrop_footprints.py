@@ -187,6 +187,15 @@ def test_the_field_is_what_the_gradient_shows(name):
     check(model, size)
 
 
+@pytest.mark.parametrize(("side", "size"), [(24, 24), (32, 13), (64, 13), (256, 13)])
+def test_a_roll_counts_by_its_distance_unless_it_reaches_the_middle(side, size):
+    # Positions up to 9 look at the other side; of 24 pixels' middle that is the first.
+    model, _ = CASES["roll"]
+    field = backdrop.receptive_field(model.float(), (1, side, side))["out"]
+    assert (field.size[0], field.stride[0]) == (5, 1)
+    assert (field.size[1], field.local) == (size, size == 13)
+
+
 def test_a_window_of_attention_sees_its_own_pixels_only():
     # 8 positions share one window of 8 pixels, so fields begin up to 7 pixels off the stride.
     model = Calls(windows, nn.Conv2d(1, 2, 1))

@@ -19,6 +19,11 @@ from benchmarks.backdrop_places import implied, measured
 from gpgen.errors import UsageError
 
 
+@pytest.fixture(autouse=True)
+def _same_weights():
+    torch.manual_seed(0)
+
+
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_mask_in_a_known_architecture_blocks_what_p_says(name):
     build, shape, scale, p = ARCHITECTURES[name]
@@ -248,6 +253,17 @@ def test_the_blocked_fraction_is_measured_beside_dropout_and_changes_nothing():
     assert torch.equal(masks_of(new)["1"].generator.get_state(), own)
     # 1024 positions: five standard errors.
     assert abs(first - 0.75) < 5 * math.sqrt(0.75 * 0.25 / 1024)
+
+
+def test_a_network_whose_activations_are_all_dead_gets_its_mask_too():
+    model = chain()
+    nn.init.constant_(model[0].bias, -100)
+    new, (place,) = backdrop.insert(model, {4: 0.75}, (1, 32, 32))
+    assert list(masks_of(new)) == ["1"]
+    assert math.isnan(place.blocked)
+    assert str(place) == "length-scale 4 px, p = 0.75: after '1', receptive field 4 x 4 px"
+    with pytest.raises(UsageError, match="no gradient at its input"):
+        backdrop.blocked_fraction(new, torch.randn(1, 1, 32, 32))
 
 
 def test_a_model_without_masks_has_nothing_to_measure():

@@ -13,6 +13,11 @@ from backdrop import masks_of
 from gpgen.errors import UsageError
 
 
+@pytest.fixture(autouse=True)
+def _same_weights():
+    torch.manual_seed(0)
+
+
 def network():
     # Receptive fields after the activations: 3 (1 1), 4 (pool), 8, 10 (pool), 18.
     return nn.Sequential(
@@ -25,6 +30,8 @@ def network():
 
 def test_masks_go_after_the_nearest_receptive_field_and_it_says_where():
     model = network()
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, 0.1)  # no activation is dead
     new, places = backdrop.insert(model, {15: 0.9, 8.4: 0.5})
     assert [(p.length_scale, p.p, p.layer) for p in places] == [(8.4, 0.5, "4"), (15, 0.9, "7")]
     assert [p.receptive_field.size for p in places] == [(8, 8), (18, 18)]

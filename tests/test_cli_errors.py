@@ -141,7 +141,7 @@ def test_a_scheduler_that_does_not_answer_is_told_by_its_address(gpgen, monkeypa
 def test_what_is_not_a_dataset_is_refused(gpgen):
     for verb in (["info"], ["verify"], ["show", "-o", "sheet.png"]):
         assert_one_line(gpgen(*verb, "missing.zarr"), 1, "missing.zarr")
-        assert_one_line(gpgen(*verb, "."), 1, "not a gpgen dataset")
+        assert_one_line(gpgen(*verb, "."), 1, "a folder of other things, not a gpgen dataset")
     Path("other.h5").write_bytes(b"not HDF5")
     assert_one_line(gpgen("info", "other.h5"), 1, "other.h5")
 

@@ -132,8 +132,10 @@ def command(
     chosen = [name for name in training.METHODS if name in methods or "all" in methods]
     given = {name: value for name, value in fields.items() if value is not None}
     data = training.Source(source)
-    for name, split in (("train_size", "train"), ("test_size", given["split"])):
-        given.setdefault(name, data.most(split, getattr(training.Settings, name)))
+    if "train_size" not in given:
+        given["train_size"] = data.most("train", training.Settings.train_size)
+    if "test_size" not in given:
+        given["test_size"] = data.most(given["split"], training.Settings.test_size)
     settings = [training.Settings.tuned(method, **given) for method in chosen]
     try:
         with output.progress("epoch") as advance:

@@ -22,7 +22,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.errors import DatasetError, GpgenError, TargetError, UsageError
+from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.exact.blas import one_blas_thread
 from gpgen.golkar2018.archive_plan import ArchivePlan
 from gpgen.golkar2018.crosses import Cross
@@ -158,16 +158,15 @@ def read_plan(folder: Path) -> ArchivePlan:
     """
     path = folder / PLAN
     again = "make it again with `gpgen archive`"
+    with reading(path, again):
+        raw = path.read_bytes()
     try:
-        with reading(path, again):
-            fields = json.loads(path.read_bytes())
+        fields = json.loads(raw)
         version = fields["archive_version"]
         plan = ArchivePlan.from_dict(fields)
     except (
         ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError,
     ) as error:  # fmt: skip
-        if isinstance(error, GpgenError):
-            raise
         raise DatasetError(f"{path} can't be read: {error}", again) from error
     if version != VERSION:
         raise DatasetError(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gpgen.errors import DatasetError, MissingPackageError, TargetError, UsageError
-from gpgen.io.user_paths import given
+from gpgen.io.user_paths import given, text_of
 
 __all__ = ["RECORD", "DownloadProgress", "RecordFile", "download", "read_record"]
 
@@ -156,7 +156,8 @@ def download(
         if name not in found:
             known = ", ".join(sorted(found))
             raise UsageError(f"the record has no file {name!r}", f"use one of {known}")
-    folder = given(out)
+    given(out)
+    folder = Path(text_of(out)).expanduser()  # said as it was given
     missing = [name for name in names if not _is_there(folder / name, found[name], overwrite)]
     _check_disk(folder, sum(found[name].size for name in missing))
     for name in missing:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.description.subject import Column, Subject
-from gpgen.errors import DatasetError, GpgenError
+from gpgen.errors import DatasetError
 from gpgen.golkar2018.archive import PLAN, read_plan
 from gpgen.golkar2018.archive_plan import ArchivePlan, sample_name
 from gpgen.golkar2018.crosses import length_scale_name
@@ -138,8 +138,6 @@ class ArchiveSource:
                     pixels = np.frombuffer(data, header.dtype, offset=header.offset)
                     image[...] = pixels.reshape(header.shape)
         except (KeyError, ValueError, zipfile.BadZipFile) as error:
-            if isinstance(error, GpgenError):
-                raise
             raise DatasetError(f"{samples} is damaged: {error}", VERIFY) from error
         return images
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from gpgen.errors import DatasetError, GpgenError, UsageError
+from gpgen.errors import DatasetError, UsageError
 from gpgen.format.layout import Target
 from gpgen.format.manifest import FORMAT_VERSION, newer
 from gpgen.io.failures import reading
@@ -158,12 +158,11 @@ class Deposit:
                 f"{path} is not a deposit: it lacks {SHA256SUMS} or {MANIFEST}", _AGAIN
             )
         sha256, md5 = (_read_sums(folder / name) for name in (SHA256SUMS, MD5SUMS))
+        with reading(folder / MANIFEST, _AGAIN):
+            raw = read_whole(folder / MANIFEST)
         try:
-            with reading(folder / MANIFEST, _AGAIN):
-                manifest = json.loads(read_whole(folder / MANIFEST))
+            manifest = json.loads(raw)
         except (ValueError, RecursionError) as error:
-            if isinstance(error, GpgenError):
-                raise
             raise DatasetError(f"{folder / MANIFEST} can't be read: {error}", _AGAIN) from error
         _check_versions(folder / MANIFEST, manifest)
         try:
@@ -221,12 +220,11 @@ class Deposit:
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Return one of the metadata files."""
+        with reading(self.path / name, _AGAIN):
+            raw = read_whole(self.path / name)
         try:
-            with reading(self.path / name, _AGAIN):
-                document: dict[str, Any] = json.loads(read_whole(self.path / name))
+            document: dict[str, Any] = json.loads(raw)
         except (ValueError, RecursionError) as error:
-            if isinstance(error, GpgenError):
-                raise
             raise DatasetError(f"{self.path / name} can't be read: {error}", _AGAIN) from error
         if not isinstance(document, dict):
             raise DatasetError(f"{self.path / name} holds no object", _AGAIN)
@@ -253,9 +251,10 @@ def _check_versions(path: Path, manifest: Any) -> None:  # noqa: ANN401 - what J
 
 
 def _read_sums(path: Path) -> dict[str, str]:
+    with reading(path, _AGAIN):
+        raw = read_whole(path)
     try:
-        with reading(path, _AGAIN):
-            lines = read_whole(path).decode().splitlines()
+        lines = raw.decode().splitlines()
     except UnicodeError as error:
         raise DatasetError(f"{path} can't be read: {error}", _AGAIN) from error
     sums = {}
