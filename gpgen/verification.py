@@ -23,8 +23,8 @@ from gpgen.format.replacing import check_unchanged
 from gpgen.format.stream import batch_size, crc32c
 from gpgen.io.failures import UNPACK, VERIFY
 from gpgen.io.paths import AnyPath, Given, local_path, open_file, size_of
-from gpgen.making.planning import worker_count
 from gpgen.sampling import SAMPLING_VERSION, sampler_for
+from gpgen.workers import worker_count
 from gpgen.workspace.unfinished import hdf5_form, locate
 
 __all__ = ["Problem", "Report", "VerifyProgress", "verify"]

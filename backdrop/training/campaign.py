@@ -24,6 +24,7 @@ from backdrop.training.settings import Settings, settings_from
 from backdrop.training.state import Epoch
 from gpgen.errors import TargetError, UsageError
 from gpgen.io.user_paths import given
+from gpgen.workers import worker_count
 
 __all__ = ["Progress", "choose_device", "run_all"]
 
@@ -141,7 +142,7 @@ def run_all(
     todo = [task for task in tasks if (task[0].method, task[1]) not in runs]
     counter = _Counter(progress, tasks, done=sum(len(run.epochs) for run in runs.values()))
     if device == "cpu":
-        finished = _in_processes(source, todo, workers or len(os.sched_getaffinity(0)), counter)
+        finished = _in_processes(source, todo, worker_count(workers), counter)
     else:
         finished = _one_by_one(Source(source), todo, device, counter)
     for run in finished:

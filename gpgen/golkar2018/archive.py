@@ -22,7 +22,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.errors import DatasetError, TargetError, UsageError
+from gpgen.errors import DatasetError, TargetError
 from gpgen.exact.blas import one_blas_thread
 from gpgen.golkar2018.archive_plan import ArchivePlan
 from gpgen.golkar2018.crosses import Cross
@@ -33,6 +33,7 @@ from gpgen.io.beside import put_in_place, working_folder
 from gpgen.io.failures import reading, target_errors
 from gpgen.io.user_paths import AnyText, target_of
 from gpgen.io.zip_writing import ZipMember
+from gpgen.workers import worker_count
 
 __all__ = ["PLAN", "Archive", "ArchiveProgress", "make_archive", "read_plan"]
 
@@ -116,8 +117,7 @@ def make_archive(
     TargetError
         If `out` is taken, is being made by another process, or the disk is too small.
     """
-    if workers is not None and workers < 1:
-        raise UsageError(f"{workers} workers can't make anything", "use at least 1")
+    count = worker_count(workers)
     target = target_of(out)
     _check_target(plan, target, overwrite)
     with (
@@ -126,7 +126,7 @@ def make_archive(
         one_blas_thread(),
     ):
         maker = _Maker(plan, folder, progress)
-        maker.draw_samples(workers or len(os.sched_getaffinity(0)))
+        maker.draw_samples(count)
         if plan.crosses:
             maker.deal_crosses()
         sha256 = maker.write_checksums()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 
 from gpgen._version import __version__
-from gpgen.errors import UsageError
 from gpgen.format import store_for
 from gpgen.format.job import Images, Job
 from gpgen.format.layout import Format, Target, choose_layout
@@ -14,6 +12,7 @@ from gpgen.format.stream import BATCH_BYTES
 from gpgen.io.paths import AnyPath, Given, place_of
 from gpgen.recipe import AnyRecipe, Recipe
 from gpgen.recipe_warnings import recipe_warnings
+from gpgen.workers import worker_count
 from gpgen.workspace import site_of
 from gpgen.workspace.unfinished import made_at
 
@@ -132,19 +131,6 @@ def plan_job(
     layout = choose_layout(target.form, recipe.image_nbytes, n, chunk_size, shard_size)
     site_of(target.path).check(target, overwrite=overwrite)
     return Job(target, recipe, layout, overwrite, gpgen_version, images)
-
-
-def worker_count(workers: int | None) -> int:
-    """Return the number of workers asked for, or the cores that this process may use."""
-    if workers is None:
-        return (
-            len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1
-        )
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise UsageError(f"workers is {workers!r}", "give 1 or more")
-    return workers
 
 
 def _memory(recipe: Recipe) -> int:

@@ -18,11 +18,12 @@ from gpgen.io.paths import Given
 from gpgen.making.cluster import Scheduler, Security, connect
 from gpgen.making.dispatch import ClockSetBackError, make_shards
 from gpgen.making.in_threads import make_in_threads
-from gpgen.making.planning import Plan, plan, plan_job, worker_count
+from gpgen.making.planning import Plan, plan, plan_job
 from gpgen.making.targets import check_still_free, look
 from gpgen.making.worker_processes import worker_processes
 from gpgen.recipe import AnyRecipe
 from gpgen.recipe_warnings import warn_about
+from gpgen.workers import worker_count
 from gpgen.workspace import site_of
 from gpgen.workspace.base import Site
 from gpgen.workspace.journal import Journal
