@@ -321,10 +321,10 @@ MALFORMED = {
     "a call of a call": PREFIX + ARRAY + b"K\x00\x85R" + END,
     "a call without arguments": PREFIX + b"cnumpy\nndarray\nNR" + END,
     "a name filled in": PREFIX + b"cnumpy\nndarray\nK\x01\x85b" + END,
-    "a second dictionary": b"\x80\x03]}}e.",
+    "a second dictionary": b"\x80\x03](]}}e.",
     "a second image of fewer pixels": array(b"K\x04K\x04\x86", binbytes(bytes(64))).replace(
         END,
-        END[:3] + array(b"K\x04K\x04\x86", binbytes(bytes(60)))[len(PREFIX) - 3 : -len(END)] + END,
+        b"K\x00e](" + array(b"K\x04K\x04\x86", binbytes(bytes(60))).removeprefix(PREFIX),
     ),
     "values left over": b"\x80\x03]].",
     "a mark left over": b"\x80\x03](.",

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-import logging
+import re
 import shutil
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urljoin, urlsplit
 
 from gpgen.errors import DatasetError, MissingPackageError, TargetError, UsageError
+from gpgen.io.download import Download
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["RECORD", "DownloadProgress", "RecordFile", "download", "read_record"]
 
@@ -26,6 +29,7 @@ _BY_HAND: Final = (
 )
 _TIMEOUT: Final = 30.0
 _LARGEST_RECORD: Final = 1 << 22
+_MD5: Final = re.compile(r"md5:([0-9a-f]{32})", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -38,21 +42,21 @@ class RecordFile:
         "samples.zip" or "dataset.zip".
     size
         Bytes.
-    checksum
-        As the record gives it: "md5:" and 32 hexadecimal digits.
+    md5
+        In hexadecimal digits.
     url
         Where it is.
     """
 
     name: str
     size: int
-    checksum: str
+    md5: str
     url: str
 
 
 @dataclass(frozen=True)
 class DownloadProgress:
-    """How far a file is: its name, the bytes that have come, and all of them."""
+    """How far a file is: its name, the bytes that have come, and its length in bytes."""
 
     name: str
     bytes_done: int
@@ -72,25 +76,25 @@ def read_record(record: str = RECORD) -> dict[str, RecordFile]:
 
     Raises
     ------
+    MissingPackageError
+        Without httpx.
     DatasetError
         If it can't be reached, or answers something else.
     """
-    host = urllib.parse.urlsplit(record)
+    host = urlsplit(record)
+    with _answer(record, host.netloc) as answer:
+        described = next(answer.iter_bytes(_LARGEST_RECORD), b"")
     try:
-        with urllib.request.urlopen(record, timeout=_TIMEOUT) as answer:  # noqa: S310 - http(s)
-            described: Any = json.loads(answer.read(_LARGEST_RECORD))
         found = {}
-        for file in described["files"]:
-            url = urllib.parse.urlsplit(urllib.parse.urljoin(record, file["links"]["self"]))
+        for file in json.loads(described)["files"]:
+            url = urlsplit(urljoin(record, file["links"]["self"]))
             if (url.scheme, url.netloc) != (host.scheme, host.netloc):
                 raise ValueError(f"{file['key']} lies on another host")
-            name, checksum = str(file["key"]), str(file["checksum"])
-            found[name] = RecordFile(name, int(file["size"]), checksum, url.geturl())
-    except urllib.error.HTTPError as error:
-        raise DatasetError(f"{host.netloc} answers {error.code} for {record}", _BY_HAND) from None
-    except OSError as error:
-        reason = getattr(error, "reason", None) or error
-        raise DatasetError(f"{host.netloc} can't be reached: {reason}", _BY_HAND) from None
+            checksum = _MD5.fullmatch(file["checksum"])
+            if checksum is None:
+                raise ValueError(f"{file['key']} has no MD5")
+            name = str(file["key"])
+            found[name] = RecordFile(name, int(file["size"]), checksum[1], url.geturl())
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         what = type(error).__name__
         raise DatasetError(f"{record} isn't a record's description ({what})", _BY_HAND) from None
@@ -106,6 +110,8 @@ def download(
     record: str | None = None,
 ) -> tuple[Path, ...]:
     """Fetch files of the record; each gets its name once its checksum is right.
+
+    What a broken download has brought is kept, and the next one goes on from there.
 
     Parameters
     ----------
@@ -128,7 +134,7 @@ def download(
     Raises
     ------
     MissingPackageError
-        Without pooch.
+        Without httpx.
     UsageError
         If the record has no such file.
     TargetError
@@ -136,60 +142,69 @@ def download(
     DatasetError
         If the record can't be reached, or sends something else than it has announced.
     """
-    try:
-        import pooch
-    except ImportError as error:
-        raise MissingPackageError(
-            "downloading needs the package pooch", "run `pip install pooch`"
-        ) from error
     found = read_record(record or RECORD)
     for name in names:
         if name not in found:
             known = ", ".join(sorted(found))
             raise UsageError(f"the record has no file {name!r}", f"use one of {known}")
     folder = Path(out)
-    missing = [name for name in names if not _is_there(folder / name, found[name], overwrite)]
-    _check_disk(folder, sum(found[name].size for name in missing))
-    pooch.get_logger().setLevel(logging.WARNING)
-    for name in missing:
-        (folder / name).unlink(missing_ok=True)
-        _fetch(found[name], folder, progress)
+    missing = []
+    for name in names:
+        download = _download_of(found[name], folder, progress)
+        if not download.is_finished():
+            if download.path.exists() and not overwrite:
+                raise TargetError(
+                    f"{download.path} exists and isn't the record's file",
+                    "use --overwrite, or another --out",
+                )
+            missing.append((found[name].url, download))
+    _check_disk(folder, sum(download.nbytes - download.received for _, download in missing))
+    for url, download in missing:
+        _fetch(url, download)
     return tuple(folder / name for name in names)
 
 
-def _fetch(file: RecordFile, folder: Path, progress: Report | None) -> None:
-    import pooch
-    import requests
+def _download_of(file: RecordFile, folder: Path, progress: Report | None) -> Download:
+    def tell(there: int) -> None:
+        if progress is not None:
+            progress(DownloadProgress(file.name, there, file.size))
 
-    downloader = pooch.HTTPDownloader(progressbar=_Bar(file, progress), timeout=_TIMEOUT)
-    host = urllib.parse.urlsplit(file.url).netloc
-    try:
-        pooch.retrieve(
-            file.url, known_hash=file.checksum, fname=file.name, path=folder, downloader=downloader
-        )
-    except requests.exceptions.RequestException as error:
-        what = type(error).__name__
-        raise DatasetError(f"{file.name} didn't come from {host} ({what})", _BY_HAND) from None
-    except ValueError:
+    return Download(folder / file.name, file.size, file.md5, tell)
+
+
+def _fetch(url: str, download: Download) -> None:
+    name, host = download.path.name, urlsplit(url).netloc
+    if download.received < download.nbytes:
+        with _answer(url, f"{name} didn't come: {host}", download.received) as answer:
+            download.receive(answer.iter_bytes(1 << 20), answer.status_code == 206)
+    if not download.finish():
         raise DatasetError(
-            f"what came from {host} as {file.name} doesn't have the record's checksum",
+            f"what came from {host} as {name} doesn't have the record's checksum",
             "try again later",
-        ) from None
-
-
-def _is_there(path: Path, file: RecordFile, overwrite: bool) -> bool:
-    import pooch
-
-    if not path.exists():
-        return False
-    algorithm, _, digest = file.checksum.partition(":")
-    if path.stat().st_size == file.size and pooch.file_hash(str(path), alg=algorithm) == digest:
-        return True
-    if not overwrite:
-        raise TargetError(
-            f"{path} exists and isn't the record's file", "use --overwrite, or another --out"
         )
-    return False
+
+
+@contextmanager
+def _answer(url: str, who: str, start: int = 0) -> Iterator[httpx.Response]:
+    """Ask for what is at a URL, from byte `start` on; `who` begins the error if it fails."""
+    try:
+        import httpx
+    except ImportError as error:
+        raise MissingPackageError(
+            "downloading needs the package httpx", "run `pip install 'gpgen[download]'`"
+        ) from error
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    try:
+        with httpx.stream(
+            "GET", url, headers=headers, timeout=_TIMEOUT, follow_redirects=True
+        ) as answer:
+            answer.raise_for_status()
+            yield answer
+    except httpx.HTTPStatusError as error:
+        raise DatasetError(f"{who} answers {error.response.status_code}", _BY_HAND) from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        reason = str(error) or type(error).__name__
+        raise DatasetError(f"{who} can't be reached: {reason}", _BY_HAND) from None
 
 
 def _check_disk(folder: Path, needed: int) -> None:
@@ -205,26 +220,3 @@ def _check_disk(folder: Path, needed: int) -> None:
             f"{folder} needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} are free",
             "free some space, or choose another --out",
         )
-
-
-class _Bar:
-    """What pooch tells of its progress, passed on."""
-
-    def __init__(self, file: RecordFile, progress: Report | None) -> None:
-        self.total = file.size
-        self._file = file
-        self._progress = progress
-        self._done = 0
-
-    def update(self, count: int) -> None:
-        self._done += count
-        if self._progress is not None:
-            # pooch counts the last bytes twice, to be sure that a bar is full at the end.
-            done = min(self._done, self.total)
-            self._progress(DownloadProgress(self._file.name, done, self.total))
-
-    def reset(self) -> None:
-        self._done = 0
-
-    def close(self) -> None:
-        pass
