@@ -23,7 +23,7 @@ from gpgen.errors import DatasetError
 from gpgen.golkar2018 import gp_unpickler
 from gpgen.golkar2018.gp_unpickler import ALLOWED
 from gpgen.golkar2018.gp_writing import write_gp
-from gpgen.golkar2018.sources import open_source
+from gpgen.golkar2018.import_source import open_source
 
 SUSPECT = ("os.", "subprocess.", "pickle.", "exec", "compile", "import", "socket.", "ctypes.")
 _watching = False

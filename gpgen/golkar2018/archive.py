@@ -25,9 +25,9 @@ from threadpoolctl import threadpool_limits
 
 from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.golkar2018.archive_plan import ArchivePlan
-from gpgen.golkar2018.crosses import Cross
 from gpgen.golkar2018.gp_writing import write_gp
-from gpgen.golkar2018.npy import HEADER_BYTES, npy_header
+from gpgen.golkar2018.npy_header import HEADER_BYTES, npy_header
+from gpgen.golkar2018.texture_sums import Cross
 from gpgen.io import files
 from gpgen.io.beside import put_in_place, working_folder
 from gpgen.io.zip_writing import ZipMember
@@ -126,7 +126,7 @@ def make_archive(
         maker = _Maker(plan, folder, progress)
         maker.draw_samples(workers or len(os.sched_getaffinity(0)))
         if plan.crosses:
-            maker.deal_crosses()
+            maker.sum_textures()
         sha256 = maker.write_checksums()
         put_in_place(folder, target)
     return Archive(target, sha256, plan.nbytes)
@@ -212,8 +212,8 @@ class _Maker:
         writer.write(pixels.data.cast("B"))
         return writer.finish()
 
-    def deal_crosses(self) -> None:
-        """Make ``dataset.zip`` from ``samples.zip``, from its beginning to its end."""
+    def sum_textures(self) -> None:
+        """Make ``dataset.zip``, the crosses, from ``samples.zip``."""
         source = files.open_existing(self._folder / SAMPLES)
         descriptor = files.create(self._folder / DATASET)
         try:

@@ -18,11 +18,11 @@ from gpgen.io.download import Download
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["RECORD", "DownloadProgress", "RecordFile", "download", "read_record"]
+__all__ = ["RECORD", "RECORD_FILES", "DownloadProgress", "RecordFile", "download", "read_record"]
 
 RECORD: Final = "https://zenodo.org/api/records/1252464"
 DOI: Final = "https://doi.org/10.5281/zenodo.1252464"
-FILES: Final = ("dataset.zip", "samples.zip")
+RECORD_FILES: Final = ("dataset.zip", "samples.zip")
 
 _BY_HAND: Final = (
     f"check the network, or get the files with a browser from {DOI} and give them to `gpgen import`"
@@ -103,7 +103,7 @@ def read_record(record: str = RECORD) -> dict[str, RecordFile]:
 
 def download(
     out: str | Path,
-    names: Sequence[str] = FILES,
+    names: Sequence[str] = RECORD_FILES,
     *,
     overwrite: bool = False,
     progress: Report | None = None,

@@ -8,7 +8,6 @@ file each image is, so that an archive of any size is read one image at a time.
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,13 +17,12 @@ import numpy.typing as npt
 
 from gpgen.errors import DatasetError
 from gpgen.golkar2018.gp_unpickler import ByteStream, Record, Refusal, unpickle
+from gpgen.golkar2018.npy_header import MAX_SIDE
+from gpgen.golkar2018.texture_sums import CLASS_NAME
 
 __all__ = ["GpIndex", "read_gp_images", "read_gp_index"]
 
-MAX_SIDE: Final = 16384
 MAX_CLASSES: Final = 4096
-
-_CLASS_NAME: Final = re.compile(r"\d{1,6}(\.\d{1,9})?(-\d{1,6}(\.\d{1,9})?){0,15}", re.ASCII)
 
 _Array = tuple[tuple[int, int], np.dtype[Any], range]
 
@@ -172,6 +170,6 @@ def _checked_names(names: dict[int, str]) -> tuple[str, ...]:
     classes = tuple(names.get(label, "") for label in range(len(names)))
     if not 1 <= len(classes) <= MAX_CLASSES:
         raise Refusal(f"it has {len(classes)} class names")
-    if len(set(classes)) < len(classes) or not all(map(_CLASS_NAME.fullmatch, classes)):
+    if len(set(classes)) < len(classes) or not all(map(CLASS_NAME.fullmatch, classes)):
         raise Refusal("its class names aren't length-scales joined by '-', numbered from 0")
     return classes

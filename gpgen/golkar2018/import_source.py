@@ -1,7 +1,7 @@
 """What can be imported: ``.gp`` files and ``.npy`` samples, in folders or zips.
 
-Whatever comes is taken for hostile. A source is indexed and checked as a whole before
-the first image is read; nothing is unpacked to the disk.
+The input is treated as hostile. It is indexed and checked as a whole before the first
+image is read, and nothing is unpacked to the disk.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import DatasetError
-from gpgen.golkar2018.crosses import length_scale_name
 from gpgen.golkar2018.gp_reading import read_gp_images, read_gp_index
 from gpgen.golkar2018.gp_unpickler import ByteStream
-from gpgen.golkar2018.npy import NpyHeader, parse_npy_header
+from gpgen.golkar2018.npy_header import NpyHeader, parse_npy_header
+from gpgen.golkar2018.texture_sums import length_scale_name
 from gpgen.golkar2018.zip_reading import GuardedZip
 
 __all__ = ["Source", "open_source"]
