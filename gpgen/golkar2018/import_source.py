@@ -72,11 +72,6 @@ class Source(contextlib.AbstractContextManager["Source"]):
         if self._archive is not None:
             self._archive.close()
 
-    @property
-    def length_scales(self) -> tuple[tuple[float, ...], ...]:
-        """Of every class, in pixels, as its name says them."""
-        return tuple(tuple(map(float, name.split("-"))) for name in self.class_names)
-
     def images(self) -> Iterator[Image]:
         """Read the images one after the other.
 
