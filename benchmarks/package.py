@@ -29,8 +29,8 @@ from rich.table import Table
 
 import gpgen
 from benchmarks.machine import describe_machine
-from gpgen.publish.packaging import package
 from gpgen.description.publication import Creator, Publication
+from gpgen.publish.packaging import package
 from gpgen.recipe import Recipe
 
 __all__ = ["copy_files", "main"]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import operator
 import threading
 import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from gpgen.errors import DatasetError, UsageError
 from gpgen.format import store_for
@@ -19,17 +19,21 @@ from gpgen.format.layout import Format
 from gpgen.format.manifest import VERIFY, Manifest, SmallArray, derived_arrays
 from gpgen.format.pixels import PixelReader
 from gpgen.format.pixels_ahead import pixel_reader
-from gpgen.io.paths import AnyPath
+from gpgen.format.replacing import check_unchanged, same_dataset
+from gpgen.indexing import sample_indices, samples_of_key
+from gpgen.io.paths import AnyPath, Given
 from gpgen.recipe import Recipe
 from gpgen.sampling import SAMPLING_VERSION
 from gpgen.workspace.unfinished import find
 
 __all__ = ["Dataset", "ImageArray", "SampleArray", "open_dataset"]
 
+_ROWS_AT_ONCE: Final = 2**16
+
 Indices = Sequence[int] | npt.NDArray[Any]
 
 
-def open_dataset(path: str | AnyPath) -> Dataset:
+def open_dataset(path: Given) -> Dataset:
     """Open a finished dataset; nothing but its manifest is read.
 
     Parameters
@@ -45,30 +49,17 @@ def open_dataset(path: str | AnyPath) -> Dataset:
         If there is none, it is unfinished (the error says how far it is and the command
         that finishes it), or its manifest is damaged.
     StorageError
-        If an object store doesn't answer or refuses.
+        If a disk or an object store fails or refuses.
     """
     manifest, form = find(path)
     return Dataset(store_for(form).reader(manifest), form)
 
 
-def _whole_numbers(indices: Any, n: int) -> npt.NDArray[np.int64]:  # noqa: ANN401 - any sequence
-    """Return indices as an array of numbers from 0 to n - 1."""
-    array = np.asarray(indices)
-    if array.dtype == bool:
-        if array.shape != (n,):
-            raise IndexError(f"a mask of shape {array.shape} does not fit {n} samples")
-        return np.flatnonzero(array)
-    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
-        raise IndexError(f"samples are chosen by whole numbers in one dimension, not {indices!r}")
-    wrong = array[(array < -n) | (array >= n)]
-    if wrong.size:
-        raise IndexError(f"sample {wrong[0]} is out of range: the dataset has {n}")
-    array = array.astype(np.int64)
-    return np.where(array < 0, array + n, array)
+class _Lazy(NDArrayOperatorsMixin):
+    """What lazy arrays share: the first axis counts samples and is read on demand.
 
-
-class _Lazy:
-    """What lazy arrays share: the first axis counts samples and is read on demand."""
+    They are indexed, compared and calculated with as NumPy's arrays are, but never changed.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -95,27 +86,27 @@ class _Lazy:
         return self.shape[0]
 
     def __getitem__(self, key: Any) -> Any:  # noqa: ANN401 - like an ndarray
-        first, *rest = key if isinstance(key, tuple) else (key,)
-        if first is Ellipsis:
-            given = sum(part is not None for part in rest)
-            first = slice(None)
-            rest = [Ellipsis, *rest] if given else []
-            if given >= self.ndim:
-                first, *rest = rest[1:]
-        n = self.shape[0]
-        if isinstance(first, slice):
-            values = self._read(np.arange(n, dtype=np.int64)[first])
-        elif hasattr(first, "__index__") and getattr(first, "ndim", 0) == 0:
-            values = self._read(_whole_numbers([operator.index(first)], n))[0]
-            return values[tuple(rest)] if rest else values
-        else:
-            values = self._read(_whole_numbers(first, n))
-        return values[(slice(None), *rest)] if rest else values
+        """Return what NumPy would, having read no other samples than the key asks for."""
+        samples, rest = samples_of_key(key, self.shape)
+        return self._read(samples)[rest]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:  # noqa: ANN401
         if copy is False:
             raise ValueError("a lazy array can't be taken without a copy")
         return np.asarray(self[:], dtype=dtype)
+
+    def __array_ufunc__(
+        self,
+        ufunc: np.ufunc,
+        method: str,
+        *inputs: Any,  # noqa: ANN401
+        **options: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Calculate with all values, so that ``ds.label == 0`` is a mask."""
+        if any(isinstance(x, _Lazy) for x in options.get("out", ())):
+            return NotImplemented
+        arrays = [np.asarray(x) if isinstance(x, _Lazy) else x for x in inputs]
+        return getattr(ufunc, method)(*arrays, **options)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} shape {self.shape}, {self.dtype}, read on demand>"
@@ -178,35 +169,47 @@ class SampleArray(_Lazy):
 
     def __init__(self, reader: Reader, expected: SmallArray) -> None:
         self._reader = reader
-        self._name = expected.name
+        self._expected = expected
         self.shape = expected.shape
         self.dtype = expected.dtype
 
     def _read(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        if not indices.size:
-            return np.empty((0, *self.shape[1:]), self.dtype)
-        start, stop = int(indices.min()), int(indices.max()) + 1
-        values = self._reader.rows(self._name, start, stop)
-        if self._reader.manifest.sampling_version == SAMPLING_VERSION:
-            expected = next(
-                array
-                for array in derived_arrays(self._reader.recipe, self.shape[0])
-                if array.name == self._name
-            ).rows(start, stop)
+        out = np.empty((len(indices), *self.shape[1:]), self.dtype)
+        ascending = bool((indices[1:] >= indices[:-1]).all())
+        order = None if ascending else np.argsort(indices, kind="stable")
+        ordered, done = indices if order is None else indices[order], 0
+        with same_dataset(self._reader):
+            while done < len(ordered):
+                start = int(ordered[done])
+                end = int(np.searchsorted(ordered, start + _ROWS_AT_ONCE))
+                part: Any = slice(done, end) if order is None else order[done:end]
+                rows = self._rows(start, int(ordered[end - 1]) + 1)
+                out[part] = rows[ordered[done:end] - start]
+                done = end
+        return out
+
+    def _rows(self, start: int, stop: int) -> npt.NDArray[Any]:
+        name = self._expected.name
+        values = self._reader.rows(name, start, stop)
+        if self._reader.manifest.sampling_version != SAMPLING_VERSION:
+            check_unchanged(self._reader)
+        else:
+            expected = self._expected.rows(start, stop)
             if not np.array_equal(values, expected):
                 differs = (values != expected).reshape(stop - start, -1).any(axis=1)
                 sample = start + int(differs.argmax())
-                file = self._reader.array_file(self._name, sample)
-                raise DatasetError(
-                    f"{file}: the {self._name} of sample {sample} is damaged", VERIFY
-                )
-        return values[indices - start]
+                file = self._reader.array_file(name, sample)
+                raise DatasetError(f"{file}: the {name} of sample {sample} is damaged", VERIFY)
+        return values
 
 
 class Dataset:
     """A finished dataset. Pickles, survives a fork, and may be read by several threads.
 
     Use it as a context manager, or `close` it, to give back its open files.
+
+    Its arrays are indexed as NumPy's are, so ``dataset.image[dataset.label == 0]`` is the first
+    class; only the samples that a key names are read. A single boolean is no index.
 
     Attributes
     ----------
@@ -294,9 +297,11 @@ class Dataset:
         IndexError
             If an index is out of range.
         DatasetError
-            If a file is missing or damaged.
+            If a file is missing or damaged, or the dataset was replaced since it was opened.
+        StorageError
+            If a disk or an object store fails.
         """
-        return self.image._read(_whole_numbers(indices, self.n))
+        return self.image._read(sample_indices(indices, self.n))
 
     def close(self) -> None:
         """Close all files. They are opened again if the dataset is used again."""

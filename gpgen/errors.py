@@ -17,6 +17,8 @@ __all__ = [
     "GpgenError",
     "MissingPackageError",
     "RecipeError",
+    "RecipeWarning",
+    "SampleIndexError",
     "StorageError",
     "TargetError",
     "UsageError",
@@ -78,6 +80,14 @@ class RecipeError(UsageError):
     code = "recipe"
 
 
+class RecipeWarning(UserWarning):
+    """A recipe that is made as it says, and yet seldom meant so."""
+
+
+class SampleIndexError(UsageError, IndexError):
+    """An index that names no sample; an IndexError too, as sequences raise it."""
+
+
 class TargetError(GpgenError, OSError):
     """A place that can't be written to (it exists, is in use, is full): choose or free it."""
 
@@ -97,7 +107,7 @@ class ClusterError(GpgenError, RuntimeError):
 
 
 class StorageError(GpgenError, RuntimeError):
-    """An object store that doesn't answer or lets nobody in: mend credentials or endpoint."""
+    """A disk or object store that fails, doesn't answer or lets nobody in: mend that, try again."""
 
     code = "storage"
 

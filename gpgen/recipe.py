@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,10 +22,15 @@ import numpy.typing as npt
 from gpgen.errors import RecipeError
 from gpgen.exact.accuracy import Accuracy, accuracy
 from gpgen.io.object_path import ObjectPath
-from gpgen.recipe_checks import check, length_scale_name, nearest
+from gpgen.io.recognizing import recognize
+from gpgen.io.user_paths import AnyText, given, text_of
+from gpgen.recipe_checks import check, check_keys, length_scale_name, nearest
+from gpgen.recipe_meaning import check_grid, check_meaning
 from gpgen.splits import ComputedSplit, Split, split_codes
 
-__all__ = ["Component", "Recipe", "builtin_recipes"]
+__all__ = ["AnyRecipe", "Component", "Recipe", "builtin_recipes"]
+
+_PERHAPS_RECIPES = ("a recipe", "a TOML file", "a text file")
 
 LengthScale = float | tuple[float, ...]
 
@@ -92,6 +98,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     def __post_init__(self) -> None:
         check(self)
+        check_meaning(self)
 
     def __hash__(self) -> int:
         return hash(self.sha256)
@@ -99,22 +106,36 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     # Reading and writing
 
     @classmethod
-    def load(cls, source: str | Path) -> Recipe:
+    def load(cls, source: AnyRecipe) -> Recipe:
         """Load a built-in recipe by its name, or one from a TOML file or object by its path.
+
+        A recipe is returned as it is, so that whatever takes one takes a name or path too.
 
         Raises
         ------
         RecipeError
-            If there is none, or it can't be read, or asks for what can't be drawn exactly.
+            If there is none, or it can't be read, or asks for what can't be drawn exactly or
+            doesn't mean what it says: equal classes, or a weight lost in rounding.
         """
-        text = str(source)
+        if isinstance(source, Recipe):
+            return source
+        if not isinstance(source, str | bytes | os.PathLike | ObjectPath):
+            hint = "give a Recipe, a name or a path, or use Recipe.from_dict"
+            raise RecipeError(f"a recipe can't be a {type(source).__name__}", hint)
+        text = text_of(source)
         if text in builtin_recipes():
             return cls.from_toml((_folder() / f"{text}.toml").read_text(encoding="utf-8"), text)
-        path = ObjectPath.parse(text) if text.startswith("s3:") else Path(source)
+        path = ObjectPath.parse(text) if text.startswith("s3:") else given(text)
         if path.suffix != ".toml" and not path.exists():
             raise RecipeError(
                 f"no built-in recipe is called {text!r}",
                 nearest(text, builtin_recipes()) + ", or give the path of a .toml file",
+            )
+        found = recognize(path) if isinstance(path, Path) else None
+        if found is not None and found.what not in _PERHAPS_RECIPES:
+            raise RecipeError(
+                f"recipe {text!r} can't be read: it is {found.what}",
+                "give a built-in name (`gpgen recipes`) or the path of a .toml file",
             )
         try:
             toml = path.read_text(encoding="utf-8")
@@ -138,21 +159,21 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any], where: str = "recipe") -> Recipe:
         """Read a recipe from plain values, as `to_dict` gives them."""
-        _refuse_unknown(fields, where)
+        check_keys(fields, where, cls.__struct_fields__, Component.__struct_fields__)
         try:
             recipe = msgspec.convert(dict(fields), cls)
         except msgspec.ValidationError as error:
             if isinstance(error.__cause__, RecipeError):
                 cause = error.__cause__
-                raise RecipeError(f"{where}: {cause.message}", cause.hint) from None
+                raise type(cause)(f"{where}: {cause.message}", cause.hint) from None
             raise RecipeError(
                 f"{where}: {str(error)[0].lower()}{str(error)[1:]}",
                 "compare it with a built-in recipe: `gpgen recipes show two-scale`",
             ) from None
         try:
-            accuracy(recipe)
+            check_grid(recipe, accuracy(recipe).grid)
         except RecipeError as error:
-            raise RecipeError(f"{where}: {error.message}", error.hint) from None
+            raise type(error)(f"{where}: {error.message}", error.hint) from None
         return recipe
 
     def to_dict(self) -> dict[str, Any]:
@@ -311,6 +332,10 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         return split.indices(np.arange(len(split), dtype=np.int64))
 
 
+AnyRecipe = Recipe | AnyText
+"""A recipe, the name of a built-in one, or the path of a TOML file."""
+
+
 def builtin_recipes() -> tuple[str, ...]:
     """Return the names of the recipes that come with gpgen."""
     return tuple(sorted(path.stem for path in _folder().glob("*.toml")))
@@ -334,20 +359,3 @@ def _toml(value: object) -> str:
 def _toml_key(key: str) -> str:
     bare = key.isascii() and key.replace("-", "_").isidentifier()
     return key if bare else json.dumps(key)
-
-
-def _refuse_unknown(fields: Mapping[str, Any], where: str) -> None:
-    components = fields.get("components")
-    parts: list[tuple[str, Mapping[str, Any], type[msgspec.Struct]]] = [(where, fields, Recipe)]
-    if isinstance(components, list | tuple):
-        parts += [
-            (f"{where}, component {i}", component, Component)
-            for i, component in enumerate(components, start=1)
-            if isinstance(component, Mapping)
-        ]
-    for place, mapping, struct in parts:
-        for key in mapping:
-            if key not in struct.__struct_fields__:
-                raise RecipeError(
-                    f"{place}: unknown key {key!r}", nearest(str(key), struct.__struct_fields__)
-                )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from gpgen.algorithms import other_algorithm
 from gpgen.errors import RecipeError
@@ -14,7 +15,14 @@ from gpgen.exact.kernels import KERNELS
 if TYPE_CHECKING:
     from gpgen.recipe import Component, Recipe
 
-__all__ = ["check", "length_scale_name", "nearest"]
+__all__ = ["check", "check_keys", "length_scale_name", "nearest"]
+
+_CHOICES: Final = {
+    "boundary": ("open", "periodic"),
+    "dtype": ("float32", "float16"),
+    "algorithm": ("exact", "golkar2018"),
+}
+"""The values of each field that has few."""
 
 _LARGEST_IMAGE: Final = 2**28
 """Pixels."""
@@ -33,8 +41,14 @@ _SHORTEST_LENGTH: Final = 0.25
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return a hint that names the known word closest to a misspelt one, or all of them."""
     known = tuple(known)
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(known)}"
+    close = _closest(word, known)
+    return f"did you mean {close!r}?" if close else f"use one of {', '.join(known)}"
+
+
+def _closest(word: str, known: Iterable[str]) -> str | None:
+    names = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), names, n=1)
+    return names[close[0]] if close else None
 
 
 def length_scale_name(scale: float | tuple[float, ...]) -> str:
@@ -49,8 +63,46 @@ def _require(condition: bool, message: str, hint: str) -> None:
         raise RecipeError(message, hint)
 
 
+def _check_choice(where: str, key: str, value: object, allowed: Iterable[str]) -> None:
+    """Refuse a value that is none of the few that a key may have, and name those."""
+    allowed = tuple(allowed)
+    if isinstance(value, str) and value in allowed:
+        return
+    hint = f"use one of: {', '.join(allowed)}"
+    # A float64 is no slip of the pen for a float16.
+    numbers = re.findall(r"\d+", str(value))
+    close = _closest(str(value), [a for a in allowed if not numbers or numbers[0] in a])
+    raise RecipeError(
+        f"{where}unknown {key} {repr(value)[:40]}",
+        f"did you mean {close!r}? {hint}" if close else hint,
+    )
+
+
+def check_keys(
+    fields: Mapping[str, Any], where: str, known: Sequence[str], known_of_component: Sequence[str]
+) -> None:
+    """Refuse plain values under unknown keys, and unknown values of keys that have few."""
+    _refuse_unknown(fields, where, known)
+    for key, allowed in _CHOICES.items():
+        _check_choice(f"{where}: ", key, fields.get(key, allowed[0]), allowed)
+    components = fields.get("components")
+    if isinstance(components, list | tuple):
+        for number, component in enumerate(components, start=1):
+            if isinstance(component, Mapping):
+                _refuse_unknown(component, f"{where}, component {number}", known_of_component)
+
+
+def _refuse_unknown(fields: Mapping[str, Any], where: str, known: Sequence[str]) -> None:
+    for key in fields:
+        if key not in known:
+            raise RecipeError(f"{where}: unknown key {key!r}", nearest(str(key), known))
+
+
 def check(recipe: Recipe) -> None:
     """Raise `RecipeError` for the first field whose value no dataset could be made from."""
+    chosen = {"boundary": recipe.boundary, "dtype": recipe.dtype, "algorithm": recipe.algorithm}
+    for key, allowed in _CHOICES.items():
+        _check_choice("", key, chosen[key], allowed)
     _require(
         recipe.name.isprintable() and 0 < len(recipe.name) <= 100,
         f"name {recipe.name[:40]!r} is empty, too long or not printable",
@@ -99,12 +151,7 @@ def check(recipe: Recipe) -> None:
 
 
 def _check_component(recipe: Recipe, component: Component, where: str) -> None:
-    known = ", ".join(KERNELS)
-    _require(
-        component.kernel in KERNELS,
-        f"{where}: unknown kernel {component.kernel!r}",
-        f"use one of: {known}",
-    )
+    _check_choice(f"{where}: ", "kernel", component.kernel, KERNELS)
     _require(
         0 < component.weight <= 1e6,
         f"{where}: weight {component.weight} is not above 0 and at most 1e6",
@@ -125,13 +172,6 @@ def _check_component(recipe: Recipe, component: Component, where: str) -> None:
                 f"{where}: length-scale {length} px is not between {_SHORTEST_LENGTH} and 1e9 px",
                 "give a positive number of pixels",
             )
-    names = [length_scale_name(scale) for scale in scales]
-    twice = {name for name in names if names.count(name) > 1}
-    _require(
-        not twice,
-        f"{where}: length-scale {', '.join(sorted(twice))} px appears twice",
-        "remove one: two classes would be the same",
-    )
 
 
 def _check_splits(splits: dict[str, float]) -> None:

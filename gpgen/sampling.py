@@ -16,8 +16,10 @@ from gpgen.errors import UsageError
 from gpgen.exact.accuracy import accuracy, field_of
 from gpgen.exact.axis import BLOCK
 from gpgen.exact.field import Field, grid_below
+from gpgen.exact.finite import check_finite
 from gpgen.exact.fixed_point import round_to_grid
-from gpgen.recipe import LengthScale, Recipe
+from gpgen.exact.standardizing import standardize
+from gpgen.recipe import AnyRecipe, LengthScale, Recipe
 
 __all__ = ["SAMPLING_VERSION", "Sample", "Sampler", "sample", "sampler_for", "seeds"]
 
@@ -87,17 +89,17 @@ class Sampler:
     Parameters
     ----------
     recipe
-        What to draw.
+        What to draw: a recipe, the name of a built-in one, or a path.
 
     Raises
     ------
     RecipeError
-        If the recipe can't be drawn exactly: a length-scale doesn't fit on a periodic axis, or
-        is so long that standardizing would turn the image into rounding noise.
+        If the recipe can't be read, or can't be drawn exactly: a length-scale doesn't fit on a
+        periodic axis, or is so long that standardizing would turn the image into rounding noise.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
+    def __init__(self, recipe: AnyRecipe) -> None:
+        self.recipe = recipe = Recipe.load(recipe)
         self.accuracy = accuracy(recipe)
         self._other = other_algorithm(recipe.algorithm)
         self._classes: dict[int, _Class] = {}
@@ -173,14 +175,19 @@ class Sampler:
 
     def _draw(self, label: int, sample_seeds: npt.NDArray[np.uint64], out: Image) -> None:
         """Draw samples of one class into out, shape (samples, *recipe.shape)."""
-        if self._other is not None:
-            self._other.draw(self.recipe, label, sample_seeds, out)
-            return
+        with np.errstate(over="ignore", invalid="ignore"):  # told below
+            if self._other is not None:
+                self._other.draw(self.recipe, label, sample_seeds, out)
+            else:
+                self._draw_exactly(label, sample_seeds, out)
+        check_finite(self.recipe, label, sample_seeds, out)
+
+    def _draw_exactly(self, label: int, sample_seeds: npt.NDArray[np.uint64], out: Image) -> None:
         what = self.class_of(label)
-        rows, shift = self._rows(what, sample_seeds)
-        count, pixels = len(sample_seeds), self.recipe.shape[-1]
+        rows, shift, exact = self._rows(what, sample_seeds)
+        count = len(sample_seeds)
         flat_rows = [r.reshape(-1, r.shape[-1]) for r in rows]
-        flat_out = out.reshape(count, -1, pixels)
+        flat_out = out.reshape(count, -1, self.recipe.shape[-1])
         lines = flat_out.shape[1]
         joined = np.empty((count * lines, max(b.matrix.shape[0] for b in what.last)))
         values = np.empty((count * lines, BLOCK))
@@ -196,22 +203,26 @@ class Sampler:
             part = part.reshape(count, lines, -1)
             if self.recipe.standardize:
                 part -= shift[:, None, None]
+            for samples, pixels in exact:
+                exact_lines = pixels.reshape(len(samples), lines, -1)
+                part[samples] += exact_lines[:, :, block.start : block.stop]
             flat_out[:, :, block.start : block.stop] = part
 
     def _rows(
         self, what: _Class, sample_seeds: npt.NDArray[np.uint64]
-    ) -> tuple[list[Array], Array]:
-        """Return each component's rows before the last axis, and each sample's shift."""
-        rows = []
+    ) -> tuple[list[Array], Array, list[tuple[npt.NDArray[np.int64], Array]]]:
+        """Return each component's rows before the last axis, each sample's shift, exact pixels."""
+        rows, exact = [], []
         shift = np.zeros(len(sample_seeds))
         bound = np.zeros(len(sample_seeds))
         for stream, (field, weight) in enumerate(zip(what.fields, self._weights, strict=True)):
             noise = field.noise(sample_seeds, stream)
             scale = np.full(len(sample_seeds), weight)
             if self.recipe.standardize:
-                mean, deviation = field.moments(noise)
-                scale = weight / deviation
-                shift += mean * scale
+                scale, offset, samples, pixels = standardize(field, noise, weight)
+                shift += offset
+                if len(samples):
+                    exact.append((samples, pixels))
             part, part_bound = field.along_leading_axes(noise, scale)
             rows.append(part)
             bound += part_bound * field.factors[-1].matrix.row_sum
@@ -219,7 +230,7 @@ class Sampler:
         bits = grid_below(bound)
         for part in rows:
             round_to_grid(part, bits.reshape(-1, *(1,) * (part.ndim - 1)), out=part)
-        return rows, shift
+        return rows, shift, exact
 
 
 def _join_last_axis(fields: tuple[Field, ...]) -> tuple[_Block, ...]:
@@ -264,7 +275,7 @@ class Sample:
 
 
 def sample(
-    recipe: Recipe,
+    recipe: AnyRecipe,
     index: int | None = None,
     *,
     seed: int | None = None,
@@ -275,7 +286,7 @@ def sample(
     Parameters
     ----------
     recipe
-        What to draw.
+        What to draw: a recipe, the name of a built-in one, or a path.
     index
         The sample's place in the dataset that the recipe describes.
     seed, label
@@ -286,9 +297,13 @@ def sample(
     UsageError
         If neither or both are given, or out of range.
     """
+    recipe = Recipe.load(recipe)
     classes = recipe.classes
     if (index is None) == (seed is None) or (seed is None) != (label is None):
         raise UsageError("sample needs an index, or a seed and a label", "give one of the two")
+    for name, value in (("index", index), ("seed", seed), ("label", label)):
+        if isinstance(value, bool | np.bool_) or not (value is None or hasattr(value, "__index__")):
+            raise UsageError(f"{name} is {value!r}", "give a whole number")
     if index is not None:
         if index < 0:
             raise UsageError(f"index {index} is negative", "count from 0")

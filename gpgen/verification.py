@@ -11,16 +11,18 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import threadpoolctl
 
-from gpgen.errors import DatasetError, UsageError
+from gpgen.errors import DatasetError, GpgenError, StorageError, UsageError
+from gpgen.exact.blas import one_blas_thread
 from gpgen.format import store_for
-from gpgen.format.base import Place, Problem, Reader
+from gpgen.format.base import Kind, Place, Problem, Reader
 from gpgen.format.layout import Format
-from gpgen.format.manifest import derived_arrays
-from gpgen.format.pixels import file_sha256
+from gpgen.format.manifest import NEWER, derived_arrays
+from gpgen.format.pixels import file_sha256, images_not_finite, unread
+from gpgen.format.replacing import check_unchanged
 from gpgen.format.stream import batch_size, crc32c
-from gpgen.io.paths import AnyPath, local_path, open_file, size_of
+from gpgen.io.failures import UNPACK, VERIFY
+from gpgen.io.paths import AnyPath, Given, local_path, open_file, size_of
 from gpgen.making.planning import worker_count
 from gpgen.sampling import SAMPLING_VERSION, sampler_for
 from gpgen.workspace.unfinished import hdf5_form, locate
@@ -58,26 +60,34 @@ class Report:
     path
         The dataset.
     problems
-        What is wrong, file by file.
+        What is wrong, file by file; not all of it is damage.
     shards
         Shards whose every byte was read.
     samples_regenerated
         Samples drawn again and compared, pixel by pixel.
+    litter
+        Files that some system or tool left there, which harm nothing.
     """
 
     path: AnyPath
     problems: tuple[Problem, ...]
     shards: int
     samples_regenerated: int
+    litter: tuple[Problem, ...] = ()
 
     @property
     def ok(self) -> bool:
         """Whether nothing is wrong."""
         return not self.problems
 
+    @property
+    def is_damaged(self) -> bool:
+        """Whether bytes are wrong or missing; else they may all be right where something is."""
+        return any(problem.kind == "damage" for problem in self.problems)
+
 
 def verify(
-    path: str | AnyPath,
+    path: Given,
     *,
     regenerate: int | Literal["all"] | None = None,
     progress: Callable[[VerifyProgress], None] | None = None,
@@ -97,12 +107,15 @@ def verify(
     Returns
     -------
     Report
-        Names each file that is damaged, missing or foreign, and the samples where known.
+        Names each file that is damaged, missing or foreign, and the samples where known; and
+        samples that hold infinity or NaN.
 
     Raises
     ------
     DatasetError
-        If there is no finished dataset at all.
+        If there is no finished dataset at all, or another comes in its place meanwhile.
+    StorageError
+        If an object store doesn't answer, or the manifest can't be read.
     UsageError
         If `regenerate` is neither a number of samples nor ``"all"``, or the dataset was
         imported.
@@ -117,13 +130,17 @@ def verify(
     try:
         reader = store.reader(manifest)
     except DatasetError as error:
+        if error.hint not in (VERIFY, UNPACK, NEWER):  # it is something else
+            raise
         zipped = manifest.suffix == ".zip"
         name = "zarr.json" if form == "zarr" and not zipped else manifest.name
-        problems = problems or [Problem(name, error.message)]
+        kind: Kind = "unclear" if error.hint == NEWER else "damage"
+        problems = problems or [Problem(name, error.message, kind)]
         return Report(manifest, tuple(problems), 0, 0)
     if regenerate is not None and not reader.recipe.is_drawn:
         raise UsageError(
-            f"{path} was imported, so nothing can draw its samples again", "leave out --regenerate"
+            f"{manifest} was imported, so nothing can draw its samples again",
+            "leave out --regenerate",
         )
     problems += reader.problems()
     problems += _small_array_problems(reader)
@@ -133,10 +150,14 @@ def verify(
     named = frozenset(problem.file for problem in problems)
     run = _Run(reader, count, progress, named)
     problems += run.problems()
-    return Report(manifest, tuple(dict.fromkeys(problems)), run.shards_done, run.samples_done)
+    litter = tuple(problem for problem in problems if problem.kind == "litter")
+    found = tuple(dict.fromkeys(problem for problem in problems if problem.kind != "litter"))
+    if found:
+        check_unchanged(reader)
+    return Report(manifest, found, run.shards_done, run.samples_done, litter)
 
 
-def _find(path: str | AnyPath) -> tuple[AnyPath, Format]:
+def _find(path: Given) -> tuple[AnyPath, Format]:
     """Find a dataset, however damaged its manifest is."""
     place, form = locate(path)
     if form is not None:
@@ -163,11 +184,26 @@ def _small_array_problems(reader: Reader) -> Iterator[Problem]:
                 differs = reader.rows(array.name, start, stop) != array.rows(start, stop)
                 found = np.flatnonzero(differs.reshape(stop - start, -1).any(axis=1))
                 wrong += (start + found[: _SAMPLES_NAMED + 1]).tolist()
-        except DatasetError as error:
-            yield Problem(_relative(reader, reader.array_file(array.name, start)), error.message)
+        except (DatasetError, StorageError) as error:
+            yield _told(error, _relative(reader, reader.array_file(array.name, start)))
         if wrong:
             file = _relative(reader, reader.array_file(array.name, wrong[0]))
             yield Problem(file, f"{array.name} is not what the recipe says: {_samples(wrong)}")
+
+
+def _told(error: GpgenError, file: str) -> Problem:
+    """Return what is wrong with a file that couldn't be used.
+
+    Raises
+    ------
+    GpgenError
+        If it is a whole store that doesn't answer.
+    """
+    if isinstance(error, DatasetError):
+        return Problem(file, error.message)
+    if not isinstance(error.__cause__, OSError):
+        raise error
+    return Problem(file, error.message, "unclear")
 
 
 def _relative(reader: Reader, path: AnyPath) -> str:
@@ -224,10 +260,7 @@ class _Run:
         found: list[Problem] = []
         waiting: deque[Future[list[Problem]]] = deque()
         workers = worker_count(None)
-        with (
-            threadpoolctl.threadpool_limits(1, user_api="blas"),
-            ThreadPoolExecutor(workers) as pool,
-        ):
+        with one_blas_thread(), ThreadPoolExecutor(workers) as pool:
             try:
                 for shard in range(self.layout.shards):
                     waiting.append(pool.submit(self._check_shard, shard))
@@ -282,16 +315,16 @@ class _Run:
             return [Problem(self.reader.path.name, error.message)]
         name = _relative(self.reader, region.path)
         problems: list[Problem] = []
+        not_finite: list[int] = []
+        look = self._looking_for(shard, not_finite)
         try:
             size = size_of(region.path)
             nbytes = size if region.nbytes is None else region.nbytes
-            digest, got = file_sha256(
-                region.path, region.offset, nbytes, lambda done: self._report(nbytes=done)
-            )
+            digest, got = file_sha256(region.path, region.offset, nbytes, look)
         except FileNotFoundError:
             return [Problem(name, "missing")]
         except OSError as error:
-            return [Problem(name, f"can't be read: {(error.strerror or '').lower()}")]
+            return [unread(name, error)]
         with self._lock:
             self.shards_done += 1
         if got < nbytes:
@@ -301,12 +334,34 @@ class _Run:
         try:
             if digest == self._expected(shard):
                 self.reader.place(shard)  # it may say of itself that it is another's
+                if not_finite:
+                    what = f"holds pixels that are not finite: {_samples(sorted(set(not_finite)))}"
+                    problems.append(Problem(name, what, "pixels"))
             else:
                 problems += self._damage(shard, name)
             problems += self._regenerate(shard, name)
-        except DatasetError as error:
-            problems.append(Problem(name, error.message))
+        except (DatasetError, StorageError) as error:
+            problems.append(_told(error, name))
+        except OSError as error:
+            problems.append(unread(name, error))
         return problems
+
+    def _looking_for(self, shard: int, found: list[int]) -> Callable[[int, memoryview], None]:
+        """Return what adds the samples with infinity or NaN to `found`, in a shard's bytes."""
+        start, stop = self.layout.bounds(shard)
+        itemsize = self.reader.recipe.numpy_dtype.itemsize
+        try:
+            place = self.reader.place(shard)
+        except (DatasetError, OSError):
+            place = None  # told when the shard was read
+
+        def look(begin: int, data: memoryview) -> None:
+            self._report(nbytes=len(data))
+            if place is not None:
+                images = images_not_finite(place, stop - start, itemsize, begin, data)
+                found.extend(start + image for image in images)
+
+        return look
 
     def _expected(self, shard: int) -> str | None:
         """Return the SHA-256 that a shard should have, if it can be read."""
@@ -357,7 +412,8 @@ class _Run:
                 wrong += (low + np.flatnonzero(differs.any(axis=1))).tolist()
             self._report(samples=high - low)
         if wrong:
-            return [Problem(name, f"not the pixels that the recipe makes: {_samples(wrong)}")]
+            what = f"not the pixels that the recipe makes: {_samples(wrong)}"
+            return [Problem(name, what, "pixels")]
         return []
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import tempfile
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +34,7 @@ def _croissant(text: str) -> None:
     import mlcroissant
 
     # Its own files may not exist yet: the description alone is checked here.
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # rdflib's, within itself
+    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "croissant.json"
         path.write_text(text, encoding="utf-8")
         issues = mlcroissant.Dataset(jsonld=path).metadata.ctx.issues

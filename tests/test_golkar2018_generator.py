@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from machines import cpu_flags
 from scipy.interpolate import RectBivariateSpline, make_interp_spline
 from scipy.stats import chisquare
 
@@ -317,14 +318,6 @@ def test_pixels_are_the_same_on_every_processor(environment: dict[str, str]) -> 
         check=True,
     )
     assert result.stdout.split() == GOLDEN
-
-
-def cpu_flags() -> str:
-    try:
-        with open("/proc/cpuinfo") as file:  # noqa: PTH123
-            return file.read()
-    except OSError:
-        return ""
 
 
 # The recipe kind

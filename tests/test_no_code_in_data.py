@@ -86,6 +86,7 @@ ALLOWED = {
     ("gpgen/algorithms.py", "loads _MODULES[name]"): _TABLE,
     ("gpgen/making/cluster.py", "imports distributed"): "tasks and results of one's own cluster",
     ("gpgen/making/cluster.py", "imports multiprocessing.resource_tracker"): _PROCESSES,
+    ("gpgen/dataset.py", "getattr(ufunc, method)"): "NumPy calls it, with a name of its own",
     ("gpgen/golkar2018/__init__.py", "getattr(importlib.import_module(_HOME[name]), name)"): _TABLE,
     ("gpgen/golkar2018/__init__.py", "globals"): _KEPT,
     ("gpgen/golkar2018/__init__.py", "loads _HOME[name]"): _TABLE,
@@ -97,10 +98,12 @@ ALLOWED = {
     ("gpgen/publish/validation.py", "importlib.util.find_spec"): _LOOKS,
     ("gpgen/recipe.py", "getattr(self, name)"): "for the recipe's own fields",
     ("gpgen/io/files.py", "imports ctypes"): "calls libc's sync_file_range",
-    ("gpgen/torch/deaths.py", ".__code__"): "compares where a worker stands with Queue.get",
-    ("gpgen/torch/deaths.py", "imports multiprocessing.queues"): _PROCESSES,
+    ("gpgen/torch/datasets.py", "vars"): "looks whether a subclass has a method of its own",
+    ("gpgen/torch/iterations.py", "imports multiprocessing.context"): _PROCESSES,
+    ("gpgen/torch/iterations.py", "imports multiprocessing.reduction"): _PROCESSES,
     ("gpgen/torch/lending.py", "imports multiprocessing.reduction"): _PROCESSES,
     ("gpgen/torch/lending.py", "imports torch.multiprocessing.reductions"): _PROCESSES,
+    ("gpgen/torch/ranks.py", "sys.modules"): "asks accelerate, if somebody else imported it",
 }  # fmt: skip
 
 

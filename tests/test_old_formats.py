@@ -33,6 +33,10 @@ from gpgen.verification import verify
 
 Arrays = dict[str, np.ndarray]
 VERSIONS = sorted(DATA.glob("format-*"))
+MENDED = 0
+"""The one sample of format 1's data whose pixels are others today: the deviation of its second
+component was 1 + 1.2e-5, and more than 1e-5 is wrong (docs/decisions.md)."""
+
 DATASETS = [
     (version.name, name)
     for version in VERSIONS
@@ -57,24 +61,40 @@ def test_it_reads_as_it_did(version: str, name: str) -> None:
 
 @pytest.mark.parametrize(("version", "name"), DATASETS)
 def test_it_is_verified_and_drawn_again(version: str, name: str) -> None:
-    regenerate_all = None if name.startswith("imported") else "all"
-    report = verify(DATA / version / name, regenerate=regenerate_all)
-    assert report.ok, report.problems
-    assert report.samples_regenerated == (N if regenerate_all else 0)
+    assert verify(DATA / version / name).ok
+    if name.startswith("imported"):
+        return
+    report = verify(DATA / version / name, regenerate="all")
+    assert report.samples_regenerated == N
+    what = f"not the pixels that the recipe makes: sample {MENDED}"
+    assert [(p.what, p.kind) for p in report.problems] == [(what, "pixels")]
+
+
+def stored_images() -> np.ndarray:
+    with open_dataset(DATA / "format-1" / "d.zarr") as dataset:
+        return dataset.image[:]
 
 
 def test_its_pixels_are_those_that_are_drawn_today() -> None:
-    with open_dataset(DATA / "format-1" / "d.zarr") as dataset:
-        np.testing.assert_array_equal(dataset.image[:], Sampler(recipe()).images(0, N))
+    stored, drawn = stored_images(), Sampler(recipe()).images(0, N)
+    assert np.flatnonzero((stored != drawn).any(axis=(1, 2))).tolist() == [MENDED]
+    # What was wrong by 1.2e-5 of a component whose pixels lie up to 4 from 0.
+    np.testing.assert_allclose(stored[MENDED], drawn[MENDED], rtol=0, atol=1.3e-5 * 4 * 1.25)
 
 
-def test_its_deposit_is_made_again(tmp_path: Path) -> None:
-    regenerate(DATA / "format-1" / "deposit", tmp_path / "d.zarr", workers=1).close()
-    assert verify(tmp_path / "d.zarr").ok
+def test_its_deposit_is_made_again_but_for_the_shard_with_that_sample(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="was made, but shard 0 of it is not the deposit's"):
+        regenerate(DATA / "format-1" / "deposit", tmp_path / "d.zarr", workers=1)
+    with (
+        open_dataset(DATA / "format-1" / "d.zarr") as old,
+        open_dataset(tmp_path / "d.zarr") as new,
+    ):
+        assert old.manifest.shard_size == 4
+        np.testing.assert_array_equal(old.image[4:], new.image[4:])
 
 
 def test_libraries_that_never_heard_of_gpgen_read_it() -> None:
-    images = Sampler(recipe()).images(0, N)
+    images = stored_images()
     group = zarr.open(DATA / "format-1" / "d.zarr", mode="r")
     np.testing.assert_array_equal(group["image"][:], images)
     with h5py.File(DATA / "format-1" / "d.h5") as file:
@@ -320,7 +340,7 @@ def test_the_page_on_the_format_is_enough_to_read_it_without_gpgen(read) -> None
     arrays = read(DATA / "format-1")
     crcs = [google_crc32c.value(image.tobytes()) for image in arrays["image"]]
     np.testing.assert_array_equal(crcs, arrays.pop("crc32c"))
-    np.testing.assert_array_equal(arrays["image"], Sampler(recipe()).images(0, N))
+    np.testing.assert_array_equal(arrays["image"], stored_images())
     expected = json.loads((DATA / "format-1" / "reads-as.json").read_text())["d.zarr"]
     found = {name: hashlib.sha256(a.tobytes()).hexdigest() for name, a in arrays.items()}
     assert found == expected

@@ -114,7 +114,8 @@ def test_splits_of_400_are_exact() -> None:
 
 
 BAD = {
-    "unknown kernel 'matern'; use one of: rbf": MINIMAL.replace("rbf", "matern"),
+    "component 1: unknown kernel 'matern'; use one of: rbf": MINIMAL.replace("rbf", "matern"),
+    "unknown kernel 'RBF'; did you mean 'rbf'?": MINIMAL.replace("rbf", "RBF"),
     "component 1: unknown key 'length_scale'; did you mean 'length_scales'?": MINIMAL.replace(
         "length_scales", "length_scale"
     ),
@@ -139,7 +140,11 @@ BAD = {
     "so long that an image of 16x16 px is almost constant": MINIMAL.replace("2.0", "5000.0"),
     "does not fit on a periodic axis of 16 px": 'boundary = "periodic"\n' + MINIMAL,
     "weights that sum to 1000 overflow float16": 'dtype = "float16"\n' + MINIMAL + "weight = 1e3\n",
-    "invalid enum value 'torus'": 'boundary = "torus"\n' + MINIMAL,
+    "unknown boundary 'wrap'; use one of: open, periodic": 'boundary = "wrap"\n' + MINIMAL,
+    "did you mean 'periodic'? use one of: open, periodic": 'boundary = "Perodic"\n' + MINIMAL,
+    "unknown dtype 'float64'; use one of: float32, float16": 'dtype = "float64"\n' + MINIMAL,
+    "unknown dtype 16; use one of: float32, float16": "dtype = 16\n" + MINIMAL,
+    "unknown algorithm 'golkar'; did you mean 'golkar2018'?": 'algorithm = "golkar"\n' + MINIMAL,
 }
 del BAD["2 length-scales for 2 axes"]
 

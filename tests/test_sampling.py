@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from machines import MACHINES, environment
 from scipy import stats
 
 from gpgen import Recipe, sample
@@ -189,14 +190,6 @@ for name in {names}:
     print(name, hashlib.sha256(pixels).hexdigest()[:16])
 """
 
-MACHINES = {
-    "nehalem": {"OPENBLAS_CORETYPE": "NEHALEM"},
-    "haswell": {"OPENBLAS_CORETYPE": "HASWELL"},
-    "skylakex": {"OPENBLAS_CORETYPE": "SKYLAKEX"},
-    "no-simd": {"NPY_DISABLE_CPU_FEATURES": "FMA3 AVX2 AVX512F AVX512CD AVX512_SKX"},
-    "two-blas-threads": {"OPENBLAS_NUM_THREADS": "2"},
-}
-
 
 def test_golden_hashes_of_the_built_in_recipes() -> None:
     for name, golden in GOLDEN.items():
@@ -209,7 +202,7 @@ def test_golden_hashes_hold_on_other_machines(machine: str) -> None:
     """Other BLAS kernels and SIMD paths are what another CPU would take."""
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", HASHES.format(names=sorted(GOLDEN))],
-        env={"PYTHONPATH": ":".join(sys.path), **MACHINES[machine]},
+        env=environment(machine),
         capture_output=True,
         text=True,
         check=True,
@@ -240,7 +233,7 @@ def test_sums_are_exact_in_integers() -> None:
     recipe = RECIPES[1]
     sampler = Sampler(recipe)
     what = sampler.class_of(0)
-    rows, _ = sampler._rows(what, np.array([9], dtype=np.uint64))
+    rows, _, _ = sampler._rows(what, np.array([9], dtype=np.uint64))
     for block in what.last:
         left = np.concatenate(
             [r[0][:, c] for r, c in zip(rows, block.columns, strict=True)], axis=1

@@ -27,11 +27,11 @@ from benchmarks.fuzzing.material import (
 from benchmarks.fuzzing.mutation import damaged_bytes, edited
 from benchmarks.fuzzing.outcome import REFUSED, Violation, answer, writes_only_under
 from gpgen.description.citation import cff
+from gpgen.description.publication import Publication
+from gpgen.description.subject import dataset_subject
 from gpgen.publish.croissant import croissant_json
 from gpgen.publish.datacite_json import datacite_json
 from gpgen.publish.invenio_record import invenio_record
-from gpgen.description.publication import Publication
-from gpgen.description.subject import dataset_subject
 from gpgen.recipe import Recipe
 from gpgen.sampling import Sampler
 from gpgen.verification import verify

@@ -9,6 +9,7 @@ import functools
 import json
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,6 +83,11 @@ class Output:
             with _standard_output():
                 click.echo(json.dumps(value))
 
+    def note(self, message: str) -> None:
+        """Say, on standard error, what is being waited for."""
+        if not self.quiet:
+            click.echo(message, err=True)
+
     @contextmanager
     def progress(self, noun: str) -> Iterator[Advance | None]:
         """Show a bar on standard error; ``None`` where nobody would see one."""
@@ -148,6 +154,11 @@ def output_options(verb: Callable[Concatenate[Output, P], object]) -> Callable[P
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> object:
         kwargs.pop("debug")  # read by _errors.run, which sees errors of the parser too
         output = Output(bool(kwargs.pop("as_json")), bool(kwargs.pop("quiet")))
-        return verb(output, *args, **kwargs)
+        from gpgen.errors import RecipeWarning
+
+        with warnings.catch_warnings():
+            # They stand in the plan and in `recipes show`.
+            warnings.simplefilter("ignore", RecipeWarning)
+            return verb(output, *args, **kwargs)
 
     return wrapped

@@ -7,7 +7,7 @@ import click
 from gpgen_cli._describe import class_list, component_line, headline
 from gpgen_cli._format import size
 from gpgen_cli._output import Output, output_options
-from gpgen_cli._recipe_options import complete_recipe
+from gpgen_cli._paths import Source
 
 __all__ = ["command"]
 
@@ -48,7 +48,7 @@ def command(ctx: click.Context, output: Output, /) -> None:
 
 
 @command.command("show", epilog=_EPILOG)
-@click.argument("recipe", shell_complete=complete_recipe)
+@click.argument("recipe", type=Source(recipes=True))
 @output_options
 def show(output: Output, /, recipe: str) -> None:
     """Show a recipe's classes and how exactly it is drawn, then its TOML.
@@ -56,8 +56,10 @@ def show(output: Output, /, recipe: str) -> None:
     The former are comments, so that the whole is a recipe file to start from.
     """
     from gpgen.recipe import Recipe
+    from gpgen.recipe_meaning import recipe_warnings
 
     loaded = Recipe.load(recipe)
+    warnings = recipe_warnings(loaded)
     toml = loaded.to_toml()
     accuracy = loaded.accuracy
     rows = [
@@ -67,6 +69,7 @@ def show(output: Output, /, recipe: str) -> None:
         ("error", f"{accuracy.covariance_error:.1e} in the covariance, at most 1e-6"),
         ("exact", f"sums take up to {accuracy.bits_used:.1f} of {BITS} bits"),
         ("sha256", loaded.sha256),
+        *(("warning", warning) for warning in warnings),
     ]
     output.say(*(f"# {name:<9}  {value}" for name, value in rows), "", toml.rstrip())
     output.result(
@@ -77,6 +80,7 @@ def show(output: Output, /, recipe: str) -> None:
             "covariance_error": accuracy.covariance_error,
             "bits_used": accuracy.bits_used,
             "bits": BITS,
+            "warnings": list(warnings),
             "toml": toml,
         }
     )

@@ -7,7 +7,6 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +26,7 @@ from gpgen.description.people import (
     refuse_repeated,
 )
 from gpgen.errors import UsageError
+from gpgen.io.user_paths import AnyText, given, text_of
 from gpgen.recipe_checks import nearest
 
 __all__ = [
@@ -161,7 +161,7 @@ class Publication(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.license.url if isinstance(self.license, License) else licence_url(self.license)
 
     @classmethod
-    def load(cls, path: str | Path) -> Publication:
+    def load(cls, path: AnyText) -> Publication:
         """Read a publication.toml.
 
         Raises
@@ -170,11 +170,11 @@ class Publication(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             If it can't be read, or a field is missing, unknown or wrong.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = given(path).read_text(encoding="utf-8")
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or "it isn't UTF-8 text"
-            raise UsageError(f"{path} can't be read: {reason}", _SAMPLE) from error
-        return cls.from_toml(text, str(path))
+            raise UsageError(f"{text_of(path)} can't be read: {reason}", _SAMPLE) from error
+        return cls.from_toml(text, text_of(path))
 
     @classmethod
     def from_toml(cls, text: str, where: str = "publication") -> Publication:

@@ -19,7 +19,7 @@ from gpgen.errors import RecipeError
 from gpgen.exact.fixed_point import fraction_bits, round_to_grid
 from gpgen.exact.kernels import SeparableKernel
 
-__all__ = ["BLOCK", "FACTOR_BITS", "AxisFactor", "Banded", "axis_factor"]
+__all__ = ["BLOCK", "FACTOR_BITS", "AxisFactor", "Band", "Banded", "axis_factor"]
 
 Array = npt.NDArray[np.float64]
 

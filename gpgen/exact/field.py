@@ -20,13 +20,13 @@ from gpgen.exact.fixed_point import fraction_bits, round_to_grid
 from gpgen.exact.kernels import SeparableKernel
 from gpgen.exact.normal import LARGEST, NORMAL_BITS, random_words, standard_normal
 
-__all__ = ["Field", "grid_below"]
+__all__ = ["SUM_BITS", "Field", "apply_along", "grid_below"]
 
 Array = npt.NDArray[np.float64]
 T = TypeVar("T", bound=np.generic)
 
-_SUM_BITS: Final = 16
-"""Column sums are rounded to multiples of ``2**-_SUM_BITS``, which moves a mean by under 1e-8."""
+SUM_BITS: Final = 16
+"""Column sums are rounded to multiples of ``2**-SUM_BITS`` (`gpgen.exact.standardizing`)."""
 
 
 @dataclass(frozen=True)
@@ -74,17 +74,19 @@ class Field:
     @cached_property
     def relative_deviation(self) -> float:
         """Root of the expected variance over the pixels of one image; at most about 1."""
-        mean_covariance = math.prod(
-            float(np.sum(self._folded_sums(factor) ** 2)) / factor.pixels**2
-            for factor in self.factors
-        )
+        mean_covariance = math.prod(self.mean_deviations) ** 2
         return math.sqrt(max(0.0, 1 - mean_covariance))
 
-    @staticmethod
-    def _folded_sums(factor: AxisFactor) -> Array:
-        sums = np.zeros(factor.points)
-        np.add.at(sums, factor.noise_points, factor.column_sums)
-        return sums
+    @cached_property
+    def mean_deviations(self) -> tuple[float, ...]:
+        """The standard deviation of the mean over each axis; their product is the image's."""
+        deviations = []
+        for factor in self.factors:
+            sums = np.zeros(factor.points)
+            np.add.at(sums, factor.noise_points, factor.column_sums)
+            # fsum, since what depends on this must not depend on the order of adding.
+            deviations.append(math.sqrt(math.fsum((sums * sums).tolist())) / factor.pixels)
+        return tuple(deviations)
 
     def noise(self, seeds: npt.NDArray[np.uint64], stream: int) -> Array:
         """Draw a component's standard normal numbers.
@@ -112,6 +114,8 @@ class Field:
     def moments(self, noise: Array) -> tuple[Array, Array]:
         """Return mean and standard deviation over the pixels of each field, without its pixels.
 
+        `gpgen.exact.standardizing` knows for which samples they are too rough.
+
         Parameters
         ----------
         noise
@@ -129,12 +133,12 @@ class Field:
     def _mean(self, noise: Array) -> Array:
         total, bits, bound = noise, NORMAL_BITS, LARGEST
         for factor in reversed(self.factors):
-            sums = round_to_grid(factor.column_sums, _SUM_BITS)
+            sums = round_to_grid(factor.column_sums, SUM_BITS)
             bound *= float(np.abs(sums).sum())
-            finest = int(grid_below(bound, _SUM_BITS))
+            finest = int(grid_below(bound, SUM_BITS))
             if bits > finest:
                 total = round_to_grid(total, finest)
-            total, bits = total @ sums, min(bits, finest) + _SUM_BITS
+            total, bits = total @ sums, min(bits, finest) + SUM_BITS
         return total / self.pixels
 
     def _mean_square(self, noise: Array) -> Array:
@@ -145,14 +149,20 @@ class Field:
             finest = int(grid_below(bound))
             if bits > finest:
                 product = round_to_grid(product, finest)
-            product, bits = _apply(factor.gram, product, axis), min(bits, finest) + FACTOR_BITS
+            product, bits = apply_along(factor.gram, product, axis), min(bits, finest) + FACTOR_BITS
         # Integers add up in any order, and hold ten bits more than float64 does.
-        bits = fraction_bits(math.prod(noise.shape[1:]) * LARGEST * bound) + 9 - NORMAL_BITS
         left = (noise * 2.0**NORMAL_BITS).astype(np.int64)
-        right = np.rint(product * 2.0**bits).astype(np.int64)
+        right = np.rint(product * 2.0**self.square_bits).astype(np.int64)
         total = np.sum((left * right).reshape(len(noise), -1), axis=1).astype(np.float64)
-        mean_square: Array = np.ldexp(total, scale - bits - NORMAL_BITS) / self.pixels
+        mean_square: Array = np.ldexp(total, scale - self.square_bits - NORMAL_BITS) / self.pixels
         return mean_square
+
+    @cached_property
+    def square_bits(self) -> int:
+        """Bits after the binary point of what the mean square multiplies the noise by."""
+        bound = LARGEST * math.prod(factor.gram.row_sum for factor in self.factors)
+        columns = math.prod(factor.columns for factor in self.factors)
+        return fraction_bits(columns * LARGEST * bound) + 9 - NORMAL_BITS
 
     def along_leading_axes(self, noise: Array, scale: Array) -> tuple[Array, Array]:
         """Multiply scaled noise by the factors of all axes but the last.
@@ -175,7 +185,7 @@ class Field:
         for axis, factor in enumerate(self.factors[:-1], start=1):
             bound = bound * factor.matrix.row_sum
             round_to_grid(rows, _each(grid_below(bound), rows), out=rows)
-            rows = _apply(factor.matrix, rows, axis)
+            rows = apply_along(factor.matrix, rows, axis)
         return rows, bound
 
 
@@ -188,7 +198,7 @@ def _each(values: npt.NDArray[T], like: Array) -> npt.NDArray[T]:
     return values.reshape(-1, *(1,) * (like.ndim - 1))
 
 
-def _apply(matrix: Banded, x: Array, axis: int) -> Array:
+def apply_along(matrix: Banded, x: Array, axis: int) -> Array:
     """Multiply one axis of x, shape (samples, ...), by a banded matrix."""
     shape = (*x.shape[:axis], matrix.shape[0], *x.shape[axis + 1 :])
     if axis == x.ndim - 1:

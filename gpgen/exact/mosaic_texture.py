@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from gpgen.errors import RecipeError, UsageError
 from gpgen.exact.fixed_point import fraction_bits
-from gpgen.exact.mosaic import Mosaic, Patch, standardized, texture
+from gpgen.exact.mosaic import Mosaic, Patch, texture
 from gpgen.exact.normal import LARGEST
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def draw(recipe: Recipe, label: int, seeds: npt.NDArray[np.uint64], out: npt.NDA
         total = np.zeros((size, size))
         for stream, scale in enumerate(recipe.length_scales_of(label)):
             assert not isinstance(scale, tuple)  # noqa: S101 - checked with the recipe
-            field = standardized(texture(scale, size).realization(seed, stream))
+            field = texture(scale, size).standardized(seed, stream)
             total += field * recipe.components[stream].weight
         image[...] = total
 

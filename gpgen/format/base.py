@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
 from gpgen.errors import printable
 from gpgen.format.job import FinishedShards, Job, ShardRecord
 from gpgen.format.manifest import Manifest
-from gpgen.io.paths import AnyPath
+from gpgen.io.paths import AnyPath, Mark
 from gpgen.recipe import Recipe
 
-__all__ = ["Place", "Problem", "Reader", "Region", "Store"]
+__all__ = ["Kind", "Place", "Problem", "Reader", "Region", "Store"]
+
+
+Kind = Literal["damage", "unclear", "litter", "pixels"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,10 +80,16 @@ class Problem:
         The file, relative to the dataset.
     what
         What is wrong with it.
+    kind
+        "damage": bytes of the dataset are wrong or missing. "pixels": they are as written, and
+        stand for infinity or NaN, or for pixels that the recipe doesn't make. "unclear": a file
+        that can't be read or is of a newer version, or one that looks like a part and is none.
+        "litter": a file that some system left there, which harms nothing.
     """
 
     file: str
     what: str
+    kind: Kind = "damage"
 
     def __post_init__(self) -> None:
         # Names and texts of a stranger's, to be shown in a terminal.
@@ -93,6 +102,12 @@ class Reader(Protocol):
 
     manifest: Manifest
     recipe: Recipe
+    mark: Mark | None
+
+    @property
+    def root(self) -> AnyPath:
+        """The file that holds the manifest."""
+        ...
 
     @property
     def path(self) -> AnyPath:

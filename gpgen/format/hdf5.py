@@ -30,6 +30,7 @@ from gpgen.format.layout import Layout
 from gpgen.format.manifest import SmallArray, derived_arrays, image_array, root_attributes, seal
 from gpgen.format.stream import Stream, write_images
 from gpgen.io import files
+from gpgen.io.lock import naming
 from gpgen.io.paths import AnyPath, local_path
 from gpgen.recipe import Recipe
 
@@ -109,7 +110,8 @@ class Hdf5Store:
         finally:
             os.close(descriptor)
         final = local_path(job.target.path)
-        files.rename(path, final)
+        with naming(final, local_path(job.working)):
+            files.rename(path, final)
         files.sync_folder(final.parent)
 
     def committed(self, job: Job) -> bool:

@@ -23,8 +23,8 @@ from gpgen.format.base import Place, Reader
 from gpgen.format.hdf5_shards import Hdf5ShardsReader, Hdf5ShardsStore
 from gpgen.format.job import Job, ShardRecord
 from gpgen.format.layout import Format
-from gpgen.format.manifest import VERIFY
 from gpgen.format.stream import batches, crc32c, new_file
+from gpgen.io.failures import VERIFY, unreadable
 from gpgen.io.paths import AnyPath, local_path, size_of
 from gpgen.recipe import Recipe
 from gpgen.sampling import seeds
@@ -164,8 +164,7 @@ class WebDatasetReader(Hdf5ShardsReader):
         try:
             found = size_of(path)
         except OSError as error:
-            reason = (error.strerror or "").lower()
-            raise DatasetError(f"{path} can't be read: {reason}", VERIFY) from error
+            raise unreadable(path, error) from error
         if found != expected:
             raise DatasetError(f"{path} has {found} bytes instead of {expected}", VERIFY)
         offset = _BLOCK + len(_npy_header(self.recipe))

@@ -21,15 +21,17 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from gpgen.errors import DatasetError, TargetError, UsageError
+from gpgen.exact.blas import one_blas_thread
 from gpgen.golkar2018.archive_plan import ArchivePlan
 from gpgen.golkar2018.gp_writing import write_gp
 from gpgen.golkar2018.npy_header import HEADER_BYTES, npy_header
 from gpgen.golkar2018.texture_sums import Cross
 from gpgen.io import files
 from gpgen.io.beside import put_in_place, working_folder
+from gpgen.io.failures import reading, target_errors
+from gpgen.io.user_paths import AnyText, target_of
 from gpgen.io.zip_writing import ZipMember
 
 __all__ = ["PLAN", "Archive", "ArchiveProgress", "make_archive", "read_plan"]
@@ -88,7 +90,7 @@ Report = Callable[[ArchiveProgress], None]
 
 def make_archive(
     plan: ArchivePlan,
-    out: str | os.PathLike[str],
+    out: AnyText,
     *,
     workers: int | None = None,
     overwrite: bool = False,
@@ -116,12 +118,12 @@ def make_archive(
     """
     if workers is not None and workers < 1:
         raise UsageError(f"{workers} workers can't make anything", "use at least 1")
-    target = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a link
+    target = target_of(out)
     _check_target(plan, target, overwrite)
     with (
-        files.target_errors(str(target)),
+        target_errors(str(target)),
         working_folder(target, "making") as folder,
-        threadpool_limits(limits=1, user_api="blas"),
+        one_blas_thread(),
     ):
         maker = _Maker(plan, folder, progress)
         maker.draw_samples(workers or len(os.sched_getaffinity(0)))
@@ -156,12 +158,14 @@ def read_plan(folder: Path) -> ArchivePlan:
     """
     path = folder / PLAN
     again = "make it again with `gpgen archive`"
+    with reading(path, again):
+        raw = path.read_bytes()
     try:
-        fields = json.loads(path.read_bytes())
+        fields = json.loads(raw)
         version = fields["archive_version"]
         plan = ArchivePlan.from_dict(fields)
     except (
-        OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError,
+        ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError,
     ) as error:  # fmt: skip
         raise DatasetError(f"{path} can't be read: {error}", again) from error
     if version != VERSION:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import UsageError
-from gpgen.exact.mosaic import standardized, texture
+from gpgen.exact.mosaic import texture
 from gpgen.golkar2018.gp_writing import write_gp
 from gpgen.golkar2018.npy_header import HEADER_BYTES
 from gpgen.golkar2018.texture_sums import Cross, length_scale_name
@@ -131,7 +131,7 @@ class ArchivePlan:
         (bits,) = np.array([length_scale]).view(np.uint64).tolist()
         sequence = np.random.SeedSequence(self.seed, spawn_key=(bits, number))
         seed = int(sequence.generate_state(1, np.uint64)[0])
-        return standardized(texture(length_scale, self.size).realization(seed))
+        return texture(length_scale, self.size).standardized(seed)
 
     def _gp_size(self, cross: Cross) -> int:
         """Return the length of a ``.gp`` file, by writing one of zeros to nowhere."""

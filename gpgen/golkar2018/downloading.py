@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin, urlsplit
 
 from gpgen.errors import DatasetError, MissingPackageError, TargetError, UsageError
 from gpgen.io.download import Download
+from gpgen.io.user_paths import AnyText, given, text_of
 
 if TYPE_CHECKING:
     import httpx
@@ -27,7 +28,8 @@ RECORD_FILES: Final = ("dataset.zip", "samples.zip")
 _BY_HAND: Final = (
     f"check the network, or get the files with a browser from {DOI} and give them to `gpgen import`"
 )
-_TIMEOUT: Final = 30.0
+_CONNECT_SECONDS: Final = 10.0
+_READ_SECONDS: Final = 30.0
 _LARGEST_RECORD: Final = 1 << 22
 _MD5: Final = re.compile(r"md5:([0-9a-f]{32})", re.ASCII)
 
@@ -102,12 +104,13 @@ def read_record(record: str = RECORD) -> dict[str, RecordFile]:
 
 
 def download(
-    out: str | Path,
+    out: AnyText,
     names: Sequence[str] = RECORD_FILES,
     *,
     overwrite: bool = False,
     progress: Report | None = None,
     record: str | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> tuple[Path, ...]:
     """Fetch files of the record; each gets its name once its checksum is right.
 
@@ -125,6 +128,8 @@ def download(
         Called now and then.
     record
         See `read_record`; Zenodo's if ``None``.
+    notify
+        Told in a sentence which service is asked.
 
     Returns
     -------
@@ -142,12 +147,17 @@ def download(
     DatasetError
         If the record can't be reached, or sends something else than it has announced.
     """
-    found = read_record(record or RECORD)
+    address = record or RECORD
+    _httpx()  # before anything is asked for
+    if notify:
+        notify(f"asking {urlsplit(address).netloc}")
+    found = read_record(address)
     for name in names:
         if name not in found:
             known = ", ".join(sorted(found))
             raise UsageError(f"the record has no file {name!r}", f"use one of {known}")
-    folder = Path(out)
+    given(out)
+    folder = Path(text_of(out)).expanduser()  # said as it was given
     missing = []
     for name in names:
         download = _download_of(found[name], folder, progress)
@@ -187,16 +197,12 @@ def _fetch(url: str, download: Download) -> None:
 @contextmanager
 def _answer(url: str, who: str, start: int = 0) -> Iterator[httpx.Response]:
     """Ask for what is at a URL, from byte `start` on; `who` begins the error if it fails."""
-    try:
-        import httpx
-    except ImportError as error:
-        raise MissingPackageError(
-            "downloading needs the package httpx", "run `pip install 'gpgen[download]'`"
-        ) from error
+    httpx = _httpx()
     headers = {"Range": f"bytes={start}-"} if start else {}
+    timeout = httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS)
     try:
         with httpx.stream(
-            "GET", url, headers=headers, timeout=_TIMEOUT, follow_redirects=True
+            "GET", url, headers=headers, timeout=timeout, follow_redirects=True
         ) as answer:
             answer.raise_for_status()
             yield answer
@@ -205,6 +211,17 @@ def _answer(url: str, who: str, start: int = 0) -> Iterator[httpx.Response]:
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         reason = str(error) or type(error).__name__
         raise DatasetError(f"{who} can't be reached: {reason}", _BY_HAND) from None
+
+
+def _httpx() -> Any:  # noqa: ANN401 - a module
+    try:
+        import httpx
+    except ImportError as error:
+        raise MissingPackageError(
+            "downloading needs the package httpx, which isn't installed",
+            "install it with `pip install 'gpgen[download]'`",
+        ) from error
+    return httpx
 
 
 def _check_disk(folder: Path, needed: int) -> None:

@@ -18,8 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import DatasetError, RecipeError
+from gpgen.exact.finite import all_finite
 from gpgen.golkar2018.import_source import Source, open_source
 from gpgen.golkar2018.texture_sums import CLASS_NAME
+from gpgen.io.failures import reading
+from gpgen.io.litter import is_litter
 from gpgen.recipe import Component, Recipe
 from gpgen.splits import ListedSplit, Split
 
@@ -186,7 +189,14 @@ class ImportedSampler:
             next(self._images)
             self._position += 1
         for image in out:
-            image[...] = next(self._images)
+            with np.errstate(over="ignore"):  # told below
+                image[...] = next(self._images)
+            if not all_finite(image):
+                raise DatasetError(
+                    f"image {self._position} of {self._recipe.source_name} has pixels that are not "
+                    f"finite in {image.dtype}",
+                    "import a source without it",
+                )
             self._position += 1
         return out
 
@@ -212,10 +222,12 @@ def describe(source: Source, sha256: str, splits: Mapping[str, float]) -> Import
 def content_sha256(path: Path) -> str:
     """Return the SHA-256 of a file, or of the names and hashes of a folder's files."""
     if path.is_file():
-        with path.open("rb") as file:
+        with reading(path, "give it again"), path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     digest = hashlib.sha256()
     for file_path in sorted(p for p in path.rglob("*") if p.is_file()):
         name = file_path.relative_to(path).as_posix()
+        if is_litter(name):
+            continue
         digest.update(f"{content_sha256(file_path)}  {name}\n".encode())
     return digest.hexdigest()

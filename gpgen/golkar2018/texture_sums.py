@@ -51,6 +51,11 @@ class Cross:
                 f"{self.name} needs {len(self.length_scales)} weights, and has {len(self.weights)}",
                 "give one weight for each list",
             )
+        for weight in self.weights:
+            if not 0 < abs(weight) <= 1e6:
+                raise UsageError(
+                    f"{self.name} has the weight {weight:g}", "use numbers from above 0 to 1e6"
+                )
 
     @classmethod
     def parse(cls, text: str, weights: tuple[float, ...]) -> Cross:

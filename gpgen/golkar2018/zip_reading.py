@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from gpgen.errors import DatasetError
+from gpgen.errors import DatasetError, GpgenError
 from gpgen.golkar2018.gp_unpickler import ByteStream
+from gpgen.io.failures import reading
 
 __all__ = ["GuardedZip"]
 
@@ -56,7 +57,11 @@ class GuardedZip(contextlib.AbstractContextManager["GuardedZip"]):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with contextlib.ExitStack() as opened, _refusals(path, "it"):
+        with (
+            contextlib.ExitStack() as opened,
+            _refusals(path, "it"),
+            reading(path, "check it"),
+        ):
             file = opened.enter_context(_BoundedFile(path))
             self._zip = opened.enter_context(zipfile.ZipFile(file))
             file.longest_read = sys.maxsize
@@ -100,7 +105,7 @@ def _refusals(path: Path, what: str) -> Iterator[None]:
     """Turn what zipfile raises for damage into one kind of error."""
     try:
         yield
-    except DatasetError:
+    except GpgenError:
         raise
     except (
         zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, OSError,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gpgen.errors import TargetError
 from gpgen.io import files
+from gpgen.io.lock import check_rename
 
 __all__ = ["put_in_place", "working_folder"]
 
@@ -41,6 +42,7 @@ def working_folder(target: Path, what: str) -> Iterator[Path]:
     try:
         files.remove_tree(folder)
         files.make_folder(folder)
+        check_rename(folder, target)
         yield folder
     finally:
         files.remove_tree(folder)

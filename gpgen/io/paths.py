@@ -16,13 +16,17 @@ from typing import Protocol
 from gpgen.errors import UsageError
 from gpgen.io import files
 from gpgen.io.object_path import ObjectPath
+from gpgen.io.user_paths import AnyText, given, text_of
 
 __all__ = [
     "AnyPath",
+    "Given",
+    "Mark",
     "OpenFile",
     "how_to_replace",
     "how_to_start_again",
     "local_path",
+    "mark_of",
     "names_under",
     "object_path",
     "open_file",
@@ -32,22 +36,26 @@ __all__ = [
 ]
 
 AnyPath = Path | ObjectPath
+Given = AnyText | ObjectPath
+Mark = tuple[int, int, int]
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:/")
 _FILE_FORMATS = (".h5", ".hdf5", ".tar")
 
 
-def place_of(path: str | Path | ObjectPath) -> AnyPath:
+def place_of(path: Given) -> AnyPath:
     """Return the absolute path, or the object, that the user names.
 
     Raises
     ------
     UsageError
-        If it is an address of a kind that gpgen can't read or write.
+        If it is an address of a kind that gpgen can't read or write, or no path at all.
     """
-    text = str(path)
-    if isinstance(path, ObjectPath) or not _SCHEME.match(text):
-        return path if isinstance(path, ObjectPath) else Path(path).expanduser().absolute()
+    if isinstance(path, ObjectPath):
+        return path
+    text = text_of(path)
+    if not _SCHEME.match(text):
+        return given(text)
     if not text.startswith("s3:"):
         raise UsageError(f"{text!r} is on no store that gpgen knows", "use s3:// or a local path")
     place = ObjectPath.parse(text)
@@ -171,6 +179,20 @@ def read_whole(path: AnyPath) -> bytes:
 def size_of(path: AnyPath) -> int:
     """Return the bytes of a file or object."""
     return path.size() if isinstance(path, ObjectPath) else path.stat().st_size
+
+
+def mark_of(path: AnyPath) -> Mark | None:
+    """Return what changes when another file comes in a file's place; ``None`` if nothing tells.
+
+    It may also change when none does: some network file systems number their files anew.
+    """
+    if isinstance(path, ObjectPath):
+        return None
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def names_under(path: AnyPath) -> Iterator[str]:

@@ -11,9 +11,11 @@ from gpgen.format import store_for
 from gpgen.format.job import Images, Job
 from gpgen.format.layout import Format, Target, choose_layout
 from gpgen.format.stream import BATCH_BYTES
-from gpgen.io.paths import AnyPath
-from gpgen.recipe import Recipe
+from gpgen.io.paths import AnyPath, Given, place_of
+from gpgen.recipe import AnyRecipe, Recipe
+from gpgen.recipe_meaning import recipe_warnings
 from gpgen.workspace import site_of
+from gpgen.workspace.unfinished import made_at
 
 __all__ = ["Plan", "plan", "plan_job"]
 
@@ -46,6 +48,8 @@ class Plan:
         Number of workers, unless a scheduler is given.
     memory_per_worker
         About the bytes that each worker holds, whatever the sizes of chunks and shards.
+    warnings
+        What is allowed and yet seldom meant, each in one line.
     """
 
     recipe: Recipe
@@ -59,12 +63,13 @@ class Plan:
     free_bytes: int | None
     workers: int
     memory_per_worker: int
+    warnings: tuple[str, ...] = ()
 
 
 def plan(
-    recipe: Recipe | str,
+    recipe: AnyRecipe,
     n: int,
-    out: str | AnyPath,
+    out: Given,
     *,
     workers: int | None = None,
     chunk_size: int | None = None,
@@ -106,13 +111,14 @@ def plan(
         free_bytes=site_of(job.target.path).free_bytes(job.target),
         workers=worker_count(workers),
         memory_per_worker=_memory(job.recipe),
+        warnings=recipe_warnings(job.recipe, n),
     )
 
 
 def plan_job(
-    recipe: Recipe | str,
+    recipe: AnyRecipe,
     n: int,
-    out: str | AnyPath,
+    out: Given,
     *,
     chunk_size: int | None = None,
     shard_size: int | None = None,
@@ -121,9 +127,8 @@ def plan_job(
     images: Images | None = None,
 ) -> Job:
     """Return the job that a call of `make` stands for, its target's folder checked."""
-    if isinstance(recipe, str):
-        recipe = Recipe.load(recipe)
-    target = Target.parse(out)
+    recipe = Recipe.load(recipe)
+    target = Target.parse(made_at(place_of(out)))
     layout = choose_layout(target.form, recipe.image_nbytes, n, chunk_size, shard_size)
     site_of(target.path).check(target, overwrite=overwrite)
     return Job(target, recipe, layout, overwrite, gpgen_version, images)

@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.description.subject import Column, Subject
-from gpgen.errors import DatasetError
+from gpgen.errors import DatasetError, GpgenError
 from gpgen.golkar2018.archive import PLAN, read_plan
 from gpgen.golkar2018.archive_plan import ArchivePlan, sample_name
 from gpgen.golkar2018.npy_header import parse_npy_header
 from gpgen.golkar2018.texture_sums import length_scale_name
+from gpgen.io.failures import reading
 from gpgen.publish.figure import TILES_A_ROW, sheet, shown_classes
 from gpgen.publish.parts import Part
 from gpgen.publish.sources import VERIFY, copy_file
@@ -127,16 +128,19 @@ class ArchiveSource:
             If one is missing or damaged.
         """
         images = np.empty((len(indices), *self.subject.shape))
+        samples = self._path / _SAMPLES
         try:
-            with zipfile.ZipFile(self._path / _SAMPLES) as archive:
+            with reading(samples), samples.open("rb") as s, zipfile.ZipFile(s) as archive:
                 for image, index in zip(images, indices, strict=True):
                     name = sample_name(self.plan.size, *self.plan.members[index])
                     data = archive.read(name)  # which compares its CRC-32
                     header = parse_npy_header(data[:512], name)
                     pixels = np.frombuffer(data, header.dtype, offset=header.offset)
                     image[...] = pixels.reshape(header.shape)
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise DatasetError(f"{self._path / _SAMPLES} is damaged: {error}", VERIFY) from error
+        except (KeyError, ValueError, zipfile.BadZipFile) as error:
+            if isinstance(error, GpgenError):
+                raise
+            raise DatasetError(f"{samples} is damaged: {error}", VERIFY) from error
         return images
 
     @property
@@ -199,5 +203,5 @@ def _canonical(value: object) -> bytes:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
+    with reading(path), path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

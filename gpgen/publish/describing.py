@@ -10,11 +10,12 @@ from gpgen.dataset import open_dataset
 from gpgen.description.publication import Publication
 from gpgen.description.subject import Subject, dataset_subject
 from gpgen.errors import DatasetError
+from gpgen.format.stored_recipe import StoredRecipe
 from gpgen.golkar2018.archive import PLAN, read_plan
+from gpgen.io.paths import place_of
 from gpgen.publish.archive_source import ArchiveSource, archive_subject, is_archive
 from gpgen.publish.dataset_source import describe_dataset
 from gpgen.publish.deposit import MANIFEST, SHA256SUMS, Deposit
-from gpgen.recipe import Recipe
 
 __all__ = ["describe"]
 
@@ -27,12 +28,13 @@ def describe(path: str | Path) -> tuple[Subject, Publication | None]:
     DatasetError
         If there is neither a dataset nor an archive nor a deposit, or it is damaged.
     """
-    folder = Path(path)
-    if (folder / MANIFEST).is_file() and (folder / SHA256SUMS).is_file():
-        return _describe_deposit(Deposit.open(folder))
-    if is_archive(folder):
-        return ArchiveSource(folder, recipe_only=False).subject, None
-    with open_dataset(path) as dataset:
+    folder = place_of(path)
+    if isinstance(folder, Path):
+        if (folder / MANIFEST).is_file() and (folder / SHA256SUMS).is_file():
+            return _describe_deposit(Deposit.open(folder))
+        if is_archive(folder):
+            return ArchiveSource(folder, recipe_only=False).subject, None
+    with open_dataset(folder) as dataset:
         return describe_dataset(dataset), None
 
 
@@ -46,7 +48,7 @@ def _describe_deposit(deposit: Deposit) -> tuple[Subject, Publication]:
             )
         else:
             subject = dataset_subject(
-                Recipe.load(deposit.path / "recipe.toml"),
+                StoredRecipe.load(deposit.path / "recipe.toml"),
                 int(manifest["n"]),
                 deposit.form,
                 layout=manifest["layout"],

@@ -17,8 +17,10 @@ from gpgen.description.citation import cff
 from gpgen.description.publication import Publication
 from gpgen.description.subject import DepositFile, Subject
 from gpgen.errors import TargetError, UsageError
-from gpgen.io import files as disk
 from gpgen.io.beside import put_in_place, working_folder
+from gpgen.io.failures import target_errors
+from gpgen.io.paths import AnyPath, Given, place_of
+from gpgen.io.user_paths import AnyText, target_of
 from gpgen.publish.archive_source import ArchiveSource, is_archive
 from gpgen.publish.card import card
 from gpgen.publish.croissant import croissant_json
@@ -75,9 +77,9 @@ class Packaged:
 
 
 def package(
-    dataset: str | Path,
-    publication: Publication | str | Path,
-    out: str | Path,
+    dataset: Given,
+    publication: Publication | AnyText,
+    out: AnyText,
     *,
     recipe_only: bool = False,
     overwrite: bool = False,
@@ -120,9 +122,9 @@ def package(
     publication = publication.checked()
     if most_bytes < 1:
         raise UsageError(f"files of {most_bytes} bytes can't be made", "use 1 or more")
-    target = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a link
+    target = target_of(out)
     _check_target(target, overwrite)
-    source = _open_source(Path(dataset), recipe_only)
+    source = _open_source(place_of(dataset), recipe_only)
     if source.nbytes > MOST_PARTS * most_bytes:
         raise UsageError(
             f"files of {most_bytes:,} bytes would be more than {MOST_PARTS} parts",
@@ -130,14 +132,14 @@ def package(
         )
     _check_space(target, source.nbytes)
     with (
-        disk.target_errors(f"{target} can't be written"),
+        target_errors(f"{target} can't be written"),
         working_folder(target, "packaging") as folder,
     ):
         return _fill(folder, target, source, publication, most_bytes, progress)
 
 
-def _open_source(path: Path, recipe_only: bool) -> Source:
-    if is_archive(path):
+def _open_source(path: AnyPath, recipe_only: bool) -> Source:
+    if isinstance(path, Path) and is_archive(path):
         return ArchiveSource(path, recipe_only)
     return DatasetSource(open_dataset(path), recipe_only)
 

@@ -13,9 +13,10 @@ from gpgen.errors import DatasetError, UsageError
 from gpgen.format import store_for
 from gpgen.format.base import Reader
 from gpgen.format.layout import Target
+from gpgen.format.stored_recipe import StoredRecipe
+from gpgen.making.cluster import Scheduler, Security
 from gpgen.making.run import Progress, make
 from gpgen.publish.deposit import Deposit
-from gpgen.recipe import Recipe
 from gpgen.sampling import SAMPLING_VERSION
 
 __all__ = ["regenerate", "regenerated_target"]
@@ -34,7 +35,8 @@ def regenerate(
     out: str | Path,
     *,
     workers: int | None = None,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
+    security: Security | None = None,
     processes: bool | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -48,7 +50,7 @@ def regenerate(
         The folder that `package` made, or that was downloaded; the pixels may be left out.
     out
         The target, in the format of the original.
-    workers, scheduler, processes, resume, overwrite, progress
+    workers, scheduler, security, processes, resume, overwrite, progress
         As for `gpgen.make`.
 
     Returns
@@ -79,7 +81,7 @@ def regenerate(
             f"{str(out)!r} is not in the deposit's format, so no checksum could agree",
             f"use --out {regenerated_target(folder)}",
         )
-    recipe = Recipe.load(folder.path / "recipe.toml")
+    recipe = StoredRecipe.load(folder.path / "recipe.toml")
     if recipe.sha256 != folder.manifest.get("recipe_sha256"):
         raise DatasetError(
             f"{folder.path / 'recipe.toml'} is not the recipe that the deposit was packaged with",
@@ -92,6 +94,7 @@ def regenerate(
         out,
         workers=workers,
         scheduler=scheduler,
+        security=security,
         processes=processes,
         resume=resume,
         overwrite=overwrite,

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gpgen.errors import DatasetError, UsageError
+from gpgen.io.user_paths import given
 from gpgen.publish.client import Service
 from gpgen.publish.deposit import CARD, RECORD_BYTES, RECORD_FILES, Deposit
 from gpgen.publish.invenio_record import own_rights
@@ -63,7 +64,7 @@ class Record:
 
 def state_file(deposit: str | Path) -> Path:
     """Return the file beside a deposit that remembers its draft."""
-    folder = Path(os.path.abspath(deposit))  # noqa: PTH100 - resolve() would follow a link
+    folder = Path(os.path.abspath(given(deposit)))  # noqa: PTH100 - resolve() would follow a link
     return folder.with_name(folder.name + ".draft.json")
 
 

@@ -16,6 +16,7 @@ from gpgen.dataset import Dataset, open_dataset
 from gpgen.description.subject import Subject
 from gpgen.format import store_for
 from gpgen.golkar2018.imported import Imported
+from gpgen.io.paths import Given, place_of
 from gpgen.publish.archive_source import ArchiveSource, is_archive
 from gpgen.publish.dataset_source import describe_dataset
 from gpgen.recipe import Recipe
@@ -64,7 +65,7 @@ class Shown:
 
 
 @contextmanager
-def show(path: str | Path) -> Iterator[Shown]:
+def show(path: Given) -> Iterator[Shown]:
     """Open what is at a path.
 
     Raises
@@ -72,10 +73,11 @@ def show(path: str | Path) -> Iterator[Shown]:
     DatasetError
         If there is neither a dataset nor an archive.
     """
-    if is_archive(Path(path)):
-        yield _archive(ArchiveSource(Path(path), recipe_only=False))
+    place = place_of(path)
+    if isinstance(place, Path) and is_archive(place):
+        yield _archive(ArchiveSource(place, recipe_only=False))
         return
-    with open_dataset(path) as dataset:
+    with open_dataset(place) as dataset:
         yield _dataset(dataset)
 
 

@@ -15,8 +15,11 @@ import torch
 
 from gpgen.errors import UsageError
 from gpgen.exact.field import Field, grid_below
+from gpgen.exact.finite import check_finite
 from gpgen.exact.normal import LARGEST
-from gpgen.recipe import Recipe
+from gpgen.exact.standardizing import standardize
+from gpgen.indexing import from_zero
+from gpgen.recipe import AnyRecipe, Recipe
 from gpgen.sampling import sampler_for
 from gpgen.torch.drawing import by_class, seeds_at
 
@@ -26,7 +29,7 @@ Array = npt.NDArray[np.float64]
 
 
 def sample_batch(
-    recipe: Recipe,
+    recipe: AnyRecipe,
     indices: Sequence[int] | npt.NDArray[np.int64] | torch.Tensor,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float64,
@@ -36,7 +39,7 @@ def sample_batch(
     Parameters
     ----------
     recipe
-        What to draw.
+        What to draw: a recipe, the name of a built-in one, or a path.
     indices
         The samples, from 0; repeats are allowed.
     device
@@ -54,13 +57,14 @@ def sample_batch(
     Raises
     ------
     UsageError
-        If an index is negative, or the device can't multiply in `dtype`.
+        If an index is negative or no whole number, or the device can't multiply in `dtype`.
     """
     if dtype not in (torch.float64, torch.float32):
         raise UsageError(f"dtype is {dtype}", "use torch.float64 or torch.float32")
-    chosen = torch.as_tensor(indices, dtype=torch.int64).cpu().numpy().reshape(-1)
-    if (chosen < 0).any():
-        raise UsageError(f"sample {chosen[chosen < 0][0]} is out of range", "count from 0")
+    if isinstance(indices, torch.Tensor):
+        indices = indices.cpu().numpy()
+    chosen = from_zero(indices).reshape(-1)
+    recipe = Recipe.load(recipe)
     place = torch.device(device)
     images = torch.empty((len(chosen), 1, *recipe.shape), dtype=torch.float32, device=place)
     sample_seeds = seeds_at(recipe, chosen)
@@ -79,15 +83,17 @@ def _draw(
 ) -> torch.Tensor:
     """Draw samples of one class: float32, shape (samples, *recipe.shape)."""
     fields = sampler_for(recipe).class_of(label).fields
-    shift, bound, rows = np.zeros(len(sample_seeds)), np.zeros(len(sample_seeds)), []
+    shift, bound = np.zeros(len(sample_seeds)), np.zeros(len(sample_seeds))
+    rows, exact = [], []
     factors = _factors(recipe, label, device, dtype)
     for stream, (field, component) in enumerate(zip(fields, recipe.components, strict=True)):
         noise = field.noise(sample_seeds, stream)
         scale = np.full(len(sample_seeds), component.weight)
         if recipe.standardize:
-            mean, deviation = field.moments(noise)
-            scale = component.weight / deviation
-            shift += mean * scale
+            scale, offset, samples, values = standardize(field, noise, component.weight)
+            shift += offset
+            if len(samples):
+                exact.append((torch.from_numpy(samples), torch.from_numpy(values)))
         part, part_bound = _leading_axes(field, factors[stream], noise, scale)
         rows.append(part)
         bound += part_bound * field.factors[-1].matrix.row_sum
@@ -97,7 +103,12 @@ def _draw(
         pixels = pixels + _rounded(part, grid_below(bound)) @ matrices[-1].T
     if recipe.standardize:
         pixels = pixels - _each(shift, pixels)
-    return _to_float16(pixels) if recipe.dtype == "float16" else pixels.to(torch.float32)
+    for chosen, given in exact:
+        pixels[chosen.to(device)] += given.to(pixels)
+    images = _to_float16(pixels) if recipe.dtype == "float16" else pixels.to(torch.float32)
+    if not bool(images.isfinite().all()):
+        check_finite(recipe, label, sample_seeds, images.cpu().numpy())
+    return images
 
 
 def _leading_axes(
@@ -153,4 +164,5 @@ def _to_float16(x: torch.Tensor) -> torch.Tensor:
     exponent = (x.to(torch.float64).view(torch.int64) >> 52) & 0x7FF
     # float16 has 11 significant bits, and no finer spacing than 2**-24; 1023 is the bias.
     spacing = ((exponent - 10).clamp(min=1023 - 24) << 52).view(torch.float64)
-    return (torch.round(x / spacing) * spacing).to(torch.float32)
+    rounded = (torch.round(x / spacing) * spacing).to(torch.float32)
+    return torch.where(rounded.abs() <= 65504, rounded, rounded * torch.inf)

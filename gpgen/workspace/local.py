@@ -13,7 +13,7 @@ from gpgen.errors import TargetError
 from gpgen.format.job import Job
 from gpgen.format.layout import Target
 from gpgen.io import files
-from gpgen.io.lock import LOCK, claimed, empty
+from gpgen.io.lock import LOCK, check_rename, claimed, empty
 from gpgen.io.paths import how_to_start_again, local_path
 from gpgen.workspace.journal import Journal
 from gpgen.workspace.record import store_job
@@ -33,6 +33,14 @@ class Disk:
             raise TargetError(
                 f"the folder {folder} is not writable",
                 "choose another --out, or change its permissions",
+            )
+        longest = len(os.fsencode(target.working.name))
+        most = os.pathconf(folder, "PC_NAME_MAX")
+        if longest > most:
+            raise TargetError(
+                f"{target.path} would grow in a folder whose name has {longest} bytes, and {most} "
+                "are the most there",
+                "choose a shorter --out",
             )
 
     def free_bytes(self, target: Target) -> int:
@@ -64,6 +72,7 @@ class Disk:
         empty(working)
         files.make_folder(local_path(job.temporary))
         files.make_folder(local_path(job.data))
+        check_rename(working, local_path(job.target.path))
         yield
         store_job(job)
         files.sync_folder(working.parent)
@@ -76,6 +85,7 @@ class Disk:
             )
         files.remove_tree(local_path(job.temporary))
         files.make_folder(local_path(job.temporary))
+        check_rename(_working(job), local_path(job.target.path))
 
     def journal(self, job: Job) -> Journal:
         """Open the job's journal for adding."""

@@ -10,6 +10,7 @@ tool would open::
       recipe-<identity>.toml   the recipe, for the command that resumes
       journal.jsonl            a line for each finished shard
       tmp/                     files not yet whole
+      try.<random>/            folders that are moved for a trial, and gone at once
       data-<identity>/         the growing dataset
 
 The folder ``data-<identity>`` bears a hash of all that decides the bytes, so a worker that
@@ -29,6 +30,7 @@ from gpgen.format.layout import Layout, Target, choose_layout
 from gpgen.format.manifest import FORMAT_VERSION, seal
 from gpgen.format.stored_recipe import stored_recipe
 from gpgen.io import files
+from gpgen.io.failures import is_damage, reason, unreadable
 from gpgen.io.paths import AnyPath, how_to_start_again, local_path, read_whole
 from gpgen.recipe import Recipe, builtin_recipes
 from gpgen.sampling import SAMPLING_VERSION
@@ -49,7 +51,11 @@ def read_job(working: AnyPath) -> Job | None:
         content = json.loads(read_whole(path))
     except FileNotFoundError:
         return None
-    except (ValueError, RecursionError, OSError) as error:
+    except OSError as error:
+        if is_damage(error):
+            raise TargetError(f"{path} can't be read: {reason(error)}", again) from error
+        raise unreadable(path, error) from error
+    except (ValueError, RecursionError) as error:
         raise TargetError(f"{path} can't be read: {error}", again) from error
     try:
         if seal(content, SEAL)[SEAL] != content[SEAL]:

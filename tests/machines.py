@@ -1,0 +1,31 @@
+"""Other machines' code paths: what OpenBLAS and NumPy take on other processors."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+__all__ = ["MACHINES", "cpu_flags", "environment"]
+
+MACHINES = {
+    "nehalem": {"OPENBLAS_CORETYPE": "NEHALEM"},
+    "haswell": {"OPENBLAS_CORETYPE": "HASWELL"},
+    "skylakex": {"OPENBLAS_CORETYPE": "SKYLAKEX"},
+    "no-simd": {"NPY_DISABLE_CPU_FEATURES": "FMA3 AVX2 AVX512F AVX512CD AVX512_SKX"},
+    "two-blas-threads": {"OPENBLAS_NUM_THREADS": "2"},
+}
+
+
+def environment(machine: str) -> dict[str, str]:
+    """Return what a process on that machine is started with; skip what can't run here."""
+    if machine == "skylakex" and "avx512f" not in cpu_flags():
+        pytest.skip("this processor has no AVX-512")
+    return {"PYTHONPATH": ":".join(sys.path), **MACHINES[machine]}
+
+
+def cpu_flags() -> str:
+    """Return what Linux says of the processor."""
+    information = Path("/proc/cpuinfo")
+    return information.read_text() if information.exists() else ""
