@@ -160,17 +160,17 @@ def download(
     folder = Path(text_of(out)).expanduser()  # said as it was given
     missing = []
     for name in names:
-        download = _download_of(found[name], folder, progress)
-        if not download.is_finished():
-            if download.path.exists() and not overwrite:
+        wanted = _download_of(found[name], folder, progress)
+        if not wanted.is_finished():
+            if wanted.path.exists() and not overwrite:
                 raise TargetError(
-                    f"{download.path} exists and isn't the record's file",
+                    f"{wanted.path} exists and isn't the record's file",
                     "use --overwrite, or another --out",
                 )
-            missing.append((found[name].url, download))
-    _check_disk(folder, sum(download.nbytes - download.received for _, download in missing))
-    for url, download in missing:
-        _fetch(url, download)
+            missing.append((found[name].url, wanted))
+    _check_disk(folder, sum(wanted.nbytes - wanted.received for _, wanted in missing))
+    for url, wanted in missing:
+        _fetch(url, wanted)
     return tuple(folder / name for name in names)
 
 
