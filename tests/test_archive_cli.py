@@ -98,7 +98,7 @@ def examples(verb: str) -> list[str]:
 
 
 def test_a_terminal_shows_how_far_it_is(tmp_path: Path, serve: Serve) -> None:
-    pytest.importorskip("pooch")
+    pytest.importorskip("httpx")
     address = serve(described())
     script = (
         "import sys; from gpgen.golkar2018 import downloading\n"
@@ -161,7 +161,10 @@ def serve() -> Iterator[Callable[[dict[str, bytes]], str]]:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 answer = answers.get(self.path)
-                self.send_response(404 if answer is None else 200)
+                start = self.headers.get("Range", "").removeprefix("bytes=").removesuffix("-")
+                if answer and start:
+                    answer = answer[int(start) :]
+                self.send_response(404 if answer is None else 206 if start else 200)
                 self.send_header("Content-Length", str(len(answer or b"")))
                 self.end_headers()
                 self.wfile.write(answer or b"")
@@ -202,15 +205,35 @@ def fetch(address: str, out: Path, **options: object) -> tuple[Path, ...]:
 
 
 def test_a_file_is_fetched_and_its_checksum_right(serve: Serve, tmp_path: Path) -> None:
-    pytest.importorskip("pooch")
+    pytest.importorskip("httpx")
     seen: list[DownloadProgress] = []
     (path,) = fetch(serve(described()), tmp_path / "new" / "folder", progress=seen.append)
     assert path.read_bytes() == DATA
     assert (seen[-1].bytes_done, seen[-1].total) == (len(DATA), len(DATA))
 
 
+def test_a_broken_download_goes_on_where_it_stopped(serve: Serve, tmp_path: Path) -> None:
+    pytest.importorskip("httpx")
+    answers = described()
+    address = serve(answers | {"/files/dataset.zip": bytes(1000) + DATA[1000:]})
+    (tmp_path / ".dataset.zip.part").write_bytes(DATA[:1000])
+    (path,) = fetch(address, tmp_path)
+    assert path.read_bytes() == DATA
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_an_earlier_download_left_is_checked_too(serve: Serve, tmp_path: Path) -> None:
+    pytest.importorskip("httpx")
+    address = serve(described())
+    (tmp_path / ".dataset.zip.part").write_bytes(b"something else")
+    with pytest.raises(DatasetError, match="checksum"):
+        fetch(address, tmp_path)
+    (path,) = fetch(address, tmp_path)
+    assert path.read_bytes() == DATA
+
+
 def test_a_file_that_is_right_is_not_fetched_again(serve: Serve, tmp_path: Path) -> None:
-    pytest.importorskip("pooch")
+    pytest.importorskip("httpx")
     address = serve(described())
     (path,) = fetch(address, tmp_path)
     before = path.stat()
@@ -221,7 +244,7 @@ def test_a_file_that_is_right_is_not_fetched_again(serve: Serve, tmp_path: Path)
 def test_another_file_of_that_name_is_replaced_when_asked_only(
     serve: Serve, tmp_path: Path
 ) -> None:
-    pytest.importorskip("pooch")
+    pytest.importorskip("httpx")
     address = serve(described())
     (tmp_path / "dataset.zip").write_text("mine")
     with pytest.raises(TargetError, match="isn't the record's"):
@@ -232,14 +255,14 @@ def test_another_file_of_that_name_is_replaced_when_asked_only(
 
 
 def test_a_wrong_checksum_leaves_no_file(serve: Serve, tmp_path: Path) -> None:
-    pytest.importorskip("pooch")
+    pytest.importorskip("httpx")
     with pytest.raises(DatasetError, match="checksum"):
         fetch(serve(described("md5:" + "0" * 32)), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_gone_is_said_to_be(serve: Serve, tmp_path: Path) -> None:
-    pytest.importorskip("pooch")
+    pytest.importorskip("httpx")
     answers = described()
     del answers["/files/dataset.zip"]
     with pytest.raises(DatasetError, match=r"dataset\.zip didn't come"):
@@ -273,7 +296,7 @@ def test_without_a_network_it_says_what_to_do(serve: Serve) -> None:
 
 
 def test_a_file_that_the_record_lacks_is_refused(serve: Serve, tmp_path: Path) -> None:
-    pytest.importorskip("pooch")
+    pytest.importorskip("httpx")
     with pytest.raises(UsageError, match=r"dataset\.zip"):
         download(tmp_path, ["other.zip"], record=serve(described()) + "/record")
 
@@ -281,7 +304,7 @@ def test_a_file_that_the_record_lacks_is_refused(serve: Serve, tmp_path: Path) -
 def test_the_verb_names_the_file_and_what_to_do_with_it(
     gpgen: Caller, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("pooch")
+    pytest.importorskip("httpx")
     from gpgen.golkar2018 import downloading
 
     address = serve(described())

@@ -19,9 +19,9 @@ from gpgen.errors import DatasetError, RecipeError, TargetError, UsageError
 from gpgen.golkar2018.archive import make_archive
 from gpgen.golkar2018.archive_plan import ArchivePlan
 from gpgen.golkar2018.gp_writing import write_gp
+from gpgen.golkar2018.import_source import open_source
 from gpgen.golkar2018.imported import Imported, content_sha256
 from gpgen.golkar2018.importing import import_dataset
-from gpgen.golkar2018.sources import open_source
 
 PLAN = ArchivePlan(((9.5, 6), (10.0, 7), (80.0, 6), (140.0, 6)), size=128)
 

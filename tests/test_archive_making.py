@@ -19,8 +19,8 @@ from gpgen.exact.mosaic import standardized, texture
 from gpgen.golkar2018 import archive as archive_module
 from gpgen.golkar2018.archive import ArchiveProgress, make_archive, read_plan
 from gpgen.golkar2018.archive_plan import AUTHORS_CROSS, ArchivePlan
-from gpgen.golkar2018.crosses import Cross
-from gpgen.golkar2018.sources import open_source
+from gpgen.golkar2018.import_source import open_source
+from gpgen.golkar2018.texture_sums import Cross
 from gpgen.io import files
 from gpgen.io.beside import working_folder
 

@@ -187,7 +187,7 @@ NEED = [
     (["show", "two-scale-mini", "-o", "s.png"], "matplotlib", "plot"),
     (["publish", "deposit"], "httpx", "publish"),
     (["fetch", "1234"], "httpx", "publish"),
-    (["download", "golkar2018"], "pooch", "download"),
+    (["download", "golkar2018"], "httpx", "download"),
     (["info", "s3://bucket/x.zarr"], "botocore", "s3"),
     (["make", "--n", "8", "--out", "s3://bucket/x.zarr"], "botocore", "s3"),
 ]

@@ -15,8 +15,8 @@ from gpgen import Recipe
 from gpgen.errors import DatasetError, RecipeError, UsageError
 from gpgen.exact.finite import all_finite, not_finite, not_finite_bytes
 from gpgen.format.base import Problem
-from gpgen.golkar2018.crosses import Cross
 from gpgen.golkar2018.importing import import_dataset
+from gpgen.golkar2018.texture_sums import Cross
 from gpgen.sampling import Sampler, seeds
 
 BAD = [np.inf, -np.inf, np.nan, -np.nan]

@@ -9,6 +9,7 @@ import pickletools
 import stat
 import struct
 import sys
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,9 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpgen.errors import DatasetError
-from gpgen.golkar2018.gp_machine import ALLOWED
+from gpgen.golkar2018 import gp_unpickler
+from gpgen.golkar2018.gp_unpickler import ALLOWED
 from gpgen.golkar2018.gp_writing import write_gp
-from gpgen.golkar2018.sources import open_source
+from gpgen.golkar2018.import_source import open_source
 
 SUSPECT = ("os.", "subprocess.", "pickle.", "exec", "compile", "import", "socket.", "ctypes.")
 _watching = False
@@ -310,6 +312,20 @@ MALFORMED = {
     "an empty memo": b"\x80\x03h\x05.",
     "an item without a value": b"\x80\x03}(K\x01u.",
     "a list as a key": b"\x80\x03}]K\x01s.",
+    # Its hash overflows the C stack.
+    "a tuple in a million tuples as a key": b"\x80\x03}N" + b"\x85" * 1_000_000 + b"Ns.",
+    # Its hash takes 2^100 steps.
+    "a tuple of twice itself as a key": b"\x80\x03}N" + b"q\0h\0\x86" * 100 + b"Ns.",
+    # Python's unpickler in C fills 32 GB with its memo.
+    "a memo of 2^31": b"\x80\x03Nr\xff\xff\xff\x7f.",
+    "a call of a call": PREFIX + ARRAY + b"K\x00\x85R" + END,
+    "a call without arguments": PREFIX + b"cnumpy\nndarray\nNR" + END,
+    "a name filled in": PREFIX + b"cnumpy\nndarray\nK\x01\x85b" + END,
+    "a second dictionary": b"\x80\x03](]}}e.",
+    "a second image of fewer pixels": array(b"K\x04K\x04\x86", binbytes(bytes(64))).replace(
+        END,
+        b"K\x00e](" + array(b"K\x04K\x04\x86", binbytes(bytes(60))).removeprefix(PREFIX),
+    ),
     "values left over": b"\x80\x03]].",
     "a mark left over": b"\x80\x03](.",
     "a name without an end": b"\x80\x03c" + b"a" * 10_000,
@@ -326,6 +342,50 @@ def test_what_no_pickler_writes_is_refused(tmp_path: Path, name: str) -> None:
 def test_those_were_made_from_a_good_file(tmp_path: Path) -> None:
     (tmp_path / "x.gp").write_bytes(array(b"K\x04K\x04\x86", binbytes(bytes(64))))
     assert open_source(tmp_path / "x.gp").shape == (4, 4)
+
+
+OPCODE_BYTES = 100_000
+FILLING = {
+    "lists": b"]" * OPCODE_BYTES,
+    "marks": b"(" * OPCODE_BYTES,
+    "tuples": b"N" + b"\x85" * OPCODE_BYTES,
+    "dictionaries": b"}" * OPCODE_BYTES,
+    "texts": (b"X\0\1\0\0" + "\N{OX}".encode() * 64) * 1000,
+    "records": b"cnumpy\nndarray\nq\0K\0\x85q\1" + b"h\0h\1R" * 20_000,
+    "what is memoized": b"N" + b"".join(b"r" + struct.pack("<I", i) for i in range(20_000)),
+}
+
+
+@pytest.mark.parametrize("name", list(FILLING))
+def test_an_opcode_byte_takes_at_most_100_bytes_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(gp_unpickler, "MAX_OPCODE_BYTES", OPCODE_BYTES)
+    path = tmp_path / "x.gp"
+    path.write_bytes(b"\x80\x03" + FILLING[name] + b".")
+    with peak_memory() as peak:
+        with pytest.raises(DatasetError, match="too long"):
+            open_source(path)
+        assert peak() < 100 * OPCODE_BYTES
+
+
+def test_images_are_read_one_at_a_time(tmp_path: Path) -> None:
+    image = np.zeros((1024, 1024), dtype=np.float32)
+    with (tmp_path / "x.gp").open("wb") as file:
+        write_gp(file, ((image, 0) for _ in range(25)), 25, {0: "1"})
+    with peak_memory() as peak:
+        assert sum(1 for _ in open_source(tmp_path / "x.gp").images()) == 25
+        assert peak() < 3 * image.nbytes
+
+
+@contextlib.contextmanager
+def peak_memory() -> Iterator[Callable[[], int]]:
+    """Yield what tells how many bytes Python and NumPy have held at most."""
+    tracemalloc.start()
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 @settings(max_examples=200)
@@ -455,6 +515,16 @@ def test_a_deflated_member_that_grows_beyond_its_length_is_refused(tmp_path: Pat
     path = tmp_path / "x.zip"
     path.write_bytes(patched(data, b"PK\1\2", 24, short))
     check_refused(path)
+
+
+def test_a_directory_that_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
+    size, path = 9 << 20, tmp_path / "x.zip"
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 65535, 65535, size, 0, 0)
+    path.write_bytes(b"PK\1\2" + bytes(size - 4) + end)
+    with peak_memory() as peak:
+        with pytest.raises(DatasetError, match=f"a directory of {size} bytes"):
+            open_source(path)
+        assert peak() < 1e6
 
 
 def test_there_are_more_than_forty_kinds() -> None:

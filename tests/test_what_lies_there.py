@@ -20,7 +20,7 @@ from store_tools import tiny_make
 
 from gpgen.golkar2018.archive import make_archive
 from gpgen.golkar2018.archive_plan import ArchivePlan
-from gpgen.golkar2018.crosses import Cross
+from gpgen.golkar2018.texture_sums import Cross
 from gpgen.making.converting import convert
 from gpgen.publish.packaging import package
 

@@ -23,7 +23,6 @@ _EXTRAS = {
     "httpx": "publish",
     "packaging": "publish",
     "yaml": "publish",
-    "pooch": "download",
     "botocore": "s3",
 }
 

@@ -1,4 +1,4 @@
-"""The dataset of 2018 (Zenodo record 1252464): its generator, files, crosses and archive."""
+"""The dataset of 2018 (Zenodo record 1252464): its files made anew, downloaded and imported."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ if TYPE_CHECKING:
     from gpgen.exact.mosaic import Mosaic, Patch, standardized, texture
     from gpgen.golkar2018.archive import Archive, ArchiveProgress, make_archive
     from gpgen.golkar2018.archive_plan import ArchivePlan, parse_plan
-    from gpgen.golkar2018.crosses import Cross
-    from gpgen.golkar2018.downloading import FILES as RECORD_FILES
-    from gpgen.golkar2018.downloading import DownloadProgress, download
+    from gpgen.golkar2018.downloading import RECORD_FILES, DownloadProgress, download
+    from gpgen.golkar2018.import_source import Source, open_source
     from gpgen.golkar2018.importing import import_dataset, parse_splits
-    from gpgen.golkar2018.sources import Source, open_source
+    from gpgen.golkar2018.texture_sums import Cross
 
 __all__ = [
     "RECORD_FILES",
@@ -36,23 +35,23 @@ __all__ = [
 ]
 
 _HOME = {
-    "RECORD_FILES": "downloading",
-    "Archive": "archive",
-    "ArchivePlan": "archive_plan",
-    "ArchiveProgress": "archive",
-    "Cross": "crosses",
-    "DownloadProgress": "downloading",
-    "Mosaic": "generator",
-    "Patch": "generator",
-    "Source": "sources",
-    "download": "downloading",
-    "import_dataset": "importing",
-    "make_archive": "archive",
-    "open_source": "sources",
-    "parse_plan": "archive_plan",
-    "parse_splits": "importing",
-    "standardized": "generator",
-    "texture": "generator",
+    "RECORD_FILES": "gpgen.golkar2018.downloading",
+    "Archive": "gpgen.golkar2018.archive",
+    "ArchivePlan": "gpgen.golkar2018.archive_plan",
+    "ArchiveProgress": "gpgen.golkar2018.archive",
+    "Cross": "gpgen.golkar2018.texture_sums",
+    "DownloadProgress": "gpgen.golkar2018.downloading",
+    "Mosaic": "gpgen.exact.mosaic",
+    "Patch": "gpgen.exact.mosaic",
+    "Source": "gpgen.golkar2018.import_source",
+    "download": "gpgen.golkar2018.downloading",
+    "import_dataset": "gpgen.golkar2018.importing",
+    "make_archive": "gpgen.golkar2018.archive",
+    "open_source": "gpgen.golkar2018.import_source",
+    "parse_plan": "gpgen.golkar2018.archive_plan",
+    "parse_splits": "gpgen.golkar2018.importing",
+    "standardized": "gpgen.exact.mosaic",
+    "texture": "gpgen.exact.mosaic",
 }
 
 
@@ -60,7 +59,6 @@ def __getattr__(name: str) -> object:
     """Import a public name when it is first used."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f"{__name__}.{_HOME[name]}")
-    value = getattr(module, "FILES" if name == "RECORD_FILES" else name)
+    value = getattr(importlib.import_module(_HOME[name]), name)
     globals()[name] = value
     return value

@@ -25,9 +25,9 @@ import numpy.typing as npt
 from gpgen.errors import DatasetError, TargetError
 from gpgen.exact.blas import one_blas_thread
 from gpgen.golkar2018.archive_plan import ArchivePlan
-from gpgen.golkar2018.crosses import Cross
 from gpgen.golkar2018.gp_writing import write_gp
-from gpgen.golkar2018.npy import HEADER_BYTES, npy_header
+from gpgen.golkar2018.npy_header import HEADER_BYTES, npy_header
+from gpgen.golkar2018.texture_sums import Cross
 from gpgen.io import files
 from gpgen.io.beside import put_in_place, working_folder
 from gpgen.io.failures import reading, target_errors
@@ -128,7 +128,7 @@ def make_archive(
         maker = _Maker(plan, folder, progress)
         maker.draw_samples(count)
         if plan.crosses:
-            maker.deal_crosses()
+            maker.sum_textures()
         sha256 = maker.write_checksums()
         put_in_place(folder, target)
     return Archive(target, sha256, plan.nbytes)
@@ -216,8 +216,8 @@ class _Maker:
         writer.write(pixels.data.cast("B"))
         return writer.finish()
 
-    def deal_crosses(self) -> None:
-        """Make ``dataset.zip`` from ``samples.zip``, from its beginning to its end."""
+    def sum_textures(self) -> None:
+        """Make ``dataset.zip``, the crosses, from ``samples.zip``."""
         source = files.open_existing(self._folder / SAMPLES)
         descriptor = files.create(self._folder / DATASET)
         try:

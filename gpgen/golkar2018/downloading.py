@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-import tempfile
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urljoin, urlsplit
 
 from gpgen.errors import DatasetError, MissingPackageError, TargetError, UsageError
-from gpgen.io.user_paths import given, text_of
+from gpgen.io.download import Download
+from gpgen.io.user_paths import AnyText, given, text_of
 
-__all__ = ["RECORD", "DownloadProgress", "RecordFile", "download", "read_record"]
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["RECORD", "RECORD_FILES", "DownloadProgress", "RecordFile", "download", "read_record"]
 
 RECORD: Final = "https://zenodo.org/api/records/1252464"
 DOI: Final = "https://doi.org/10.5281/zenodo.1252464"
-FILES: Final = ("dataset.zip", "samples.zip")
+RECORD_FILES: Final = ("dataset.zip", "samples.zip")
 
 _BY_HAND: Final = (
     f"check the network, or get the files with a browser from {DOI} and give them to `gpgen import`"
@@ -28,6 +31,7 @@ _BY_HAND: Final = (
 _CONNECT_SECONDS: Final = 10.0
 _READ_SECONDS: Final = 30.0
 _LARGEST_RECORD: Final = 1 << 22
+_MD5: Final = re.compile(r"md5:([0-9a-f]{32})", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -40,21 +44,21 @@ class RecordFile:
         "samples.zip" or "dataset.zip".
     size
         Bytes.
-    checksum
-        As the record gives it: "md5:" and 32 hexadecimal digits.
+    md5
+        In hexadecimal digits.
     url
         Where it is.
     """
 
     name: str
     size: int
-    checksum: str
+    md5: str
     url: str
 
 
 @dataclass(frozen=True)
 class DownloadProgress:
-    """How far a file is: its name, the bytes that have come, and all of them."""
+    """How far a file is: its name, the bytes that have come, and its length in bytes."""
 
     name: str
     bytes_done: int
@@ -74,25 +78,25 @@ def read_record(record: str = RECORD) -> dict[str, RecordFile]:
 
     Raises
     ------
+    MissingPackageError
+        Without httpx.
     DatasetError
         If it can't be reached, or answers something else.
     """
-    host = urllib.parse.urlsplit(record)
+    host = urlsplit(record)
+    with _answer(record, host.netloc) as answer:
+        described = next(answer.iter_bytes(_LARGEST_RECORD), b"")
     try:
-        with urllib.request.urlopen(record, timeout=_CONNECT_SECONDS) as answer:  # noqa: S310 - http(s)
-            described: Any = json.loads(answer.read(_LARGEST_RECORD))
         found = {}
-        for file in described["files"]:
-            url = urllib.parse.urlsplit(urllib.parse.urljoin(record, file["links"]["self"]))
+        for file in json.loads(described)["files"]:
+            url = urlsplit(urljoin(record, file["links"]["self"]))
             if (url.scheme, url.netloc) != (host.scheme, host.netloc):
                 raise ValueError(f"{file['key']} lies on another host")
-            name, checksum = str(file["key"]), str(file["checksum"])
-            found[name] = RecordFile(name, int(file["size"]), checksum, url.geturl())
-    except urllib.error.HTTPError as error:
-        raise DatasetError(f"{host.netloc} answers {error.code} for {record}", _BY_HAND) from None
-    except OSError as error:
-        reason = getattr(error, "reason", None) or error
-        raise DatasetError(f"{host.netloc} can't be reached: {reason}", _BY_HAND) from None
+            checksum = _MD5.fullmatch(file["checksum"])
+            if checksum is None:
+                raise ValueError(f"{file['key']} has no MD5")
+            name = str(file["key"])
+            found[name] = RecordFile(name, int(file["size"]), checksum[1], url.geturl())
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         what = type(error).__name__
         raise DatasetError(f"{record} isn't a record's description ({what})", _BY_HAND) from None
@@ -100,8 +104,8 @@ def read_record(record: str = RECORD) -> dict[str, RecordFile]:
 
 
 def download(
-    out: str | Path,
-    names: Sequence[str] = FILES,
+    out: AnyText,
+    names: Sequence[str] = RECORD_FILES,
     *,
     overwrite: bool = False,
     progress: Report | None = None,
@@ -109,6 +113,8 @@ def download(
     notify: Callable[[str], None] | None = None,
 ) -> tuple[Path, ...]:
     """Fetch files of the record; each gets its name once its checksum is right.
+
+    What a broken download has brought is kept, and the next one goes on from there.
 
     Parameters
     ----------
@@ -133,7 +139,7 @@ def download(
     Raises
     ------
     MissingPackageError
-        Without pooch.
+        Without httpx.
     UsageError
         If the record has no such file.
     TargetError
@@ -141,16 +147,10 @@ def download(
     DatasetError
         If the record can't be reached, or sends something else than it has announced.
     """
-    try:
-        import pooch  # noqa: F401 - before anything is asked for
-    except ImportError as error:
-        raise MissingPackageError(
-            "downloading needs the package pooch, which isn't installed",
-            "install it with `pip install 'gpgen[download]'`",
-        ) from error
     address = record or RECORD
+    _httpx()  # before anything is asked for
     if notify:
-        notify(f"asking {urllib.parse.urlsplit(address).netloc}")
+        notify(f"asking {urlsplit(address).netloc}")
     found = read_record(address)
     for name in names:
         if name not in found:
@@ -158,51 +158,70 @@ def download(
             raise UsageError(f"the record has no file {name!r}", f"use one of {known}")
     given(out)
     folder = Path(text_of(out)).expanduser()  # said as it was given
-    missing = [name for name in names if not _is_there(folder / name, found[name], overwrite)]
-    _check_disk(folder, sum(found[name].size for name in missing))
-    for name in missing:
-        (folder / name).unlink(missing_ok=True)
-        _fetch(found[name], folder, progress)
+    missing = []
+    for name in names:
+        wanted = _download_of(found[name], folder, progress)
+        if not wanted.is_finished():
+            if wanted.path.exists() and not overwrite:
+                raise TargetError(
+                    f"{wanted.path} exists and isn't the record's file",
+                    "use --overwrite, or another --out",
+                )
+            missing.append((found[name].url, wanted))
+    _check_disk(folder, sum(wanted.nbytes - wanted.received for _, wanted in missing))
+    for url, wanted in missing:
+        _fetch(url, wanted)
     return tuple(folder / name for name in names)
 
 
-def _fetch(file: RecordFile, folder: Path, progress: Report | None) -> None:
-    import pooch
-    import requests
+def _download_of(file: RecordFile, folder: Path, progress: Report | None) -> Download:
+    def tell(there: int) -> None:
+        if progress is not None:
+            progress(DownloadProgress(file.name, there, file.size))
 
-    downloader = pooch.HTTPDownloader(
-        progressbar=_Bar(file, progress), timeout=(_CONNECT_SECONDS, _READ_SECONDS)
-    )
-    host = urllib.parse.urlsplit(file.url).netloc
-    algorithm, _, digest = file.checksum.partition(":")
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=folder) as place:
-            got = Path(place) / file.name
-            downloader(file.url, str(got), None)
-            if pooch.file_hash(str(got), alg=algorithm) != digest:
-                raise DatasetError(
-                    f"what came from {host} as {file.name} doesn't have the record's checksum",
-                    "try again later",
-                )
-            got.replace(folder / file.name)
-    except requests.exceptions.RequestException as error:
-        what = type(error).__name__
-        raise DatasetError(f"{file.name} didn't come from {host} ({what})", _BY_HAND) from None
+    return Download(folder / file.name, file.size, file.md5, tell)
 
 
-def _is_there(path: Path, file: RecordFile, overwrite: bool) -> bool:
-    import pooch
-
-    if not path.exists():
-        return False
-    algorithm, _, digest = file.checksum.partition(":")
-    if path.stat().st_size == file.size and pooch.file_hash(str(path), alg=algorithm) == digest:
-        return True
-    if not overwrite:
-        raise TargetError(
-            f"{path} exists and isn't the record's file", "use --overwrite, or another --out"
+def _fetch(url: str, download: Download) -> None:
+    name, host = download.path.name, urlsplit(url).netloc
+    if download.received < download.nbytes:
+        with _answer(url, f"{name} didn't come: {host}", download.received) as answer:
+            download.receive(answer.iter_bytes(1 << 20), answer.status_code == 206)
+    if not download.finish():
+        raise DatasetError(
+            f"what came from {host} as {name} doesn't have the record's checksum",
+            "try again later",
         )
-    return False
+
+
+@contextmanager
+def _answer(url: str, who: str, start: int = 0) -> Iterator[httpx.Response]:
+    """Ask for what is at a URL, from byte `start` on; `who` begins the error if it fails."""
+    httpx = _httpx()
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    timeout = httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS)
+    try:
+        with httpx.stream(
+            "GET", url, headers=headers, timeout=timeout, follow_redirects=True
+        ) as answer:
+            answer.raise_for_status()
+            yield answer
+    except httpx.HTTPStatusError as error:
+        raise DatasetError(f"{who} answers {error.response.status_code}", _BY_HAND) from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        reason = str(error) or type(error).__name__
+        raise DatasetError(f"{who} can't be reached: {reason}", _BY_HAND) from None
+
+
+def _httpx() -> Any:  # noqa: ANN401 - a module
+    try:
+        import httpx
+    except ImportError as error:
+        raise MissingPackageError(
+            "downloading needs the package httpx, which isn't installed",
+            "install it with `pip install 'gpgen[download]'`",
+        ) from error
+    return httpx
 
 
 def _check_disk(folder: Path, needed: int) -> None:
@@ -218,26 +237,3 @@ def _check_disk(folder: Path, needed: int) -> None:
             f"{folder} needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} are free",
             "free some space, or choose another --out",
         )
-
-
-class _Bar:
-    """What pooch tells of its progress, passed on."""
-
-    def __init__(self, file: RecordFile, progress: Report | None) -> None:
-        self.total = file.size
-        self._file = file
-        self._progress = progress
-        self._done = 0
-
-    def update(self, count: int) -> None:
-        self._done += count
-        if self._progress is not None:
-            # pooch counts the last bytes twice, to be sure that a bar is full at the end.
-            done = min(self._done, self.total)
-            self._progress(DownloadProgress(self._file.name, done, self.total))
-
-    def reset(self) -> None:
-        self._done = 0
-
-    def close(self) -> None:
-        pass

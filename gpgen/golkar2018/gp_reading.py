@@ -1,63 +1,30 @@
-"""Reading ``.gp`` files, which are pickles, without running what a pickle may ask for.
+"""Reading ``.gp`` files, the pickles of the 2018 archive.
 
-A pickle is a program: it can import and call anything. This reader never imports
-or calls what a file names. `pickletools` splits the file into opcodes without
-executing them; each must be one that a ``.gp`` file needs, and is then carried out
-on plain values (`gpgen.golkar2018.gp_machine`), where a global may only be one of
-four NumPy names and stands for nothing but itself. What comes out must have exactly
-the shape of the format.
-
-The pixels are left in the file: the index says where each image is, so that an
-archive of any size is read one image at a time.
+A ``.gp`` file is the pickle of ``[images, names]``: images is a list of ``[array,
+label]``, names the dictionary from label to class name. The index says where in the
+file each image is, so that an archive of any size is read one image at a time.
 """
 
 from __future__ import annotations
 
-import pickletools
-import re
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import DatasetError
-from gpgen.golkar2018.gp_machine import ALLOWED, Array, Machine, Payload, Refusal
+from gpgen.golkar2018.gp_unpickler import ByteStream, Record, Refusal, unpickle
+from gpgen.golkar2018.npy_header import MAX_SIDE
+from gpgen.golkar2018.texture_sums import CLASS_NAME
 
-__all__ = ["GpImage", "GpIndex", "read_gp_images", "read_gp_index"]
+__all__ = ["GpIndex", "read_gp_images", "read_gp_index"]
 
-MAX_SIDE: Final = 16384
-MAX_IMAGE_BYTES: Final = 1 << 28
-MAX_OPCODES: Final = 1_000_000
-"""About 25 an image. A one-byte opcode can take 60 bytes of memory: this keeps it in bounds."""
+MAX_CLASSES: Final = 4096
 
-_CLASS_NAME: Final = re.compile(r"\d{1,6}(\.\d{1,9})?(-\d{1,6}(\.\d{1,9})?){0,15}", re.ASCII)
-
-
-_OPCODES: Final = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
-
-
-class Stream(Protocol):
-    """What is read from: a file or a member of a zip."""
-
-    def read(self, size: int, /) -> bytes: ...
-
-
-@dataclass(frozen=True)
-class GpImage:
-    """One image of a ``.gp`` file.
-
-    Attributes
-    ----------
-    offset
-        Where its pixels begin, in bytes.
-    label
-        Its class.
-    """
-
-    offset: int
-    label: int
+_Array = tuple[tuple[int, int], np.dtype[Any], range]
 
 
 @dataclass(frozen=True)
@@ -66,8 +33,10 @@ class GpIndex:
 
     Attributes
     ----------
-    images
-        In the file's order, which is that of the offsets.
+    offsets
+        Where the pixels of each image begin, in bytes.
+    labels
+        The class of each image.
     shape
         Of every image: (y, x) in pixels.
     dtype
@@ -76,9 +45,10 @@ class GpIndex:
         The class name of each label, 0 first.
     """
 
-    images: tuple[GpImage, ...]
+    offsets: tuple[int, ...]
+    labels: tuple[int, ...]
     shape: tuple[int, int]
-    dtype: np.dtype[np.float32] | np.dtype[np.float64]
+    dtype: np.dtype[Any]
     names: tuple[str, ...]
 
     @property
@@ -87,8 +57,8 @@ class GpIndex:
         return self.shape[0] * self.shape[1] * self.dtype.itemsize
 
 
-def read_gp_index(stream: Stream, size: int, name: str) -> GpIndex:
-    """Read a ``.gp`` file but for its pixels, and check every byte that isn't a pixel.
+def read_gp_index(stream: ByteStream, size: int, name: str) -> GpIndex:
+    """Read a ``.gp`` file except its pixels, and check every byte that isn't a pixel.
 
     Parameters
     ----------
@@ -109,16 +79,14 @@ def read_gp_index(stream: Stream, size: int, name: str) -> GpIndex:
         For anything but a ``.gp`` file. Nothing in the file was run.
     """
     try:
-        return _checked_index(_run(_Bounded(stream, size)))
+        return _checked_index(unpickle(stream, size))
     except Refusal as refusal:
         raise _refused(name, str(refusal)) from None
-    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-        # What pickletools raises for opcodes that are cut short or malformed.
-        what = str(error).partition("\n")[0][:100]
-        raise _refused(name, f"it can't be split into opcodes ({what})") from None
 
 
-def read_gp_images(stream: Stream, index: GpIndex, name: str) -> Iterator[npt.NDArray[np.float64]]:
+def read_gp_images(
+    stream: ByteStream, index: GpIndex, name: str
+) -> Iterator[npt.NDArray[np.float64]]:
     """Read the images one after the other from a stream at its beginning.
 
     Yields
@@ -131,12 +99,12 @@ def read_gp_images(stream: Stream, index: GpIndex, name: str) -> Iterator[npt.ND
         If the stream ends early.
     """
     position = 0
-    for image in index.images:
-        _skip(stream, image.offset - position, name)
+    for offset in index.offsets:
+        stream.read(offset - position)
         data = stream.read(index.image_nbytes)
         if len(data) < index.image_nbytes:
             raise _refused(name, "it ends inside an image")
-        position = image.offset + len(data)
+        position = offset + len(data)
         pixels = np.frombuffer(data, index.dtype).reshape(index.shape)
         yield pixels.astype(index.dtype.newbyteorder("="), copy=False)
 
@@ -148,121 +116,60 @@ def _refused(name: str, why: str) -> DatasetError:
     )
 
 
-class _Bounded:
-    """Hides the true stream from pickletools: no read may be larger than an image."""
-
-    def __init__(self, stream: Stream, size: int) -> None:
-        self._stream = stream
-        self._size = size
-        self._position = 0
-
-    def tell(self) -> int:
-        return self._position
-
-    def at_end(self) -> bool:
-        return self._position == self._size and not self._stream.read(1)
-
-    def read(self, size: int) -> bytes:
-        if not 0 <= size <= min(MAX_IMAGE_BYTES, self._size - self._position):
-            if 0 <= size <= MAX_IMAGE_BYTES:
-                raise Refusal("it is cut short")
-            raise Refusal(f"it asks for {size} bytes at once, at byte {self._position}")
-        data = self._stream.read(size)
-        self._position += len(data)
-        return data
-
-    def readline(self) -> bytes:
-        line = bytearray()
-        while not line.endswith(b"\n"):
-            if len(line) == 256:
-                raise Refusal(f"a name at byte {self._position - 256} is too long")
-            line += self.read(1)
-        return bytes(line)
-
-
-def _run(stream: _Bounded) -> object:
-    machine = Machine()
-    for number, (name, argument, position) in enumerate(_opcodes(stream)):
-        if number >= MAX_OPCODES:
-            raise Refusal(f"it has more than {MAX_OPCODES} opcodes")
-        if isinstance(argument, bytes):
-            argument = Payload(stream.tell() - len(argument), len(argument), argument[:1])
-        machine.step(name, argument, position)
-    if not stream.at_end():
-        raise Refusal("more follows after its end")
-    return machine.result()
-
-
-def _opcodes(stream: _Bounded) -> Iterator[tuple[str, object, int]]:
-    """Split into opcodes: their names, arguments and positions."""
-    source: Any = stream  # pickletools wants an IO[bytes], of which it needs these methods
-    name = ""
-    while name != "STOP":
-        position = stream.tell()
-        code = stream.read(1)
-        opcode = _OPCODES.get(code)
-        name = opcode.name if opcode else repr(code)
-        # Before its argument is looked at.
-        if opcode is None or name not in ALLOWED:
-            raise Refusal(f"opcode {name} at byte {position} isn't one of the format's")
-        yield name, opcode.arg.reader(source) if opcode.arg else None, position
-
-
 def _checked_index(value: object) -> GpIndex:
     match value:
-        case [list(pairs), dict(names)] if pairs and isinstance(value, list):
-            pass
+        case [list(pairs), dict(names)] if isinstance(value, list) and pairs:
+            classes = _checked_names(names)
         case _:
             raise Refusal("it isn't a list of images and class names")
-    classes = _checked_names(names)
-    first = pairs[0][0] if isinstance(pairs[0], list) and pairs[0] else None
-    images: list[GpImage] = []
-    end = 0
+    arrays: list[_Array] = []
+    labels: list[int] = []
     for number, pair in enumerate(pairs):
         match pair:
-            case [Array(dtype=dtype, shape=shape, payload=Payload() as payload), int(label)]:
-                pass
+            case [array, int(label)] if type(label) is int and 0 <= label < len(classes):
+                arrays.append(_checked_array(array))
+                labels.append(label)
             case _:
                 raise Refusal(f"its image {number} isn't a pair of an array and a label")
-        if isinstance(label, bool) or not 0 <= label < len(classes):
-            raise Refusal(f"label {label!r} of its image {number} has no class name")
-        assert isinstance(first, Array)  # noqa: S101 - matched just above, as pair 0
-        if (shape, dtype) != (first.shape, first.dtype):
-            raise Refusal(f"its image {number} differs from the first in shape or type")
-        if payload.offset < end:
-            raise Refusal(f"the pixels of its image {number} aren't its own")
-        end = payload.offset + payload.length
-        images.append(GpImage(payload.offset, label))
-    assert isinstance(first, Array)  # noqa: S101 - as above
-    return _index(first, tuple(images), classes)
+    shape, dtype, _ = arrays[0]
+    if any(array[:2] != (shape, dtype) for array in arrays):
+        raise Refusal("its images differ in shape or type")
+    if any(one.stop > other.start for (*_, one), (*_, other) in itertools.pairwise(arrays)):
+        raise Refusal("two of its images share pixels")
+    offsets = tuple(place.start for *_, place in arrays)
+    return GpIndex(offsets, tuple(labels), shape, dtype, classes)
 
 
-def _index(first: Array, images: tuple[GpImage, ...], classes: tuple[str, ...]) -> GpIndex:
-    dtype = first.numpy_dtype()
-    shape = first.shape
-    if len(shape) != 2 or not all(1 <= side <= MAX_SIDE for side in shape):
-        raise Refusal(f"its images have the shape {shape}")
-    if not isinstance(first.payload, Payload):
-        raise Refusal("its images have no pixels")
-    index = GpIndex(images, (shape[0], shape[1]), dtype, classes)
-    if index.image_nbytes != first.payload.length:
-        raise Refusal(f"images of shape {shape} can't have {first.payload.length} bytes")
-    return index
+def _checked_array(array: object) -> _Array:
+    """Return the shape and dtype of an array, and the place of its pixels in the file."""
+    match array:
+        case Record(
+            "numpy.core.multiarray _reconstruct" | "numpy._core.multiarray _reconstruct",
+            (Record("numpy ndarray", None), (0,), b"b"),
+            (1, (int(y), int(x)), Record("numpy dtype") as kind, False | 0, range() as place),
+        ) if type(y) is type(x) is int and 1 <= y <= MAX_SIDE and 1 <= x <= MAX_SIDE:
+            dtype = _checked_dtype(kind)
+        case _:
+            raise Refusal("its images aren't arrays with two axes")
+    if len(place) != y * x * dtype.itemsize:
+        raise Refusal(f"an image of {y} x {x} pixels has {len(place)} bytes")
+    return (y, x), dtype, place
 
 
-def _checked_names(names: dict[object, object]) -> tuple[str, ...]:
-    classes = tuple(names.get(label) for label in range(len(names)))
-    if not classes or len(classes) > 4096:
-        raise Refusal(f"it has {len(names)} class names")
-    good = [c for c in classes if isinstance(c, str) and _CLASS_NAME.fullmatch(c)]
-    if len(good) < len(classes) or len(set(good)) < len(good):
+def _checked_dtype(kind: Record) -> np.dtype[Any]:
+    match kind.arguments, kind.state:
+        case (
+            ("f4" | "f8" as code, False | 0, True | 1),
+            (3, "<" | ">" as order, None, None, None, -1, -1, 0),
+        ):
+            return np.dtype(f"{order}{code}")
+    raise Refusal("its arrays aren't of float32 or float64")
+
+
+def _checked_names(names: dict[int, str]) -> tuple[str, ...]:
+    classes = tuple(names.get(label, "") for label in range(len(names)))
+    if not 1 <= len(classes) <= MAX_CLASSES:
+        raise Refusal(f"it has {len(classes)} class names")
+    if len(set(classes)) < len(classes) or not all(map(CLASS_NAME.fullmatch, classes)):
         raise Refusal("its class names aren't length-scales joined by '-', numbered from 0")
-    return tuple(good)
-
-
-def _skip(stream: Stream, count: int, name: str) -> None:
-    while count > 0:
-        data = stream.read(min(count, 1 << 20))
-        if not data:
-            raise _refused(name, "it ends before its last image")
-        count -= len(data)
+    return classes

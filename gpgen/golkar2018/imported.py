@@ -1,7 +1,7 @@
 """What an imported dataset says of itself, in the place of a recipe.
 
-Nothing can draw it again: where a recipe tells how to make the pixels, this tells
-whence they came. It answers all else that stores and readers ask of a recipe.
+It can't be drawn again: a recipe says how to make the pixels, this names their source.
+It has all else that formats and readers ask of a recipe.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from gpgen.errors import DatasetError, RecipeError
 from gpgen.exact.finite import all_finite
-from gpgen.golkar2018.sources import Source, open_source
+from gpgen.golkar2018.import_source import Source, open_source
+from gpgen.golkar2018.texture_sums import CLASS_NAME
 from gpgen.io.failures import reading
 from gpgen.io.litter import is_litter
 from gpgen.recipe import Component, Recipe
@@ -27,7 +28,6 @@ from gpgen.splits import ListedSplit, Split
 
 __all__ = ["Imported", "ImportedSampler", "describe"]
 
-_CLASS_NAME: Final = re.compile(r"\d{1,6}(\.\d{1,9})?(-\d{1,6}(\.\d{1,9})?){0,15}", re.ASCII)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -66,7 +66,7 @@ class Imported(Recipe, frozen=True, forbid_unknown_fields=True):
             len(self.shape) == 2
             and all(1 <= side <= 1 << 14 for side in self.shape)
             and 0 < len(names) <= 1 << 12
-            and all(_CLASS_NAME.fullmatch(name) for name in names)
+            and all(CLASS_NAME.fullmatch(name) for name in names)
             and len(depths) == 1
             and all(0 <= label < len(names) for label in labels)
             and _SHA256.fullmatch(self.source_sha256)

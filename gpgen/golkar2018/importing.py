@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gpgen.errors import UsageError
+from gpgen.golkar2018.import_source import open_source
 from gpgen.golkar2018.imported import content_sha256, describe
-from gpgen.golkar2018.sources import open_source
 from gpgen.io.user_paths import AnyText, given
 from gpgen.making.run import Progress, make
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 from gpgen.errors import DatasetError, TargetError
-from gpgen.publish.client import ServiceError, TransportError
+from gpgen.io.download import Download
+from gpgen.publish.client import Service, ServiceError, TransportError
 from gpgen.publish.deposit import is_plain_name
 from gpgen.publish.records import Records
 
@@ -81,76 +80,38 @@ def download_record(
             "free some space, or choose another --out",
         )
     done = 0
-
-    def tell(name: str, there: int) -> None:
-        if progress:
-            progress(FetchProgress(name, done + there, total))
-
     for name, entry in entries.items():
-        _Download(records, number, folder / name, entry).run(partial(tell, name))
-        done += int(entry.get("size") or 0)
+
+        def tell(there: int, name: str = name, before: int = done) -> None:
+            if progress:
+                progress(FetchProgress(name, before + there, total))
+
+        nbytes = int(entry.get("size") or 0)
+        kind, _, digest = str(entry.get("checksum") or "").partition(":")
+        # Without an MD5 there is still SHA256SUMS, which is compared later.
+        md5 = digest if kind == "md5" else None
+        place = f"/api/records/{quote(number, safe='')}/files/{quote(name, safe='')}/content"
+        _download(records.service, place, Download(folder / name, nbytes, md5, tell))
+        done += nbytes
+        tell(nbytes)
 
 
-class _Download:
-    """One file."""
-
-    def __init__(self, records: Records, number: str, path: Path, entry: dict[str, Any]) -> None:
-        self._service = records.service
-        self._place = f"/api/records/{quote(number, safe='')}/files/{quote(path.name, safe='')}"
-        self._path = path
-        self._part = path.with_name(f".{path.name}.part")
-        self._nbytes = int(entry.get("size") or 0)
-        self._checksum = str(entry.get("checksum") or "")
-
-    def run(self, tell: Callable[[int], None]) -> None:
-        """Bring the whole file to its name."""
-        if self._path.is_file() and self._is_right(self._path):
-            tell(self._nbytes)
+def _download(service: Service, place: str, download: Download) -> None:
+    if download.is_finished():
+        return
+    for attempt in range(_ATTEMPTS):
+        try:
+            if download.received < download.nbytes or download.nbytes == 0:
+                service.stream(place, download.received, download.receive)
+        except TransportError:
+            if attempt == _ATTEMPTS - 1:
+                break
+            name = download.path.name
+            service.pause(2.0**attempt, f"the download of {name} broke off")
+            continue
+        if download.finish():
             return
-        for attempt in range(_ATTEMPTS):
-            start = self._part.stat().st_size if self._part.exists() else 0
-            if start > self._nbytes:
-                self._part.unlink()
-                start = 0
-            try:
-                if start < self._nbytes or self._nbytes == 0:
-                    self._service.stream(
-                        f"{self._place}/content",
-                        start,
-                        lambda pieces, goes_on: self._receive(pieces, goes_on, tell),
-                    )
-            except TransportError:
-                if attempt == _ATTEMPTS - 1:
-                    break
-                self._service.pause(2.0**attempt, f"the download of {self._path.name} broke off")
-                continue
-            if self._is_right(self._part):
-                self._part.replace(self._path)
-                return
-            self._part.unlink()
-        raise ServiceError(
-            f"{self._path.name} did not arrive whole from {self._service.address}",
-            "run the same command again; what has arrived is kept",
-        )
-
-    def _receive(self, pieces: Iterable[bytes], goes_on: bool, tell: Callable[[int], None]) -> None:
-        with self._part.open("ab" if goes_on else "wb") as stream:
-            there = stream.tell()
-            for piece in pieces:
-                there += len(piece)
-                if there > self._nbytes:
-                    break  # more than was announced is not what was announced
-                stream.write(piece)
-                tell(there)
-
-    def _is_right(self, path: Path) -> bool:
-        if path.stat().st_size != self._nbytes:
-            return False
-        kind, _, expected = self._checksum.partition(":")
-        if kind != "md5":
-            return True  # SHA256SUMS is compared later
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(
-                stream, lambda: hashlib.md5(usedforsecurity=False)
-            ).hexdigest()
-        return digest == expected
+    raise ServiceError(
+        f"{download.path.name} did not arrive whole from {service.address}",
+        "run the same command again; what has arrived is kept",
+    )

@@ -1,7 +1,7 @@
 """What can be imported: ``.gp`` files and ``.npy`` samples, in folders or zips.
 
-Whatever comes is taken for hostile. A source is indexed and checked as a whole before
-the first image is read; nothing is unpacked to the disk.
+The input is treated as hostile. It is indexed and checked as a whole before the first
+image is read, and nothing is unpacked to the disk.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import DatasetError
 from gpgen.golkar2018.gp_reading import read_gp_images, read_gp_index
-from gpgen.golkar2018.npy import NpyHeader, parse_npy_header
+from gpgen.golkar2018.gp_unpickler import ByteStream
+from gpgen.golkar2018.npy_header import NpyHeader, parse_npy_header
+from gpgen.golkar2018.texture_sums import length_scale_name
 from gpgen.golkar2018.zip_reading import GuardedZip
 from gpgen.io.failures import reading
 from gpgen.io.recognizing import recognize, refused
@@ -39,17 +40,11 @@ _MOST_FILES: Final = 20_000
 _HEADER_BYTES: Final = 512
 
 
-class Reading(Protocol):
-    """A stream of bytes."""
-
-    def read(self, size: int, /) -> bytes: ...
-
-
-Opener = Callable[[], contextlib.AbstractContextManager[Reading]]
+Opener = Callable[[], contextlib.AbstractContextManager[ByteStream]]
 
 
 @dataclass(frozen=True)
-class Source:
+class Source(contextlib.AbstractContextManager["Source"]):
     """Images with labels, not yet read; a context manager that closes what it reads from.
 
     Attributes
@@ -77,22 +72,9 @@ class Source:
     _read: Callable[[], Iterator[Image]]
     _archive: GuardedZip | None = None
 
-    def __enter__(self) -> Source:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._archive is not None:
             self._archive.close()
-
-    @property
-    def length_scales(self) -> tuple[tuple[float, ...], ...]:
-        """Of every class, in pixels, as its name says them."""
-        return tuple(tuple(map(float, name.split("-"))) for name in self.class_names)
 
     def images(self) -> Iterator[Image]:
         """Read the images one after the other.
@@ -136,7 +118,9 @@ def open_source(path: AnyText) -> Source:
         )
     archive = GuardedZip(path)
     try:
-        members = {m.name: (m.size, partial(archive.open, m.name)) for m in archive.members}
+        members = {
+            name: (size, partial(archive.open, name)) for name, size in archive.members.items()
+        }
         return dataclasses.replace(_choose(path, members), _archive=archive)
     except BaseException:
         archive.close()
@@ -145,7 +129,7 @@ def open_source(path: AnyText) -> Source:
 
 def _opener(path: Path) -> Opener:
     @contextlib.contextmanager
-    def opened() -> Iterator[Reading]:
+    def opened() -> Iterator[ByteStream]:
         with reading(path, "give it again"), path.open("rb") as file:
             yield file
 
@@ -195,8 +179,7 @@ def _gp_source(name: str, size: int, opener: Opener) -> Source:
             yield from read_gp_images(stream, index, name)
 
     dtype = index.dtype.newbyteorder("=")
-    labels = tuple(image.label for image in index.images)
-    return Source(name, "gp", index.shape, dtype, index.names, labels, read)
+    return Source(name, "gp", index.shape, dtype, index.names, index.labels, read)
 
 
 def _npy_source(name: str, found: Mapping[str, tuple[int, Opener]]) -> Source:
@@ -221,7 +204,7 @@ def _npy_source(name: str, found: Mapping[str, tuple[int, Opener]]) -> Source:
             with found[file][1]() as stream:
                 yield _pixels(stream, header, file)
 
-    names = tuple(str(int(s)) if s == int(s) else str(s) for s in scales)
+    names = tuple(map(length_scale_name, scales))
     labels = tuple(scales.index(keys[file][1]) for file in order)
     dtype = headers[0].dtype.newbyteorder("=")
     return Source(name, "npy", headers[0].shape, dtype, names, labels, read)
@@ -235,7 +218,7 @@ def _header(file: str, size: int, opener: Opener) -> NpyHeader:
     return header
 
 
-def _pixels(stream: Reading, header: NpyHeader, file: str) -> Image:
+def _pixels(stream: ByteStream, header: NpyHeader, file: str) -> Image:
     stream.read(header.offset)
     data = stream.read(header.nbytes)
     if len(data) < header.nbytes:

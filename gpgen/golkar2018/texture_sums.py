@@ -1,4 +1,4 @@
-"""Crosses: sums of textures, one of each list of length-scales, as the 2018 program deals them."""
+"""Sums of textures, one of each list of length-scales: what the 2018 program calls a cross."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from gpgen.errors import UsageError
 
-__all__ = ["Cross", "length_scale_name"]
+__all__ = ["CLASS_NAME", "Cross", "length_scale_name"]
+
+CLASS_NAME: Final = re.compile(r"\d{1,6}(\.\d{1,9})?(-\d{1,6}(\.\d{1,9})?){0,15}", re.ASCII)
+"""A class's name: its length-scales joined by ``-``."""
 
 
 @dataclass(frozen=True)
 class Cross:
-    """A dataset of classes, one for each choice of a length-scale from every list.
+    """A dataset of sums, each of one texture from every list of length-scales.
+
+    Each combination of length-scales is a class. "Cross" is the 2018 program's word.
 
     Parameters
     ----------
@@ -26,7 +32,7 @@ class Cross:
     Raises
     ------
     UsageError
-        If the lists aren't as said.
+        If the lists differ in length or share a length-scale, or a weight is missing.
     """
 
     length_scales: tuple[tuple[float, ...], ...]
@@ -79,10 +85,10 @@ class Cross:
         return choices
 
     def images_per_class(self, samples: Mapping[float, int]) -> int:
-        """Return how many images of each class `samples` of each length-scale give.
+        """Return how many images each class has, from so many samples of each length-scale.
 
-        No sample is used twice: with m lists of q length-scales, each sample of one
-        list would otherwise meet the q^(m-1) choices of the others.
+        No sample is used twice, so with m lists of q length-scales each, the samples of a
+        length-scale are divided among the q^(m-1) classes that contain it.
         """
         fewest = min(samples.get(v, 0) for v in itertools.chain.from_iterable(self.length_scales))
         return fewest * len(self.length_scales[0]) // self.classes
@@ -101,12 +107,12 @@ class Cross:
         """
         digits = self._digits(label)
         base = len(self.length_scales[0])
-        dealt = []
+        samples = []
         for place, (choices, digit) in enumerate(zip(self.length_scales, digits, strict=True)):
             others = digits[:place] + digits[place + 1 :]
             position = sum(other * base**power for power, other in enumerate(others))
-            dealt.append((choices[digit], position * per_class + image))
-        return tuple(dealt)
+            samples.append((choices[digit], position * per_class + image))
+        return tuple(samples)
 
     def _chosen(self, label: int) -> tuple[float, ...]:
         digits = self._digits(label)
