@@ -6,19 +6,35 @@ arXiv:1806.01337.
 
 from __future__ import annotations
 
+try:
+    import torch as _torch  # noqa: F401 - told now, in our words, rather than later in Python's
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    from gpgen.errors import MissingPackageError
+
+    raise MissingPackageError(
+        "backdrop needs PyTorch, which is not installed",
+        "install it with `pip install 'gpgen[torch]'`",
+    ) from None
+
 from backdrop import functional, losses, models, plots
+from backdrop.blocking import blocked_fraction, masks_of
 from backdrop.geometry import ReceptiveField, receptive_field
 from backdrop.layer import Backdrop
-from backdrop.placing import Insertion, Place, insert
+from backdrop.placing import GradientSpreadWarning, Insertion, Place, insert
 
 __all__ = [
     "Backdrop",
+    "GradientSpreadWarning",
     "Insertion",
     "Place",
     "ReceptiveField",
+    "blocked_fraction",
     "functional",
     "insert",
     "losses",
+    "masks_of",
     "models",
     "plots",
     "receptive_field",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.fx import Proxy
+from torch.overrides import handle_torch_function
 
 from gpgen.errors import UsageError
 
@@ -59,7 +62,9 @@ def backdrop(
     -------
     Tensor
         The same values in the same memory; under ``torch.compile`` the memory
-        may be other.
+        may be other. An in-place operation on it changes `input` too, so read
+        `input` before, or not at all. Where that is a parameter or another leaf
+        that requires a gradient, torch refuses the operation.
 
     Raises
     ------
@@ -71,8 +76,17 @@ def backdrop(
     Notes
     -----
     As with dropout, a training forward pass draws its mask also under
-    ``torch.no_grad()``: activation checkpointing replays the random state.
+    ``torch.no_grad()``: activation checkpointing replays the random state. It
+    replays torch's global one; from a `generator` it draws a new mask.
+
+    A factor beyond float16 meets the gradient in float32. Where their product is
+    beyond float16 too, it is inf, as of any operation in float16.
     """
+    if isinstance(input, Proxy):
+        # torch.fx records one call, as of torch's own functions.
+        settings: dict[str, Any] = {"mask": mask, "generator": generator}
+        arguments = (input, p, tuple(dims), per_sample, training)
+        return cast("Tensor", handle_torch_function(backdrop, (input,), *arguments, **settings))
     check_probability(p)
     axes = resolve_dims(dims, input.ndim)
     if not training or not (input.is_floating_point() or input.is_complex()):
@@ -90,7 +104,16 @@ def backdrop(
         scale = draw_mask(input, p, axes, per_sample, generator)
     if torch.compiler.is_compiling():
         return _masked_identity(input, scale)
-    return cast("Tensor", _MaskGradient.apply(input, scale))  # type: ignore[no-untyped-call]
+    if input.dtype in (torch.float16, torch.bfloat16):
+        # Half the memory traffic, where the largest factor, all positions over one, is finite.
+        largest = math.prod(input.shape[axis] for axis in axes)
+        scale = scale.to(input.dtype) if largest <= torch.finfo(input.dtype).max else scale
+    owner = input if input._base is None else input._base
+    if not (owner.is_leaf and owner.requires_grad):
+        return cast("Tensor", _MaskGradient.apply(input, scale))  # type: ignore[no-untyped-call]
+    if torch._C._are_functorch_transforms_active():
+        return _masked_identity(input, scale)  # there in-place operations aren't refused
+    return cast("Tensor", _MaskLeafGradient.apply(input, scale))  # type: ignore[no-untyped-call]
 
 
 def draw_mask(
@@ -105,27 +128,33 @@ def draw_mask(
     The shape is that of `input` in `axes` (and in dimension 0 with
     `per_sample`), 1 elsewhere. `axes` must be non-negative and sorted.
     """
-    if generator is not None and generator.device.type != input.device.type:
-        raise UsageError(
-            f"the generator is on {generator.device}, the input on {input.device}",
-            f"make it with torch.Generator(device={input.device.type!r})",
-        )
-    # float32 for every input, so that a seed keeps the same positions whatever the dtype.
-    uniform = torch.rand(
-        [
-            size if axis in axes or (per_sample and axis == 0) else 1
-            for axis, size in enumerate(input.shape)
-        ],
-        generator=generator,
-        device=input.device,
-        dtype=torch.float32,
-    )
+    shape = [
+        size if axis in axes or (per_sample and axis == 0) else 1
+        for axis, size in enumerate(input.shape)
+    ]
+    uniform = draw_uniform(shape, input.device, generator)
     # A position is kept where its number is at least p. Where none reaches p the largest
     # is kept, which is any of them with equal probability; no branch, no second draw.
     threshold = uniform.amax(axes, keepdim=True).clamp(max=p)
-    # u >= t as 1.0 or 0.0: in place and without a boolean tensor, the fastest way on a CPU.
+    # u >= t as 1.0 or 0.0: in place and without a boolean tensor, the fastest way on a CPU
+    # but for ge_, which vmap has no rule for.
     keep = uniform.sub_(threshold).floor_().add_(1)
     return _normalized(keep, input, axes)
+
+
+def draw_uniform(
+    shape: Sequence[int], device: torch.device, generator: torch.Generator | None
+) -> Tensor:
+    """Draw numbers in [0, 1): float32, so that a seed gives the same ones beside any dtype."""
+    if generator is None:
+        # Not generator=None: that names an overload without symbolic shapes.
+        return torch.rand(shape, device=device, dtype=torch.float32)
+    if generator.device.type != device.type:
+        raise UsageError(
+            f"the generator is on {generator.device}, the input on {device}",
+            f"make it with torch.Generator(device={device.type!r})",
+        )
+    return torch.rand(shape, generator=generator, device=device, dtype=torch.float32)
 
 
 def fixed_mask(
@@ -151,14 +180,11 @@ def fixed_mask(
 
 
 def _normalized(keep: Tensor, like: Tensor, axes: tuple[int, ...], least: float = 0.0) -> Tensor:
-    """Divide `keep` (zeros and ones, changed in place) by its mean, in the gradient's dtype."""
+    """Divide `keep` (zeros and ones, changed in place) by its mean, in float32 at least."""
     if like.dtype in (torch.float64, torch.complex128):
         keep = keep.to(torch.float64)
     mean = keep.mean(axes, keepdim=True)
-    scale = keep.div_(mean.clamp(min=least) if least else mean)
-    # A real float32 or float64 factor leaves a complex gradient complex; a half one must
-    # meet a factor of its own dtype, or the product would be float32.
-    return scale.to(like.dtype) if like.dtype in (torch.float16, torch.bfloat16) else scale
+    return keep.div_(mean.clamp(min=least) if least else mean)
 
 
 def check_probability(p: float) -> None:
@@ -189,13 +215,15 @@ def resolve_dims(dims: Sequence[int], ndim: int) -> tuple[int, ...]:
 def _masked_identity(input: Tensor, scale: Tensor) -> Tensor:  # noqa: A002
     """Return `input` in plain operations whose derivative is `scale`, for torch.compile to fuse.
 
+    Its memory is new.
+
     Dynamo refuses a Function with forward-mode derivatives, and where torch.func.grad is
     compiled it differentiates a Function's forward and drops its backward (torch 2.13).
     """
     still = input.detach()
     # Subtracting, not adding, keeps the sign of -0.0.
     zero = torch.where(still.isfinite(), still - input, 0)
-    return still - zero * scale
+    return still - (zero * scale).to(input.dtype)
 
 
 class _MaskGradient(torch.autograd.Function):
@@ -217,10 +245,21 @@ class _MaskGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
         (scale,) = ctx.saved_tensors
-        return grad_output * scale, None
+        return (grad_output * scale).to(grad_output.dtype), None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, _: Tensor | None) -> Tensor:  # noqa: ANN401
         (scale,) = ctx.saved_tensors
         masked: Tensor = tangent * scale  # the mask is its own transpose
-        return masked
+        return masked.to(tangent.dtype)
+
+
+class _MaskLeafGradient(_MaskGradient):
+    """The same for a leaf, or a view of one, which an in-place operation would change."""
+
+    @staticmethod
+    def forward(input: Tensor, scale: Tensor) -> Tensor:  # noqa: A002, ARG004
+        # Autograd refuses in-place operations on a view that a Function returns. A view of
+        # `input` itself would need a view from `jvp`.
+        still = input.detach()
+        return still.view_as(still)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 from backdrop.functional import backdrop, check_probability
 from gpgen.errors import UsageError
@@ -75,6 +77,8 @@ class Backdrop(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  torch.nn's name for it
         """Return `input`; its gradient will be masked if the layer is in training mode."""
+        if isinstance(input, Proxy) and input.tracer.root is not self:
+            return fx_leaf(self, input)
         return backdrop(
             input,
             self.p,
@@ -113,3 +117,12 @@ class Backdrop(nn.Module):
         """Return the settings for `repr`."""
         fixed = "" if self.mask is None else ", fixed mask"
         return f"p={self.p}, dims={self.dims}, per_sample={self.per_sample}{fixed}"
+
+
+def fx_leaf(module: nn.Module, input: Tensor) -> Tensor:  # noqa: A002
+    """Record a call of `module` in a torch.fx trace, so that train() and eval() still reach it."""
+    tracer: Any = input.tracer  # type: ignore[attr-defined]
+    recorded: Tensor = tracer.create_proxy(
+        "call_module", tracer.path_of_module(module), (input,), {}
+    )
+    return recorded

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 
-from backdrop.functional import check_probability
-from backdrop.layer import Backdrop
+from backdrop.functional import check_probability, draw_uniform
+from backdrop.layer import Backdrop, fx_leaf
 from backdrop.placing import length_scales_of
 from gpgen.errors import UsageError
 
@@ -191,9 +192,11 @@ class _Dropout(nn.Module):
         self.generator = generator
 
     def forward(self, values: Tensor) -> Tensor:
+        if isinstance(values, Proxy):
+            return fx_leaf(self, values)
         if not self.training or self.p == 0:
             return values
-        drawn = torch.rand(values.shape[:2], generator=self.generator, device=values.device)
+        drawn = draw_uniform(values.shape[:2], values.device, self.generator)
         keep = (drawn >= self.p).reshape(*drawn.shape, *(1,) * (values.ndim - 2))
         return values * keep / (1 - self.p)
 

@@ -191,6 +191,7 @@ def _matplotlib() -> tuple[Any, Any, Any, Any]:
         from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
         raise MissingPackageError(
-            "pictures need matplotlib", "install it with: pip install 'gpgen[plot]'"
+            "pictures need matplotlib, which isn't installed",
+            "install it with `pip install 'gpgen[plot]'`",
         ) from error
     return Figure, ConstrainedLayoutEngine, colormaps, Normalize

@@ -10,6 +10,7 @@ every effect on the file system waits first, as it would on a far away one.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -26,7 +27,7 @@ from rich.table import Table
 
 import gpgen
 from benchmarks.machine import describe_machine
-from gpgen import cluster, dispatch
+from gpgen import cluster, dispatch, in_threads
 from gpgen.recipe import Recipe
 from gpgen.store import files
 from gpgen.store.job import Job, ShardRecord
@@ -36,6 +37,7 @@ from gpgen.store.manifest import checksum_arrays, derived_arrays, read_manifest,
 from gpgen.store.manifest import seal as sealed
 from gpgen.store.zarr_content import members
 from gpgen.store.zarr_metadata import block_names, image_document, root_document, small_document
+from gpgen.worker_processes import worker_processes
 
 __all__ = ["main"]
 
@@ -76,34 +78,40 @@ def journal(folder: Path, shards: int, shard_size: int) -> dict[str, float]:
     return {"write s": wrote - begun, "reopen s": opened - wrote, "MB": size / 1e6}
 
 
-def scheduler(
+def sending(
     folder: Path, shards: int, shard_size: int, processes: bool = False
 ) -> dict[str, float]:
-    """Send shards through Dask that cost nothing to make."""
+    """Have two workers make shards that cost nothing to make."""
     job = small_job(folder, shards, shard_size)
     record = next(records(job))
 
-    def nothing(job: Job, shard: int, run: str, in_driver: bool) -> ShardRecord:  # noqa: ARG001
+    def nothing(job: Job, shard: int, *_: object) -> ShardRecord:  # noqa: ARG001
         return ShardRecord(shard, record.sha256, 1, record.crc32c)
 
-    dispatch._make_shard = nothing
+    in_threads._make_shard = dispatch._make_shard = nothing
     done = 0
 
     def finished(arrived: list[ShardRecord]) -> None:
         nonlocal done
         done += len(arrived)
 
-    with cluster.connect(2, None, processes) as client:
+    with contextlib.ExitStack() as stack:
+        if processes:
+            address = stack.enter_context(worker_processes(2))
+            client = stack.enter_context(cluster.connect(address))
         begun, cpu = time.perf_counter(), time.process_time()
-        dispatch.make_shards(client, job, iter(range(shards)), finished, not processes)
+        if processes:
+            dispatch.make_shards(client, job, iter(range(shards)), finished)
+        else:
+            in_threads.make_in_threads(job, 2, iter(range(shards)), finished)
         took, cpu = time.perf_counter() - begun, time.process_time() - cpu
     assert done == shards
     return {"s": took, "ms a shard": 1e3 * took / shards, "of CPU": 1e3 * cpu / shards}
 
 
 def by_processes(folder: Path, shards: int, shard_size: int) -> dict[str, float]:
-    """The same through sockets, to workers that are processes."""
-    return scheduler(folder, shards, shard_size, processes=True)
+    """The same through a scheduler and sockets, to workers that are processes."""
+    return sending(folder, shards, shard_size, processes=True)
 
 
 def completing(folder: Path, shards: int, shard_size: int) -> dict[str, float]:
@@ -170,7 +178,7 @@ def late_store(
 
 PARTS: dict[str, tuple[Callable[..., dict[str, float]], list[tuple[int, int]]]] = {
     "journal": (journal, [(10**4, 1), (10**5, 1), (10**6, 1), (10**3, 1000), (10**4, 1000)]),
-    "scheduler": (scheduler, [(10**3, 1), (10**4, 1)]),
+    "threads": (sending, [(10**3, 1), (10**4, 1)]),
     "processes": (by_processes, [(10**3, 1), (10**4, 1)]),
     "completing": (completing, [(10**3, 1000), (10**4, 1000)]),
     "folder": (folder_of, [(10**4, 1), (10**5, 1)]),

@@ -1,131 +1,296 @@
-"""A Dask cluster to make shards on: one that is there, or workers started here."""
+"""A connection to a Dask cluster that somebody has started."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import gc
 import importlib
-import logging
-import multiprocessing.resource_tracker
-import signal
-import warnings
+import json
+import os
+import socket
+import ssl
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
-import threadpoolctl
+from gpgen.errors import ClusterError, UsageError
 
-from gpgen.errors import ClusterError
-
-__all__ = ["Client", "connect", "dask_distributed"]
+__all__ = [
+    "Client",
+    "Scheduler",
+    "Security",
+    "connect",
+    "dask_distributed",
+    "differing_versions",
+    "root_cause",
+]
 
 # How long a scheduler has to answer.
 CONNECT_SECONDS = 10.0
 
 # Dask's annotations come and go between versions: to the type checker it is untyped.
 Client = Any
+Security = Any
+# An address, a scheduler file, or one of Dask's `Client` or `Cluster`.
+Scheduler = Any
+
+_CERTIFICATES = "give --tls-ca-file, --tls-cert and --tls-key, or a Security of Dask"
 
 
 def dask_distributed() -> Any:  # noqa: ANN401 - see above
-    """Import Dask's scheduler only when something is made: it takes half a second."""
+    """Import Dask's scheduler only when it is needed: it takes half a second."""
     return importlib.import_module("distributed")
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Dask's own account of lost workers and closed connections off the terminal."""
-    # Dask gives some of its loggers levels of their own, so that their parent's does not count.
-    names = [name for name in list(logging.root.manager.loggerDict) if _is_dasks(name)]
-    loggers = [logging.getLogger(name) for name in {"distributed", *names}]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+def connect(scheduler: Scheduler, security: Security = None) -> Iterator[Client]:
+    """Connect to a scheduler, by a connection of our own.
 
+    In a task of a Dask worker, that worker may do something else meanwhile: what is sent to the
+    cluster from here, for example.
 
-def _is_dasks(logger: str) -> bool:
-    return logger.split(".")[0] == "distributed"
-
-
-@contextlib.contextmanager
-def connect(workers: int, scheduler: str | None, processes: bool) -> Iterator[Client]:
-    """Connect to the scheduler at an address, or start workers here.
+    Parameters
+    ----------
+    scheduler
+        The scheduler's address, its file, or a `Client` or `Cluster` that is connected to it.
+    security
+        The TLS certificates, if not those of the `Client`, the `Cluster` or Dask's configuration.
 
     Raises
     ------
+    UsageError
+        If that can't be a scheduler, or this is a coroutine on a worker.
     ClusterError
-        If the scheduler doesn't answer.
+        If it can't be reached; the cause is named.
     """
-    dask: Any = importlib.import_module("dask")
     distributed = dask_distributed()
-    settings = {
-        "distributed.admin.log-length": 0,
-        # Dask would have worker processes give each freed page back at once, to fault it in
-        # again for the next image: drawing small images took 1.8 times as long.
-        "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**28,
-        # A clock that is set forward must not make workers look silent.
-        "distributed.scheduler.worker-ttl": None,
-    }
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_quiet())
-        stack.enter_context(dask.config.set(settings))
-        if scheduler is not None:
-            client = None
-            with contextlib.suppress(OSError, ValueError, TypeError):
-                client = distributed.Client(
-                    scheduler, timeout=CONNECT_SECONDS, set_as_default=False
-                )
-            if client is None:
-                # A client that could not connect closes itself when it is collected. Should that
-                # come while another one starts, both would wait for one lock for ever.
-                gc.collect()
-                raise ClusterError(
-                    f"the scheduler at {scheduler} does not answer",
-                    "check the address and that `dask scheduler` runs there",
-                )
-        else:
-            with _interrupts_kept_from_workers(), warnings.catch_warnings():
-                # Nothing is written there but a lock.
-                warnings.filterwarnings("ignore", "Creating scratch directories is taking")
-                cluster = stack.enter_context(
-                    distributed.LocalCluster(
-                        n_workers=workers,
-                        threads_per_worker=1,
-                        processes=processes,
-                        dashboard_address="127.0.0.1:0",
-                        worker_dashboard_address=None,
-                        memory_limit=0,
-                        silence_logs=logging.CRITICAL,
-                    )
-                )
-            client = distributed.Client(cluster, set_as_default=False)
-            if not processes:
-                limits = threadpoolctl.threadpool_limits(1, user_api="blas")
-                stack.enter_context(limits)
-        stack.callback(_close, client)
-        yield client
-
-
-@contextlib.contextmanager
-def _interrupts_kept_from_workers() -> Iterator[None]:
-    """Leave Ctrl-C, which a terminal sends to every process, to the driver alone.
-
-    The threads that start meanwhile, and the worker processes that those start and restart,
-    inherit that SIGINT is blocked; here it is only late.
-    """
-    # Starting the tracker later, in such a thread, would unblock the signal there.
-    multiprocessing.resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    if security is not None and not isinstance(security, distributed.Security):
+        raise UsageError(f"security is {security!r}", "give a distributed.Security")
+    _check_not_in_a_workers_loop()
+    address, own = _locate(scheduler)
+    security = security or own or distributed.Security()
+    theirs = _probe(address, security)
+    # Made in two steps, to have it and to close it if it can't start: left to the collector it
+    # would wait for locks that the next one holds.
+    client: Client = distributed.Client.__new__(distributed.Client)
     try:
-        yield
+        distributed.Client.__init__(
+            client, address, security=security, timeout=CONNECT_SECONDS, set_as_default=False
+        )
+    except Exception as error:
+        _close(client)
+        ours = distributed.__version__
+        if theirs != ours:
+            raise ClusterError(
+                f"the scheduler at {address} has distributed {theirs}, this process {ours}",
+                "install the same dask and distributed here and there",
+            ) from error
+        raise ClusterError(
+            f"no connection to the scheduler at {address}: {root_cause(error)}",
+            "mend that, then run again with --resume",
+        ) from error
+    try:
+        with _out_of_the_workers_pool():
+            yield client
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _close(client)
 
 
 def _close(client: Client) -> None:
     # A scheduler that is gone can't be told.
     with contextlib.suppress(Exception):
         client.close(timeout=2)
+
+
+def _locate(scheduler: Scheduler) -> tuple[str, Security]:
+    """Return a scheduler's address, and the security that is known with it."""
+    if isinstance(scheduler, str) and not scheduler.endswith(".json"):
+        return scheduler, None
+    if isinstance(scheduler, str | os.PathLike):
+        return _read_scheduler_file(Path(scheduler)), None
+    kind = type(scheduler).__name__
+    if isinstance(scheduler, dask_distributed().Client):
+        address = getattr(scheduler.scheduler, "address", None)
+    elif hasattr(scheduler, "scheduler_address"):
+        address = scheduler.scheduler_address
+    else:
+        raise UsageError(
+            f"scheduler is of type {kind}",
+            "give an address, a scheduler file, or a Client or Cluster of Dask",
+        )
+    # A client's status is a word, a cluster's one of a list.
+    if not address or getattr(scheduler.status, "name", scheduler.status) in ("closed", "closing"):
+        raise UsageError(f"the {kind} given as scheduler is closed", "give one that is connected")
+    return address, scheduler.security
+
+
+def _read_scheduler_file(path: Path) -> str:
+    """Return the address in a file that ``dask scheduler --scheduler-file`` has written."""
+    deadline = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            return str(json.loads(path.read_bytes())["address"])
+        except OSError as error:
+            problem: Exception = error
+            what = f"the scheduler file {path} can't be read: {(error.strerror or '').lower()}"
+        except (ValueError, KeyError, TypeError) as error:
+            problem = error
+            what = f"{path} is not a scheduler file"
+        # It may just be about to be written.
+        if time.monotonic() > deadline:
+            hint = f"start `dask scheduler --scheduler-file {path}`, or give its address"
+            raise UsageError(what, hint) from problem
+        time.sleep(min(0.1, CONNECT_SECONDS))
+
+
+def _probe(address: str, security: Security) -> str:
+    """Talk to a scheduler once and return its version of distributed.
+
+    If it can't be done this tells why, which a `Client` doesn't.
+    """
+    answer: Future[tuple[str, str]] = Future()
+
+    def talk() -> None:
+        try:
+            talking = asyncio.wait_for(_kind_and_version(address, security), 2 * CONNECT_SECONDS)
+            answer.set_result(asyncio.run(talking))
+        except BaseException as error:  # noqa: BLE001 - it is raised in the other thread
+            answer.set_exception(error)
+
+    # There may be an event loop in this thread, such as a notebook's.
+    threading.Thread(target=talk, daemon=True).start()
+    try:
+        kind, version = answer.result()
+    except Exception as error:
+        raise _explained(address, error) from error
+    if kind != "Scheduler":
+        raise UsageError(
+            f"{address} is the address of a Dask {kind.lower()}", "give its scheduler's"
+        )
+    return version
+
+
+async def _kind_and_version(address: str, security: Security) -> tuple[str, str]:
+    distributed = dask_distributed()
+    arguments = security.get_connection_args("client")
+    comm = await distributed.comm.connect(address, timeout=CONNECT_SECONDS, **arguments)
+    try:
+        answers = []
+        for question in ("identity", "versions"):
+            await comm.write({"op": question, "reply": True})
+            answers.append(await comm.read())
+        return str(answers[0]["type"]), str(answers[1]["packages"]["distributed"])
+    finally:
+        comm.abort()
+
+
+def _explained(address: str, error: Exception) -> ClusterError | UsageError:
+    """Return an error that names the cause of one in connecting."""
+    who = f"the scheduler at {address}"
+    silent = f"{who} does not answer"
+    cause = _first(error)
+    said = str(cause)
+    if isinstance(cause, TypeError) and "ssl_context" in said:
+        return UsageError(f"{who} needs TLS certificates", _CERTIFICATES)
+    if isinstance(cause, RuntimeError) and "encryption required" in said:
+        return UsageError(
+            f"{address} is not encrypted, as security demands", "give tls://HOST:PORT"
+        )
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return ClusterError(
+            f"the certificate of {who} is not trusted: {cause.verify_message}",
+            "give the certificate of the authority that has signed it",
+        )
+    if isinstance(cause, ssl.SSLError) or "SSL" in said:
+        reason = (getattr(cause, "reason", None) or said).lower().replace("_", " ")
+        return ClusterError(
+            f"{who} does not speak TLS as we do: {reason}",
+            "give tcp:// if it is not encrypted, and the cluster's own certificates if it is",
+        )
+    if isinstance(cause, socket.gaierror):
+        host = address.partition("://")[2].rpartition(":")[0]
+        return ClusterError(
+            f"{silent}: the name {host} can't be resolved", "correct it, or give an IP address"
+        )
+    if isinstance(cause, ConnectionResetError | BrokenPipeError | EOFError):
+        return ClusterError(
+            f"{who} closed the connection",
+            "give tls:// and certificates if it is encrypted; if not, look what runs there",
+        )
+    if isinstance(cause, TimeoutError | asyncio.CancelledError):
+        return ClusterError(
+            f"{silent} within {CONNECT_SECONDS:.0f} seconds",
+            "check host and port, the firewall, and that `dask scheduler` runs there",
+        )
+    if isinstance(cause, OSError):
+        reason = (cause.strerror or said).lower()
+        named = f" ({cause.filename})" if cause.filename else ""
+        return ClusterError(
+            f"{silent}: {reason}{named}", "check the address and that `dask scheduler` runs there"
+        )
+    if isinstance(cause, ValueError | TypeError):
+        return UsageError(f"{address!r} is no scheduler's address: {said}", "give tcp://HOST:PORT")
+    return ClusterError(
+        f"what answers at {address} is not a Dask scheduler of this version", "look what runs there"
+    )
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return what an exception came from."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
+
+
+def root_cause(error: BaseException) -> str:
+    """Return in words what an exception came from."""
+    error = _first(error)
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _check_not_in_a_workers_loop() -> None:
+    """Refuse to wait where a Dask worker's own messages would wait, too."""
+    try:
+        loop = asyncio.get_running_loop()
+        worker = dask_distributed().get_worker()
+    except (RuntimeError, ValueError):  # there is no loop, or no worker
+        return
+    if loop is worker.loop.asyncio_loop:
+        raise UsageError(
+            "a coroutine on a Dask worker can't wait for other tasks without stopping that worker",
+            "call make in a plain function",
+        )
+
+
+@contextlib.contextmanager
+def _out_of_the_workers_pool() -> Iterator[None]:
+    """If this is a task of a Dask worker, let the worker run others while it waits."""
+    distributed = dask_distributed()
+    try:
+        distributed.secede()
+    except (ValueError, KeyError, AttributeError):  # no task, has seceded, not in the pool
+        yield
+        return
+    try:
+        yield
+    finally:
+        distributed.rejoin()
+
+
+def differing_versions(client: Client) -> str:
+    """Return which packages the driver has otherwise than the cluster, in words; "" if none."""
+    try:
+        versions = client.get_versions(packages=["gpgen"])
+    except Exception:  # noqa: BLE001 - it is asked because something went wrong already
+        return ""
+    ours = versions["client"]["packages"]
+    theirs = {"the scheduler": versions["scheduler"], **versions["workers"]}
+    for name in ("python", "gpgen", "dask", "distributed"):
+        for where, found in theirs.items():
+            there = (found or {}).get("packages", {}).get(name)
+            if found and there != ours[name]:
+                return f"{where} has {name} {there or 'not installed'}, this process {ours[name]}"
+    return ""

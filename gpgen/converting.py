@@ -20,14 +20,14 @@ from gpgen.sampling import SAMPLING_VERSION
 from gpgen.store import store_for
 from gpgen.store.job import Job, ShardRecord
 from gpgen.store.stream import batch_size
-from gpgen.store.where import AnyPath
+from gpgen.store.where import Given
 
 __all__ = ["convert"]
 
 
 def convert(
-    source: str | AnyPath,
-    out: str | AnyPath,
+    source: Given,
+    out: Given,
     *,
     resume: bool = False,
     overwrite: bool = False,
@@ -66,6 +66,8 @@ def convert(
         If an argument can't be fulfilled.
     DatasetError
         If the source is missing, unfinished or damaged.
+    StorageError
+        If the source's disk or object store fails.
     TargetError
         If the target exists, is in use, does not fit, or differs from what is to be resumed.
     """
@@ -107,17 +109,7 @@ class _Copied:
         """Yield the samples from ``start`` to ``stop`` in batches, each with its first index."""
         size = batch_size(self._dataset.recipe)
         for first in range(start, stop, size):
-            yield first, self._read(np.arange(first, min(first + size, stop)))
-
-    def _read(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        try:
-            return self._dataset.read(indices)
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise DatasetError(
-                f"{self._dataset.path} can't be read: {reason}",
-                "look at its disk or server, then run the same command with --resume",
-            ) from error
+            yield first, self._dataset.read(np.arange(first, min(first + size, stop)))
 
 
 def _one_by_one(

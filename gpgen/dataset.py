@@ -22,7 +22,8 @@ from gpgen.store.interface import Reader
 from gpgen.store.layout import Format
 from gpgen.store.manifest import VERIFY, Manifest, SmallArray, derived_arrays
 from gpgen.store.reading import PixelReader
-from gpgen.store.where import AnyPath, pixel_reader
+from gpgen.store.replacing import check_unchanged, same_dataset
+from gpgen.store.where import AnyPath, Given, pixel_reader
 
 __all__ = ["Dataset", "ImageArray", "SampleArray", "open_dataset"]
 
@@ -31,7 +32,7 @@ _ROWS_AT_ONCE: Final = 2**16
 Indices = Sequence[int] | npt.NDArray[Any]
 
 
-def open_dataset(path: str | AnyPath) -> Dataset:
+def open_dataset(path: Given) -> Dataset:
     """Open a finished dataset; nothing but its manifest is read.
 
     Parameters
@@ -47,7 +48,7 @@ def open_dataset(path: str | AnyPath) -> Dataset:
         If there is none, it is unfinished (the error says how far it is and the command
         that finishes it), or its manifest is damaged.
     StorageError
-        If an object store doesn't answer or refuses.
+        If a disk or an object store fails or refuses.
     """
     manifest, form = find(path)
     return Dataset(store_for(form).reader(manifest), form)
@@ -176,18 +177,22 @@ class SampleArray(_Lazy):
         ascending = bool((indices[1:] >= indices[:-1]).all())
         order = None if ascending else np.argsort(indices, kind="stable")
         ordered, done = indices if order is None else indices[order], 0
-        while done < len(ordered):
-            start = int(ordered[done])
-            end = int(np.searchsorted(ordered, start + _ROWS_AT_ONCE))
-            part: Any = slice(done, end) if order is None else order[done:end]
-            out[part] = self._rows(start, int(ordered[end - 1]) + 1)[ordered[done:end] - start]
-            done = end
+        with same_dataset(self._reader):
+            while done < len(ordered):
+                start = int(ordered[done])
+                end = int(np.searchsorted(ordered, start + _ROWS_AT_ONCE))
+                part: Any = slice(done, end) if order is None else order[done:end]
+                rows = self._rows(start, int(ordered[end - 1]) + 1)
+                out[part] = rows[ordered[done:end] - start]
+                done = end
         return out
 
     def _rows(self, start: int, stop: int) -> npt.NDArray[Any]:
         name = self._expected.name
         values = self._reader.rows(name, start, stop)
-        if self._reader.manifest.sampling_version == SAMPLING_VERSION:
+        if self._reader.manifest.sampling_version != SAMPLING_VERSION:
+            check_unchanged(self._reader)
+        else:
             expected = self._expected.rows(start, stop)
             if not np.array_equal(values, expected):
                 differs = (values != expected).reshape(stop - start, -1).any(axis=1)
@@ -291,7 +296,9 @@ class Dataset:
         IndexError
             If an index is out of range.
         DatasetError
-            If a file is missing or damaged.
+            If a file is missing or damaged, or the dataset was replaced since it was opened.
+        StorageError
+            If a disk or an object store fails.
         """
         return self.image._read(sample_indices(indices, self.n))
 

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
+import itertools
 import queue
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import threadpoolctl
-
-from gpgen.cluster import Client, dask_distributed
-from gpgen.errors import ClusterError, GpgenError, TargetError
-from gpgen.store import files, store_for
+from gpgen.blas import one_blas_thread
+from gpgen.cluster import Client, dask_distributed, differing_versions
+from gpgen.errors import ClusterError, GpgenError
+from gpgen.store import store_for
 from gpgen.store.job import Job, ShardRecord
+from gpgen.tries import TRIES, check_worth_trying_again
 
 __all__ = ["ClockSetBackError", "make_shards"]
 
 # How long a cluster without workers has to get one.
 NO_WORKERS_SECONDS = 60.0
-TRIES = 3
 # A worker that is killed takes innocent shards with it: those may be unlucky more often.
 KILLED_TRIES = 20
 _POLL_SECONDS = 0.5
@@ -30,19 +29,13 @@ _POLL_SECONDS = 0.5
 _FETCH_SECONDS = 5.0
 # Dask sends at times of day that it has set itself: by so much it may come late.
 _CLOCK_SECONDS = 1.0
-_NOT_WORTH_RETRYING = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EFBIG,
-)
+# Adaptive clusters grow by what waits: Dask asks for as many workers as would end it in five
+# seconds. It hands out 250 shards a second at most, so that more than this could feed none.
+IN_FLIGHT = 1250
+# Sent off at once, before what has arrived is looked at.
+_SENT_TOGETHER = 50
 
 Future = Any
-
-_stopped: set[str] = set()
-_blas_limited = False
 
 
 class ClockSetBackError(Exception):
@@ -59,10 +52,6 @@ class ClockSetBackError(Exception):
         self.shards = shards
 
 
-class _StoppedError(Exception):
-    """The driver wants no more of this run."""
-
-
 @dataclasses.dataclass(frozen=True)
 class _Failure:
     """What went wrong on a worker, and on which: so that another is asked."""
@@ -71,37 +60,25 @@ class _Failure:
     error: Exception
 
 
-def _limit_blas() -> None:
-    """Give BLAS one thread, once and for good, in a process that is a worker."""
-    global _blas_limited
-    if not _blas_limited:
-        threadpoolctl.threadpool_limits(1, user_api="blas")
-        _blas_limited = True
-
-
-def _make_shard(job: Job, shard: int, run: str, in_driver: bool) -> ShardRecord | _Failure:
+def _make_shard(job: Job, shard: int) -> ShardRecord | _Failure:
     """Make one shard: the task that workers run."""
-    if not in_driver:
-        _limit_blas()
-
-    def check() -> None:
-        if run in _stopped:
-            raise _StoppedError
-
     try:
-        check()
-        return store_for(job.target.form, job.target.path).write_shard(job, shard, check)
+        with one_blas_thread():
+            return store_for(job.target.form, job.target.path).write_shard(job, shard, _go_on)
     except Exception as error:  # noqa: BLE001 - all of it goes to the driver, which decides
         return _Failure(dask_distributed().get_worker().address, error)
+
+
+def _go_on() -> None:
+    """Let a shard be written to its end: nobody can tell a worker to stop."""
 
 
 class _Window:
     """The shards in flight."""
 
-    def __init__(self, client: Client, job: Job, in_driver: bool) -> None:
+    def __init__(self, client: Client, job: Job) -> None:
         self.client = client
         self.job = job
-        self.in_driver = in_driver
         self.run = secrets.token_hex(8)
         self.futures: dict[int, Future] = {}
         self.done: queue.SimpleQueue[tuple[int, Future]] = queue.SimpleQueue()
@@ -116,7 +93,7 @@ class _Window:
 
     def room(self) -> int:
         """Return how many more shards may be sent off: each worker thread has one to come."""
-        return 2 * max(self.threads(), 1) - len(self.futures)
+        return max(2 * self.threads(), IN_FLIGHT) - len(self.futures)
 
     def _nthreads(self) -> dict[str, int]:
         with self._connected():
@@ -167,8 +144,6 @@ class _Window:
                 _make_shard,
                 self.job,
                 shard,
-                self.run,
-                self.in_driver,
                 key=f"gpgen-{self.run}-{shard}-{tries}",
                 pure=False,
                 workers=others,
@@ -177,7 +152,7 @@ class _Window:
         self.futures[shard] = future
         future.add_done_callback(lambda future: self.done.put((shard, future)))
 
-    def receive(self) -> list[ShardRecord]:
+    def receive(self, wait: float) -> list[ShardRecord]:
         """Wait for shards and return those finished; failed ones are sent off again.
 
         What ends the run is kept in `failure`, so that what came with it is not lost.
@@ -185,7 +160,7 @@ class _Window:
         records = []
         arrived = []
         with contextlib.suppress(queue.Empty):
-            arrived.append(self.done.get(timeout=_POLL_SECONDS))
+            arrived.append(self.done.get(timeout=wait))
             while True:
                 arrived.append(self.done.get_nowait())
         arrived, self.late = arrived + self.late, []
@@ -249,30 +224,15 @@ class _Window:
         return None
 
     def _try_again(self, shard: int, failure: _Failure) -> None:
-        error = failure.error
-        if isinstance(error, GpgenError):
-            raise error
-        if isinstance(error, OSError) and error.errno in _NOT_WORTH_RETRYING:
-            with files.target_errors(f"shard {shard} of {self.job.target.path} can't be written"):
-                raise error
-        self.tries[shard] = self.tries.get(shard, 0) + 1
-        if self.tries[shard] < TRIES:
-            self.send(shard, avoid=failure.worker)
-            return
+        tries = self.tries[shard] = self.tries.get(shard, 0) + 1
         where = f", last on {failure.worker}" if failure.worker else ""
-        message = f"shard {shard} failed {TRIES} times{where}: {type(error).__name__}: {error}"
-        if isinstance(error, FileNotFoundError):
-            raise TargetError(
-                f"a worker does not find {error.filename or self.job.working}",
-                "give all workers the target's folder under the same path, then use --resume",
-            ) from error
-        if isinstance(error, ImportError):
-            raise ClusterError(message, "install the same gpgen on all workers") from error
-        raise ClusterError(message, "look at that worker, then run again with --resume") from error
+        if tries >= TRIES and (differs := differing_versions(self.client)):
+            where += f" ({differs})"
+        check_worth_trying_again(self.job, shard, failure.error, tries, where)
+        self.send(shard, avoid=failure.worker)
 
     def drop(self) -> None:
-        """Give up what is in flight; a worker in this process stops at its next batch."""
-        _stopped.add(self.run)
+        """Give up what is in flight."""
         if self.futures and self.client.status == "running":
             with contextlib.suppress(Exception):
                 self.client.cancel(list(self.futures.values()), force=True)
@@ -293,7 +253,6 @@ def make_shards(
     job: Job,
     shards: Iterator[int],
     finished: Callable[[list[ShardRecord]], Any],
-    in_driver: bool,
 ) -> None:
     """Make shards on a cluster.
 
@@ -307,8 +266,6 @@ def make_shards(
         Numbers of the shards to make, taken one by one as there is room.
     finished
         Told of each few finished shards.
-    in_driver
-        Whether the workers are threads of this process.
 
     Raises
     ------
@@ -319,17 +276,17 @@ def make_shards(
     TargetError
         If the disk is full or forbids writing.
     """
-    window = _Window(client, job, in_driver)
+    window = _Window(client, job)
     more = True
     try:
         while more or window.futures:
-            while more and window.room() > 0:
-                shard = next(shards, None)
-                if shard is None:
-                    more = False
-                else:
-                    window.send(shard)
-            records = window.receive() if window.futures else []
+            room = window.room() if more else 0
+            sent = list(itertools.islice(shards, min(room, _SENT_TOGETHER)))
+            more = more and len(sent) == min(room, _SENT_TOGETHER)
+            for shard in sent:
+                window.send(shard)
+            wait = 0.0 if more and room > len(sent) else _POLL_SECONDS
+            records = window.receive(wait) if window.futures else []
             if records:
                 finished(records)
             if window.failure is not None:

@@ -107,7 +107,7 @@ class ClusterError(GpgenError, RuntimeError):
 
 
 class StorageError(GpgenError, RuntimeError):
-    """An object store that doesn't answer or lets nobody in: mend credentials or endpoint."""
+    """A disk or object store that fails, doesn't answer or lets nobody in: mend that, try again."""
 
     code = "storage"
 

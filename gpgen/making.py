@@ -8,20 +8,23 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 
-from gpgen.cluster import connect
+from gpgen.cluster import Scheduler, Security, connect
 from gpgen.dataset import Dataset, open_dataset
 from gpgen.dispatch import ClockSetBackError, make_shards
 from gpgen.errors import TargetError, UsageError
+from gpgen.in_threads import make_in_threads
 from gpgen.planning import Plan, plan, plan_job, worker_count
 from gpgen.recipe import AnyRecipe
 from gpgen.recipe_meaning import warn_about
-from gpgen.store import files, store_for
+from gpgen.store import store_for
+from gpgen.store.failures import target_errors
 from gpgen.store.interface import Store
 from gpgen.store.job import Job, ShardRecord, read_job, resume_command
 from gpgen.store.journal import Journal
 from gpgen.store.site import Site
-from gpgen.store.where import AnyPath, site_of
+from gpgen.store.where import Given, site_of
 from gpgen.targets import check_still_free, look
+from gpgen.worker_processes import worker_processes
 
 __all__ = ["Plan", "Progress", "carry_out", "make", "plan"]
 
@@ -59,10 +62,11 @@ class Progress:
 def make(
     recipe: AnyRecipe,
     n: int,
-    out: str | AnyPath,
+    out: Given,
     *,
     workers: int | None = None,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
+    security: Security | None = None,
     processes: bool | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -89,7 +93,11 @@ def make(
     workers
         Number of workers; all cores if ``None``.
     scheduler
-        Address of an existing Dask scheduler, whose workers are used instead.
+        An existing Dask cluster, whose workers are used instead: its scheduler's address or
+        file (``scheduler.json``), or a `distributed.Client` or `Cluster`.
+    security
+        A `distributed.Security` with the certificates of a cluster that uses TLS, if neither
+        `scheduler` nor Dask's configuration has it.
     processes
         Whether the workers are processes instead of threads of this one.
     resume
@@ -123,24 +131,30 @@ def make(
         Of what is allowed and yet seldom meant: one class only, a split without samples, a
         length-scale longer than the image. `Plan.warnings` has the same.
     """
-    _check_arguments(workers, scheduler, processes, resume, overwrite)
+    _check_arguments(workers, scheduler, security, processes, resume, overwrite)
     count = worker_count(workers)
     job = plan_job(
         recipe, n, out, chunk_size=chunk_size, shard_size=shard_size, overwrite=overwrite
     )
     warn_about(job.recipe, n)
 
-    def on_dask(job: Job, left: int, missing: Iterator[int], finished: Finished) -> None:
-        in_process = scheduler is None and not processes
+    def work(job: Job, left: int, missing: Iterator[int], finished: Finished) -> None:
+        if scheduler is None and not processes:
+            make_in_threads(job, min(count, left), missing, finished)
+            return
         while True:
             try:
-                with connect(min(count, left), scheduler, bool(processes)) as client:
-                    make_shards(client, job, missing, finished, in_process)
+                with contextlib.ExitStack() as stack:
+                    where = scheduler
+                    if where is None:
+                        where = stack.enter_context(worker_processes(min(count, left)))
+                    client = stack.enter_context(connect(where, security))
+                    make_shards(client, job, missing, finished)
                 return
             except ClockSetBackError as error:
                 missing = itertools.chain(error.shards, missing)
 
-    return carry_out(job, on_dask, resume=resume, progress=progress)
+    return carry_out(job, work, resume=resume, progress=progress)
 
 
 def carry_out(
@@ -172,7 +186,7 @@ def carry_out(
     if finished is not None:
         site.tidy(job)
         return finished
-    with files.target_errors(f"{job.target.path} can't be written"), site.claim(job):
+    with target_errors(f"{job.target.path} can't be written"), site.claim(job):
         finished = look(job, store, resume, locked=True)
         if finished is not None:
             return finished
@@ -196,7 +210,8 @@ def carry_out(
 
 def _check_arguments(
     workers: int | None,
-    scheduler: str | None,
+    scheduler: Scheduler | None,
+    security: Security | None,
     processes: bool | None,
     resume: bool,
     overwrite: bool,
@@ -210,6 +225,8 @@ def _check_arguments(
         raise UsageError(
             "a scheduler brings its own workers", "leave out --workers and --processes"
         )
+    if security is not None and scheduler is None:
+        raise UsageError("security is for a cluster's scheduler", "give its address, too")
 
 
 def _begin_or_resume(job: Job, store: Store, site: Site, resume: bool) -> Job:

@@ -10,10 +10,11 @@ from gpgen.errors import UsageError
 from gpgen.recipe import AnyRecipe, Recipe
 from gpgen.recipe_meaning import recipe_warnings
 from gpgen.store import store_for
+from gpgen.store.finding import made_at
 from gpgen.store.job import Images, Job
 from gpgen.store.layout import Format, Target, choose_layout
 from gpgen.store.stream import BATCH_BYTES
-from gpgen.store.where import AnyPath, site_of
+from gpgen.store.where import AnyPath, Given, place_of, site_of
 
 __all__ = ["Plan", "plan", "plan_job"]
 
@@ -67,7 +68,7 @@ class Plan:
 def plan(
     recipe: AnyRecipe,
     n: int,
-    out: str | AnyPath,
+    out: Given,
     *,
     workers: int | None = None,
     chunk_size: int | None = None,
@@ -116,7 +117,7 @@ def plan(
 def plan_job(
     recipe: AnyRecipe,
     n: int,
-    out: str | AnyPath,
+    out: Given,
     *,
     chunk_size: int | None = None,
     shard_size: int | None = None,
@@ -126,7 +127,7 @@ def plan_job(
 ) -> Job:
     """Return the job that a call of `make` stands for, its target's folder checked."""
     recipe = Recipe.load(recipe)
-    target = Target.parse(out)
+    target = Target.parse(made_at(place_of(out)))
     layout = choose_layout(target.form, recipe.image_nbytes, n, chunk_size, shard_size)
     site_of(target.path).check(target, overwrite=overwrite)
     return Job(target, recipe, layout, overwrite, gpgen_version, images)

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import MissingPackageError, TargetError, UsageError
+from gpgen.output_files import check_output_file
+from gpgen.paths import AnyText, given, text_of
 from gpgen.recipe import Recipe
 from gpgen.recipe_checks import length_scale_name
 from gpgen.sampling import sample, seeds
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from gpgen.dataset import Dataset
     from gpgen.recipe import AnyRecipe
 
-__all__ = ["components_figure", "contact_sheet", "recipe_sheet", "save"]
+__all__ = ["check_picture", "components_figure", "contact_sheet", "recipe_sheet", "save"]
 
 Image = npt.NDArray[np.float32]
 
@@ -119,7 +121,24 @@ def components_figure(recipe: AnyRecipe, *, index: int = 0) -> Figure:
     return grid.figure
 
 
-def save(figure: Figure, path: str | Path, *, dpi: int = 200) -> None:
+def check_picture(path: AnyText) -> None:
+    """Refuse a picture that `save` couldn't write, before it is drawn.
+
+    Raises
+    ------
+    MissingPackageError
+        If matplotlib isn't installed.
+    UsageError
+        If the suffix is no picture's.
+    TargetError
+        If the file can't be written.
+    """
+    _check_suffix(given(path))
+    check_output_file(given(path))
+    _new_figure(1, 1)
+
+
+def save(figure: Figure, path: AnyText, *, dpi: int = 200) -> None:
     """Write a figure as PNG, PDF or SVG, by its suffix; equal figures give equal files.
 
     Raises
@@ -131,22 +150,28 @@ def save(figure: Figure, path: str | Path, *, dpi: int = 200) -> None:
     """
     from matplotlib import rc_context
 
-    target = Path(path)
-    if target.suffix.lower() not in _FORMATS:
-        raise UsageError(
-            f"no kind of picture belongs to {str(path)!r}",
-            f"end the name in {', '.join(_FORMATS)}",
-        )
-    dated = {".pdf": "CreationDate", ".svg": "Date"}.get(target.suffix.lower())
+    target = given(path)
+    suffix = _check_suffix(target)
+    dated = {".pdf": "CreationDate", ".svg": "Date"}.get(suffix)
     try:
         with rc_context({"svg.hashsalt": "gpgen", "pdf.fonttype": 42, "svg.fonttype": "none"}):
             figure.savefig(target, dpi=dpi, metadata={dated: None} if dated else None)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise TargetError(
-            f"the picture {str(path)!r} can't be written: {reason}",
+            f"the picture {text_of(path)!r} can't be written: {reason}",
             "choose another folder or make this one writable",
         ) from error
+
+
+def _check_suffix(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in _FORMATS:
+        raise UsageError(
+            f"no kind of picture belongs to {str(path)!r}",
+            f"end the name in {', '.join(_FORMATS)}",
+        )
+    return suffix
 
 
 def _new_figure(width: float, height: float) -> Figure:
@@ -155,28 +180,31 @@ def _new_figure(width: float, height: float) -> Figure:
     except ImportError as error:
         raise MissingPackageError(
             "pictures need matplotlib, which isn't installed",
-            "install it with: pip install matplotlib",
+            "install it with `pip install 'gpgen[plot]'`",
         ) from error
     return Figure(figsize=(width, height))
 
 
 def _reduced(image: npt.NDArray[Any]) -> Image:
     """Return what fits into a small picture: a middle slice of a volume, means of blocks."""
-    values = image.astype(np.float32)
+    with np.errstate(over="ignore"):  # imported ones may be beyond float32
+        values = image.astype(np.float32)
     while values.ndim > 2:
         values = values[len(values) // 2]
     if values.ndim == 2:
         y, x = (max(1, side // _FINEST) for side in values.shape)
         rows, columns = values.shape[0] // y, values.shape[1] // x
         blocks = values[: rows * y, : columns * x].reshape(rows, y, columns, x)
-        values = blocks.mean(axis=(1, 3), dtype=np.float32)
+        with np.errstate(invalid="ignore"):  # of infinities
+            values = blocks.mean(axis=(1, 3), dtype=np.float32)
     return values
 
 
 def _limit(images: Iterable[Image], share: float) -> float:
     """Return the end of a symmetric scale for `share` per cent of the pixels, two digits."""
     values = np.concatenate([np.abs(image).ravel() for image in images])
-    largest = float(np.percentile(values, share))
+    values = values[np.isfinite(values)]
+    largest = float(np.percentile(values, share)) if values.size else 0.0
     step = 10.0 ** (math.floor(math.log10(largest)) - 1) if largest > 0 else 1.0
     return max(step, step * math.ceil(largest / step))
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import tomllib
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -21,11 +22,15 @@ import numpy.typing as npt
 from gpgen.accuracy import Accuracy, accuracy
 from gpgen.errors import RecipeError
 from gpgen.objects import ObjectPath
+from gpgen.paths import AnyText, given, text_of
 from gpgen.recipe_checks import check, check_keys, length_scale_name, nearest
 from gpgen.recipe_meaning import check_grid, check_meaning
+from gpgen.recognizing import recognize
 from gpgen.splits import ComputedSplit, Split, split_codes
 
 __all__ = ["AnyRecipe", "Component", "Recipe", "builtin_recipes"]
+
+_PERHAPS_RECIPES = ("a recipe", "a TOML file", "a text file")
 
 LengthScale = float | tuple[float, ...]
 
@@ -114,17 +119,23 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         """
         if isinstance(source, Recipe):
             return source
-        if not isinstance(source, str | PurePath | ObjectPath):
+        if not isinstance(source, str | bytes | os.PathLike | ObjectPath):
             hint = "give a Recipe, a name or a path, or use Recipe.from_dict"
             raise RecipeError(f"a recipe can't be a {type(source).__name__}", hint)
-        text = str(source)
+        text = text_of(source)
         if text in builtin_recipes():
             return cls.from_toml((_folder() / f"{text}.toml").read_text(encoding="utf-8"), text)
-        path = ObjectPath.parse(text) if text.startswith("s3:") else Path(source)
+        path = ObjectPath.parse(text) if text.startswith("s3:") else given(text)
         if path.suffix != ".toml" and not path.exists():
             raise RecipeError(
                 f"no built-in recipe is called {text!r}",
                 nearest(text, builtin_recipes()) + ", or give the path of a .toml file",
+            )
+        found = recognize(path) if isinstance(path, Path) else None
+        if found is not None and found.what not in _PERHAPS_RECIPES:
+            raise RecipeError(
+                f"recipe {text!r} can't be read: it is {found.what}",
+                "give a built-in name (`gpgen recipes`) or the path of a .toml file",
             )
         try:
             toml = path.read_text(encoding="utf-8")
@@ -321,7 +332,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         return split.indices(np.arange(len(split), dtype=np.int64))
 
 
-AnyRecipe = Recipe | str | Path
+AnyRecipe = Recipe | AnyText
 """A recipe, the name of a built-in one, or the path of a TOML file."""
 
 

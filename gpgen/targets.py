@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from gpgen.dataset import Dataset, open_dataset
@@ -97,6 +98,11 @@ def _check_replaceable(job: Job, store: Store) -> None:
     if occupied is None:
         return
     found = local_path(occupied)
+    for link in _links(job.target):
+        raise TargetError(
+            f"{link} is a link, and what it leads to would be left as it is",
+            "remove the link, or choose another --out",
+        )
     if found.is_dir():
         names = {entry.name for entry in os.scandir(found)}
         fits = not names or bool(names & {"zarr.json", ".zgroup", ".zarray"})
@@ -107,6 +113,16 @@ def _check_replaceable(job: Job, store: Store) -> None:
             f"{found} exists and is not a dataset of that format",
             "remove it, or choose another --out",
         )
+
+
+def _links(target: Target) -> Iterator[Path]:
+    """Yield the files of a dataset in many files that are links; a single one has been followed."""
+    if target.form in SHARDED:
+        manifest = local_path(target.manifest)
+        for entry in sorted(os.scandir(manifest.parent), key=lambda entry: entry.name):
+            own = entry.name == manifest.name or target.shard_number(entry.name) is not None
+            if own and entry.is_symlink():
+                yield Path(entry.path)
 
 
 def _is_readable(file: Path) -> bool:

@@ -11,19 +11,21 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import threadpoolctl
 
-from gpgen.errors import DatasetError, UsageError
+from gpgen.blas import one_blas_thread
+from gpgen.errors import DatasetError, GpgenError, StorageError, UsageError
 from gpgen.planning import worker_count
 from gpgen.sampling import SAMPLING_VERSION, sampler_for
 from gpgen.store import store_for
+from gpgen.store.failures import UNPACK, VERIFY
 from gpgen.store.finding import hdf5_form, locate
-from gpgen.store.interface import Place, Problem, Reader
+from gpgen.store.interface import Kind, Place, Problem, Reader
 from gpgen.store.layout import Format
-from gpgen.store.manifest import derived_arrays
-from gpgen.store.reading import file_sha256, images_not_finite
+from gpgen.store.manifest import NEWER, derived_arrays
+from gpgen.store.reading import file_sha256, images_not_finite, unread
+from gpgen.store.replacing import check_unchanged
 from gpgen.store.stream import batch_size, crc32c
-from gpgen.store.where import AnyPath, local_path, open_file, size_of
+from gpgen.store.where import AnyPath, Given, local_path, open_file, size_of
 
 __all__ = ["Problem", "Report", "VerifyProgress", "verify"]
 
@@ -58,26 +60,34 @@ class Report:
     path
         The dataset.
     problems
-        What is wrong, file by file.
+        What is wrong, file by file; not all of it is damage.
     shards
         Shards whose every byte was read.
     samples_regenerated
         Samples drawn again and compared, pixel by pixel.
+    litter
+        Files that some system or tool left there, which harm nothing.
     """
 
     path: AnyPath
     problems: tuple[Problem, ...]
     shards: int
     samples_regenerated: int
+    litter: tuple[Problem, ...] = ()
 
     @property
     def ok(self) -> bool:
         """Whether nothing is wrong."""
         return not self.problems
 
+    @property
+    def is_damaged(self) -> bool:
+        """Whether bytes are wrong or missing; else they may all be right where something is."""
+        return any(problem.kind == "damage" for problem in self.problems)
+
 
 def verify(
-    path: str | AnyPath,
+    path: Given,
     *,
     regenerate: int | Literal["all"] | None = None,
     progress: Callable[[VerifyProgress], None] | None = None,
@@ -103,7 +113,9 @@ def verify(
     Raises
     ------
     DatasetError
-        If there is no finished dataset at all.
+        If there is no finished dataset at all, or another comes in its place meanwhile.
+    StorageError
+        If an object store doesn't answer, or the manifest can't be read.
     UsageError
         If `regenerate` is neither a number of samples nor ``"all"``, or the dataset was
         imported.
@@ -118,13 +130,17 @@ def verify(
     try:
         reader = store.reader(manifest)
     except DatasetError as error:
+        if error.hint not in (VERIFY, UNPACK, NEWER):  # it is something else
+            raise
         zipped = manifest.suffix == ".zip"
         name = "zarr.json" if form == "zarr" and not zipped else manifest.name
-        problems = problems or [Problem(name, error.message)]
+        kind: Kind = "unclear" if error.hint == NEWER else "damage"
+        problems = problems or [Problem(name, error.message, kind)]
         return Report(manifest, tuple(problems), 0, 0)
     if regenerate is not None and not reader.recipe.is_drawn:
         raise UsageError(
-            f"{path} was imported, so nothing can draw its samples again", "leave out --regenerate"
+            f"{manifest} was imported, so nothing can draw its samples again",
+            "leave out --regenerate",
         )
     problems += reader.problems()
     problems += _small_array_problems(reader)
@@ -134,10 +150,14 @@ def verify(
     named = frozenset(problem.file for problem in problems)
     run = _Run(reader, count, progress, named)
     problems += run.problems()
-    return Report(manifest, tuple(dict.fromkeys(problems)), run.shards_done, run.samples_done)
+    litter = tuple(problem for problem in problems if problem.kind == "litter")
+    found = tuple(dict.fromkeys(problem for problem in problems if problem.kind != "litter"))
+    if found:
+        check_unchanged(reader)
+    return Report(manifest, found, run.shards_done, run.samples_done, litter)
 
 
-def _find(path: str | AnyPath) -> tuple[AnyPath, Format]:
+def _find(path: Given) -> tuple[AnyPath, Format]:
     """Find a dataset, however damaged its manifest is."""
     place, form = locate(path)
     if form is not None:
@@ -164,11 +184,26 @@ def _small_array_problems(reader: Reader) -> Iterator[Problem]:
                 differs = reader.rows(array.name, start, stop) != array.rows(start, stop)
                 found = np.flatnonzero(differs.reshape(stop - start, -1).any(axis=1))
                 wrong += (start + found[: _SAMPLES_NAMED + 1]).tolist()
-        except DatasetError as error:
-            yield Problem(_relative(reader, reader.array_file(array.name, start)), error.message)
+        except (DatasetError, StorageError) as error:
+            yield _told(error, _relative(reader, reader.array_file(array.name, start)))
         if wrong:
             file = _relative(reader, reader.array_file(array.name, wrong[0]))
             yield Problem(file, f"{array.name} is not what the recipe says: {_samples(wrong)}")
+
+
+def _told(error: GpgenError, file: str) -> Problem:
+    """Return what is wrong with a file that couldn't be used.
+
+    Raises
+    ------
+    GpgenError
+        If it is a whole store that doesn't answer.
+    """
+    if isinstance(error, DatasetError):
+        return Problem(file, error.message)
+    if not isinstance(error.__cause__, OSError):
+        raise error
+    return Problem(file, error.message, "unclear")
 
 
 def _relative(reader: Reader, path: AnyPath) -> str:
@@ -225,10 +260,7 @@ class _Run:
         found: list[Problem] = []
         waiting: deque[Future[list[Problem]]] = deque()
         workers = worker_count(None)
-        with (
-            threadpoolctl.threadpool_limits(1, user_api="blas"),
-            ThreadPoolExecutor(workers) as pool,
-        ):
+        with one_blas_thread(), ThreadPoolExecutor(workers) as pool:
             try:
                 for shard in range(self.layout.shards):
                     waiting.append(pool.submit(self._check_shard, shard))
@@ -292,7 +324,7 @@ class _Run:
         except FileNotFoundError:
             return [Problem(name, "missing")]
         except OSError as error:
-            return [Problem(name, f"can't be read: {(error.strerror or '').lower()}")]
+            return [unread(name, error)]
         with self._lock:
             self.shards_done += 1
         if got < nbytes:
@@ -308,8 +340,10 @@ class _Run:
             else:
                 problems += self._damage(shard, name)
             problems += self._regenerate(shard, name)
-        except DatasetError as error:
-            problems.append(Problem(name, error.message))
+        except (DatasetError, StorageError) as error:
+            problems.append(_told(error, name))
+        except OSError as error:
+            problems.append(unread(name, error))
         return problems
 
     def _looking_for(self, shard: int, found: list[int]) -> Callable[[int, memoryview], None]:

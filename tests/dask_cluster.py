@@ -45,7 +45,7 @@ def children(parent: int) -> list[int]:
     return direct + [pid for child in direct for pid in children(child)]
 
 
-def _draws(pid: int) -> bool:
+def draws(pid: int) -> bool:
     """Whether a nanny's child is its worker; one that was killed has no command any more."""
     try:
         return b"multiprocessing.spawn" in Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -125,7 +125,7 @@ class DaskCluster:
         """The process that draws for a worker with a nanny; without one the worker draws itself."""
         if worker not in self._nannies:
             return None
-        return next((pid for pid in children(worker.pid) if _draws(pid)), None)
+        return next((pid for pid in children(worker.pid) if draws(pid)), None)
 
     def alive(self) -> int:
         """How many processes there are that draw."""

@@ -289,6 +289,6 @@ def test_the_verb_names_the_file_and_what_to_do_with_it(
     address = serve(described())
     monkeypatch.setattr(downloading, "RECORD", f"{address}/record")
     result: Result = gpgen("download", "golkar2018", "--file", "dataset.zip", "--out", "original")
-    assert (result.status, result.err) == (0, "")
+    assert (result.status, result.err) == (0, f"asking {address.removeprefix('http://')}\n")
     assert "original/dataset.zip: 256 kB, its checksum is right" in result.out
     assert "gpgen import original/dataset.zip --out golkar2018.zarr" in result.out

@@ -167,6 +167,9 @@ def test_what_is_no_map_of_the_input_is_left_out():
     assert fields == {
         "0": ReceptiveField((3, 3), (1, 1), (0, 0), (16, 16)),
         "1": ReceptiveField((6, 6), (4, 4), (0, 0), (4, 4)),
+        # Two positions each look at the same 6 pixels.
+        "2": ReceptiveField((6, 6), (2, 2), (-2, -2), (8, 8), slack=(2, 2)),
+        "3": ReceptiveField((18, 18), (0, 0), (0, 0), (1, 1)),
     }
 
 

@@ -178,6 +178,26 @@ def test_a_seed_keeps_the_same_positions_in_every_dtype(dtype):
     torch.testing.assert_close(found.real.double(), exact, rtol=eps, atol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_one_survivor_of_65536_positions_keeps_its_gradient_and_the_others_zero(dtype):
+    # The factor, 65,536, is beyond float16; the incoming gradients include zeros.
+    keep = torch.zeros(256, 256)
+    keep[3, 5] = 1
+    incoming = torch.zeros(1, 1, 256, 256, dtype=dtype)
+    incoming[..., :4, :] = 2.0**-10
+    x = torch.ones(1, 1, 256, 256, dtype=dtype, requires_grad=True)
+    Backdrop().fix(keep)(x).backward(incoming)
+    assert torch.equal(x.grad, (64 * keep).to(dtype)[None, None])
+
+
+def test_a_drawn_mask_of_one_survivor_is_finite_in_float16():
+    layer = Backdrop(1 - 1e-7, (0, 2, 3), generator=seeded())
+    x = torch.ones(2, 1, 256, 256, dtype=torch.float16, requires_grad=True)
+    layer(x).mean().backward()  # 1 / 131,072 each, and 131,072 positions
+    assert x.grad.sum() == 1
+    assert int((x.grad != 0).sum()) == 1
+
+
 def test_an_integer_tensor_passes():
     x = torch.arange(4).reshape(1, 1, 2, 2)
     assert Backdrop()(x) is x

@@ -111,6 +111,117 @@ def test_a_mask_over_samples_lets_a_part_of_them_learn_from_the_whole_batch_s_lo
     torch.testing.assert_close(part[kept], full[kept] * 50 / kept.sum())
 
 
+LOSSES = {**{name: ROCAUCLoss(name) for name in SURROGATES}, "fbeta": FBetaLoss(2.0)}
+
+
+def batch(n, dtype=torch.float64, size=1.0):
+    scores = size * torch.randn(n, dtype=torch.float64, generator=torch.Generator().manual_seed(n))
+    return scores.to(dtype), torch.arange(n) % 3 == 0
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.bfloat16, torch.float32, torch.uint8, torch.int64, torch.bool]
+)
+@pytest.mark.parametrize("size", [1.0, 300.0])
+def test_in_any_dtype_the_loss_is_that_of_the_same_scores_in_float64(name, dtype, size):
+    scores, target = batch(200, size=size)
+    scores = (scores.abs() if dtype == torch.uint8 else scores).to(dtype)
+    exact = LOSSES[name](scores.double(), target)
+    found = LOSSES[name](scores, target)
+    assert found.dtype == (torch.float32 if dtype.is_floating_point else torch.float64)
+    # float32: each term right to a few roundings, a tree of sums of some ten levels.
+    torch.testing.assert_close(found.double(), exact, rtol=20 * 2.0**-24, atol=2.0**-24)
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_scores_have_the_gradient_of_float64_rounded(name, dtype):
+    scores, target = batch(60, dtype, 20.0)
+    found = torch.func.grad(LOSSES[name])(scores, target)
+    exact = torch.func.grad(LOSSES[name])(scores.double(), target)
+    assert found.dtype == dtype
+    # One rounding of the dtype (where subnormal, of half its step), or some of float32 where
+    # the sum over a sample's pairs cancels.
+    info = torch.finfo(dtype)
+    atol = info.smallest_normal * info.eps / 2 + float(exact.abs().max()) * 2.0**-20
+    torch.testing.assert_close(found.double(), exact, rtol=info.eps, atol=atol)
+
+
+def test_the_f_loss_of_140000_half_scores_is_that_of_float64():
+    scores, target = batch(140_000, torch.float16)
+    scores.requires_grad_()
+    loss = fbeta_loss(scores, target)
+    (2**16 * loss).backward()  # as a gradient scaler does
+    exact = fbeta_loss(scores.detach().double(), target)
+    torch.testing.assert_close(loss.detach().double(), exact, rtol=20 * 2.0**-24, atol=0)
+    assert bool(scores.grad.isfinite().all())
+    assert bool((scores.grad != 0).any())
+
+
+def test_under_autocast_the_losses_of_a_network_are_float32():
+    torch.manual_seed(0)
+    head, (_, target) = torch.nn.Linear(4, 1), batch(9)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        scores = head(100 * torch.randn(9, 4))
+        assert scores.dtype == torch.bfloat16
+        losses = [loss(scores, target[:, None]) for loss in LOSSES.values()]
+    for loss, module in zip(losses, LOSSES.values(), strict=True):
+        exact = module(scores.detach().double(), target[:, None])
+        torch.testing.assert_close(loss.detach().double(), exact, rtol=20 * 2.0**-24, atol=2.0**-24)
+    sum(losses).backward()
+    assert bool(head.weight.grad.isfinite().all())
+
+
+def test_the_logistic_surrogate_is_exact_far_from_the_step():
+    # torch's softplus is off by e^-20 just above its threshold.
+    for d in (-21.0, -30.0, -45.0):
+        found = roc_auc_loss(torch.tensor([d, 0.0], dtype=torch.float64), torch.tensor([1, 0]))
+        expected = (-d + math.log1p(math.exp(d))) / math.log(2)
+        assert float(found) == pytest.approx(expected, rel=1e-15)
+
+
+@pytest.mark.parametrize("beta", [1e-200, 1e-30, 1e30, 1e200])
+def test_an_extreme_beta_is_precision_or_recall(beta):
+    scores, target = batch(9, torch.float32)
+    q = torch.sigmoid(scores)
+    whole = q.sum() if beta < 1 else target.sum()
+    torch.testing.assert_close(fbeta_loss(scores, target, beta), 1 - q[target].sum() / whole)
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_losses_compile_into_one_graph_for_all_batch_sizes(name):
+    torch.compiler.reset()
+    whole = torch.compile(LOSSES[name], fullgraph=True, backend="aot_eager")
+    for n in (10, 7, 13):
+        scores, target = batch(n)
+        scores.requires_grad_()
+        losses = [loss(scores, target) for loss in (whole, LOSSES[name])]
+        torch.testing.assert_close(*losses)
+        torch.testing.assert_close(*[torch.autograd.grad(loss, scores)[0] for loss in losses])
+    # No value can be looked at, so no batch be refused.
+    loss = whole(scores, torch.zeros(13))
+    assert bool(loss.isnan())
+    assert torch.equal(torch.autograd.grad(loss, scores)[0], torch.zeros(13))
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_losses_export_trace_and_map(name):
+    loss, (scores, target) = LOSSES[name], batch(12)
+    first, n = "logits" if name == "fbeta" else "scores", torch.export.Dim("n", min=2)
+    shapes = {first: {0: n}, "target": {0: n}}
+    exported = torch.export.export(loss, batch(6), dynamic_shapes=shapes).module()
+    for module in (exported, torch.fx.symbolic_trace(loss)):
+        torch.testing.assert_close(module(scores, target), loss(scores, target))
+    rows, targets = scores.reshape(2, 6), target.reshape(2, 6)
+    found = torch.func.vmap(torch.func.grad(loss))(rows, targets)
+    expected = [torch.func.grad(loss)(*row) for row in zip(rows, targets, strict=True)]
+    torch.testing.assert_close(found, torch.stack(expected))
+    targets[1] = False
+    assert torch.func.vmap(loss)(rows, targets).isnan().tolist() == [False, True]
+    assert loss(scores.to("meta"), target.to("meta")).shape == ()
+
+
 @pytest.mark.parametrize(
     ("call", "what"),
     [
@@ -123,6 +234,10 @@ def test_a_mask_over_samples_lets_a_part_of_them_learn_from_the_whole_batch_s_lo
         (lambda: fbeta_loss(torch.ones(0), torch.ones(0)), "batch is empty"),
         (lambda: roc_auc_loss(torch.ones(2), torch.tensor([0, 1]), "step"), "'step'"),
         (lambda: roc_auc_loss(torch.ones(2), torch.tensor([0, 1]), scale=0), "scale is 0"),
+        (lambda: roc_auc_loss(torch.ones(2), torch.tensor([0, 1]), scale=math.inf), "scale is inf"),
+        (lambda: fbeta_loss(torch.ones(2), torch.tensor([0, 1]), math.nan), "beta is nan"),
+        (lambda: fbeta_loss(1j * torch.ones(2), torch.tensor([0, 1])), "complex64, which has no"),
+        (lambda: roc_auc(1j * torch.ones(2), torch.tensor([0, 1])), "complex64, which has no"),
         (lambda: fbeta_loss(torch.ones(2), torch.tensor([0, 1]), 0), "beta is 0"),
     ],
 )

@@ -9,8 +9,13 @@ import torch
 from torch import nn
 
 import backdrop
-from backdrop import Backdrop
+from backdrop import masks_of
 from gpgen.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def _same_weights():
+    torch.manual_seed(0)
 
 
 def network():
@@ -23,19 +28,20 @@ def network():
     )  # fmt: skip
 
 
-def masks_in(model):
-    return {name: m for name, m in model.named_modules() if isinstance(m, Backdrop)}
-
-
 def test_masks_go_after_the_nearest_receptive_field_and_it_says_where():
     model = network()
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, 0.1)  # no activation is dead
     new, places = backdrop.insert(model, {15: 0.9, 8.4: 0.5})
     assert [(p.length_scale, p.p, p.layer) for p in places] == [(8.4, 0.5, "4"), (15, 0.9, "7")]
     assert [p.receptive_field.size for p in places] == [(8, 8), (18, 18)]
-    assert str(places[0]) == "length-scale 8.4 px, p = 0.5: after '4', receptive field 8 x 8 px"
-    assert {name: (m.p, m.dims) for name, m in masks_in(new).items()} == {
-        "4.backdrop": (0.5, (2, 3)),
-        "7.backdrop": (0.9, (2, 3)),
+    assert str(places[0]) == (
+        "length-scale 8.4 px, p = 0.5: after '4', receptive field 8 x 8 px, "
+        f"blocks {places[0].blocked:.0%} of the input's gradient"
+    )
+    assert {name: (m.p, m.dims) for name, m in masks_of(new).items()} == {
+        "4": (0.5, (2, 3)),
+        "7": (0.9, (2, 3)),
     }
 
 
@@ -43,7 +49,7 @@ def test_the_original_is_untouched_and_the_copy_computes_the_same():
     model = network()
     before = copy.deepcopy(model.state_dict())
     new, _ = backdrop.insert(model, {3: 0.5})
-    assert masks_in(model) == {}
+    assert masks_of(model) == {}
     assert list(new.state_dict()) == list(before)
     x = torch.randn(2, 1, 16, 16)
     assert torch.equal(new(x), model(x))
@@ -55,7 +61,7 @@ def test_the_inserted_mask_blocks_the_gradient_there():
     assert place.layer == "5"
     keep = torch.zeros(4, 4)
     keep[1, 2] = 1
-    masks_in(new)["5.backdrop"].fix(keep)
+    masks_of(new)["5"].fix(keep)
     x = torch.ones(1, 1, 16, 16, requires_grad=True)
     nn.init.ones_(new[0].weight)
     nn.init.ones_(new[3].weight)
@@ -92,7 +98,7 @@ def test_a_residual_block_is_masked_behind_its_sum():
     assert place.layer == "2"
     keep = torch.zeros(16, 16)
     keep[8, 8] = 1
-    masks_in(new)["2.backdrop"].fix(keep)
+    masks_of(new)["2"].fix(keep)
     x = torch.ones(1, 1, 16, 16, requires_grad=True)
     new(x).sum().backward()
     assert int((x.grad[0, 0] != 0).sum()) <= 25
@@ -104,7 +110,7 @@ def test_one_and_three_dimensions(ndim):
     model = nn.Sequential(conv(1, 2, 3, padding=1), nn.ReLU(), conv(2, 2, 3, padding=1))
     new, (place,) = backdrop.insert(model, {3: 0.5})
     assert place.layer == "1"
-    assert masks_in(new)["1.backdrop"].dims == tuple(range(2, 2 + ndim))
+    assert masks_of(new)["1"].dims == tuple(range(2, 2 + ndim))
     new(torch.ones(1, 1, *[8] * ndim)).sum().backward()
 
 
@@ -126,7 +132,7 @@ def test_what_it_cannot_do_is_refused(model, masks, what):
 
 def test_a_second_mask_in_one_place_is_refused():
     once, _ = backdrop.insert(network(), {8: 0.5})
-    with pytest.raises(UsageError, match="layer '4' has something named 'backdrop' already"):
+    with pytest.raises(UsageError, match="layer '4' has a mask already"):
         backdrop.insert(once, {8: 0.5})
 
 

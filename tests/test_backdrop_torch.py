@@ -1,16 +1,26 @@
-"""The layer under the rest of torch: derivatives, transforms, compilation, precision."""
+"""The layer under the rest of torch: derivatives, transforms, precision, distribution."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
+from backdrop_support import (
+    KEEP,
+    SCALE,
+    gradient,
+    is_a_mask_over_its_mean,
+    masked,
+    randn,
+    small_network,
+)
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
 
 from backdrop import Backdrop
@@ -18,24 +28,6 @@ from backdrop.functional import backdrop
 
 # torch's own code for forward-mode derivatives calls its deprecated torch.jit.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-
-KEEP = torch.tensor([[1, 0, 0], [0, 1, 1]])
-SCALE = KEEP * 2.0
-
-
-def masked(x):
-    return backdrop(x, mask=KEEP)
-
-
-def randn(*shape, dtype=torch.float64):
-    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(0))
-
-
-def gradient(function, x, incoming=None):
-    x = x.detach().requires_grad_()
-    y = function(x)
-    (found,) = torch.autograd.grad(y, x, torch.ones_like(y) if incoming is None else incoming)
-    return found
 
 
 # Finite differences see the forward pass, which is the identity whatever the mask. So
@@ -114,81 +106,6 @@ def test_grad_through_vmap_and_vmap_over_fixed_masks():
     assert torch.equal(each[:, 0, 0], keeps.double() * 2)
 
 
-def small_network():
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1), Backdrop(0.5), nn.ReLU(inplace=True), nn.AvgPool2d(4)
-    )
-
-
-def compiled(network, backend):
-    torch.compiler.reset()
-    with warnings.catch_warnings():
-        # Inductor's own, on import: not ours to mend.
-        warnings.simplefilter("ignore")
-        whole = torch.compile(network, fullgraph=True, backend=backend)
-        x = randn(2, 1, 8, 8, dtype=torch.float32)
-        torch.manual_seed(1)
-        y = whole(x)
-        y.sum().backward()
-        return y
-
-
-def test_compiles_into_one_graph_with_the_same_masks():
-    network = small_network()
-    x = randn(2, 1, 8, 8, dtype=torch.float32)
-    torch.manual_seed(1)
-    network(x).sum().backward()
-    eager = [p.grad.clone() for p in network.parameters()]
-    network.zero_grad()
-    compiled(network, "aot_eager")
-    for parameter, expected in zip(network.parameters(), eager, strict=True):
-        torch.testing.assert_close(parameter.grad, expected)
-
-
-def test_compiles_with_inductor():
-    network = nn.Sequential(Backdrop(0.5, generator=None))
-
-    def mean_factor(x):
-        return network(x * 1.0)
-
-    torch.compiler.reset()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        x = randn(4, 2, 8, 8, dtype=torch.float32).requires_grad_()
-        y = torch.compile(mean_factor, fullgraph=True)(x)
-        (found,) = torch.autograd.grad(y.sum(), x)
-    assert torch.equal(y, x)
-    kept = (found[:, 0] != 0).sum((1, 2))
-    expected = (found[:, :1] != 0) * (64 / kept)[:, None, None, None]
-    torch.testing.assert_close(found, expected.expand_as(found))
-    assert 0 < int(kept.min()) <= int(kept.max()) < 64
-
-
-def test_compiles_under_vmap_and_grad():
-    torch.compiler.reset()
-    per_image = torch.func.vmap(
-        torch.func.grad(lambda x: backdrop(x, 0.5, (1, 2), False).pow(2).sum()),
-        randomness="different",
-    )
-    x = torch.ones(3, 2, 4, 4)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = torch.compile(per_image, fullgraph=True, backend="aot_eager")(x)
-    torch.testing.assert_close(found.mean((1, 2, 3)), torch.full((3,), 2.0))
-    assert not torch.equal(found[0], found[1])
-
-
-def test_the_compiled_forward_is_the_identity_too():
-    torch.compiler.reset()
-    x = torch.tensor([[1.5, -0.0, torch.inf, -torch.inf, torch.nan, 3e38]])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        y = torch.compile(Backdrop(0.5, (1,)), fullgraph=True, backend="aot_eager")(x)
-    torch.testing.assert_close(y, x, rtol=0, atol=0, equal_nan=True)
-    assert torch.equal(y.signbit(), x.signbit())
-
-
 def test_autocast_keeps_the_gradient_in_the_layer_s_dtype():
     network = small_network()
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -215,6 +132,31 @@ def test_an_in_place_activation_may_follow():
     found = gradient(lambda x: torch.relu_(layers[0](x * 1)), x)
     expected = gradient(lambda x: torch.relu(layers[1](x * 1)), x)
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [lambda w: w, lambda w: w[:1], lambda w: w.view(4, 3), lambda w: w.unbind()[0]],
+    ids=["whole", "slice", "view", "one of several views"],
+)
+@pytest.mark.parametrize("change", [torch.relu_, lambda y: y.mul_(2), lambda y: y[0].zero_()])
+@pytest.mark.parametrize("layer", [Backdrop(0.5, (0,)), Backdrop(0, (0,)), Backdrop(0.5).eval()])
+def test_an_in_place_operation_after_it_never_changes_a_parameter(layer, change, use):
+    weight = nn.Parameter(randn(3, 4))
+    before = weight.detach().clone()
+    layer.dims = (0,)
+    with pytest.raises(RuntimeError, match=r"in-?place"):
+        change(layer(use(weight)))
+    assert torch.equal(weight, before)
+    layer(use(weight)).mul(2).sum().backward()
+    assert weight.grad.shape == (3, 4)
+
+
+def test_an_in_place_operation_after_it_leaves_the_arguments_of_functional_torch():
+    x = -torch.ones(1, 1, 2, 3)
+    found = torch.func.grad(lambda x: torch.relu_(masked(x)).sum())(x)
+    assert torch.equal(found, torch.zeros_like(x))
+    assert torch.equal(x, -torch.ones_like(x))
 
 
 def test_an_in_place_change_of_what_autograd_saved_is_noticed():
@@ -254,6 +196,15 @@ def test_checkpointing_recomputes_the_same_dropout_behind_the_mask():
     assert torch.equal(x.grad, twin.grad)
 
 
+@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.parametrize("own", [True, False])
+def test_checkpointing_masks_once(reentrant, own):
+    x = torch.ones(2, 3, 8, 8, requires_grad=True)
+    layer = Backdrop(0.5, generator=torch.Generator().manual_seed(0) if own else None)
+    checkpoint(lambda x: layer(x * 1).pow(2), x, use_reentrant=reentrant).sum().backward()
+    assert is_a_mask_over_its_mean(x.grad / 2)
+
+
 def gradients(model, rank):
     torch.manual_seed(10 + rank)
     x = torch.randn(2, 1, 8, 8)
@@ -286,6 +237,26 @@ def test_distributed_training_averages_the_ranks_masked_gradients(tmp_path):
     for found, first, second in zip(together, *alone, strict=True):
         torch.testing.assert_close(found, (first + second) / 2)
     assert not torch.equal(alone[0][0], alone[1][0])
+
+
+def test_tensors_without_data_pass():
+    for device in ("meta", "fake"):
+        with FakeTensorMode() if device == "fake" else nullcontext():
+            x = torch.ones(2, 1, 4, 4, device="cpu" if device == "fake" else device)
+            assert gradient(Backdrop(), x).shape == x.shape
+
+
+@pytest.mark.parametrize("name", ["backdrop", "backdrop.losses", "backdrop.training"])
+def test_without_torch_the_import_says_what_to_install(name):
+    code = f"import sys; sys.modules['torch'] = None; import {name}"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 1
+    *_, last = run.stderr.splitlines()
+    assert last == (
+        "gpgen.errors.MissingPackageError: backdrop needs PyTorch, which is not installed; "
+        'install it with `pip install "gpgen[torch]"`'
+    )
+    assert run.stderr.count("Traceback") == 1
 
 
 def test_importing_it_imports_nothing_heavy_but_torch():

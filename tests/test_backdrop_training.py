@@ -240,7 +240,7 @@ def test_settings_out_of_range_are_refused(fields, message):
 
 
 def test_data_that_do_not_fit_are_refused(source):
-    with pytest.raises(UsageError, match="18 images can't be divided evenly among 4 classes"):
+    with pytest.raises(UsageError, match=r"18 images of .train. can't be divided evenly among 4"):
         source.training(18, 0)
     with pytest.raises(UsageError, match=r"has \d+ images of class 2-5, 200 are wanted"):
         source.training(800, 0)

@@ -141,7 +141,7 @@ def test_a_scheduler_that_does_not_answer_is_told_by_its_address(gpgen, monkeypa
 def test_what_is_not_a_dataset_is_refused(gpgen):
     for verb in (["info"], ["verify"], ["show", "-o", "sheet.png"]):
         assert_one_line(gpgen(*verb, "missing.zarr"), 1, "missing.zarr")
-        assert_one_line(gpgen(*verb, "."), 1, "not a finished dataset")
+        assert_one_line(gpgen(*verb, "."), 1, "a folder of other things, not a gpgen dataset")
     Path("other.h5").write_bytes(b"not HDF5")
     assert_one_line(gpgen("info", "other.h5"), 1, "other.h5")
 
@@ -174,7 +174,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(gpgen, mon
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     gpgen.make()
     result = gpgen("show", "data.zarr", "-o", "sheet.png")
-    assert_one_line(result, 1, "matplotlib", "pip install matplotlib")
+    assert_one_line(result, 1, "matplotlib", "pip install 'gpgen[plot]'")
 
 
 def test_errors_come_as_json_too(gpgen):
@@ -234,6 +234,8 @@ def test_ctrl_c_says_how_to_resume_and_the_result_is_the_same(gpgen, tmp_path, k
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole process group
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
+    said, err = err.split("\n", 1)
+    assert said.startswith("stopping")
     assert err.count("\n") == 1, err
     assert "Traceback" not in err
     assert "of 800 samples are safe" in err

@@ -189,7 +189,8 @@ def test_a_flipped_bit_anywhere(own: Whole) -> None:
 
 
 CUTS: dict[str, Callable[[bytes], bytes]] = {
-    "one byte less": lambda whole: whole[:-1],
+    # A zarr.json means the same without its last line break.
+    "one byte less": lambda whole: whole.removesuffix(b"\n")[:-1],
     "half": lambda whole: whole[: len(whole) // 2],
     "nothing": lambda whole: b"",
     "one byte more": lambda whole: whole + b"\0",

@@ -271,8 +271,8 @@ def test_what_is_no_dataset_is_said_to_be_none(tmp_path: Path) -> None:
         "missing.zarr": "there is no dataset",
         "missing.h5": "there is no dataset",
         "m-{shard}.h5": "there is no dataset",
-        "empty.zarr": "not a finished dataset",
-        "text.h5": "can't be read as HDF5",
+        "empty.zarr": "an empty folder, not a gpgen dataset",
+        "text.h5": "a text file, not a gpgen dataset",
         "other.h5": "not a gpgen dataset",
         "other.zarr": "not a gpgen dataset",
     }.items():

@@ -20,7 +20,7 @@ from store_tools import ENVIRONMENT, OUTS, hashes, tiny, tiny_make
 
 from gpgen import plan, verify
 from gpgen.converting import convert
-from gpgen.errors import DatasetError, TargetError
+from gpgen.errors import StorageError, TargetError
 
 CASES = [("make", out) for out in OUTS] + [("convert", "d.h5"), ("convert", "d-{shard:03d}.tar")]
 # By default some of them where one is like another; with GPGEN_LONG=1 all.
@@ -222,11 +222,16 @@ def test_what_a_killed_run_left_half_done_does_not_count_as_taken(
 def test_a_source_that_can_not_be_read_is_not_taken_for_a_target_that_can_not_be_written(
     tmp_path: Path, source: Path, monkeypatch
 ) -> None:
-    def broken(*_) -> int:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    real = os.preadv
+
+    def broken(file: int, *arguments) -> int:
+        if "source.zarr/image" in str(Path(f"/proc/self/fd/{file}").readlink()):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(file, *arguments)
 
     # It opens, and then its images can't be read.
-    monkeypatch.setattr("gpgen.dataset.Dataset.read", broken)
-    with pytest.raises(DatasetError, match=r"source.zarr can't be read: input/output error"):
+    monkeypatch.setattr(os, "preadv", broken)
+    told = r"source.zarr/image/c\.0\.0\.0 can't be read: input/output error; look at the disk"
+    with pytest.raises(StorageError, match=told):
         convert(source, tmp_path / "d.h5")
     assert list(tmp_path.iterdir()) == []

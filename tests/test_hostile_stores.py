@@ -17,7 +17,7 @@ from store_tools import ENVIRONMENT, OUTS, tiny
 
 from gpgen import Recipe
 from gpgen.dataset import open_dataset
-from gpgen.errors import DatasetError, GpgenError, RecipeError, UsageError
+from gpgen.errors import DatasetError, GpgenError, RecipeError, StorageError, UsageError
 from gpgen.store.hdf5_file import read_hdf5
 from gpgen.store.layout import Target
 from gpgen.store.manifest import seal
@@ -56,7 +56,7 @@ def test_what_is_no_file_is_neither_waited_for_nor_read_without_end(own: Path, w
             path.symlink_to(path if what == "loop" else what)
         try:
             report = verify(own)
-        except DatasetError as error:
+        except (DatasetError, StorageError, UsageError) as error:
             one_line(error)
         else:
             assert str(path.relative_to(root)) in {problem.file for problem in report.problems}
@@ -65,9 +65,9 @@ def test_what_is_no_file_is_neither_waited_for_nor_read_without_end(own: Path, w
                 for index in range(N):
                     try:
                         assert dataset.image[index].tobytes() == expected()[index].tobytes()
-                    except DatasetError as error:
+                    except (DatasetError, StorageError, UsageError) as error:
                         one_line(error)
-        except DatasetError as error:
+        except (DatasetError, StorageError, UsageError) as error:
             one_line(error)
         path.rmdir() if what == "folder" else path.unlink()
         path.write_bytes(whole)

@@ -255,8 +255,11 @@ def test_torch_datasets_take_whole_numbers_in_range_and_nothing_else(made) -> No
         for many in ([4, -1], np.array([4, -1]), torch.tensor([4, -1]), range(4, 13, 8)):
             images = [image[0] for image, _ in dataset.__getitems__(many)]
             np.testing.assert_array_equal(images, IMAGES[[4, -1]])
+        mask = np.isin(np.arange(N), [4, N - 1])
+        for many in ([4, -1], np.array([4, -1]), torch.tensor([4, -1]), mask, mask.tolist()):
+            np.testing.assert_array_equal(dataset[many][0][:, 0], IMAGES[[4, -1]])
         assert dataset.__getitems__([]) == []
-    several = (slice(2), [0, 1], [0], None, ...)
+    several = (slice(2), (0, 1), None, ..., [2.9], [0, True])
     for index in (True, False, np.True_, 2.9, 2.0, np.float32(1), torch.tensor(1.0), "1", *several):
         for dataset in (stored, generated, one):
             with pytest.raises(SampleIndexError, match="is no index of samples"):

@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -365,16 +364,6 @@ def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
-
-
-def test_a_scheduler_that_does_not_answer_is_said_so_soon(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("gpgen.cluster.CONNECT_SECONDS", 0.5)
-    for address in (f"tcp://127.0.0.1:{_free_port()}", "nonsense", "tcp://"):
-        begun = time.monotonic()
-        with pytest.raises(ClusterError, match="does not answer"):
-            make(tiny(), N, tmp_path / "d.zarr", scheduler=address)
-        assert time.monotonic() - begun < 20
-        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from dask_cluster import children, draws
 from store_tools import ENVIRONMENT, tiny_make
 
 from gpgen.dataset import open_dataset
@@ -106,19 +107,7 @@ def test_killed_workers_cost_nothing_but_time(tmp_path: Path) -> None:
 
 
 def _workers(parent: int) -> list[int]:
-    """Dask's worker processes among a process's children, of which there must be some.
-
-    Those that were killed have no command any more.
-    """
-    children = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-                command = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if int(fields[1]) == parent and b"multiprocessing.spawn" in command:
-                children.append(int(entry.name))
-    assert children
-    return children
+    """Dask's worker processes that descend from a process, of which there must be some."""
+    found = [pid for pid in children(parent) if draws(pid)]
+    assert found
+    return found

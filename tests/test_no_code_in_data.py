@@ -98,10 +98,12 @@ ALLOWED = {
     ("gpgen/publish/validation.py", "importlib.util.find_spec"): _LOOKS,
     ("gpgen/recipe.py", "getattr(self, name)"): "for the recipe's own fields",
     ("gpgen/store/files.py", "imports ctypes"): "calls libc's sync_file_range",
-    ("gpgen/torch/deaths.py", ".__code__"): "compares where a worker stands with Queue.get",
-    ("gpgen/torch/deaths.py", "imports multiprocessing.queues"): _PROCESSES,
+    ("gpgen/torch/datasets.py", "vars"): "looks whether a subclass has a method of its own",
+    ("gpgen/torch/iterations.py", "imports multiprocessing.context"): _PROCESSES,
+    ("gpgen/torch/iterations.py", "imports multiprocessing.reduction"): _PROCESSES,
     ("gpgen/torch/lending.py", "imports multiprocessing.reduction"): _PROCESSES,
     ("gpgen/torch/lending.py", "imports torch.multiprocessing.reductions"): _PROCESSES,
+    ("gpgen/torch/ranks.py", "sys.modules"): "asks accelerate, if somebody else imported it",
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from cli_support import Caller
 from object_store_support import N, bucket, dataset_files, filled, new_client, store
-from store_tools import drawn, tiny
+from store_tools import drawn, tiny, tiny_make
 from torch.utils.data import DataLoader
 
 import gpgen
@@ -267,6 +267,84 @@ def test_foreign_objects_with_odd_names_are_named(filled) -> None:
         for key in [*odd, "d.zarr/"]:
             filled.remove(key)
     assert found == {key.removeprefix("d.zarr/") for key in odd}
+
+
+def test_what_consoles_and_tools_leave_in_a_bucket_harms_nothing(filled) -> None:
+    left = ["d.zarr/image/.DS_Store", "d.zarr/image_$folder$", "d.zarr/.zmetadata"]
+    markers = ["d.zarr/", "d.zarr/image/", "d.zarr/label/"]
+    for key in left:
+        filled.write(key, b"x")
+    for key in markers:
+        filled.write(key, b"")
+    try:
+        report = verify(filled.address())
+    finally:
+        for key in [*left, *markers]:
+            filled.remove(key)
+    assert report.ok
+    assert {f"d.zarr/{problem.file}" for problem in report.litter} == set(left)
+
+
+def test_what_is_no_dataset_in_a_bucket_is_named(filled, gpgen_command) -> None:
+    filled.write("x/a.npy", b"\x93NUMPY\x01\x00" + bytes(60))
+    filled.write("x/theirs.zarr/zarr.json", b'{"zarr_format": 3, "node_type": "group"}')
+    try:
+        for name, what in {
+            "x/a.npy": "is a NumPy array, not a gpgen dataset",
+            "x/theirs.zarr": "is not a gpgen dataset",
+            "x/nothing.zarr": "there is no dataset at",
+        }.items():
+            for verb in ("info", "verify"):
+                assert what in _shown(gpgen_command, verb, filled.address(name))
+    finally:
+        for key in ("x/a.npy", "x/theirs.zarr/zarr.json"):
+            filled.remove(key)
+
+
+def test_a_dataset_that_another_takes_the_place_of_is_not_called_damaged(
+    filled, tmp_path: Path
+) -> None:
+    """An object store has no renames: somebody removes one dataset, and puts another."""
+    tiny_make(tmp_path / "d.zarr", recipe=tiny(seed=6)).close()
+    dataset = gpgen.open_dataset(filled.address())
+    copied = {key: filled.read(key) for key in filled.keys("d.zarr/")}
+    try:
+        for path in (tmp_path / "d.zarr").rglob("*"):
+            if path.is_file():
+                filled.write(f"d.zarr/{path.relative_to(tmp_path / 'd.zarr')}", path.read_bytes())
+        for array in (dataset.image, dataset.seed):
+            with pytest.raises(DatasetError, match="was replaced or removed since it was opened"):
+                array[[0, 3]]
+    finally:
+        for key, data in copied.items():
+            filled.write(key, data)
+    np.testing.assert_array_equal(dataset.image[:], drawn(tiny(), N))
+
+
+FEW_DESCRIPTORS = """
+import resource, sys
+import gpgen
+from gpgen.errors import StorageError
+from gpgen.objects import requests
+import gpgen.store.reading_ahead
+requests.ATTEMPTS = 2
+dataset = gpgen.open_dataset(sys.argv[1])
+requests._clients.forget()
+requests._clients.get()
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+try:
+    dataset.image[0]
+except StorageError as error:
+    print(error)
+"""
+
+
+def test_no_descriptor_for_a_connection_is_no_fault_of_the_store(filled) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FEW_DESCRIPTORS, filled.address()],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "too many open files; raise the limit of open files (ulimit -n)" in done.stdout, done
 
 
 def test_without_the_extra_it_is_named(bucket, new_client, monkeypatch) -> None:

@@ -9,97 +9,20 @@ import pytest
 from browser import CHROMIUM, Browser
 from publish_help import make_small, publication, refusal, small_recipe
 
-from gpgen import Recipe, make
+from gpgen import make, open_dataset
 from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.golkar2018.archive import make_archive
 from gpgen.golkar2018.archive_plan import ArchivePlan
 from gpgen.golkar2018.imported import Imported
 from gpgen.golkar2018.importing import import_dataset
-from gpgen.publish.figure import encode_png
+from gpgen.plots import contact_sheet
+from gpgen.publish.figure import encode_png, sheet
 from gpgen.reporting import write_report
 from gpgen.reporting.measuring import measure
 from gpgen.reporting.page import write_report as same_function
 from gpgen.reporting.pictures import shrink
-from gpgen.reporting.theory import expected_power
-from gpgen.sampling import sampler_for
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-
-
-def recipe_of(standardize, boundary="open", shape=(24, 32)):
-    large = [4.0, 8.0] if boundary == "open" else [2.05, 2.1]
-    return Recipe.from_dict(
-        {
-            "name": "tiny",
-            "shape": list(shape),
-            "boundary": boundary,
-            "standardize": standardize,
-            "components": [
-                {"kernel": "rbf", "length_scales": [1.5, 2.0], "weight": 0.75},
-                {"kernel": "rbf", "length_scales": large, "weight": 1.25},
-            ],
-        }
-    )
-
-
-@pytest.mark.parametrize("shape", [(40,), (8, 10), (4, 5, 6)])
-def test_the_expected_power_is_that_of_the_dense_covariance_matrix(shape):
-    """Without standardizing, F K F* computed with the whole matrix is exactly it."""
-    recipe = Recipe.from_dict(
-        {
-            "name": "dense",
-            "shape": list(shape),
-            "standardize": False,
-            "components": [
-                {"kernel": "rbf", "length_scales": [1.5], "weight": 0.75},
-                {"kernel": "rbf", "length_scales": [3.0], "weight": 1.25},
-            ],
-        }
-    )
-    places = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
-    places = places.reshape(-1, len(shape)).astype(float)
-    square = ((places[:, None] - places) ** 2).sum(axis=-1)
-    matrix = 0.75**2 * np.exp(-square / (2 * 1.5**2)) + 1.25**2 * np.exp(-square / (2 * 3.0**2))
-    n = len(matrix)
-    # F K: transform every column as an image; then F (F K)*: every row.
-    waves = np.fft.fftn(matrix.reshape(*shape, n), axes=range(len(shape))).reshape(n, n)
-    both = np.fft.fftn(waves.conj().reshape(n, *shape), axes=range(1, len(shape) + 1))
-    expected = np.real(np.diagonal(both.reshape(n, n))).reshape(shape) / n
-    np.testing.assert_allclose(expected_power(recipe, 0), expected, rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize("boundary", ["open", "periodic"])
-@pytest.mark.parametrize("standardize", [True, False])
-def test_what_is_measured_on_many_samples_is_what_is_expected(standardize, boundary):
-    """1000 samples: no point off by more than 4.5 standard errors.
-
-    A normal variable is beyond that once in 150,000; there are some 250 points here. The
-    expansion behind the standardized theory is off by its third order, a few per mille in the
-    lowest ring, well below the standard error of some per cent.
-    """
-    recipe = recipe_of(standardize, boundary)
-    images = sampler_for(recipe).images(0, 4000)
-    for label in (0, 3):
-        measured = measure(recipe, label, images[label::4])
-        for curve in (measured.power, measured.correlation):
-            assert np.abs(curve.deviations).max() < 4.5
-
-
-def test_the_measurement_tells_classes_apart():
-    """The theory of another class is refused, or agreement would say nothing."""
-    recipe = recipe_of(True)
-    images = sampler_for(recipe).images(0, 400)
-    for label, other in ((0, 1), (0, 2)):
-        right = measure(recipe, label, images[label::4])
-        wrong = measure(recipe, other, images[label::4])
-        assert np.abs(right.power.deviations).max() < 4.5
-        assert np.abs(wrong.power.deviations).max() > 10
-
-
-def test_a_kernels_correlation_is_one_at_no_distance():
-    measured = measure(recipe_of(True), 0, sampler_for(recipe_of(True)).images(0, 8)[::4])
-    assert measured.correlation.kernel[0] == 1
-    assert np.sum(measured.values.mean) * np.diff(measured.values.x)[0] == pytest.approx(1, 0.01)
 
 
 def test_shrinking_takes_means_of_blocks():
@@ -109,6 +32,9 @@ def test_shrinking_takes_means_of_blocks():
     assert small[0, 0] == image[:3, :3].mean()
     assert shrink(np.zeros((4, 5, 6))).shape == (5, 6)
     assert shrink(np.zeros(1000)).shape == (32, 333)
+    assert shrink(np.ones((2, 2000))).shape == (1, 333)
+    odd = shrink(np.array([[np.inf, -np.inf, np.nan, 1e200, 1.0]], dtype=np.float64))
+    assert odd.tolist() == [[0, 0, 0, 0, 1]]
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +118,45 @@ def test_without_a_recipe_the_images_own_deviation_is_the_unit():
     # White noise: 8 * 1024 values of variance 1 average to 1 within 5 * sqrt(2 / 8192).
     assert measured.correlation.mean[0] == pytest.approx(1, abs=0.08)
     assert np.sum(measured.values.mean) * np.diff(measured.values.x)[0] == pytest.approx(1, 0.01)
+
+
+def report_of_imported(tmp_path, images):
+    """Import images of one class and return the page about them."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for number, image in enumerate(images, start=1):
+        np.save(source / f"final_size-{len(image)}_corr-5_v{number}.npy", image)
+    import_dataset(source, tmp_path / "d.zarr").close()
+    return write_report(tmp_path / "d.zarr", tmp_path / "r.html").read_text()
+
+
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan, 1e300])
+def test_images_that_are_not_finite_are_counted_and_left_out(tmp_path, bad):
+    images = np.random.default_rng(0).normal(3, 2, (5, 32, 32))
+    images[1, 0] = bad
+    images[3, 31, 31] = bad
+    text = report_of_imported(tmp_path, images)
+    assert "<strong>2 images hold values that are not finite</strong>, of 5 that were read" in text
+    assert "(3 samples)" in text
+    assert text.count("data:image/png") == 4
+    with open_dataset(tmp_path / "d.zarr") as dataset:
+        assert contact_sheet(dataset).axes
+        assert sheet(["5"], [list(dataset.image[:])]).startswith(b"\x89PNG")
+    assert not re.search(r"\b(nan|inf)\b", text.partition("</h1>")[2].partition("<h2>Prov")[0])
+
+
+def test_images_that_are_all_not_finite_have_a_page_too(tmp_path):
+    text = report_of_imported(tmp_path, np.full((2, 8, 8), np.nan))
+    assert "2 images hold values that are not finite" in text
+    assert "too few samples" in text
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -7.3, 1e-300, 1e90])
+def test_constant_images_have_a_page_too(tmp_path, value):
+    text = report_of_imported(tmp_path, np.full((3, 16, 16), value))
+    assert "not finite" not in text
+    assert "Correlation by distance" in text
+    assert "power spectrum" not in text.partition("<h2>Statistics")[2]
 
 
 def test_markup_in_names_is_shown_not_obeyed(tmp_path):

@@ -296,7 +296,7 @@ def test_without_torch_it_says_what_to_install() -> None:
         "except gpgen.errors.MissingPackageError as error: print(error)\n"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert 'pip install "gpgen[torch]"' in run.stdout
+    assert "pip install 'gpgen[torch]'" in run.stdout
 
 
 def test_gpgen_alone_never_imports_torch() -> None:

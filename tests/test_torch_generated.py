@@ -1,24 +1,16 @@
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 
 import gpgen
-from gpgen import Recipe, Sampler
+from gpgen import Recipe
 from gpgen.errors import UsageError
 
 torch = pytest.importorskip("torch")
-from torch.utils.data import DataLoader  # noqa: E402
 from torch_support import RECIPE  # noqa: E402
 
-from gpgen.torch import EndlessTextures, GeneratedTextures, sample_batch  # noqa: E402
-
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*use of fork.. may lead to deadlocks"),
-    pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker"),  # on small machines
-]
+from gpgen.torch import GeneratedTextures, sample_batch  # noqa: E402
 
 
 def recipe_of(shape: list[int], scales: list, **fields) -> Recipe:
@@ -105,47 +97,6 @@ def test_a_batch_of_none_and_bad_batches() -> None:
         sample_batch(RECIPE, [1, -2])
     with pytest.raises(UsageError, match=r"use torch\.float64 or torch\.float32"):
         sample_batch(RECIPE, [1], dtype=torch.float16)
-
-
-@pytest.mark.parametrize("workers", [0, 1, 3])
-def test_endless_batches_come_in_the_same_order_for_any_number_of_workers(workers: int) -> None:
-    loader = DataLoader(EndlessTextures(RECIPE, 5), None, num_workers=workers)
-    images = torch.cat([images for images, _ in itertools.islice(loader, 7)])
-    assert (images[:, 0].numpy() == Sampler(RECIPE).images(0, 35)).all()
-
-
-def test_over_workers_ranks_and_restarts_no_sample_comes_twice() -> None:
-    seen = []
-    for rank in range(3):
-        for first in (0, 4):  # the second run goes on behind the four batches of the first
-            textures = EndlessTextures(RECIPE, 2, first, rank=rank, world_size=3)
-            loader = DataLoader(textures, None, num_workers=2)
-            for images, labels in itertools.islice(loader, 4):
-                assert labels.tolist() == [i % 4 for i in labels]
-                seen += [image.numpy().tobytes() for image in images]
-    assert len(set(seen)) == len(seen) == 3 * 2 * 4 * 2
-    everything = {image.tobytes() for image in Sampler(RECIPE).images(0, len(seen))}
-    assert set(seen) == everything
-
-
-def test_endless_textures_go_on_far_beyond_any_dataset() -> None:
-    far = 10**12
-    images, targets = next(iter(EndlessTextures(RECIPE, 2, far, target="both")))
-    assert (images[1, 0].numpy() == gpgen.sample(RECIPE, 2 * far + 1).image).all()
-    assert targets[0].tolist() == [2 * far % 4, (2 * far + 1) % 4]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((0,), "batch_size is 0; use 1 or more"),
-        ((2, -1), "first_batch is -1; use 0 or more"),
-        ((2.0,), r"batch_size is 2\.0"),
-    ],
-)
-def test_bad_endless_arguments(arguments, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        EndlessTextures(RECIPE, *arguments)
 
 
 def test_a_recipe_may_be_given_by_name() -> None:

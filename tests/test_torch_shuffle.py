@@ -147,12 +147,13 @@ def test_a_state_of_another_order_is_refused() -> None:
         ShardShuffle(dataset, window=17).load_state_dict(state)
     with pytest.raises(UsageError, match=r"world_size 1, here 2"):
         ShardShuffle(dataset, window=16, rank=0, world_size=2).load_state_dict(state)
-    with pytest.raises(UsageError, match="not that of a ShardShuffle"):
+    with pytest.raises(UsageError, match="the state is not ShardShuffle's; give what"):
         sampler.load_state_dict({"epoch": 0})
     with pytest.raises(UsageError, match="seen is 51; an epoch has 50"):
         sampler.load_state_dict({**state, "seen": 51})
-    with pytest.raises(UsageError, match="seen is -1"):
-        sampler.state_dict(seen=-1)
+    for seen in (-1, 2.5, True):
+        with pytest.raises(UsageError, match=f"seen is {seen}"):
+            sampler.state_dict(seen=seen)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,9 @@ def test_a_state_of_another_order_is_refused() -> None:
     [
         ({"window": 0}, "window is 0"),
         ({"window": 2.5}, r"window is 2\.5"),
-        ({"seed": -1}, "seed -1"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 0.5}, r"seed is 0\.5"),
+        ({"seed": 2**64}, "use 0 to"),
         ({"rank": 1}, "give both or neither"),
         ({"rank": 2, "world_size": 2}, "rank is 2 and world_size is 2"),
     ],

@@ -63,7 +63,9 @@ def test_a_flipped_bit_anywhere_is_named_by_its_file(own: Path) -> None:
 def test_a_truncated_lengthened_or_deleted_file_is_named(own: Path) -> None:
     for name, path in _files(own).items():
         whole = path.read_bytes()
-        for damaged in (whole[:-1], whole[: len(whole) // 2], b"", whole + b"\0"):
+        # The root's metadata means the same without its last line break.
+        shorter = whole[: -2 if name == "zarr.json" else -1]
+        for damaged in (shorter, whole[: len(whole) // 2], b"", whole + b"\0"):
             path.write_bytes(damaged)
             assert name in {problem.file for problem in verify(own).problems}, name
         path.unlink()

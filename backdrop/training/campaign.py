@@ -23,6 +23,7 @@ from backdrop.training.run import Run, train
 from backdrop.training.settings import Settings, settings_from
 from backdrop.training.state import Epoch
 from gpgen.errors import TargetError, UsageError
+from gpgen.paths import given
 
 __all__ = ["Progress", "choose_device", "run_all"]
 
@@ -129,7 +130,7 @@ def run_all(
             f"methods {methods} and seeds {list(seeds)} repeat or are missing",
             "name each method and each seed once",
         )
-    device = choose_device(device)
+    device, out = choose_device(device), given(out)
     _check(Source(source), settings)
     _claim(out, {"source": source, "settings": [one.to_dict() for one in settings]}, resume)
     tasks = [(one, seed, out / one.method / f"seed-{seed}") for seed in seeds for one in settings]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ import torch
 from torch import Tensor
 
 from gpgen.errors import UsageError
-from gpgen.recipe import Recipe, builtin_recipes
+from gpgen.opening import recipe_or_dataset
+from gpgen.recipe import Recipe
 from gpgen.sampling import sampler_for, seeds
 
 __all__ = ["POOL", "Examples", "Source"]
@@ -61,15 +61,11 @@ class Source:
     def __init__(self, source: str) -> None:
         self._dataset: Any = None
         self._kept: dict[tuple[str, int], Examples] = {}
-        if source.endswith(".toml") or (source in builtin_recipes() and not Path(source).exists()):
-            self.recipe = Recipe.load(source)
-            self.n = POOL
+        found = recipe_or_dataset(source)
+        if isinstance(found, Recipe):
+            self.recipe, self.n = found, POOL
         else:
-            from gpgen.dataset import open_dataset
-
-            self._dataset = open_dataset(source)
-            self.recipe = self._dataset.recipe
-            self.n = self._dataset.n
+            self._dataset, self.recipe, self.n = found, found.recipe, found.n
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -100,6 +96,23 @@ class Source:
             self._kept[split, size] = self._examples(split, size, None)
         return self._kept[split, size]
 
+    def most(self, split: str, size: int) -> int:
+        """Return the most images that a split has, as many of each class, up to `size`.
+
+        Raises
+        ------
+        UsageError
+            If there is no such split, or it has no image of some class.
+        """
+        classes = len(self.recipe.classes)
+        fewest = min(len(here) for here in self._by_class(split))
+        if fewest == 0:
+            raise UsageError(
+                f"split {split!r} of {self.n} samples has no image of some class",
+                "make a larger dataset",
+            )
+        return classes * max(1, min(fewest, size // classes))
+
     def check(self, split: str, size: int) -> None:
         """Raise what `training` and `held_out` would raise, without drawing an image."""
         self._choose(split, size, None)
@@ -115,32 +128,36 @@ class Source:
     def _choose(
         self, split: str, size: int, random: np.random.Generator | None
     ) -> npt.NDArray[np.int64]:
-        names, classes = tuple(self.recipe.splits), len(self.recipe.classes)
-        if split not in names:
-            raise UsageError(
-                f"the recipe has no split {split!r}, only {', '.join(names)}",
-                "name it in the recipe's `splits`",
-            )
-        if size < classes or size % classes:
-            raise UsageError(
-                f"{size} images can't be divided evenly among {classes} classes",
-                f"choose a multiple of {classes}",
-            )
-        codes = self.recipe.split_codes(0, self.n)
-        labels = self.recipe.labels(0, self.n)
+        classes = len(self.recipe.classes)
         chosen = []
-        for label in range(classes):
-            here = np.flatnonzero((codes == names.index(split)) & (labels == label))
+        if size < classes or size % classes:
+            below, above = size // classes * classes, (size // classes + 1) * classes
+            fits = f"{below} or {above}" if below else f"{above}"
+            raise UsageError(
+                f"{size} images of {split!r} can't be divided evenly among {classes} classes",
+                f"choose a multiple of {classes}: {fits}",
+            )
+        for label, here in enumerate(self._by_class(split)):
             if len(here) < size // classes:
                 raise UsageError(
                     f"split {split!r} has {len(here)} images of class "
                     f"{self.recipe.classes[label]}, {size // classes} are wanted",
-                    "make a larger dataset or ask for fewer images",
+                    f"choose {self.most(split, size)} images or fewer, or make a larger dataset",
                 )
             if random is not None:
                 here = random.permutation(here)
             chosen.append(here[: size // classes])
         return np.sort(np.concatenate(chosen))
+
+    def _by_class(self, split: str) -> list[npt.NDArray[np.int64]]:
+        """Return the indices of each class's images in a split."""
+        names = tuple(self.recipe.splits)
+        if split not in names:
+            raise UsageError(f"there is no split {split!r}", f"use one of {', '.join(names)}")
+        codes = self.recipe.split_codes(0, self.n)
+        labels = self.recipe.labels(0, self.n)
+        here = codes == names.index(split)
+        return [np.flatnonzero(here & (labels == k)) for k in range(len(self.recipe.classes))]
 
     def _read(self, index: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         if self._dataset is not None:

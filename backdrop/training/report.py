@@ -15,7 +15,8 @@ import numpy as np
 from scipy.special import stdtrit
 
 from backdrop.training.run import Run
-from gpgen.errors import MissingPackageError
+from gpgen.paths import given
+from gpgen.plots import check_picture, save
 
 __all__ = ["Interval", "MethodSummary", "interval", "plot", "summarize", "write"]
 
@@ -117,6 +118,7 @@ def write(runs: Sequence[Run], out: Path) -> dict[str, Any]:
         }
         for run in runs
     ]
+    out = given(out)
     for name, rows in (("epochs.csv", epochs), ("runs.csv", tests)):
         with (out / name).open("w", newline="") as file:
             writer = csv.DictWriter(file, rows[0])
@@ -135,16 +137,12 @@ def plot(runs: Sequence[Run], path: str | Path) -> None:
 
     Raises
     ------
-    MissingPackageError
-        Without matplotlib.
+    MissingPackageError, UsageError, TargetError
+        As `gpgen.plots.check_picture`, which tells before there are any runs.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingPackageError(
-            "pictures need matplotlib, which is not installed",
-            'install it with `pip install "gpgen[plot]"`',
-        ) from error
+    check_picture(path)
+    from matplotlib.figure import Figure
+
     summaries = summarize(runs)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -167,7 +165,7 @@ def plot(runs: Sequence[Run], path: str | Path) -> None:
         right.errorbar(position, one.accuracy.mean, half, fmt="o", capsize=4)
     right.set_xticks(range(len(summaries)), [one.method for one in summaries])
     right.set(ylabel="test accuracy", xlim=(-0.5, len(summaries) - 0.5))
-    figure.savefig(path, dpi=120)
+    save(figure, path, dpi=120)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401

@@ -19,6 +19,7 @@ from backdrop.training.network import network
 from backdrop.training.settings import Settings, settings_from
 from backdrop.training.state import CHECKPOINT, Epoch, State, load_checkpoint, restore, save
 from gpgen.errors import GpgenError, UsageError
+from gpgen.paths import AnyText
 from gpgen.store.stored_recipe import StoredRecipe
 
 __all__ = ["DivergedError", "Run", "evaluate_checkpoint", "train"]
@@ -212,7 +213,7 @@ def _moved(examples: Examples, device: torch.device) -> Examples:
 
 
 def evaluate_checkpoint(
-    path: Path, source: str, *, split: str = "test", n: int = 400, device: str = "cpu"
+    path: AnyText, source: str, *, split: str = "test", n: int | None = None, device: str = "cpu"
 ) -> Scores:
     """Evaluate a checkpoint's network.
 
@@ -223,7 +224,8 @@ def evaluate_checkpoint(
     source
         As for `Source`.
     split, n
-        The first so many images of a split, as many of each class.
+        The first so many images of a split, as many of each class; without `n` 400, or what
+        there are.
     device
         For torch.
 
@@ -239,7 +241,7 @@ def evaluate_checkpoint(
     data = Source(source)
     if data.recipe.classes != recipe.classes or len(data.recipe.shape) != len(recipe.shape):
         raise UsageError(
-            f"{path} was trained for the classes {', '.join(recipe.classes)}, "
+            f"{path!s} was trained for the classes {', '.join(recipe.classes)}, "
             f"{source} has {', '.join(data.recipe.classes)}",
             "evaluate on data of the recipe that it was trained on",
         )
@@ -247,5 +249,6 @@ def evaluate_checkpoint(
     model = network(recipe, settings, checkpoint["seed"])
     model.load_state_dict(checkpoint["model"])
     model.to(device)
-    examples = _moved(data.held_out(split, n), torch.device(device))
+    size = data.most(split, Settings.test_size) if n is None else n
+    examples = _moved(data.held_out(split, size), torch.device(device))
     return evaluate(model, examples.image, examples.label, data.sizes)

@@ -97,6 +97,8 @@ class Settings:
     def tuned(cls, method: str, **fields: Any) -> Settings:  # noqa: ANN401
         """Return what was found best for a method on two-scale-mini, with some fields replaced.
 
+        Batches are no larger than the training set, unless `batch_size` is given.
+
         Raises
         ------
         UsageError
@@ -104,7 +106,11 @@ class Settings:
         """
         if method not in METHODS:
             raise UsageError(f"no method is called {method!r}", f"use {', '.join(METHODS)}")
-        return cls(**{"method": method, **_TUNED[method], **fields})
+        chosen = {"method": method, **_TUNED[method], **fields}
+        if "batch_size" not in fields:
+            batch = chosen.get("batch_size", cls.batch_size)
+            chosen["batch_size"] = max(2, min(batch, chosen.get("train_size", cls.train_size)))
+        return cls(**chosen)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON has them."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -12,11 +14,16 @@ from torch import nn
 
 from backdrop.training.settings import Settings
 from gpgen.errors import DatasetError
+from gpgen.paths import AnyText, given
 from gpgen.recipe import Recipe
+from gpgen.recognizing import SAVED_BY_TORCH, refused
+from gpgen.store.failures import reading
 
 __all__ = ["CHECKPOINT", "Epoch", "State", "load_checkpoint", "restore", "save"]
 
 CHECKPOINT = "checkpoint.pt"
+_WANTED = "a checkpoint of `gpgen train`"
+_GIVE = f"give a {CHECKPOINT} that `gpgen train` left"
 
 
 @dataclass(frozen=True)
@@ -70,24 +77,36 @@ def save(state: State, recipe: Recipe, settings: Settings, seed: int, path: Path
     os.replace(temporary, path)  # noqa: PTH105
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: AnyText) -> dict[str, Any]:
     """Read a checkpoint without running code from it.
 
     Raises
     ------
     DatasetError
-        If the file is no checkpoint of ours, or damaged.
+        If the file is no checkpoint of `gpgen train`, or damaged.
+    StorageError
+        If the system can't read it.
     """
+    path = given(path)
+    error = refused(path, SAVED_BY_TORCH, _GIVE)
+    if error is not None:
+        raise error
+    with reading(path, _GIVE):
+        content = path.read_bytes()
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        if not {"recipe", "settings", "seed", "model", "epochs"} <= checkpoint.keys():
-            raise ValueError
-    except FileNotFoundError:
-        raise
+        checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        keys = checkpoint.keys() if isinstance(checkpoint, dict) else set()
+    except UnpicklingError:
+        keys = set()  # torch refuses what runs code, such as a whole network
     except Exception as error:
+        if "TorchScript" in str(error):
+            raise DatasetError(f"{path} is a TorchScript program, not {_WANTED}", _GIVE) from error
         raise DatasetError(
-            f"{path} is no checkpoint of gpgen train, or damaged", "delete it and train again"
+            f"{path} is damaged, or was not saved by torch: {' '.join(str(error).split())[:100]}",
+            "if `gpgen train` made it, move it away and train again with --resume",
         ) from error
+    if not {"recipe", "settings", "seed", "model", "epochs"} <= set(keys):
+        raise DatasetError(f"{path} was saved by torch, but is not {_WANTED}", _GIVE)
     return dict(checkpoint)
 
 

@@ -15,11 +15,23 @@ __all__ = ["INTERRUPTED", "Interrupted", "run"]
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
+# Packages that pip installs when asked for, and by which name.
+_EXTRAS = {
+    "torch": "torch",
+    "tensorstore": "torch",
+    "matplotlib": "plot",
+    "httpx": "publish",
+    "packaging": "publish",
+    "yaml": "publish",
+    "pooch": "download",
+    "botocore": "s3",
+}
+
 
 class Interrupted(Exception):  # noqa: N818 - it is no error
-    """Ctrl-C, with how to go on from here."""
+    """Ctrl-C, with how to go on from here, if there is a way."""
 
-    def __init__(self, message: str, hint: str) -> None:
+    def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message, hint)
         self.message, self.hint = message, hint
 
@@ -94,6 +106,9 @@ def _explain(error: BaseException) -> tuple[int, str, str, str | None]:
     if errors is not None and isinstance(error, errors.GpgenError):
         status = USAGE if isinstance(error, errors.UsageError) else FAILURE
         return status, error.code, error.message, error.hint
+    if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
+        hint = f"install it with `pip install 'gpgen[{_EXTRAS[error.name]}]'`"
+        return FAILURE, "missing-package", f"this needs {error.name}, which isn't installed", hint
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return FAILURE, "os", f"{where}{error.strerror[0].lower()}{error.strerror[1:]}", None

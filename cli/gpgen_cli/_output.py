@@ -83,6 +83,11 @@ class Output:
             with _standard_output():
                 click.echo(json.dumps(value))
 
+    def note(self, message: str) -> None:
+        """Say, on standard error, what is being waited for."""
+        if not self.quiet:
+            click.echo(message, err=True)
+
     @contextmanager
     def progress(self, noun: str) -> Iterator[Advance | None]:
         """Show a bar on standard error; ``None`` where nobody would see one."""

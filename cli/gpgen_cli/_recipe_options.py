@@ -7,24 +7,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
+
+from gpgen_cli._paths import Source
 
 if TYPE_CHECKING:
     from gpgen.recipe import Recipe
 
-__all__ = ["complete_recipe", "override", "parse_size", "recipe_options"]
+__all__ = ["chunk_options", "override", "parse_size", "recipe_options"]
 
 F = TypeVar("F", bound=Callable[..., object])
-
-
-def complete_recipe(
-    _ctx: click.Context, _param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Offer the built-in recipes' names, then files, to a shell."""
-    from gpgen.recipe import builtin_recipes
-
-    names = [name for name in builtin_recipes() if name.startswith(incomplete)]
-    return [*map(CompletionItem, names), CompletionItem(incomplete, type="file")]
 
 
 def parse_size(
@@ -45,33 +36,56 @@ def recipe_options(verb: F) -> F:
             "--recipe",
             "source",
             metavar="NAME|FILE.toml",
-            shell_complete=complete_recipe,
+            type=Source(recipes=True),
             default="two-scale",
-            show_default=True,
             help="Built-in recipe ('gpgen recipes') or a .toml file.",
         ),
         click.option(
             "--size",
             metavar="PIXELS",
             callback=parse_size,
+            show_default="the recipe's",
             help="512 for every axis, or axis by axis: 480x640.",
         ),
-        click.option("--seed", type=int, help="Root seed."),
+        click.option("--seed", type=int, show_default="the recipe's", help="Root seed."),
         click.option(
-            "--dtype", type=click.Choice(["float32", "float16"]), help="Type of the pixels."
+            "--dtype",
+            type=click.Choice(["float32", "float16"]),
+            show_default="the recipe's",
+            help="Type of the pixels.",
         ),
         click.option(
-            "--boundary", type=click.Choice(["open", "periodic"]), help="What happens at the edges."
+            "--boundary",
+            type=click.Choice(["open", "periodic"]),
+            show_default="the recipe's",
+            help="What happens at the edges.",
         ),
         click.option(
             "--standardize/--no-standardize",
             default=None,
+            show_default="the recipe's",
             help="Shift and scale each field to mean 0, deviation 1 over its pixels.",
         ),
     ]
     for option in reversed(options):
         verb = option(verb)
     return verb
+
+
+def chunk_options(verb: F) -> F:
+    """Add ``--chunk-size`` and ``--shard-size``."""
+    fitting = "by the size of an image"
+    chunk = click.option(
+        "--chunk-size",
+        type=int,
+        metavar="SAMPLES",
+        show_default=fitting,
+        help="Samples a chunk (Zarr).",
+    )
+    shard = click.option(
+        "--shard-size", type=int, metavar="SAMPLES", show_default=fitting, help="Samples a shard."
+    )
+    return chunk(shard(verb))
 
 
 def override(source: str, size: tuple[int, ...] | None, **fields: Any) -> Recipe:  # noqa: ANN401

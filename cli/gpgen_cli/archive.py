@@ -32,25 +32,26 @@ Examples:
     "samples",
     multiple=True,
     metavar="LENGTH=COUNT",
-    help="Length-scale in px and number of its samples (default: the record's).",
+    show_default="the record's",
+    help="Length-scale in px and number of its samples; may be given several times.",
 )
 @click.option(
     "--cross",
     "crosses",
     multiple=True,
     metavar="LISTS",
-    help="Lists of length-scales to cross (default: 9.5-10+80-140, where there are samples).",
+    show_default="9.5-10+80-140, where there are samples",
+    help="Lists of length-scales to cross; may be given several times.",
 )
 @click.option(
     "--weights",
     default="0.75,1.25",
-    show_default=True,
     metavar="W,W",
     help="What each list's texture is multiplied by.",
 )
-@click.option("--size", type=int, default=1024, show_default=True, help="Pixels along a side.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Root seed.")
-@click.option("--workers", type=int, help="Threads (default: all cores).")
+@click.option("--size", type=int, default=1024, help="Pixels along a side.")
+@click.option("--seed", type=int, default=0, help="Root seed.")
+@click.option("--workers", type=int, show_default="all cores", help="Threads.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at the target.")
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and stop.")

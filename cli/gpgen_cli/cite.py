@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from gpgen_cli._output import Output, output_options
+from gpgen_cli._paths import Source
 
 __all__ = ["command"]
 
@@ -16,16 +17,15 @@ Examples:
 
 
 @click.command("cite", short_help="Say how to cite a dataset.", epilog=_EPILOG)
-@click.argument("path", type=click.Path())
+@click.argument("path", type=Source())
 @click.option(
     "--format",
     "form",
     default="bibtex",
-    show_default=True,
     metavar="bibtex|apa|cff",
     help="Which style.",
 )
-@click.option("--publication", "-p", type=click.Path(), metavar="FILE.toml", help="Its own entry.")
+@click.option("--publication", "-p", type=Source(), metavar="FILE.toml", help="Its own entry.")
 @output_options
 def command(output: Output, /, path: str, form: str, publication: str | None) -> None:
     """Cite the dataset or deposit at PATH, and the works that it goes back to."""

@@ -11,6 +11,8 @@ from gpgen_cli._again import how_to_go_on
 from gpgen_cli._errors import Interrupted
 from gpgen_cli._format import count, duration, rate
 from gpgen_cli._output import Output, output_options
+from gpgen_cli._paths import Source
+from gpgen_cli._recipe_options import chunk_options
 
 if TYPE_CHECKING:
     from gpgen.making import Progress
@@ -25,12 +27,11 @@ Examples:
 
 
 @click.command("convert", short_help="Copy a dataset into another format.", epilog=_EPILOG)
-@click.argument("source", type=click.Path(), metavar="SRC")
+@click.argument("source", type=Source(), metavar="SRC")
 @click.argument("out", type=click.Path(), metavar="DST")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at the target.")
-@click.option("--chunk-size", type=int, metavar="SAMPLES", help="Samples a chunk (Zarr).")
-@click.option("--shard-size", type=int, metavar="SAMPLES", help="Samples a shard.")
+@chunk_options
 @output_options
 @click.pass_context
 def command(

@@ -24,13 +24,14 @@ Examples:
 
 @click.command("download", short_help="Fetch the 2018 archive from Zenodo.", epilog=_EPILOG)
 @click.argument("name", type=click.Choice(["golkar2018"]))
-@click.option("--out", "-o", type=click.Path(), default=".", help="The folder (default: this one).")
+@click.option("--out", "-o", type=click.Path(), default=".", help="The folder.")
 @click.option(
     "--file",
     "names",
     multiple=True,
     metavar="NAME",
-    help="A file of the record (default: dataset.zip and samples.zip).",
+    show_default="dataset.zip and samples.zip",
+    help="A file of the record; may be given several times.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace files that differ from the record's.")
 @output_options
@@ -51,7 +52,9 @@ def command(
             if advance is not None:
                 advance(progress.bytes_done // 1000, progress.total // 1000)
 
-        paths = download(out, names or RECORD_FILES, overwrite=overwrite, progress=follow)
+        paths = download(
+            out, names or RECORD_FILES, overwrite=overwrite, progress=follow, notify=output.note
+        )
     sizes = {str(path): Path(path).stat().st_size for path in paths}
     output.say(*(f"{path}: {nbytes(size)}, its checksum is right" for path, size in sizes.items()))
     crosses = [path for path in paths if path.name == "dataset.zip"]

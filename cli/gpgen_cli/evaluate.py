@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
 from gpgen_cli._format import count
 from gpgen_cli._output import Output, details, output_options
-from gpgen_cli._recipe_options import complete_recipe
+from gpgen_cli._paths import Source
 
 __all__ = ["command"]
 
@@ -20,21 +19,21 @@ Examples:
 
 
 @click.command("evaluate", short_help="Test a trained network.", epilog=_EPILOG)
-@click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False))
-@click.argument("source", metavar="DATA_OR_RECIPE", shell_complete=complete_recipe)
-@click.option("--split", default="test", show_default=True, help="Split of the data.")
-@click.option("--n", "-n", type=int, default=400, show_default=True, help="Number of images.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ...")
+@click.argument("checkpoint", type=click.Path())
+@click.argument("source", metavar="DATA_OR_RECIPE", type=Source(recipes=True))
+@click.option("--split", default="test", help="Split of the data.")
+@click.option(
+    "--n", "-n", type=int, show_default="400, or what the data have", help="Number of images."
+)
+@click.option("--device", default="auto", help="auto, cpu, cuda, ...")
 @output_options
 def command(
-    output: Output, /, checkpoint: str, source: str, split: str, n: int, device: str
+    output: Output, /, checkpoint: str, source: str, split: str, n: int | None, device: str
 ) -> None:
     """Test a network that `gpgen train` made, as a whole and component by component."""
     from backdrop.training import choose_device, evaluate_checkpoint
 
-    scores = evaluate_checkpoint(
-        Path(checkpoint), source, split=split, n=n, device=choose_device(device)
-    )
+    scores = evaluate_checkpoint(checkpoint, source, split=split, n=n, device=choose_device(device))
     rows = [("images", count(scores.n)), ("accuracy", f"{scores.accuracy:.4f}")]
     rows += [(f"component {i}", f"{value:.4f}") for i, value in enumerate(scores.components, 1)]
     output.say(details([*rows, ("loss", f"{scores.loss:.4f}")]))

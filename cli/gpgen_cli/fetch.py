@@ -9,6 +9,7 @@ import click
 
 from gpgen_cli._errors import Interrupted
 from gpgen_cli._output import Output, output_options
+from gpgen_cli._paths import Source
 from gpgen_cli._transfer import bytes_bar
 
 if TYPE_CHECKING:
@@ -26,13 +27,28 @@ Examples:
 
 
 @click.command("fetch", short_help="Bring a published dataset here, verified.", epilog=_EPILOG)
-@click.argument("source")
+@click.argument("source", type=Source())
 @click.option(
-    "--out", "-o", type=click.Path(), help="The dataset to make (default: data.zarr, ...)."
+    "--out",
+    "-o",
+    type=click.Path(),
+    show_default="data.zarr or the like, by the record's format",
+    help="The dataset to make.",
 )
-@click.option("--from", "service", metavar="URL", help="The service, if SOURCE doesn't say.")
+@click.option(
+    "--from",
+    "service",
+    metavar="URL",
+    show_default="zenodo",
+    help="The service, if SOURCE doesn't say.",
+)
 @click.option("--sandbox", is_flag=True, help="Zenodo's place for trying out.")
-@click.option("--workers", type=int, help="How many draw the pixels that a record leaves out.")
+@click.option(
+    "--workers",
+    type=int,
+    show_default="all cores",
+    help="How many draw the pixels that a record leaves out.",
+)
 @output_options
 @click.pass_context
 def command(
@@ -73,6 +89,7 @@ def command(
                 workers=workers,
                 download_progress=on_bytes,
                 make_progress=on_samples,
+                notify=output.note,
             )
         except KeyboardInterrupt:
             raise Interrupted(

@@ -11,6 +11,8 @@ from gpgen_cli._again import how_to_go_on
 from gpgen_cli._errors import Interrupted
 from gpgen_cli._format import count, duration, nbytes
 from gpgen_cli._output import Output, output_options
+from gpgen_cli._paths import Source
+from gpgen_cli._recipe_options import chunk_options
 
 if TYPE_CHECKING:
     from gpgen.making import Progress
@@ -25,7 +27,7 @@ Examples:
 
 
 @click.command("import", short_help="Turn the 2018 archive into a dataset.", epilog=_EPILOG)
-@click.argument("source", type=click.Path())
+@click.argument("source", type=Source())
 @click.option(
     "--out",
     "-o",
@@ -36,19 +38,20 @@ Examples:
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "float64"]),
-    help="Type of the pixels (default: the source's).",
+    show_default="the source's",
+    help="Type of the pixels.",
 )
 @click.option(
     "--split",
     "splits",
     multiple=True,
     metavar="NAME=SHARE",
-    help="Parts of the dataset (default: train=0.8, validation=0.1, test=0.1).",
+    show_default="train=0.8, validation=0.1, test=0.1",
+    help="Parts of the dataset; may be given several times.",
 )
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at the target.")
-@click.option("--chunk-size", type=int, metavar="SAMPLES", help="Samples a chunk (Zarr).")
-@click.option("--shard-size", type=int, metavar="SAMPLES", help="Samples a shard.")
+@chunk_options
 @output_options
 @click.pass_context
 def command(

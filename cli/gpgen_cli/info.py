@@ -9,6 +9,7 @@ import click
 from gpgen_cli._describe import FORMATS, component_line, headline, shard_sizes
 from gpgen_cli._format import count, nbytes, size
 from gpgen_cli._output import Output, details, output_options
+from gpgen_cli._paths import Source
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +29,7 @@ _MOST_CLASSES = 16
 
 
 @click.command("info", epilog=_EPILOG)
-@click.argument("path", type=click.Path())
+@click.argument("path", type=Source())
 @output_options
 def command(output: Output, /, path: str) -> None:
     """Show what a dataset holds and how to load it."""
@@ -133,7 +134,7 @@ def _how_to_load(dataset: Dataset) -> list[str]:
     if "://" in path:
         return lines
     if dataset.format == "zarr":
-        lines.append(f"or: xarray.open_zarr({path!r}), zarr.open({path!r})")
+        lines.append(f'or: xarray.open_zarr({path!r}), zarr.open({path!r}, mode="r")')
     elif dataset.format == "hdf5":
         lines.append(f"or: h5py.File({path!r})")
     return lines

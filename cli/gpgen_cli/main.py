@@ -8,21 +8,26 @@ from __future__ import annotations
 import atexit
 import difflib
 import importlib
+import logging
 import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
+from typing import Any
 
 import click
 
-from gpgen_cli._errors import INTERRUPTED, run
+from gpgen_cli._errors import INTERRUPTED, Interrupted, run
 
 __all__ = ["VERBS", "cli", "main", "program"]
 
 # How long an ending may take before Ctrl-C breaks it off.
 _PATIENCE_SECONDS = 5.0
+_STOPPING = b"stopping; after 5 s, one more Ctrl-C breaks off\n"
 
 # A verb and the module whose `command` it is, in the order in which one needs them.
 VERBS = {
@@ -71,6 +76,13 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"there is no verb {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
+        """Call the verb; at Ctrl-C say so in one line, where click would add an empty one."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted") from None
+
 
 def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
@@ -82,7 +94,12 @@ def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 
 @click.group(
     cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    # The verbs' contexts inherit these.
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "show_default": True,
+    },
     epilog="\b\nStart with:\n  gpgen make --recipe two-scale-mini --n 40 --out mini.zarr\n"
     "  gpgen show mini.zarr -o sheet.png",
 )
@@ -105,22 +122,28 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
-    0 is success, 1 a failure, 2 wrong usage, 130 an interruption by Ctrl-C.
+    0 is success, 1 a failure, 2 wrong usage, 130 an interruption by Ctrl-C. Without arguments
+    it is ``gpgen --help``.
     """
-    return run(cli, list(sys.argv[1:] if arguments is None else arguments))
+    return run(cli, list(sys.argv[1:] if arguments is None else arguments) or ["--help"])
 
 
 def program() -> None:
     """Be the process ``gpgen``: run the command line, then end with its status."""
+    if not sys.warnoptions:
+        # What other packages warn of when they are interrupted is not for the prompt.
+        warnings.simplefilter("ignore")
     signal.signal(signal.SIGINT, _Interrupt())
     # Python takes its handlers away when it ends, and one more Ctrl-C would kill it just then. What
     # is registered first comes last.
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    # What Dask and others log is not for the prompt: errors come as one line.
+    logging.disable()
     sys.exit(main())
 
 
 class _Interrupt:
-    """Ctrl-C once: it ends, in good order. More of it in the next seconds changes nothing.
+    """Ctrl-C once: it says so, and ends in good order. More in the next seconds changes nothing.
 
     It would break off the ending, for which Dask then makes up with ten seconds of its own. If the
     ending takes longer than it should, one more Ctrl-C leaves everything as it stands, which loses
@@ -134,6 +157,9 @@ class _Interrupt:
         now = time.monotonic()
         if self._first is None:
             self._first = now
+            if not {"-q", "--quiet"} & set(sys.argv):
+                with suppress(OSError):  # nobody may be reading it
+                    os.write(2, b"\n" * os.isatty(2) + _STOPPING)
             signal.default_int_handler(number, frame)
         if now - self._first > _PATIENCE_SECONDS:
             os._exit(INTERRUPTED)

@@ -13,7 +13,8 @@ from gpgen_cli._describe import plan_rows
 from gpgen_cli._errors import Interrupted
 from gpgen_cli._format import count, duration, nbytes, rate
 from gpgen_cli._output import Output, details, output_options
-from gpgen_cli._recipe_options import override, recipe_options
+from gpgen_cli._paths import Source
+from gpgen_cli._recipe_options import chunk_options, override, recipe_options
 
 if TYPE_CHECKING:
     from gpgen.making import Plan, Progress
@@ -36,7 +37,7 @@ Examples:
 @click.option(
     "--from",
     "deposit",
-    type=click.Path(),
+    type=Source(),
     help="Instead of a recipe: a deposit, whose checksums are compared.",
 )
 @click.option(
@@ -48,17 +49,24 @@ Examples:
     "s3://bucket/data.zarr.",
 )
 @recipe_options
-@click.option("--workers", type=int, help="How many work at once (default: all cores).")
+@click.option("--workers", type=int, show_default="all cores", help="How many work at once.")
 @click.option(
     "--processes/--threads",
     default=None,
-    help="Workers as processes or as threads of this one (default: threads).",
+    show_default="threads",
+    help="Workers as processes or as threads of this one.",
 )
-@click.option("--scheduler", metavar="ADDRESS", help="Use the Dask cluster at this address.")
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Use the Dask cluster at this address, or of this scheduler file (*.json).",
+)
+@click.option("--tls-ca-file", type=click.Path(), help="Certificate of a cluster's authority.")
+@click.option("--tls-cert", type=click.Path(), help="Your certificate for that cluster.")
+@click.option("--tls-key", type=click.Path(), help="The key of your certificate.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at the target.")
-@click.option("--chunk-size", type=int, metavar="SAMPLES", help="Samples a chunk (Zarr).")
-@click.option("--shard-size", type=int, metavar="SAMPLES", help="Samples a shard.")
+@chunk_options
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and stop.")
 @output_options
 @click.pass_context
@@ -78,6 +86,9 @@ def command(
     workers: int | None,
     processes: bool | None,
     scheduler: str | None,
+    tls_ca_file: str | None,
+    tls_cert: str | None,
+    tls_key: str | None,
     resume: bool,
     overwrite: bool,
     chunk_size: int | None,
@@ -89,10 +100,11 @@ def command(
     What is made depends on the recipe and the seed alone: the same bytes on any
     machine, with any number of workers, after any interruption.
     """
+    security = _security(tls_ca_file, tls_cert, tls_key)
+    cluster: dict[str, Any] = {"scheduler": scheduler, "security": security, "processes": processes}
     if deposit is not None:
         _refuse_beside_deposit(ctx)
-        workers_of = {"workers": workers, "scheduler": scheduler, "processes": processes}
-        options = {"resume": resume, "overwrite": overwrite, **workers_of}
+        options = {"resume": resume, "overwrite": overwrite, "workers": workers, **cluster}
         make_again(output, ctx.obj, deposit, out, **options)
         return
     if n is None:
@@ -102,7 +114,7 @@ def command(
     recipe = override(
         source, size, seed=seed, dtype=dtype, boundary=boundary, standardize=standardize
     )
-    sizes = {"workers": workers, "chunk_size": chunk_size, "shard_size": shard_size}
+    sizes: dict[str, Any] = {"workers": workers, "chunk_size": chunk_size, "shard_size": shard_size}
     plan = gpgen.plan(recipe, n, out, **sizes)
     kind = "process" if processes else "thread"
     output.say(details(plan_rows(plan, kind, scheduler)))
@@ -123,11 +135,10 @@ def command(
                 recipe,
                 n,
                 out,
-                scheduler=scheduler,
-                processes=processes,
                 resume=resume,
                 overwrite=overwrite,
                 progress=follow,
+                **cluster,
                 **sizes,
             )
             seconds = time.perf_counter() - started
@@ -140,6 +151,21 @@ def command(
         f"look at it: gpgen show {shlex.quote(out)} -o sheet.png",
     )
     output.result({"dry_run": False, **_describe(plan), "path": path, "seconds": seconds})
+
+
+def _security(ca_file: str | None, certificate: str | None, key: str | None) -> Any:  # noqa: ANN401
+    """Return Dask's object of the certificates that are given, if any are."""
+    if not (ca_file or certificate or key):
+        return None
+    import distributed
+
+    kind: Any = distributed.Security
+    return kind(
+        tls_ca_file=ca_file,
+        tls_client_cert=certificate,
+        tls_client_key=key,
+        require_encryption=True,
+    )
 
 
 def _refuse_beside_deposit(ctx: click.Context) -> None:

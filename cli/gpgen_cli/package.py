@@ -9,6 +9,7 @@ import click
 
 from gpgen_cli._format import count, nbytes
 from gpgen_cli._output import Output, output_options
+from gpgen_cli._paths import Source
 from gpgen_cli._transfer import bytes_bar
 
 if TYPE_CHECKING:
@@ -24,11 +25,11 @@ Examples:
 
 
 @click.command("package", short_help="Make a folder ready to be published.", epilog=_EPILOG)
-@click.argument("dataset", type=click.Path())
+@click.argument("dataset", type=Source())
 @click.option(
     "--publication",
     "-p",
-    type=click.Path(),
+    type=Source(),
     required=True,
     metavar="FILE.toml",
     help="Title, licence and creators.",
@@ -44,7 +45,8 @@ Examples:
     "--max-file-size",
     type=int,
     metavar="BYTES",
-    help="Split longer files (default: 50 GB, as Zenodo takes).",
+    show_default="50 GB, as Zenodo takes",
+    help="Split longer files.",
 )
 @output_options
 def command(

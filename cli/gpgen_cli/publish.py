@@ -13,6 +13,7 @@ import click
 from gpgen_cli._errors import Interrupted
 from gpgen_cli._format import count
 from gpgen_cli._output import Output, output_options
+from gpgen_cli._paths import Source
 from gpgen_cli._transfer import bytes_bar
 
 if TYPE_CHECKING:
@@ -29,19 +30,19 @@ Examples:
 
 
 @click.command("publish", short_help="Bring a deposit to Zenodo or its like.", epilog=_EPILOG)
-@click.argument("deposit", type=click.Path())
-@click.option("--to", default="zenodo", show_default=True, metavar="zenodo|URL", help="Where to.")
+@click.argument("deposit", type=Source())
+@click.option("--to", default="zenodo", metavar="zenodo|URL", help="Where to.")
 @click.option("--sandbox", is_flag=True, help="Zenodo's place for trying out.")
-@click.option("--draft/--publish", "draft", default=True, help="Keep it a draft (default), or not.")
+@click.option("--draft/--publish", "draft", default=True, help="Keep it a draft, or not.")
 @click.option("--yes", is_flag=True, help="Publish without asking: there is no way back.")
 @click.option("--new-version", metavar="RECORD", help="As a new version of it: a number or DOI.")
 @click.option("--reserve-doi", is_flag=True, help="Only make the draft and reserve its DOI.")
-@click.option("--token-file", type=click.Path(), help="A file with the token, mode 600.")
+@click.option("--token-file", type=Source(), help="A file with the token, mode 600.")
 @click.option(
-    "--max-files", type=int, help="As many as the service takes (default: 100, as Zenodo)."
+    "--max-files", type=int, show_default="100, as Zenodo", help="As many as the service takes."
 )
 @click.option(
-    "--max-bytes", type=int, help="As many as the service takes (default: 50 GB, as Zenodo)."
+    "--max-bytes", type=int, show_default="50 GB, as Zenodo", help="As many as the service takes."
 )
 @output_options
 @click.pass_context
@@ -84,11 +85,7 @@ def command(
     token = find_token(variable, token_file)
     previous = parse_source(new_version, address).number if new_version else None
 
-    def notify(message: str) -> None:
-        if not output.quiet:
-            click.echo(message, err=True)
-
-    with Service(address, token, notify=notify) as service, _resumable(ctx):
+    with Service(address, token, notify=output.note) as service, _resumable(ctx):
         with bytes_bar(output, "sending") as advance:
 
             def follow(progress: UploadProgress) -> None:

@@ -7,7 +7,7 @@ import click
 from gpgen_cli._describe import class_list, component_line, headline
 from gpgen_cli._format import size
 from gpgen_cli._output import Output, output_options
-from gpgen_cli._recipe_options import complete_recipe
+from gpgen_cli._paths import Source
 
 __all__ = ["command"]
 
@@ -48,7 +48,7 @@ def command(ctx: click.Context, output: Output, /) -> None:
 
 
 @command.command("show", epilog=_EPILOG)
-@click.argument("recipe", shell_complete=complete_recipe)
+@click.argument("recipe", type=Source(recipes=True))
 @output_options
 def show(output: Output, /, recipe: str) -> None:
     """Show a recipe's classes and how exactly it is drawn, then its TOML.

@@ -9,6 +9,7 @@ import click
 
 from gpgen_cli._format import nbytes
 from gpgen_cli._output import Output, output_options
+from gpgen_cli._paths import Source
 
 if TYPE_CHECKING:
     from gpgen.reporting.page import ReportProgress
@@ -22,12 +23,10 @@ Examples:
 
 
 @click.command("report", short_help="Write a page about a dataset.", epilog=_EPILOG)
-@click.argument("dataset", type=click.Path())
+@click.argument("dataset", type=Source())
 @click.option("--out", "-o", type=click.Path(), required=True, help="The HTML file to write.")
-@click.option(
-    "--samples", type=int, default=16, show_default=True, help="How many of each class to measure."
-)
-@click.option("--publication", "-p", type=click.Path(), metavar="FILE.toml", help="For the title.")
+@click.option("--samples", type=int, default=16, help="How many of each class to measure.")
+@click.option("--publication", "-p", type=Source(), metavar="FILE.toml", help="For the title.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 @output_options
 def command(

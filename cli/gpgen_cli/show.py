@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from gpgen_cli._output import Output, output_options
-from gpgen_cli._recipe_options import complete_recipe
+from gpgen_cli._paths import Source
 
 __all__ = ["command"]
 
@@ -19,7 +17,7 @@ Examples:
 
 
 @click.command("show", short_help="Draw a contact sheet.", epilog=_EPILOG)
-@click.argument("source", shell_complete=complete_recipe)
+@click.argument("source", type=Source(recipes=True))
 @click.option(
     "-o",
     "--output",
@@ -28,22 +26,20 @@ Examples:
     required=True,
     help="Picture to write: .png, .pdf or .svg.",
 )
-@click.option(
-    "--columns", type=click.IntRange(1, 50), default=4, show_default=True, help="Samples a class."
-)
+@click.option("--columns", type=click.IntRange(1, 50), default=4, help="Samples a class.")
 @output_options
 def command(output: Output, /, source: str, picture: str, columns: int) -> None:
     """Draw a contact sheet of a dataset, or of a recipe: one row a class."""
     from gpgen import plots
-    from gpgen.recipe import Recipe, builtin_recipes
+    from gpgen.opening import recipe_or_dataset
+    from gpgen.recipe import Recipe
 
-    path = Path(source)
-    if path.suffix == ".toml" or (source in builtin_recipes() and not path.exists()):
-        figure = plots.recipe_sheet(Recipe.load(source), columns=columns)
+    plots.check_picture(picture)
+    found = recipe_or_dataset(source)
+    if isinstance(found, Recipe):
+        figure = plots.recipe_sheet(found, columns=columns)
     else:
-        from gpgen.dataset import open_dataset
-
-        with open_dataset(source) as dataset:
+        with found as dataset:
             figure = plots.contact_sheet(dataset, columns=columns)
     plots.save(figure, picture)
     output.say(f"drew {picture}")

@@ -10,7 +10,7 @@ import click
 
 from gpgen_cli._errors import Interrupted
 from gpgen_cli._output import Output, output_options
-from gpgen_cli._recipe_options import complete_recipe
+from gpgen_cli._paths import Source
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -40,37 +40,65 @@ def parse_masks(
 
 
 @click.command("train", short_help="Train the baseline, with masks and without.", epilog=_EPILOG)
-@click.argument("source", metavar="DATA_OR_RECIPE", shell_complete=complete_recipe)
+@click.argument("source", metavar="DATA_OR_RECIPE", type=Source(recipes=True))
 @click.option(
     "--method",
     "methods",
     type=click.Choice(["none", "backdrop", "dropout", "crop", "all"]),
     multiple=True,
     default=["backdrop"],
-    show_default=True,
     help="What is done against overfitting; may be given several times.",
 )
-@click.option("--out", "-o", type=click.Path(file_okay=False), required=True, help="Folder.")
-@click.option("--train-size", type=int, help="Training images.")
-@click.option("--test-size", type=int, help="Test images.")
-@click.option("--seeds", type=click.IntRange(1), default=10, show_default=True, help="How many.")
 @click.option(
-    "--first-seed", type=click.IntRange(0), default=0, show_default=True, help="They count up."
+    "--out",
+    "-o",
+    type=click.Path(file_okay=False),
+    required=True,
+    help="The folder of all results.",
 )
 @click.option(
-    "--masks", metavar="P[,P...]", callback=parse_masks, help="Probabilities, for each component."
+    "--train-size", type=int, show_default="60, or what the data have", help="Training images."
 )
-@click.option("--dropout", type=float, help="Probability of an average to be dropped.")
 @click.option(
-    "--channel-dropout", metavar="P[,P...]", callback=parse_masks, help="For each component."
+    "--test-size", type=int, show_default="400, or what the data have", help="Test images."
 )
-@click.option("--crop", type=float, metavar="FRACTION", help="Side of the crops.")
-@click.option("--epochs", type=int, help="Passes over the training images.")
-@click.option("--batch-size", type=int, help="Images a step.")
-@click.option("--learning-rate", type=float, help="At its highest.")
-@click.option("--split", help="Test on this one; compare settings on 'validation'.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ...")
-@click.option("--workers", type=click.IntRange(1), help="Runs at once (default: all cores).")
+@click.option("--seeds", type=click.IntRange(1), default=10, help="How many runs of each method.")
+@click.option("--first-seed", type=click.IntRange(0), default=0, help="The seeds count up from it.")
+@click.option(
+    "--masks",
+    metavar="P[,P...]",
+    callback=parse_masks,
+    show_default="0.99 at the largest length-scale",
+    help="Probabilities, for each component.",
+)
+@click.option(
+    "--dropout", type=float, show_default="0.6", help="Probability of an average to be dropped."
+)
+@click.option(
+    "--channel-dropout",
+    metavar="P[,P...]",
+    callback=parse_masks,
+    show_default="0",
+    help="For each component.",
+)
+@click.option(
+    "--crop", type=float, metavar="FRACTION", show_default="0.75", help="Side of the crops."
+)
+@click.option("--epochs", type=int, show_default="80", help="Passes over the training images.")
+@click.option(
+    "--batch-size", type=int, show_default="6 for none, 15 for the others", help="Images a step."
+)
+@click.option(
+    "--learning-rate",
+    type=float,
+    show_default="0.02; 0.01 for dropout, 0.003 for crop",
+    help="At its highest.",
+)
+@click.option("--split", default="test", help="Test on this one; compare settings on 'validation'.")
+@click.option("--device", default="auto", help="auto, cpu, cuda, ...")
+@click.option(
+    "--workers", type=click.IntRange(1), show_default="all cores", help="Runs at once, on a CPU."
+)
 @click.option("--resume", is_flag=True, help="Go on with an interrupted training.")
 @click.option("--plot", type=click.Path(dir_okay=False), help="Picture of the results to write.")
 @output_options
@@ -97,9 +125,17 @@ def command(
     can be compared in pairs. On a CPU the same command gives the same numbers.
     """
     from backdrop import training
+    from gpgen.plots import check_picture
 
+    if plot is not None:
+        check_picture(plot)
     chosen = [name for name in training.METHODS if name in methods or "all" in methods]
     given = {name: value for name, value in fields.items() if value is not None}
+    data = training.Source(source)
+    if "train_size" not in given:
+        given["train_size"] = data.most("train", training.Settings.train_size)
+    if "test_size" not in given:
+        given["test_size"] = data.most(given["split"], training.Settings.test_size)
     settings = [training.Settings.tuned(method, **given) for method in chosen]
     try:
         with output.progress("epoch") as advance:
@@ -128,11 +164,14 @@ def command(
     written = training.write(runs, Path(out))
     if plot is not None:
         training.plot(runs, plot)
-    output.say(_table(training.summarize(runs)), "", f"every epoch: {Path(out) / 'epochs.csv'}")
+    sizes = f"{given['train_size']} training images, {given['test_size']} of {given['split']!r}"
+    output.say(
+        _table(training.summarize(runs), sizes), "", f"every epoch: {Path(out) / 'epochs.csv'}"
+    )
     output.result({"out": out, **written})
 
 
-def _table(summaries: tuple[MethodSummary, ...]) -> RenderableType:
+def _table(summaries: tuple[MethodSummary, ...], sizes: str) -> RenderableType:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
@@ -151,6 +190,7 @@ def _table(summaries: tuple[MethodSummary, ...]) -> RenderableType:
             "" if one.gain is None else str(one.gain),
         )
     n = summaries[0].n
-    table.caption = f"means over {n} seeds with 95 % intervals" if n > 1 else "of one seed"
+    means = f"means over {n} seeds with 95 % intervals" if n > 1 else "of one seed"
+    table.caption = f"{means}; {sizes}"
     table.caption_justify = "left"
     return table

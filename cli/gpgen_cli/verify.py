@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -9,6 +10,7 @@ import click
 from gpgen_cli._errors import FAILURE
 from gpgen_cli._format import count
 from gpgen_cli._output import Output, output_options
+from gpgen_cli._paths import Source
 
 if TYPE_CHECKING:
     from gpgen.verification import VerifyProgress
@@ -38,7 +40,7 @@ def parse_regenerate(
 
 
 @click.command("verify", short_help="Check a dataset, and name what is damaged.", epilog=_EPILOG)
-@click.argument("path", type=click.Path())
+@click.argument("path", type=Source())
 @click.option(
     "--regenerate",
     metavar="K|all",
@@ -64,20 +66,26 @@ def command(output: Output, /, path: str, regenerate: int | Literal["all"] | Non
                 advance(progress.bytes_done // 10**6, progress.nbytes // 10**6)
 
         report = gpgen.verify(path, regenerate=regenerate, progress=follow)
-    for problem in report.problems:
+    for problem in (*report.problems, *report.litter):
         output.say(f"{problem.file}: {problem.what}")
     checked = f"{count(report.shards, 'shard')} checked"
     if report.samples_regenerated:
         checked += f", {count(report.samples_regenerated, 'sample')} made again and compared"
-    if report.ok:
-        output.say(f"{path} is whole: {checked}")
+    found = count(len(report.problems), "problem")
+    if report.is_damaged:
+        output.say(f"{path} is damaged: {found}, {checked}")
+    elif not report.ok:
+        output.say(f"{path} has no damage that could be seen, but {found}; {checked}")
     else:
-        output.say(f"{path} is damaged: {count(len(report.problems), 'problem')}, {checked}")
+        beside = f"; beside it {count(len(report.litter), 'file')}" if report.litter else ""
+        output.say(f"{path} is whole: {checked}{beside}")
     output.result(
         {
             "path": path,
             "ok": report.ok,
-            "problems": [{"file": str(p.file), "what": p.what} for p in report.problems],
+            "damaged": report.is_damaged,
+            "problems": [asdict(problem) for problem in report.problems],
+            "litter": [asdict(problem) for problem in report.litter],
             "shards": report.shards,
             "samples_regenerated": report.samples_regenerated,
         }

@@ -24,16 +24,18 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
+from gpgen.blas import one_blas_thread
 from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.golkar2018.archive_files import MemberWriter, SampleJournal, open_or_create
 from gpgen.golkar2018.archive_plan import ArchivePlan
 from gpgen.golkar2018.crosses import Cross
 from gpgen.golkar2018.gp_writing import write_gp
 from gpgen.golkar2018.npy import HEADER_BYTES, npy_header
+from gpgen.paths import AnyText, target_of
 from gpgen.store import files
-from gpgen.store.claiming import claimed
+from gpgen.store.claiming import check_rename, claimed, naming
+from gpgen.store.failures import reading, target_errors
 
 __all__ = ["PLAN", "Archive", "ArchiveProgress", "make_archive", "read_plan"]
 
@@ -91,7 +93,7 @@ Report = Callable[[ArchiveProgress], None]
 
 def make_archive(
     plan: ArchivePlan,
-    out: str | os.PathLike[str],
+    out: AnyText,
     *,
     workers: int | None = None,
     resume: bool = False,
@@ -124,14 +126,14 @@ def make_archive(
     """
     if workers is not None and workers < 1:
         raise UsageError(f"{workers} workers can't make anything", "use at least 1")
-    target = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a link
+    target = target_of(out)
     job = _Job(plan, target, target.with_name(target.name + ".making"), progress)
-    with files.target_errors(str(target)), job.locked():
+    with target_errors(str(target)), job.locked():
         if resume and job.is_finished(overwrite):
             return job.commit()
         job.check_disk()
         job.begin(resume=resume, overwrite=overwrite)
-        with threadpool_limits(limits=1, user_api="blas"):
+        with one_blas_thread():
             job.draw_samples(workers or len(os.sched_getaffinity(0)))
         job.deal_crosses()
         return job.commit()
@@ -147,12 +149,14 @@ def read_plan(folder: Path) -> ArchivePlan:
     """
     path = folder / PLAN
     again = "make it again with `gpgen archive`"
+    with reading(path, again):
+        raw = path.read_bytes()
     try:
-        fields = json.loads(path.read_bytes())
+        fields = json.loads(raw)
         version = fields["archive_version"]
         plan = ArchivePlan.from_dict(fields)
     except (
-        OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError,
+        ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError,
     ) as error:  # fmt: skip
         raise DatasetError(f"{path} can't be read: {error}", again) from error
     if version != VERSION:
@@ -211,6 +215,7 @@ class _Job:
                 f"{self.working} was begun with other options or another version of gpgen",
                 "resume with the same ones, or use --overwrite to start again",
             )
+        check_rename(self.working, self.target)
         if not (begun and resume):
             # Without its job.json the rest isn't taken for something to resume.
             for name in ("job.json", "journal.jsonl"):
@@ -334,9 +339,10 @@ class _Job:
             if path.name not in {*names, PLAN, CHECKSUMS}:
                 files.remove(path)
         files.sync_folder(self.data)
-        if not self._target_is_free():
-            files.rename(self.target, files.temporary_name(self.working, "replaced"))
-        files.rename(self.data, self.target)
+        with naming(self.target, self.working):
+            if not self._target_is_free():
+                files.rename(self.target, files.temporary_name(self.working, "replaced"))
+            files.rename(self.data, self.target)
         files.sync_folder(self.target.parent)
 
     def _target_is_free(self) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
+import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gpgen.errors import DatasetError, MissingPackageError, TargetError, UsageError
+from gpgen.paths import given, text_of
 
 __all__ = ["RECORD", "DownloadProgress", "RecordFile", "download", "read_record"]
 
@@ -24,7 +25,8 @@ FILES: Final = ("dataset.zip", "samples.zip")
 _BY_HAND: Final = (
     f"check the network, or get the files with a browser from {DOI} and give them to `gpgen import`"
 )
-_TIMEOUT: Final = 30.0
+_CONNECT_SECONDS: Final = 10.0
+_READ_SECONDS: Final = 30.0
 _LARGEST_RECORD: Final = 1 << 22
 
 
@@ -77,7 +79,7 @@ def read_record(record: str = RECORD) -> dict[str, RecordFile]:
     """
     host = urllib.parse.urlsplit(record)
     try:
-        with urllib.request.urlopen(record, timeout=_TIMEOUT) as answer:  # noqa: S310 - http(s)
+        with urllib.request.urlopen(record, timeout=_CONNECT_SECONDS) as answer:  # noqa: S310 - http(s)
             described: Any = json.loads(answer.read(_LARGEST_RECORD))
         found = {}
         for file in described["files"]:
@@ -104,6 +106,7 @@ def download(
     overwrite: bool = False,
     progress: Report | None = None,
     record: str | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> tuple[Path, ...]:
     """Fetch files of the record; each gets its name once its checksum is right.
 
@@ -119,6 +122,8 @@ def download(
         Called now and then.
     record
         See `read_record`; Zenodo's if ``None``.
+    notify
+        Told in a sentence which service is asked.
 
     Returns
     -------
@@ -137,20 +142,24 @@ def download(
         If the record can't be reached, or sends something else than it has announced.
     """
     try:
-        import pooch
+        import pooch  # noqa: F401 - before anything is asked for
     except ImportError as error:
         raise MissingPackageError(
-            "downloading needs the package pooch", "run `pip install pooch`"
+            "downloading needs the package pooch, which isn't installed",
+            "install it with `pip install 'gpgen[download]'`",
         ) from error
-    found = read_record(record or RECORD)
+    address = record or RECORD
+    if notify:
+        notify(f"asking {urllib.parse.urlsplit(address).netloc}")
+    found = read_record(address)
     for name in names:
         if name not in found:
             known = ", ".join(sorted(found))
             raise UsageError(f"the record has no file {name!r}", f"use one of {known}")
-    folder = Path(out)
+    given(out)
+    folder = Path(text_of(out)).expanduser()  # said as it was given
     missing = [name for name in names if not _is_there(folder / name, found[name], overwrite)]
     _check_disk(folder, sum(found[name].size for name in missing))
-    pooch.get_logger().setLevel(logging.WARNING)
     for name in missing:
         (folder / name).unlink(missing_ok=True)
         _fetch(found[name], folder, progress)
@@ -161,20 +170,24 @@ def _fetch(file: RecordFile, folder: Path, progress: Report | None) -> None:
     import pooch
     import requests
 
-    downloader = pooch.HTTPDownloader(progressbar=_Bar(file, progress), timeout=_TIMEOUT)
+    downloader = pooch.HTTPDownloader(
+        progressbar=_Bar(file, progress), timeout=(_CONNECT_SECONDS, _READ_SECONDS)
+    )
     host = urllib.parse.urlsplit(file.url).netloc
+    algorithm, _, digest = file.checksum.partition(":")
     try:
-        pooch.retrieve(
-            file.url, known_hash=file.checksum, fname=file.name, path=folder, downloader=downloader
-        )
+        with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=folder) as place:
+            got = Path(place) / file.name
+            downloader(file.url, str(got), None)
+            if pooch.file_hash(str(got), alg=algorithm) != digest:
+                raise DatasetError(
+                    f"what came from {host} as {file.name} doesn't have the record's checksum",
+                    "try again later",
+                )
+            got.replace(folder / file.name)
     except requests.exceptions.RequestException as error:
         what = type(error).__name__
         raise DatasetError(f"{file.name} didn't come from {host} ({what})", _BY_HAND) from None
-    except ValueError:
-        raise DatasetError(
-            f"what came from {host} as {file.name} doesn't have the record's checksum",
-            "try again later",
-        ) from None
 
 
 def _is_there(path: Path, file: RecordFile, overwrite: bool) -> bool:

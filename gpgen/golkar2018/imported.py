@@ -22,6 +22,8 @@ from gpgen.finite import all_finite
 from gpgen.golkar2018.sources import Source, open_source
 from gpgen.recipe import Component, Recipe
 from gpgen.splits import ListedSplit, Split
+from gpgen.store.failures import reading
+from gpgen.store.litter import is_litter
 
 __all__ = ["Imported", "ImportedSampler", "describe"]
 
@@ -220,10 +222,12 @@ def describe(source: Source, sha256: str, splits: Mapping[str, float]) -> Import
 def content_sha256(path: Path) -> str:
     """Return the SHA-256 of a file, or of the names and hashes of a folder's files."""
     if path.is_file():
-        with path.open("rb") as file:
+        with reading(path, "give it again"), path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     digest = hashlib.sha256()
     for file_path in sorted(p for p in path.rglob("*") if p.is_file()):
         name = file_path.relative_to(path).as_posix()
+        if is_litter(name):
+            continue
         digest.update(f"{content_sha256(file_path)}  {name}\n".encode())
     return digest.hexdigest()

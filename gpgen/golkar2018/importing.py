@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,6 +11,7 @@ from gpgen.errors import UsageError
 from gpgen.golkar2018.imported import content_sha256, describe
 from gpgen.golkar2018.sources import open_source
 from gpgen.making import Progress, make
+from gpgen.paths import AnyText, given
 
 if TYPE_CHECKING:
     from gpgen.dataset import Dataset
@@ -20,8 +20,8 @@ __all__ = ["import_dataset", "parse_splits"]
 
 
 def import_dataset(
-    source: str | Path,
-    out: str | Path,
+    source: AnyText,
+    out: AnyText,
     *,
     dtype: str | None = None,
     splits: Mapping[str, float] | None = None,
@@ -58,7 +58,7 @@ def import_dataset(
     """
     if dtype not in (None, "float32", "float64"):
         raise UsageError(f"dtype is {dtype!r}", 'use "float32" or "float64"')
-    path = Path(source).absolute()
+    path = given(source)
     fractions = splits or {"train": 0.8, "validation": 0.1, "test": 0.1}
     with open_source(path) as opened:
         recipe = describe(opened, content_sha256(path), fractions)

@@ -23,6 +23,9 @@ from gpgen.errors import DatasetError
 from gpgen.golkar2018.gp_reading import read_gp_images, read_gp_index
 from gpgen.golkar2018.npy import NpyHeader, parse_npy_header
 from gpgen.golkar2018.zip_reading import GuardedZip
+from gpgen.paths import AnyText, given
+from gpgen.recognizing import recognize, refused
+from gpgen.store.failures import reading
 
 __all__ = ["Source", "open_source"]
 
@@ -31,6 +34,7 @@ Image = npt.NDArray[Any]
 _SAMPLE: Final = re.compile(
     r"final_size-\d{1,6}(?:\.0)?_corr-(\d{1,6}(?:\.\d{1,9})?)_v(\d{1,6})\.npy", re.ASCII
 )
+_GIVE: Final = "give a .gp file, or a folder or zip that has samples of 2018"
 _MOST_FILES: Final = 20_000
 _HEADER_BYTES: Final = 512
 
@@ -101,7 +105,7 @@ class Source:
         return self._read()
 
 
-def open_source(path: str | Path) -> Source:
+def open_source(path: AnyText) -> Source:
     """Index and check what is to be imported.
 
     Parameters
@@ -115,17 +119,21 @@ def open_source(path: str | Path) -> Source:
     DatasetError
         If it is anything else, or can't be trusted. Nothing in it was run or unpacked.
     """
-    path = Path(path)
+    path = given(path)
     if path.is_dir():
         return _choose(path, _files_in(path))
-    if not path.is_file():
+    if not path.exists():
         raise DatasetError(f"{path} doesn't exist", "give a .gp file, a folder or a zip")
-    if path.suffix == ".gp":
+    if path.suffix == ".gp" and path.is_file():
         return _gp_source(path.name, path.stat().st_size, _opener(path))
-    with path.open("rb") as file:
-        start = file.read(2)
+    start = b""
+    if path.is_file():
+        with reading(path, _GIVE), path.open("rb") as file:
+            start = file.read(2)
     if start != b"PK":
-        raise DatasetError(f"{path} is neither a zip nor a .gp file", "give one, or a folder")
+        raise refused(path, "a zip or a .gp file", _GIVE) or DatasetError(
+            f"{path} is neither a zip nor a .gp file", _GIVE
+        )
     archive = GuardedZip(path)
     try:
         members = {m.name: (m.size, partial(archive.open, m.name)) for m in archive.members}
@@ -136,7 +144,12 @@ def open_source(path: str | Path) -> Source:
 
 
 def _opener(path: Path) -> Opener:
-    return lambda: path.open("rb")
+    @contextlib.contextmanager
+    def opened() -> Iterator[Reading]:
+        with reading(path, "give it again"), path.open("rb") as file:
+            yield file
+
+    return opened
 
 
 def _files_in(folder: Path) -> dict[str, tuple[int, Opener]]:
@@ -160,6 +173,9 @@ def _choose(path: Path, found: Mapping[str, tuple[int, Opener]]) -> Source:
     if samples and not crosses:
         return _npy_source(path.name, samples)
     if not samples and not crosses:
+        known = recognize(path)
+        if known is not None and known.what not in ("an empty folder", "a folder of other things"):
+            raise DatasetError(f"{path} is {known.what}, not the files of 2018", known.use or _GIVE)
         raise DatasetError(
             f"{path} has neither samples named like final_size-1024_corr-9.5_v1.npy nor a .gp file",
             "give the folder or zip that has them",

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Final
 
 from gpgen.errors import DatasetError
+from gpgen.store.failures import unreadable
 
 __all__ = ["GuardedZip", "MemberStream"]
 
@@ -64,7 +65,7 @@ class GuardedZip:
         except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
             raise _refused(path, f"it can't be read as a zip ({_one_line(error)})") from None
         except OSError as error:
-            raise DatasetError(f"{path} can't be read: {error.strerror}", "check it") from None
+            raise unreadable(path, error, "check it") from None
         try:
             self.members = self._checked_members()
         except DatasetError:

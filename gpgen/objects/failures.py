@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from gpgen.errors import StorageError
@@ -13,6 +14,7 @@ __all__ = [
     "is_range_beyond_end",
     "is_silence",
     "is_transient",
+    "is_unreached",
     "part_failed",
     "status",
 ]
@@ -36,6 +38,7 @@ _CREDENTIALS = (
 _RESUME = "then run it again; a run that made data: with --resume"
 _LATER = f"check AWS_ENDPOINT_URL and the network, {_RESUME}"
 _ADDRESS = "correct the address, AWS_ENDPOINT_URL or AWS_REGION"
+_DESCRIPTORS = f"raise the limit of open files (ulimit -n) or use fewer threads, {_RESUME}"
 _NEW_TOKEN = f"get new credentials, {_RESUME}"
 # What to do about a refusal, by the code that S3 gives it.
 _HINTS = {
@@ -90,6 +93,13 @@ def is_silence(error: Exception) -> bool:
     return isinstance(error, exceptions.ConnectTimeoutError | exceptions.ReadTimeoutError)
 
 
+def is_unreached(error: Exception) -> bool:
+    """Return whether there was not even a connection."""
+    from botocore import exceptions
+
+    return isinstance(error, exceptions.EndpointConnectionError | exceptions.ConnectTimeoutError)
+
+
 def broken_off(error: Exception) -> Exception:
     """Return what botocore would raise for an answer that broke off in its midst."""
     from botocore import exceptions
@@ -124,6 +134,15 @@ def _no_answer(error: Exception) -> bool:
     return isinstance(error, broken)
 
 
+def _needs_descriptors(error: BaseException | None) -> bool:
+    """Return whether there was no descriptor for a connection, which is no fault of the store's."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def explain(error: Exception, what: str, attempts: int) -> StorageError:
     """Return a failure in one line.
 
@@ -143,6 +162,8 @@ def explain(error: Exception, what: str, attempts: int) -> StorageError:
         # botocore's own words also speak of its retries, of which it makes none.
         message = str(response.get("Error", {}).get("Message", ""))
         reason = f"{message or 'refused'} ({code or answer})"
+    if _needs_descriptors(error):
+        return StorageError(f"{what}: too many open files", _DESCRIPTORS)
     if _no_answer(error) or answer >= 500 or code in _TRANSIENT_CODES:
         times = f", {attempts} times" if attempts > 1 else ""
         return StorageError(f"{what}: {reason}{times}", _LATER)

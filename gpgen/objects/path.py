@@ -155,9 +155,8 @@ class ObjectPath:
 
     def members(self) -> Iterator[tuple[ObjectPath, int]]:
         """Yield the objects whose names begin with this one and a slash, and their bytes."""
-        prefix = self.key + "/"
-        for key, nbytes in requests.listing(self.bucket, prefix):
-            if key != prefix:  # consoles show folders by empty objects
+        for key, nbytes in requests.listing(self.bucket, self.key + "/"):
+            if nbytes or not key.endswith("/"):  # consoles show folders by empty objects
                 yield ObjectPath(self.bucket, key), nbytes
 
     @staticmethod

@@ -26,6 +26,7 @@ from gpgen.objects.failures import (
     is_range_beyond_end,
     is_silence,
     is_transient,
+    is_unreached,
     part_failed,
     status,
 )
@@ -37,7 +38,10 @@ ATTEMPTS = 8
 _PAUSE = 0.1
 # To wait for an answer in vain costs a minute: that is tried less often.
 _MOST_SILENCES = 3
-_CONNECT_SECONDS = 10
+# Where nothing has ever been connected to there may be no network: six tries take two seconds.
+_FIRST_ATTEMPTS = 6
+_FIRST_SILENCES = 2
+_CONNECT_SECONDS = 5
 _READ_SECONDS = 60
 # What S3 lists in one answer, and removes in one request.
 _PAGE = 1000
@@ -196,7 +200,9 @@ def _ask(
     while True:
         attempt += 1
         try:
-            return request(client)
+            answer = request(client)
+            _clients.reached = True
+            return answer
         except _failures() as error:
             if missing is not None and is_missing(error):
                 raise FileNotFoundError(2, "no such object", "s3://" + "/".join(missing)) from error
@@ -207,7 +213,10 @@ def _ask(
             if conditional and status(error) == 501:
                 raise NotImplementedError from error
             silences += is_silence(error)
+            _clients.reached |= not is_unreached(error)
             hopeless = attempt >= ATTEMPTS or silences >= _MOST_SILENCES
+            if not _clients.reached:
+                hopeless |= attempt >= _FIRST_ATTEMPTS or silences >= _FIRST_SILENCES
             if hopeless or not is_transient(error):
                 raise explain(error, what, attempt) from error
         # Workers that failed together shall not come back together.
@@ -237,6 +246,7 @@ class _Clients:
     def forget(self) -> None:
         self._lock = threading.Lock()
         self._client: Any = None
+        self.reached = False
 
     def get(self) -> Any:  # noqa: ANN401 - botocore has no types
         # Threads that all read for the first time would make a client each.
@@ -260,7 +270,8 @@ def _new_client() -> Any:  # noqa: ANN401 - botocore has no types
         import botocore.session
     except ImportError as error:
         raise MissingPackageError(
-            "datasets on s3:// need the package botocore", "run `pip install 'gpgen[s3]'`"
+            "datasets on s3:// need the package botocore, which isn't installed",
+            "install it with `pip install 'gpgen[s3]'`",
         ) from error
     config = botocore.config.Config(
         connect_timeout=_CONNECT_SECONDS,

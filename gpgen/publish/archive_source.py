@@ -22,6 +22,7 @@ from gpgen.publish.parts import Part
 from gpgen.publish.sources import VERIFY, copy_file
 from gpgen.publish.subject import Column, Subject
 from gpgen.publish.tables import csv_lines
+from gpgen.store.failures import reading
 
 __all__ = ["ArchiveSource", "archive_subject", "is_archive"]
 
@@ -127,16 +128,17 @@ class ArchiveSource:
             If one is missing or damaged.
         """
         images = np.empty((len(indices), *self.subject.shape))
+        samples = self._path / _SAMPLES
         try:
-            with zipfile.ZipFile(self._path / _SAMPLES) as archive:
+            with reading(samples), samples.open("rb") as s, zipfile.ZipFile(s) as archive:
                 for image, index in zip(images, indices, strict=True):
                     name = sample_name(self.plan.size, *self.plan.members[index])
                     data = archive.read(name)  # which compares its CRC-32
                     header = parse_npy_header(data[:512], name)
                     pixels = np.frombuffer(data, header.dtype, offset=header.offset)
                     image[...] = pixels.reshape(header.shape)
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise DatasetError(f"{self._path / _SAMPLES} is damaged: {error}", VERIFY) from error
+        except (KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise DatasetError(f"{samples} is damaged: {error}", VERIFY) from error
         return images
 
     @property
@@ -199,5 +201,5 @@ def _canonical(value: object) -> bytes:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
+    with reading(path), path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -23,10 +23,18 @@ from gpgen.publish.zarr_zip import pack_zarr
 from gpgen.store import store_for
 from gpgen.store.interface import Problem, Reader
 from gpgen.store.manifest import canonical_json
+from gpgen.store.replacing import same_dataset
 from gpgen.store.where import local_path
 from gpgen.verification import verify
 
 __all__ = ["DatasetSource", "describe_dataset"]
+
+_HINTS: Final = {
+    "damage": VERIFY,
+    "unclear": "see to that file, or move it away if it isn't the dataset's, then package it again",
+    "pixels": "leave these images out, or make the dataset from another recipe",
+}
+"""What to do about each kind of problem that keeps a dataset from being packaged."""
 
 
 def describe_dataset(dataset: Dataset, *, recipe_only: bool = False) -> Subject:
@@ -124,6 +132,12 @@ class DatasetSource:
         self, folder: Path, most_bytes: int, progress: Callable[[int], None]
     ) -> list[tuple[Part, str]]:
         """Write the data, every byte of it checked against the manifest."""
+        with same_dataset(self._reader):
+            return self._write_data(folder, most_bytes, progress)
+
+    def _write_data(
+        self, folder: Path, most_bytes: int, progress: Callable[[int], None]
+    ) -> list[tuple[Part, str]]:
         form = self._dataset.format
         if self.subject.recipe_only:
             _verify(self._path)
@@ -168,9 +182,12 @@ def _verify(path: Path) -> None:
     if not report.ok:
         problem = report.problems[0]
         more = f", and {len(report.problems) - 1} more" if len(report.problems) > 1 else ""
-        raise DatasetError(f"{path}: {problem.file} {problem.what}{more}", VERIFY)
+        hint = _HINTS["damage" if report.is_damaged else problem.kind]
+        raise DatasetError(f"{path}: {problem.file} {problem.what}{more}", hint)
 
 
 def _refuse(dataset: Dataset, problems: Iterator[Problem]) -> None:
     for problem in problems:
-        raise DatasetError(f"{dataset.path}: {problem.file} {problem.what}", VERIFY)
+        if problem.kind in _HINTS:
+            what = f"{dataset.path}: {problem.file} {problem.what}"
+            raise DatasetError(what, _HINTS[problem.kind])

@@ -13,8 +13,12 @@ from typing import Any, Final, Literal
 import msgspec
 
 from gpgen.errors import DatasetError, UsageError
+from gpgen.paths import given
+from gpgen.recognizing import refused
+from gpgen.store.failures import reading
 from gpgen.store.files import read_whole
 from gpgen.store.layout import Target
+from gpgen.store.litter import is_litter
 from gpgen.store.manifest import FORMAT_VERSION, newer
 
 __all__ = [
@@ -37,6 +41,7 @@ FIGURE: Final = "figure.png"
 _LINE: Final = re.compile(r"([0-9a-f]{32,64})  (\S.*)")
 _BLOCK: Final = 2**22
 _VERSION: Final = re.compile(r"[0-9A-Za-z.+!-]{1,60}")
+_GIVE: Final = "give the folder that `gpgen package` made"
 _AGAIN: Final = "package the dataset again: `gpgen package DATASET --publication FILE --out DIR`"
 
 
@@ -96,7 +101,7 @@ def is_plain_name(name: str) -> bool:
 def hash_file(path: Path) -> tuple[int, str, str]:
     """Return a file's bytes, its SHA-256 and its MD5, both computed at once."""
     sha256, md5, total = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
-    with path.open("rb", buffering=0) as stream, ThreadPoolExecutor(1) as pool:
+    with reading(path), path.open("rb", buffering=0) as stream, ThreadPoolExecutor(1) as pool:
         # Two buffers: one is being read while the other is hashed.
         buffers = [bytearray(_BLOCK), bytearray(_BLOCK)]
         pending = None
@@ -141,15 +146,17 @@ class Deposit:
         DatasetError
             If the folder is no deposit, or its lists are damaged.
         """
-        folder = Path(path)
+        folder = given(path)
         if not (folder / SHA256SUMS).is_file() or not (folder / MANIFEST).is_file():
-            raise DatasetError(
+            raise refused(folder, "a deposit", _GIVE) or DatasetError(
                 f"{path} is not a deposit: it lacks {SHA256SUMS} or {MANIFEST}", _AGAIN
             )
         sha256, md5 = (_read_sums(folder / name) for name in (SHA256SUMS, MD5SUMS))
+        with reading(folder / MANIFEST, _AGAIN):
+            raw = read_whole(folder / MANIFEST)
         try:
-            manifest = json.loads(read_whole(folder / MANIFEST))
-        except (OSError, ValueError, RecursionError) as error:
+            manifest = json.loads(raw)
+        except (ValueError, RecursionError) as error:
             raise DatasetError(f"{folder / MANIFEST} can't be read: {error}", _AGAIN) from error
         _check_versions(folder / MANIFEST, manifest)
         try:
@@ -192,7 +199,7 @@ class Deposit:
             If a file was changed, removed or added since the deposit was packaged.
         """
         for entry in sorted(self.path.iterdir()):
-            if entry.name not in self.files:
+            if entry.name not in self.files and not is_litter(entry.name):
                 raise DatasetError(
                     f"{entry} does not belong to the deposit", f"remove it, or {_AGAIN}"
                 )
@@ -207,9 +214,11 @@ class Deposit:
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Return one of the metadata files."""
+        with reading(self.path / name, _AGAIN):
+            raw = read_whole(self.path / name)
         try:
-            document: dict[str, Any] = json.loads(read_whole(self.path / name))
-        except (OSError, ValueError, RecursionError) as error:
+            document: dict[str, Any] = json.loads(raw)
+        except (ValueError, RecursionError) as error:
             raise DatasetError(f"{self.path / name} can't be read: {error}", _AGAIN) from error
         if not isinstance(document, dict):
             raise DatasetError(f"{self.path / name} holds no object", _AGAIN)
@@ -236,9 +245,11 @@ def _check_versions(path: Path, manifest: Any) -> None:  # noqa: ANN401 - what J
 
 
 def _read_sums(path: Path) -> dict[str, str]:
+    with reading(path, _AGAIN):
+        raw = read_whole(path)
     try:
-        lines = read_whole(path).decode().splitlines()
-    except (OSError, UnicodeError) as error:
+        lines = raw.decode().splitlines()
+    except UnicodeError as error:
         raise DatasetError(f"{path} can't be read: {error}", _AGAIN) from error
     sums = {}
     for line in lines:

@@ -15,6 +15,7 @@ from gpgen.publish.deposit import MANIFEST, SHA256SUMS, Deposit
 from gpgen.publish.publication import Publication
 from gpgen.publish.subject import Subject, dataset_subject
 from gpgen.store.stored_recipe import StoredRecipe
+from gpgen.store.where import place_of
 
 __all__ = ["describe"]
 
@@ -27,12 +28,13 @@ def describe(path: str | Path) -> tuple[Subject, Publication | None]:
     DatasetError
         If there is neither a dataset nor an archive nor a deposit, or it is damaged.
     """
-    folder = Path(path)
-    if (folder / MANIFEST).is_file() and (folder / SHA256SUMS).is_file():
-        return _describe_deposit(Deposit.open(folder))
-    if is_archive(folder):
-        return ArchiveSource(folder, recipe_only=False).subject, None
-    with open_dataset(path) as dataset:
+    folder = place_of(path)
+    if isinstance(folder, Path):
+        if (folder / MANIFEST).is_file() and (folder / SHA256SUMS).is_file():
+            return _describe_deposit(Deposit.open(folder))
+        if is_archive(folder):
+            return ArchiveSource(folder, recipe_only=False).subject, None
+    with open_dataset(folder) as dataset:
         return describe_dataset(dataset), None
 
 

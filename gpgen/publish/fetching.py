@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.golkar2018.archive import PLAN
 from gpgen.making import Progress
+from gpgen.paths import AnyText, given, target_of, text_of
 from gpgen.publish.deposit import MANIFEST, MD5SUMS, SHA256SUMS, Deposit
 from gpgen.publish.downloading import FetchProgress, download_record
+from gpgen.publish.failures import ServiceError
 from gpgen.publish.finding_records import RecordAddress, parse_source
 from gpgen.publish.records import Records
 from gpgen.publish.regenerating import regenerate, regenerated_target
@@ -20,12 +23,16 @@ from gpgen.publish.regenerating_archive import regenerate_archive
 from gpgen.publish.service import Service
 from gpgen.publish.unpacking import check_names, data_files, join_parts, unpack_zarr
 from gpgen.publish.working import working_folder
+from gpgen.recognizing import refused
 from gpgen.store import files as disk
+from gpgen.store.failures import target_errors
 from gpgen.store.layout import SHARDED, Target
 from gpgen.store.where import local_path
 from gpgen.verification import verify
 
 __all__ = ["FetchProgress", "Fetched", "fetch"]
+
+_GIVE = "give a DOI, a record's number or page, or the folder of a deposit"
 
 
 @dataclass(frozen=True)
@@ -48,13 +55,14 @@ class Fetched:
 
 
 def fetch(
-    source: str | Path,
-    out: str | Path | None = None,
+    source: AnyText,
+    out: AnyText | None = None,
     *,
     service: Service | str | None = None,
     workers: int | None = None,
     download_progress: Callable[[FetchProgress], None] | None = None,
     make_progress: Callable[[Progress], None] | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> Fetched:
     """Bring a published dataset here, verified.
 
@@ -70,6 +78,8 @@ def fetch(
         Workers that draw the pixels, where the record has none.
     download_progress, make_progress
         Called as bytes arrive; called as shards are drawn.
+    notify
+        Told in a sentence which service is asked, and why it is waited for.
 
     Raises
     ------
@@ -80,23 +90,33 @@ def fetch(
     TargetError
         If `out` exists.
     """
-    folder = Path(source)
-    if folder.is_dir():
+    folder = _folder(source)
+    if folder is not None:
         deposit = Deposit.open(folder)
         deposit.check()
         return _place(deposit, _target(deposit, out), workers, make_progress)
     if isinstance(service, Service):
-        address = parse_source(str(source), service.address)
+        address = parse_source(text_of(source), service.address)
         return _fetch_record(service, address, out, workers, download_progress, make_progress)
-    address = parse_source(str(source), service)
-    with Service(address.service) as own:
+    address = parse_source(text_of(source), service)
+    with Service(address.service, notify=notify) as own:
         return _fetch_record(own, address, out, workers, download_progress, make_progress)
+
+
+def _folder(source: AnyText) -> Path | None:
+    """Return the folder that a source names; ``None`` if it names nothing on this disk."""
+    if "://" in text_of(source):
+        return None
+    path = given(source)
+    if path.exists() and not path.is_dir():
+        raise refused(path, "a deposit", _GIVE) or DatasetError(f"{path} is not a deposit", _GIVE)
+    return path if path.is_dir() else None
 
 
 def _fetch_record(
     service: Service,
     address: RecordAddress,
-    out: str | Path | None,
+    out: AnyText | None,
     workers: int | None,
     download_progress: Callable[[FetchProgress], None] | None,
     make_progress: Callable[[Progress], None] | None,
@@ -107,16 +127,21 @@ def _fetch_record(
             "leave out --from",
         )
     if out is not None:
-        _refuse_existing(Path(out))
-    place = Path(out or ".").absolute()
+        _refuse_existing(target_of(out))
+    place = target_of(out or ".")
     keep = place.parent if out is not None else place
     folder = keep / f"record-{address.number}.fetching"
-    with disk.target_errors(f"{folder} can't be written"):
+    with target_errors(f"{folder} can't be written"):
         disk.make_folder(folder)
         records = Records(service)
         # First the few kilobytes that say whether the rest is worth fetching.
         small = {SHA256SUMS, MD5SUMS, MANIFEST}
-        download_record(records, address.number, folder, wanted=lambda name: name in small)
+        try:
+            download_record(records, address.number, folder, wanted=lambda name: name in small)
+        except ServiceError:
+            with suppress(OSError):  # what has arrived is kept, nothing is not
+                folder.rmdir()
+            raise
         try:
             deposit = Deposit.open(folder)
         except DatasetError:
@@ -133,8 +158,8 @@ def _fetch_record(
     return fetched
 
 
-def _target(deposit: Deposit, out: str | Path | None) -> Path:
-    target = Path(os.path.abspath(out or regenerated_target(deposit)))  # noqa: PTH100
+def _target(deposit: Deposit, out: AnyText | None) -> Path:
+    target = target_of(out or regenerated_target(deposit))
     if deposit.form != "archive":
         form = Target.parse(target).form
         if form != deposit.form:

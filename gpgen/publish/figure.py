@@ -71,7 +71,7 @@ def sheet(names: Sequence[str], rows: Sequence[Sequence[npt.NDArray[Any]]]) -> b
     rows
         Images.
     """
-    tiles = [[_tile(image) for image in row] for row in rows[:MOST_ROWS]]
+    tiles = [[_finite(_tile(image)) for image in row] for row in rows[:MOST_ROWS]]
     shown = [tile for row in tiles for tile in row]
     # Levels by rank, not by moments: the same on every machine whatever sums do.
     values = np.sort(np.concatenate([tile.ravel() for tile in shown]))
@@ -94,6 +94,11 @@ def sheet(names: Sequence[str], rows: Sequence[Sequence[npt.NDArray[Any]]]) -> b
             grey = np.clip((tile - low) * (255 / (high - low or 1.0)), 0, 255).astype(np.uint8)
             canvas[top : top + tile.shape[0], left : left + tile.shape[1]] = grey
     return encode_png(canvas)
+
+
+def _finite(tile: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a tile with 0 for what isn't finite, of which there is no grey."""
+    return np.where(np.isfinite(tile), tile, 0)
 
 
 def encode_png(pixels: Pixels, *, level: int = 0) -> bytes:

@@ -14,6 +14,7 @@ import msgspec
 
 from gpgen.dataset import open_dataset
 from gpgen.errors import TargetError, UsageError
+from gpgen.paths import AnyText, target_of
 from gpgen.publish.archive_source import ArchiveSource, is_archive
 from gpgen.publish.card import card
 from gpgen.publish.citation import cff
@@ -30,6 +31,8 @@ from gpgen.publish.subject import DepositFile, Subject
 from gpgen.publish.validation import validate
 from gpgen.publish.working import working_folder
 from gpgen.store import files as disk
+from gpgen.store.failures import target_errors
+from gpgen.store.where import AnyPath, Given, place_of
 
 __all__ = ["PackageProgress", "Packaged", "package"]
 
@@ -80,9 +83,9 @@ class Packaged:
 
 
 def package(
-    dataset: str | Path,
-    publication: Publication | str | Path,
-    out: str | Path,
+    dataset: Given,
+    publication: Publication | AnyText,
+    out: AnyText,
     *,
     recipe_only: bool = False,
     overwrite: bool = False,
@@ -124,9 +127,9 @@ def package(
         publication = Publication.load(publication)
     if most_bytes < 1:
         raise UsageError(f"files of {most_bytes} bytes can't be made", "use 1 or more")
-    target = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a link
+    target = target_of(out)
     _check_target(target, overwrite)
-    source = _open_source(Path(dataset), recipe_only)
+    source = _open_source(place_of(dataset), recipe_only)
     if source.nbytes > MOST_PARTS * most_bytes:
         raise UsageError(
             f"files of {most_bytes:,} bytes would be more than {MOST_PARTS} parts",
@@ -140,14 +143,14 @@ def package(
     validate(_documents(publication, source.subject, unknown))
     _check_space(target, source.nbytes)
     with (
-        disk.target_errors(f"{target} can't be written"),
+        target_errors(f"{target} can't be written"),
         working_folder(target, "packaging") as folder,
     ):
         return _fill(folder, target, source, publication, most_bytes, progress)
 
 
-def _open_source(path: Path, recipe_only: bool) -> Source:
-    if is_archive(path):
+def _open_source(path: AnyPath, recipe_only: bool) -> Source:
+    if isinstance(path, Path) and is_archive(path):
         return ArchiveSource(path, recipe_only)
     return DatasetSource(open_dataset(path), recipe_only)
 

@@ -7,12 +7,12 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final, Literal, cast
 
 import msgspec
 
 from gpgen.errors import UsageError
+from gpgen.paths import AnyText, given, text_of
 from gpgen.publish.licences import check_orcid, licence_name
 from gpgen.recipe_checks import nearest
 
@@ -144,7 +144,7 @@ class Publication(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     related: tuple[Related, ...] = ()
 
     @classmethod
-    def load(cls, path: str | Path) -> Publication:
+    def load(cls, path: AnyText) -> Publication:
         """Read a publication.toml.
 
         Raises
@@ -153,11 +153,11 @@ class Publication(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             If it can't be read, or a field is missing, unknown or wrong.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = given(path).read_text(encoding="utf-8")
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or "it isn't UTF-8 text"
-            raise UsageError(f"{path} can't be read: {reason}", _SAMPLE) from error
-        return cls.from_toml(text, str(path))
+            raise UsageError(f"{text_of(path)} can't be read: {reason}", _SAMPLE) from error
+        return cls.from_toml(text, text_of(path))
 
     @classmethod
     def from_toml(cls, text: str, where: str = "publication") -> Publication:

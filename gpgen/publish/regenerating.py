@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from gpgen.cluster import Scheduler, Security
 from gpgen.dataset import Dataset
 from gpgen.errors import DatasetError, UsageError
 from gpgen.making import Progress, make
@@ -34,7 +35,8 @@ def regenerate(
     out: str | Path,
     *,
     workers: int | None = None,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
+    security: Security | None = None,
     processes: bool | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -48,7 +50,7 @@ def regenerate(
         The folder that `package` made, or that was downloaded; the pixels may be left out.
     out
         The target, in the format of the original.
-    workers, scheduler, processes, resume, overwrite, progress
+    workers, scheduler, security, processes, resume, overwrite, progress
         As for `gpgen.make`.
 
     Returns
@@ -92,6 +94,7 @@ def regenerate(
         out,
         workers=workers,
         scheduler=scheduler,
+        security=security,
         processes=processes,
         resume=resume,
         overwrite=overwrite,

@@ -18,7 +18,8 @@ try:
     import httpx
 except ImportError as error:  # pragma: no cover - the tests have it
     raise MissingPackageError(
-        "publishing and fetching need the package httpx", "run `pip install 'gpgen[publish]'`"
+        "publishing and fetching need the package httpx, which isn't installed",
+        "install it with `pip install 'gpgen[publish]'`",
     ) from error
 
 __all__ = ["Service", "TransportError"]
@@ -27,6 +28,10 @@ TransportError = httpx.TransportError
 """A connection that broke, or was never made."""
 
 _ATTEMPTS: Final = 6
+_FIRST_ATTEMPTS: Final = 2
+"""At a service that can't be connected to and has never answered: there may be no network."""
+
+_CONNECT_SECONDS: Final = 10.0
 _LONGEST_WAIT: Final = 3600.0
 """Seconds; a server that asks for more is given up."""
 
@@ -54,7 +59,7 @@ class Service:
     sleep
         How to wait, in seconds.
     notify
-        Told in a sentence when it waits.
+        Told in a sentence whom it asks, and when it waits.
     """
 
     def __init__(
@@ -70,9 +75,10 @@ class Service:
         self._sleep = sleep
         self._notify = notify or (lambda _: None)
         self._free_at = 0.0
+        self._asked = self._answered = False
         self._client = httpx.Client(
             headers={"User-Agent": f"gpgen/{__version__}", "Accept": "application/json"},
-            timeout=httpx.Timeout(300.0, connect=30.0),
+            timeout=httpx.Timeout(300.0, connect=_CONNECT_SECONDS),
         )
 
     def __repr__(self) -> str:
@@ -153,6 +159,9 @@ class Service:
         *,
         repeatable: bool,
     ) -> httpx.Response:
+        if not self._asked:
+            self._asked = True
+            self._notify(f"asking {self.address}")
         for attempt in range(_ATTEMPTS):
             last = attempt == _ATTEMPTS - 1
             self._wait_for_rate()
@@ -168,11 +177,14 @@ class Service:
                     follow_redirects=method == "GET",
                 )
             except TransportError as error:
-                harmless = repeatable or isinstance(error, httpx.ConnectError)
-                if last or not harmless:
+                unreached = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+                hopeless = unreached and not self._answered and attempt == _FIRST_ATTEMPTS - 1
+                if last or hopeless or not (repeatable or unreached):
                     raise self._silence(error, method, path) from None
-                self.pause(2.0**attempt, "the connection broke")
+                why = f"{self.address} can't be reached" if unreached else "the connection broke"
+                self.pause(2.0**attempt, why)
                 continue
+            self._answered = True
             self._note_rate(response)
             again = response.status_code in _BUSY or (
                 repeatable and response.status_code in _FAILED
@@ -231,7 +243,7 @@ class Service:
         if seconds > _LONGEST_WAIT:
             raise ServiceError(
                 f"{why} and asks to wait {seconds / 3600:.1f} hours",
-                "run the same command again after that; nothing already sent is lost",
+                "run the same command again after that: what is there is kept",
             )
         self._notify(f"{why}; waiting {seconds:.0f} s")
         self._sleep(seconds)
@@ -253,17 +265,21 @@ class Service:
     # Words
 
     def _silence(self, error: Exception, method: str, path: str) -> ServiceError:
-        return ServiceError(
-            f"{self.address} did not answer {method} {path}: {self._clean(str(error))}",
-            "see whether it is reachable, then run the same command again; nothing already sent "
-            "is lost",
-        )
+        reason = self._clean(str(error)) or type(error).__name__
+        said = f"did not answer {method} {path}" if self._answered else "can't be reached"
+        hint = f"check the address and the network, {_CONTINUE}"
+        return ServiceError(f"{self.address} {said}: {reason}", hint)
 
     def _refusal(self, response: httpx.Response, method: str, path: str) -> ServiceError:
         status = response.status_code
         said = self._clean(said_in(response)).rstrip(".")
         lasting = status in (401, 403)
-        if status == 401:
+        if status in (401, 403) and self._token is None:
+            message = (
+                f"{self.address} doesn't show {path.removeprefix('/api')} to everybody ({status})"
+            )
+            hint = "ask its owners, or give the number of a record that is public"
+        elif status == 401:
             message = f"{self.address} refuses the token (401)"
             hint = f"make a new one on its page, Applications, and set it; {_CONTINUE}"
         elif status == 403:
@@ -281,7 +297,7 @@ class Service:
             lasting = True
         elif status in _BUSY | _FAILED:
             message = f"{self.address} keeps failing ({status}): {said}"
-            hint = "run the same command again later; nothing already sent is lost"
+            hint = "run the same command again later: what is there is kept"
         else:
             message = f"{self.address} refuses {method} {path} ({status}): {said}"
             hint = f"correct that; {_CONTINUE}"

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from gpgen.errors import DatasetError
 from gpgen.publish.parts import Part, PartWriter
 from gpgen.publish.subject import Subject
+from gpgen.store.failures import reading
 
 __all__ = ["VERIFY", "Source", "copy_file", "copy_whole"]
 
@@ -53,7 +54,8 @@ def copy_file(
     path: Path, folder: Path, name: str, most_bytes: int, progress: Callable[[int], None]
 ) -> list[Part]:
     """Copy a file as it is, in parts if need be."""
-    nbytes = path.stat().st_size
+    with reading(path):
+        nbytes = path.stat().st_size
     with PartWriter(folder, name, nbytes, most_bytes) as writer:
         copy_whole(path, nbytes, writer, progress)
         return writer.finish()
@@ -70,7 +72,9 @@ def copy_whole(
         If it is shorter.
     """
     left = nbytes
-    with path.open("rb", buffering=0) as stream:
+    with reading(path):
+        stream = path.open("rb", buffering=0)
+    with stream:
         while left:
             count = writer.copy(stream, min(left, _STEP))
             if not count:

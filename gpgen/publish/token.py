@@ -11,6 +11,7 @@ import stat
 from pathlib import Path
 
 from gpgen.errors import UsageError
+from gpgen.paths import given
 
 __all__ = ["Token", "find_token"]
 
@@ -52,7 +53,7 @@ def find_token(variable: str, file: str | Path | None = None) -> Token:
     """
     file = file or os.environ.get(f"{variable}_FILE")
     if file:
-        return _from_file(Path(file).expanduser())
+        return _from_file(given(file))
     secret = os.environ.get(variable, "").strip()
     if not secret:
         raise UsageError(

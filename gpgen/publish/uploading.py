@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gpgen.errors import DatasetError, UsageError
+from gpgen.paths import given
 from gpgen.publish.deposit import CARD, Deposit
 from gpgen.publish.limits import RECORD_BYTES, RECORD_FILES
 from gpgen.publish.records import Records, doi_of
@@ -62,7 +63,7 @@ class Record:
 
 def state_file(deposit: str | Path) -> Path:
     """Return the file beside a deposit that remembers its draft."""
-    folder = Path(os.path.abspath(deposit))  # noqa: PTH100 - resolve() would follow a link
+    folder = Path(os.path.abspath(given(deposit)))  # noqa: PTH100 - resolve() would follow a link
     return folder.with_name(folder.name + ".draft.json")
 
 

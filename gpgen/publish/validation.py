@@ -11,7 +11,6 @@ import importlib.metadata
 import importlib.util
 import json
 import tempfile
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -116,8 +115,7 @@ def _croissant(text: str) -> None:
     import mlcroissant
 
     # Its own files may not exist yet: the description alone is checked here.
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # rdflib's, within itself
+    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "croissant.json"
         path.write_text(text, encoding="utf-8")
         issues = mlcroissant.Dataset(jsonld=path).metadata.ctx.issues

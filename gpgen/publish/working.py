@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gpgen.errors import TargetError
 from gpgen.store import files as disk
+from gpgen.store.claiming import check_rename
 
 __all__ = ["working_folder"]
 
@@ -39,6 +40,7 @@ def working_folder(target: Path, what: str) -> Iterator[Path]:
     try:
         disk.remove_tree(folder)
         disk.make_folder(folder)
+        check_rename(folder, target)
         yield folder
     finally:
         disk.remove_tree(folder)

@@ -17,6 +17,7 @@ from gpgen.errors import DatasetError
 from gpgen.golkar2018.zip_writing import ZipLayout, ZipMember
 from gpgen.publish.parts import BLOCK, Part, PartWriter
 from gpgen.publish.sources import VERIFY, copy_whole
+from gpgen.store.failures import reading
 from gpgen.store.interface import Reader
 from gpgen.store.where import local_path
 
@@ -88,17 +89,15 @@ def _natural(file: str) -> tuple[str, list[int]]:
 
 
 def _size(path: Path) -> int:
-    try:
+    with reading(path):
         return path.stat().st_size
-    except OSError as error:
-        raise DatasetError(f"{path} can't be read: {error.strerror}", VERIFY) from error
 
 
 def _check(folder: Path, member: ZipMember, expected: dict[str, str | None]) -> int:
     """Return a file's CRC-32 if its SHA-256 is the expected one."""
     path, sha256 = folder / member.name, expected[member.name]
     digest, crc, total = hashlib.sha256(), 0, 0
-    with path.open("rb", buffering=0) as stream:
+    with reading(path), path.open("rb", buffering=0) as stream:
         buffer = memoryview(bytearray(BLOCK))
         while count := stream.readinto(buffer):
             digest.update(buffer[:count])

@@ -44,6 +44,10 @@ class _Scale:
     def ticks(self) -> list[tuple[float, str]]:
         if self.log:
             decades = range(math.ceil(math.log10(self.low)), math.floor(math.log10(self.high)) + 1)
+            if len(decades) < 2:
+                first = math.floor(math.log10(self.low))
+                between = [m * 10.0**d for d in (first, first + 1) for m in (1, 2, 5)]
+                return [(v, f"{v:.4g}") for v in between if self.low <= v <= self.high]
             step = 1 + len(decades) // 6
             return [(10.0**d, _power_of_ten(d)) for d in decades if d % step == 0]
         rough = (self.high - self.low) / 4
@@ -61,26 +65,30 @@ def _power_of_ten(exponent: int) -> str:
 
 
 def power_chart(curve: Curve) -> str:
-    """Draw the radially averaged power spectrum, both axes logarithmic."""
+    """Draw the radially averaged power spectrum, both axes logarithmic; nothing if it is 0."""
     shown = [part for part in (curve.mean, curve.theory) if part is not None]
     values = np.concatenate(shown)
+    values = values[values > 0]
+    if not values.size:
+        return ""
     top = float(values.max()) * 2
     # Below a millionth of a millionth lies the rounding of the pixels.
-    bottom = max(float(values[values > 0].min()) / 2, top * 1e-12)
+    bottom = max(float(values.min()) / 2, top * 1e-12)
     x = _Scale(float(curve.x[0]) / 1.1, 0.55, _LEFT, _WIDTH - _RIGHT, True)
     y = _Scale(bottom, top, _HEIGHT - _BOTTOM, _TOP, True)
     return _chart(curve, x, y, "cycles per pixel", "power", lambda v: f"{v:.4g} cycles/px")
 
 
 def ratio_chart(curve: Curve) -> str:
-    """Draw the power over what is expected."""
+    """Draw the power over what is expected, where it is."""
     if curve.theory is None:
         return ""
-    expected = np.maximum(curve.theory, curve.theory.max() * 1e-12)
+    here = np.isfinite(curve.theory)
+    expected = curve.theory[here]
     ratio = Curve(
-        curve.x,
-        curve.mean / expected,
-        curve.error / expected,
+        curve.x[here],
+        curve.mean[here] / expected,
+        curve.error[here] / expected,
         curve.quantile,
         np.ones_like(expected),
     )
@@ -142,7 +150,8 @@ def _chart(
 
 
 def _points(xs: Array, ys: Array) -> str:
-    return " ".join(f"{px:.1f},{py:.1f}" for px, py in zip(xs, ys, strict=True))
+    """Return a line's points; it ends where there are no values."""
+    return " ".join(f"{px:.1f},{py:.1f}" for px, py in zip(xs, ys, strict=True) if py == py)
 
 
 def _axes(x: _Scale, y: _Scale, xlabel: str, ylabel: str) -> str:

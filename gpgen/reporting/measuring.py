@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,15 +11,20 @@ import scipy.fft
 import scipy.stats
 
 from gpgen.recipe import Recipe
+from gpgen.reporting.pictures import LARGEST
 from gpgen.reporting.theory import expected_power, kernel_correlation
 
-__all__ = ["Curve", "Measured", "measure"]
+__all__ = ["Curve", "Measured", "measurable", "measure"]
 
 Array = npt.NDArray[np.float64]
 
-_VALUE_BINS = 60
-_RANGE = 4.5
+_VALUE_BINS: Final = 60
+_RANGE: Final = 4.5
 """Standard deviations."""
+
+_COMPARED: Final = 1e-6
+"""Part of the highest power below which nothing is expected: a recipe's covariance is exact to
+1e-6, and pixels are rounded to their type."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Curve:
     quantile
         Standard errors on either side that make 95 %: Student's t.
     theory
-        What is expected, if there is a formula.
+        What is expected, if it is computed; NaN at points where nothing can be said.
     kernel
         For the correlation: the kernel itself, without the effects of a finite image.
     """
@@ -48,14 +53,6 @@ class Curve:
     quantile: float
     theory: Array | None = None
     kernel: Array | None = None
-
-    @property
-    def deviations(self) -> Array | None:
-        """The points' distances from what is expected, in standard errors."""
-        if self.theory is None:
-            return None
-        scattered = self.error > 0
-        return np.asarray((self.mean - self.theory)[scattered] / self.error[scattered])
 
 
 @dataclass(frozen=True)
@@ -70,6 +67,15 @@ class Measured:
     values: Curve
 
 
+def measurable(images: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return of each image whether it can be measured: all of its values are finite.
+
+    Values above 1e100, whose squares overflow, count as infinite.
+    """
+    size = np.abs(images).max(axis=tuple(range(1, images.ndim))).astype(np.float64)
+    return np.asarray(size <= LARGEST)  # false for NaN, too
+
+
 def measure(recipe: Recipe, label: int, images: npt.NDArray[Any]) -> Measured:
     """Measure a class.
 
@@ -80,50 +86,57 @@ def measure(recipe: Recipe, label: int, images: npt.NDArray[Any]) -> Measured:
     label
         The class.
     images
-        Its images, two or more, shape (sample, *recipe.shape).
+        Its images, two or more, all `measurable`, shape (sample, *recipe.shape).
     """
     # The image is real, so half of its waves tell all, and half of its lags.
     rings, frequencies = _rings(recipe.shape)
     shells, distances = _shells(recipe.shape)
-    deviation = _deviation(recipe, images)
+    mean, deviation = _moments(recipe, images)
     edges = np.linspace(-_RANGE * deviation, _RANGE * deviation, _VALUE_BINS + 1)
     powers, correlations, histograms = [], [], []
     for image in images:
-        pixels = image.astype(np.float64)
+        pixels = image.astype(np.float64) - mean
         power = np.abs(scipy.fft.rfftn(pixels)) ** 2 / pixels.size
         powers.append(_average(power, rings))
         correlations.append(_covariance(power, shells, recipe.shape) / deviation**2)
         counts, _ = np.histogram(pixels, bins=edges)
         histograms.append(counts / (pixels.size * np.diff(edges)))
-    half = (..., slice(0, recipe.shape[-1] // 2 + 1))
+    expected_powers = expected_correlations = None
     expected = expected_power(recipe, label)
     if expected is not None:
-        expected = expected[half]
+        half = expected[..., : recipe.shape[-1] // 2 + 1]
+        expected_powers = _average(half, rings)
+        expected_powers[expected_powers < _COMPARED * expected.max()] = np.nan
+        expected_correlations = _covariance(half, shells, recipe.shape) / deviation**2
     centres = (edges[1:] + edges[:-1]) / 2
     normal = np.diff(scipy.stats.norm.cdf(edges, scale=deviation)) / np.diff(edges)
     return Measured(
         label,
         recipe.classes[label],
         len(powers),
-        _curve(frequencies, powers, None if expected is None else _average(expected, rings)),
+        _curve(frequencies, powers, expected_powers),
         _curve(
             distances,
             correlations,
-            None
-            if expected is None
-            else _covariance(expected, shells, recipe.shape) / deviation**2,
+            expected_correlations,
             kernel_correlation(recipe, label, distances),
         ),
-        _curve(centres, histograms, None, np.asarray(normal)),
+        _curve(centres + mean, histograms, None, np.asarray(normal)),
     )
 
 
-def _deviation(recipe: Recipe, images: npt.NDArray[Any]) -> float:
-    """Return the standard deviation of a pixel: the recipe's, or of the images without one."""
+def _moments(recipe: Recipe, images: npt.NDArray[Any]) -> tuple[float, float]:
+    """Return mean and deviation of a pixel: the recipe's, or of the images without one."""
     weights = [component.weight for component in recipe.components]
     if weights:
-        return float(np.linalg.norm(weights))
-    return float(np.std(images, dtype=np.float64)) or 1.0
+        return 0.0, float(np.linalg.norm(weights))
+    pixels = images.astype(np.float64)
+    low, high = float(pixels.min()), float(pixels.max())
+    mean, deviation = float(np.mean(pixels)), float(np.std(pixels))
+    if high - low <= 1e-12 * max(abs(low), abs(high)):
+        # They are constant, but for rounding, and have no deviation.
+        mean, deviation = (low + high) / 2, abs(low)
+    return mean, deviation if deviation > 1 / LARGEST else 1.0
 
 
 def _curve(x: Array, rows: list[Array], theory: Array | None, kernel: Array | None = None) -> Curve:
@@ -143,11 +156,11 @@ def _half_grid(shape: tuple[int, ...]) -> tuple[Array, ...]:
 def _rings(shape: tuple[int, ...]) -> tuple[npt.NDArray[np.int64], Array]:
     """Return each wave vector's ring (-1 for none), and each ring's mean frequency.
 
-    Rings are as wide as the coarsest axis resolves, and widen with the frequency, so that
+    Rings are as wide as the longest axis resolves, and widen with the frequency, so that
     there are some forty.
     """
     radius = np.sqrt(sum(grid**2 for grid in _half_grid(shape)))
-    finest = 1 / min(shape)
+    finest = 1 / max(shape)
     edges = [finest / 2]
     while edges[-1] < 0.5:
         edges.append(max(edges[-1] + finest, edges[-1] * 1.12))
@@ -159,9 +172,9 @@ def _shells(shape: tuple[int, ...]) -> tuple[npt.NDArray[np.int64], Array]:
     lags = zip(_half_grid(shape), shape, strict=True)
     radius = np.sqrt(sum((grid * pixels) ** 2 for grid, pixels in lags))
     edges = [-0.5, 0.5]
-    while edges[-1] < min(shape) / 2:
+    while edges[-1] <= max(shape) / 2:
         edges.append(max(edges[-1] + 1, edges[-1] * 1.06))
-    return _index(radius, np.array(edges[:-1]))
+    return _index(radius, np.array(edges))
 
 
 def _index(radius: Array, edges: Array) -> tuple[npt.NDArray[np.int64], Array]:

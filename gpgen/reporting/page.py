@@ -13,15 +13,19 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import TargetError, UsageError
+from gpgen.output_files import check_output_file
+from gpgen.paths import AnyText, target_of
 from gpgen.publish.citation import cite
 from gpgen.publish.publication import Publication
 from gpgen.publish.subject import Subject
 from gpgen.reporting.charts import correlation_chart, power_chart, ratio_chart, values_chart
-from gpgen.reporting.measuring import Curve, Measured, measure
+from gpgen.reporting.measuring import Measured, measurable, measure
 from gpgen.reporting.pictures import data_uris, shrink
 from gpgen.reporting.showing import Shown, show
 from gpgen.reporting.style import SCRIPT, STYLE
 from gpgen.store import files as disk
+from gpgen.store.failures import target_errors
+from gpgen.store.where import Given
 
 __all__ = ["ReportProgress", "write_report"]
 
@@ -30,7 +34,7 @@ _TILES: Final = 4
 _MOST_ROWS: Final = 64
 
 
-Picture = tuple[int, npt.NDArray[np.float32]]
+Picture = tuple[int, npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,8 @@ class ReportProgress:
 
 
 def write_report(
-    dataset: str | Path,
-    out: str | Path,
+    dataset: Given,
+    out: AnyText,
     *,
     samples: int = 16,
     publication: Publication | None = None,
@@ -83,14 +87,13 @@ def write_report(
     """
     if samples < 2:
         raise UsageError(f"{samples} samples have no scatter", "measure 2 or more of each class")
-    target = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a link
+    target = target_of(out)
     if os.path.lexists(target) and not overwrite:
         raise TargetError(f"{target} exists", "give another -o, or --overwrite to replace it")
-    if not target.parent.is_dir():
-        raise TargetError(f"there is no folder {target.parent}", "make it first")
+    check_output_file(target)
     with show(dataset) as shown:
         page = _page(shown, samples, publication, progress)
-    with disk.target_errors(f"{target} can't be written"):
+    with target_errors(f"{target} can't be written"):
         disk.replace_file(target, page.encode(), target.parent)
     return target
 
@@ -106,19 +109,23 @@ def _page(
     classes = min(len(subject.classes), _MOST_CLASSES)
     pictures: list[list[Picture]] = []
     measured: list[Measured] = []
+    read = not_finite = 0
     for label in range(classes):
         indices = shown.indices(label)[:samples]
         images = shown.read(indices)
         pictures.append([(indices[k], shrink(image)) for k, image in enumerate(images[:_TILES])])
-        if len(indices) > 1:
-            measured.append(measure(shown.recipe, label, images))
+        finite = measurable(images)
+        read += len(images)
+        not_finite += len(images) - int(finite.sum())
+        if finite.sum() > 1:
+            measured.append(measure(shown.recipe, label, images[finite]))
         if progress:
             progress(ReportProgress(label + 1, classes))
     body = [
         _head(title, subject),
         _sheet(subject, pictures),
         _classes(subject),
-        _statistics(measured, len(subject.classes)),
+        _statistics(measured, len(subject.classes), read, not_finite),
         _provenance(shown),
         _checksums(shown),
         "<h2>Citation</h2>",
@@ -211,10 +218,17 @@ def _classes(subject: Subject) -> str:
     )
 
 
-def _statistics(measured: list[Measured], classes: int) -> str:
+def _statistics(measured: list[Measured], classes: int, read: int, not_finite: int) -> str:
+    title = "<h2>Statistics</h2>\n"
+    if not_finite:
+        hold = "images hold" if not_finite > 1 else "image holds"
+        title += (
+            f"<p><strong>{not_finite:,} {hold} values that are not finite</strong>, of {read:,} "
+            "that were read; no statistics are of them.</p>\n"
+        )
     if not measured:
-        return "<h2>Statistics</h2>\n<p>There are too few samples to measure.</p>"
-    has_theory = measured[0].power.theory is not None
+        return f"{title}<p>There are too few samples to measure.</p>"
+    has_theory = any(each.power.theory is not None for each in measured)
     normal = "a normal density"
     key = (
         '<p class="key soft"><span><i class="m"></i>measured, 95 % confidence</span>'
@@ -222,21 +236,22 @@ def _statistics(measured: list[Measured], classes: int) -> str:
         + f'<span><i class="k"></i>{"the kernels alone; " if has_theory else ""}{normal}</span></p>'
     )
     words = (
-        "Measured on the first samples of each class; the intervals come from the scatter between"
+        "<p>Measured on the first samples of each class; the intervals come from the scatter "
+        "between them, each for its point alone. "
     )
-    words = f"<p>{words} them. "
     if has_theory:
         words += (
             "What is expected follows from the recipe by computation, with the finite image and "
-            "the standardizing taken into account. Neighbouring points are alike, so that they "
-            "miss it together where they do."
+            "the standardizing taken into account, where the power is above a millionth of its "
+            "highest. Of right data, too, one point in twenty and more lies outside its interval, "
+            "and neighbours together: this page shows, and judges nothing."
         )
     else:
         words += "There is no formula for what is expected of them."
     cards = "\n".join(_card(each) for each in measured)
     left_out = classes - len(measured)
     note = f"<p class='soft'>{left_out:,} classes are left out.</p>" if left_out else ""
-    return f"<h2>Statistics</h2>\n{words}</p>\n{key}\n{cards}{note}"
+    return f"{title}{words}</p>\n{key}\n{cards}{note}"
 
 
 def _card(each: Measured) -> str:
@@ -244,11 +259,8 @@ def _card(each: Measured) -> str:
         f"<figure>{chart}<figcaption>{what}</figcaption></figure>"
         for chart, what in (
             (power_chart(each.power), "Radially averaged power spectrum"),
-            (ratio_chart(each.power), f"The same over what is expected{_farthest(each.power)}"),
-            (
-                correlation_chart(each.correlation),
-                f"Correlation by distance{_farthest(each.correlation)}",
-            ),
+            (ratio_chart(each.power), "The same over what is expected"),
+            (correlation_chart(each.correlation), "Correlation by distance"),
             (values_chart(each.values), "Values of the pixels"),
         )
         if chart
@@ -257,12 +269,6 @@ def _card(each: Measured) -> str:
         f'<div class="charts"><h3>Class {each.label}: {escape(each.name)} px '
         f'<span class="soft">({each.samples} samples)</span></h3>' + figures + "</div>"
     )
-
-
-def _farthest(curve: Curve) -> str:
-    if curve.deviations is None:
-        return ""
-    return f"; at most {np.abs(curve.deviations).max():.1f} standard errors from it"
 
 
 def _provenance(shown: Shown) -> str:

@@ -11,7 +11,10 @@ import numpy.typing as npt
 
 from gpgen.publish.figure import encode_png
 
-__all__ = ["data_uris", "shrink"]
+__all__ = ["LARGEST", "data_uris", "shrink"]
+
+LARGEST: Final = 1e100
+"""What is above counts as infinite: its square may be."""
 
 _SIDE: Final = 384
 """Pixels, at most, along a side."""
@@ -19,12 +22,14 @@ _SIDE: Final = 384
 Image = npt.NDArray[Any]
 
 
-def shrink(image: Image) -> npt.NDArray[np.float32]:
+def shrink(image: Image) -> npt.NDArray[np.float64]:
     """Return an image small enough for the page, by the mean over blocks of pixels.
 
-    Of a three-dimensional image the middle plane is shown, of a line a stripe.
+    Of a three-dimensional image the middle plane is shown, of a line a stripe; values that
+    aren't finite, or above 1e100, as 0.
     """
-    plane = image
+    plane = image.astype(np.float64)
+    plane[~(np.abs(plane) <= LARGEST)] = 0
     if plane.ndim == 1:
         plane = np.repeat(plane[None, :], 32, axis=0)
     if plane.ndim == 3:
@@ -33,14 +38,14 @@ def shrink(image: Image) -> npt.NDArray[np.float32]:
     if image.ndim == 1:
         width = plane.shape[1] // factor * factor
         plane = plane[:, :width].reshape(32, -1, factor).mean(axis=2)
-        return np.asarray(plane, dtype=np.float32)
-    height, width = (size // factor * factor for size in plane.shape)
-    blocks = plane[:height, :width].astype(np.float32)
-    blocks = blocks.reshape(height // factor, factor, width // factor, factor)
+        return np.asarray(plane)
+    down, across = (min(factor, size) for size in plane.shape)
+    rows, columns = plane.shape[0] // down, plane.shape[1] // across
+    blocks = plane[: rows * down, : columns * across].reshape(rows, down, columns, across)
     return np.asarray(blocks.mean(axis=(1, 3)))
 
 
-def data_uris(images: Sequence[npt.NDArray[np.float32]]) -> list[str]:
+def data_uris(images: Sequence[npt.NDArray[np.float64]]) -> list[str]:
     """Return each image as a PNG within an address, all on one scale of grey."""
     values = np.concatenate([image.ravel() for image in images])
     low, high = np.quantile(values, (0.001, 0.999))

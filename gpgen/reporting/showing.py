@@ -19,6 +19,7 @@ from gpgen.publish.dataset_source import describe_dataset
 from gpgen.publish.subject import Subject
 from gpgen.recipe import Recipe
 from gpgen.store import store_for
+from gpgen.store.where import Given, place_of
 
 __all__ = ["Shown", "show"]
 
@@ -64,7 +65,7 @@ class Shown:
 
 
 @contextmanager
-def show(path: str | Path) -> Iterator[Shown]:
+def show(path: Given) -> Iterator[Shown]:
     """Open what is at a path.
 
     Raises
@@ -72,10 +73,11 @@ def show(path: str | Path) -> Iterator[Shown]:
     DatasetError
         If there is neither a dataset nor an archive.
     """
-    if is_archive(Path(path)):
-        yield _archive(ArchiveSource(Path(path), recipe_only=False))
+    place = place_of(path)
+    if isinstance(place, Path) and is_archive(place):
+        yield _archive(ArchiveSource(place, recipe_only=False))
         return
-    with open_dataset(path) as dataset:
+    with open_dataset(place) as dataset:
         yield _dataset(dataset)
 
 

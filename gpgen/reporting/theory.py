@@ -1,24 +1,28 @@
 r"""What the periodogram of a class should be on average, by computation.
 
-The power of an image x at the wave vector k is :math:`P_k = |\sum_r x_r e^{-2\pi i k r/N}|^2/n`,
-n being its pixels. For a field f with the covariance matrix K, :math:`E P_k = F_k^* K F_k/n`,
-whatever the boundary: a finite open image's leakage is part of it.
+The power of an image x at the wave vector k is :math:`P_k = |u_k^* x|^2` with
+:math:`u_k = e^{2\pi i k r/N}/\sqrt{n}`, n being its pixels. For a field with the covariance
+matrix K, :math:`E P_k = u_k^* K u_k`, whatever the boundary: a finite open image's leakage is
+part of it.
 
-Standardizing divides f by its own standard deviation s. With the ratio expanded to second order
-(the delta method),
+Standardizing takes the mean away, so that only :math:`P_0` changes, to 0; and divides by the
+image's own variance :math:`s^2 = x^T C x/n`, :math:`C = 1 - 11^T/n`, which is random and depends
+on x. The mean of the ratio of two quadratic forms of a normal vector is (Magnus 1986, Annales
+d'Économie et de Statistique 4, 95)
 
-.. math:: E[P/s^2] \approx \frac{E P}{E s^2}
-          \left(1 + \frac{var\,s^2}{(E s^2)^2} - \frac{cov(P, s^2)}{E P\,E s^2}\right),
+.. math:: E\frac{P_k}{s^2} = n \int_0^\infty \det(1 + 2tKC)^{-1/2}
+          \; u_k^* K (1 + 2tCK)^{-1} u_k \, dt.
 
-where P and :math:`s^2 = x^T C x/n`, C taking the mean away, are quadratic forms of a normal
-vector: their covariance is twice the trace of the products of their matrices with K. All of
-these factor over the axes.
+K is a product over the axes, and so are its eigenvectors; C adds a matrix of rank one.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -30,84 +34,138 @@ __all__ = ["expected_power", "kernel_correlation"]
 
 Array = npt.NDArray[np.float64]
 
+_LONGEST_AXIS: Final = 4096
+_MOST_EIGENVALUES: Final = 2**22
+"""Beyond these the eigenvectors of an axis, or the integral, take minutes."""
 
+_NEGLIGIBLE: Final = 1e-12
+"""Eigenvalues below this part of the largest are left out."""
+
+_STEP: Final = 0.5
+"""Of the quadrature; its error is below 2e-7 (tests/test_report_theory.py)."""
+
+
+@dataclass(frozen=True)
 class _Axis:
-    """What one axis contributes: its covariance matrix, seen by its waves."""
+    """The eigenvectors of one axis's covariance matrix.
 
-    def __init__(self, covariance: Callable[[Array], Array], pixels: int, periodic: bool) -> None:
+    Parameters
+    ----------
+    values
+        Eigenvalues.
+    power
+        Each eigenvector's power at the waves 0 to half the pixels, shape (waves, eigenvectors).
+    sums
+        Its product with the constant vector of length one.
+    even
+        Which of them have a sum: symmetrical ones.
+    waves
+        The symmetrical ones' amplitudes, which are real from the middle of the axis.
+    """
+
+    values: Array
+    power: Array
+    sums: Array
+    even: npt.NDArray[np.bool_]
+    waves: Array
+
+    @classmethod
+    def of(cls, covariance: Callable[[Array], Array], pixels: int, periodic: bool) -> _Axis:
         places = np.arange(pixels, dtype=np.float64)
         distance = np.abs(places[:, None] - places)
-        matrix = covariance(distance)
         if periodic:
-            images = (covariance(np.abs(distance + m * pixels)) for m in (-3, -2, -1, 1, 2, 3))
-            matrix = matrix + sum(images)
-        waves = np.fft.fft(matrix, axis=0)
-        self.power: Array = np.real(np.fft.fft(waves, axis=1)[_diagonal(pixels)]) / pixels
-        # F* K K F, of which the columns of F* K are half.
-        self.power_of_square: Array = (np.abs(waves) ** 2).sum(axis=1) / pixels
-        sums = matrix.sum(axis=0)
-        self.sum = float(sums.sum())
-        self.sum_of_square = float((sums**2).sum())
-        self.waves_of_sums: Array = np.abs(np.fft.fft(sums)) ** 2 / pixels
-        self.trace_of_square = float((matrix**2).sum())
+            distance = np.minimum(distance, pixels - distance)
+        values, vectors = np.linalg.eigh(covariance(distance))
+        kept = values > _NEGLIGIBLE * values[-1]
+        waves = np.fft.rfft(vectors[:, kept], axis=0) / math.sqrt(pixels)
+        sums = np.real(waves[0])
+        even = np.abs(sums) > _NEGLIGIBLE
+        middle = np.exp(1j * math.pi * (pixels - 1) / pixels * np.arange(len(waves)))
+        real = np.real(waves[:, even] * middle[:, None])
+        return cls(values[kept], np.abs(waves) ** 2, sums, even, real)
 
 
-def _diagonal(pixels: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return where F* K F's diagonal is in F K F: its second index counts backwards."""
-    index = np.arange(pixels)
-    return index, (-index) % pixels
-
-
-def _outer(parts: list[Array]) -> Array:
+def _outer(parts: Sequence[Array]) -> Array:
     return functools.reduce(np.multiply.outer, parts)
 
 
-def _component_power(recipe: Recipe, kernel: str, lengths: tuple[float, ...]) -> Array:
-    periodic = recipe.boundary == "periodic"
+def _transform(matrices: Sequence[Array], x: Array) -> Array:
+    """Multiply each axis of x by its matrix."""
+    for axis, matrix in enumerate(matrices):
+        x = np.moveaxis(np.tensordot(matrix, x, axes=(1, axis)), 0, axis)
+    return x
+
+
+@functools.lru_cache(maxsize=16)
+def _field_power(
+    kernel: str, lengths: tuple[float, ...], shape: tuple[int, ...], periodic: bool, ratio: bool
+) -> Array | None:
+    """Return a field's expected power, of the waves 0 to half the pixels of each axis."""
     axes = [
-        _Axis(KERNELS[kernel](length).covariance, pixels, periodic)
-        for length, pixels in zip(lengths, recipe.shape, strict=True)
+        _Axis.of(KERNELS[kernel](length).covariance, pixels, periodic)
+        for length, pixels in zip(lengths, shape, strict=True)
     ]
-    power = _outer([axis.power for axis in axes])
-    if not recipe.standardize:
-        return power
-    n = float(np.prod(recipe.shape))
-    total = float(np.prod([axis.sum for axis in axes]))
-    square_of_sums = float(np.prod([axis.sum_of_square for axis in axes]))
-    trace_of_square = float(np.prod([axis.trace_of_square for axis in axes]))
-    mean = 1 - total / n**2
-    # 2 tr(K C K C)/n^2, with C = 1 - (all ones)/n.
-    variance = 2 * (trace_of_square - 2 * square_of_sums / n + total**2 / n**2) / n**2
-    # 2 F* K C K F/n: the constant wave aside, C leaves F alone.
-    covariance = (
-        2
-        * (
-            _outer([axis.power_of_square for axis in axes])
-            - _outer([axis.waves_of_sums for axis in axes]) / n
-        )
-        / n
-    )
+    if math.prod(len(axis.values) for axis in axes) > _MOST_EIGENVALUES:
+        return None
+    values = _outer([axis.values for axis in axes])
+    if not ratio:
+        return _transform([axis.power for axis in axes], values)
+    sums = _outer([axis.sums for axis in axes])
+    even = np.ix_(*(axis.even for axis in axes))
+    left_out = max(0.0, 1 - float(np.sum(sums**2)))
+    mean = np.zeros_like(values)
+    power = np.zeros([len(axis.power) for axis in axes])
+    for t, width in _nodes(float(np.sum(values * (1 - sums**2)))):
+        # 1 + 2tKC is diagonal but for a matrix of rank one: Sherman and Morrison.
+        shrunk = values / (1 + 2 * t * values)
+        rank_one = left_out + float(np.sum(sums**2 / (1 + 2 * t * values)))
+        root = math.exp(-0.5 * (float(np.sum(np.log1p(2 * t * values))) + math.log(rank_one)))
+        if t * values.max() > 1 and width * root * float(shrunk.sum()) < 1e-9:
+            break
+        mean += width * root * shrunk
+        along = _transform([axis.waves for axis in axes], (shrunk * sums)[even]) ** 2
+        power += width * root * 2 * t / rank_one * along
+    power += _transform([axis.power for axis in axes], mean)
     power.flat[0] = 0.0
-    covariance.flat[0] = 0.0
-    ratio: Array = power / mean * (1 + variance / mean**2) - covariance / mean**2
-    return ratio
+    return math.prod(shape) * power
+
+
+def _nodes(total: float) -> Iterator[tuple[float, float]]:
+    """Yield places and widths for an integral from 0 to infinity that falls from 1/total on.
+
+    The double exponential rule of Takahasi and Mori (1974) for functions that fall fast.
+    """
+    y = -4.0
+    while True:
+        t = math.exp(y - math.exp(-y)) / total
+        yield t, _STEP * t * (1 + math.exp(-y))
+        y += _STEP
 
 
 def expected_power(recipe: Recipe, label: int) -> Array | None:
-    """Return the expected periodogram of a class, or none if there is no formula for it.
+    """Return the expected periodogram of a class, or none where none is computed.
+
+    None is computed of another algorithm than "exact", of imported images, and of very large
+    ones.
 
     Returns
     -------
     ndarray of float64, the recipe's shape
         By wave vector, in the order of `numpy.fft.fftn`.
     """
-    if getattr(recipe, "algorithm", "exact") != "exact":
+    if max(recipe.shape) > _LONGEST_AXIS or getattr(recipe, "algorithm", None) != "exact":
         return None
-    total = np.zeros(recipe.shape)
+    periodic = recipe.boundary == "periodic"
+    total: Array = np.zeros([pixels // 2 + 1 for pixels in recipe.shape])
     for component, scale in zip(recipe.components, recipe.length_scales_of(label), strict=True):
-        part = _component_power(recipe, component.kernel, recipe.per_axis(scale))
-        total += component.weight**2 * part
-    return total
+        lengths = recipe.per_axis(scale)
+        power = _field_power(component.kernel, lengths, recipe.shape, periodic, recipe.standardize)
+        if power is None:
+            return None
+        total += component.weight**2 * power
+    # An image may be mirrored along any axis: a wave and its mirror image have the same power.
+    waves = [np.abs(np.rint(np.fft.fftfreq(n) * n)).astype(int) for n in recipe.shape]
+    return total[np.ix_(*waves)]
 
 
 def kernel_correlation(recipe: Recipe, label: int, distance: Array) -> Array | None:
@@ -117,7 +175,7 @@ def kernel_correlation(recipe: Recipe, label: int, distance: Array) -> Array | N
     """
     scales = recipe.length_scales_of(label)
     per_axis = any(isinstance(scale, tuple) for scale in scales)
-    if per_axis or getattr(recipe, "algorithm", "exact") != "exact":
+    if per_axis or getattr(recipe, "algorithm", None) != "exact":
         return None
     total = np.zeros_like(distance)
     weights = 0.0

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gpgen.errors import TargetError
 from gpgen.store import files
+from gpgen.store.failures import reason, remedy
 
-__all__ = ["LOCK", "claimed", "empty"]
+__all__ = ["LOCK", "check_rename", "claimed", "empty", "naming"]
 
 LOCK = "lock"
 
@@ -54,8 +56,93 @@ def claimed(working: Path, in_use: Callable[[], TargetError]) -> Iterator[int]:
 def _lock(working: Path) -> int | None:
     while True:
         files.make_folder(working)
-        with contextlib.suppress(FileNotFoundError):  # the last run has just removed it
+        try:
             return files.lock(working / LOCK)
+        except FileNotFoundError:  # the last run has just removed it
+            continue
+        except BaseException:
+            files.remove_empty(working)
+            raise
+
+
+def check_rename(working: Path, target: Path) -> None:
+    """Refuse a place where what was made could not be given its name.
+
+    Raises
+    ------
+    TargetError
+        If the system refuses the rename with which all would end.
+    """
+    try:
+        _try(working, target)
+    except OSError as error:
+        if remedy(error) is not None and error.errno != errno.EIO:
+            raise  # no room for an empty folder: that is another matter
+        raise TargetError(
+            f"{target} could not be given its name when it is made: {reason(error)}",
+            f"move {target} away first, or choose another --out"
+            if target.exists()
+            else "choose another --out, on a file system that can rename folders",
+        ) from error
+
+
+def _try(working: Path, target: Path) -> None:
+    """Try whether what grows in a folder can be given its name, before it has grown.
+
+    An empty folder is moved, within the working folder. Beyond that only what is refused in any
+    case is asked for, to replace a folder that isn't empty: by how it is refused, one knows. So
+    nothing of it is ever seen outside the working folder, at whatever instant it is broken off.
+
+    Raises
+    ------
+    OSError
+        If the system can't move folders there (FUSE), if the working folder is on another file
+        system than its name (a mount point), or if the folder that is to be replaced can't be moved
+        (a mount point; one of a lower layer of an overlay).
+    """
+    top = files.temporary_name(working, "try")
+    empty, full, moved = top / "empty", top / "full", top / "moved"
+    try:
+        for folder in (top, empty, full, moved):
+            files.make_folder(folder)
+        files.rename(moved, full / "moved")
+        _refused(empty, working)
+        # A file system that moves it nevertheless is not asked again, with what is somebody's.
+        if target.is_dir() and _refused(empty, full) and not _refused(target, full):
+            files.rename(full, target)
+    finally:
+        files.remove_tree(top)
+
+
+def _refused(source: Path, destination: Path) -> bool:
+    """Return whether a folder can't replace one that isn't empty, for that reason alone."""
+    try:
+        files.rename(source, destination)
+    except OSError as error:
+        # ENOTDIR: it is a link to a folder.
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def naming(target: Path, working: Path) -> Iterator[None]:
+    """Say a way out where the system refuses, after all, to give what was made its name.
+
+    Raises
+    ------
+    TargetError
+        If it does.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise TargetError(
+            f"{target} is made, but can't be given its name: {reason(error)}",
+            f"move {working} to a folder on another disk, and run the same command with --out in "
+            "that folder and --resume",
+        ) from error
 
 
 def empty(working: Path) -> None:

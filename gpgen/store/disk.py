@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gpgen.errors import TargetError
 from gpgen.store import files
-from gpgen.store.claiming import LOCK, claimed, empty
+from gpgen.store.claiming import LOCK, check_rename, claimed, empty
 from gpgen.store.job import Job, store_job
 from gpgen.store.journal import Journal
 from gpgen.store.layout import Target
@@ -32,6 +32,14 @@ class Disk:
             raise TargetError(
                 f"the folder {folder} is not writable",
                 "choose another --out, or change its permissions",
+            )
+        longest = len(os.fsencode(target.working.name))
+        most = os.pathconf(folder, "PC_NAME_MAX")
+        if longest > most:
+            raise TargetError(
+                f"{target.path} would grow in a folder whose name has {longest} bytes, and {most} "
+                "are the most there",
+                "choose a shorter --out",
             )
 
     def free_bytes(self, target: Target) -> int:
@@ -63,6 +71,7 @@ class Disk:
         empty(working)
         files.make_folder(local_path(job.temporary))
         files.make_folder(local_path(job.data))
+        check_rename(working, local_path(job.target.path))
         yield
         store_job(job)
         files.sync_folder(working.parent)
@@ -75,6 +84,7 @@ class Disk:
             )
         files.remove_tree(local_path(job.temporary))
         files.make_folder(local_path(job.temporary))
+        check_rename(_working(job), local_path(job.target.path))
 
     def journal(self, job: Job) -> Journal:
         """Open the job's journal for adding."""

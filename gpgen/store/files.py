@@ -16,11 +16,13 @@ import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
 from gpgen.errors import TargetError
+from gpgen.store.descriptors import opened
+from gpgen.store.failures import NoFileError, reason
 
 __all__ = [
     "MOST_METADATA",
@@ -35,13 +37,13 @@ __all__ = [
     "read_at",
     "read_whole",
     "remove",
+    "remove_empty",
     "remove_tree",
     "rename",
     "replace_file",
     "start_writeback",
     "sync",
     "sync_folder",
-    "target_errors",
     "temporary_name",
     "truncate",
     "watch",
@@ -80,42 +82,11 @@ def _step(action: str, path: object) -> None:
         _hook(action, str(path))
 
 
-@contextlib.contextmanager
-def target_errors(what: str) -> Iterator[None]:
-    """Turn the operating system's refusals to write into a `TargetError` that says where.
-
-    Raises
-    ------
-    TargetError
-        For a full disk, an exhausted quota, a read-only, forbidden, broken or vanished place.
-    """
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, TargetError):
-            raise
-        hints = {
-            errno.ENOSPC: "free some space, then run the same command with --resume",
-            errno.EDQUOT: "free some of your quota, then run the same command with --resume",
-            errno.EFBIG: "raise the file-size limit or write smaller files with "
-            "--out 'data-{shard:05d}.h5', then run again",
-            errno.EROFS: "make the file system writable, then run the same command with --resume",
-            errno.EIO: "look at the disk and its cables or server, then run the same command with "
-            "--resume",
-            errno.ESTALE: "mount the file system again, then run the same command with --resume",
-            errno.EACCES: "give yourself permission to write there, or choose another --out",
-            errno.EPERM: "give yourself permission to write there, or choose another --out",
-        }
-        if error.errno not in hints:
-            raise
-        reason = os.strerror(error.errno or 0).lower()
-        raise TargetError(f"{what}: {reason}", hints[error.errno]) from error
-
-
 def create(path: Path) -> int:
     """Create or empty the file at ``path``; return a descriptor for reading and writing."""
     _step("create", path)
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    return opened(lambda: os.open(path, flags, 0o666))
 
 
 def open_existing(path: Path, *, write: bool = False) -> int:
@@ -130,7 +101,7 @@ def open_existing(path: Path, *, write: bool = False) -> int:
         If there is no regular file.
     """
     flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK
-    return _regular(os.open(path, flags), path)
+    return _regular(opened(lambda: os.open(path, flags)), path)
 
 
 def read_whole(path: Path) -> bytes:
@@ -145,7 +116,7 @@ def read_whole(path: Path) -> bytes:
     try:
         nbytes = os.fstat(descriptor).st_size
         if nbytes > MOST_METADATA:
-            raise OSError(errno.EFBIG, "it is too long to be metadata", str(path))
+            raise NoFileError(errno.EFBIG, "it is too long to be metadata", str(path))
         buffer = bytearray(nbytes)
         return bytes(buffer[: read_at(descriptor, memoryview(buffer), 0)])
     finally:
@@ -162,13 +133,13 @@ def open_or_create(path: Path) -> int:
     """
     _step("create", path)
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
-    return _regular(os.open(path, flags, 0o666), path)
+    return _regular(opened(lambda: os.open(path, flags, 0o666)), path)
 
 
 def _regular(descriptor: int, path: Path) -> int:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        raise NoFileError(errno.EINVAL, "it is no regular file", str(path))
     return descriptor
 
 
@@ -302,6 +273,13 @@ def remove_tree(path: Path) -> None:
         (os.rmdir if is_folder else os.unlink)(path)
 
 
+def remove_empty(path: Path) -> None:
+    """Remove a folder if there is nothing in it."""
+    _step("remove", path)
+    with contextlib.suppress(OSError):
+        path.rmdir()
+
+
 def temporary_name(folder: Path, name: str) -> Path:
     """Return a path in ``folder`` that no other writer uses, on this host or another."""
     return folder / f"{name}.{secrets.token_hex(6)}"
@@ -335,10 +313,19 @@ def lock(path: Path) -> int | None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            empty = os.fstat(descriptor).st_size == 0
             os.close(descriptor)
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 return None
-            raise
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
+                raise
+            if empty:  # nobody can hold it
+                remove(path)
+            raise TargetError(
+                f"{path} can't be locked: {reason(error)}",
+                "choose a place on a file system with locks (flock), or mount this one with them: "
+                "NFS with its lock service, Lustre with -o flock",
+            ) from error
         # The owner before us may have removed the file between our open and
         # our lock: then we hold a lock on a name that is gone.
         with contextlib.suppress(FileNotFoundError):

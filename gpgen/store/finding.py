@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gpgen.errors import DatasetError, TargetError, UsageError
+from gpgen.errors import DatasetError, GpgenError, TargetError, UsageError
+from gpgen.objects import ObjectPath
+from gpgen.paths import followed
+from gpgen.recognizing import DATASET, NO_DATASET, no_dataset, refused
+from gpgen.store.failures import unreadable
 from gpgen.store.job import read_job, resume_command
 from gpgen.store.journal import count_finished
 from gpgen.store.layout import SHARDED, Format, Target
-from gpgen.store.where import AnyPath, local_path, place_of, site_of
+from gpgen.store.litter import is_litter
+from gpgen.store.where import AnyPath, Given, local_path, place_of, site_of
 
-__all__ = ["find", "hdf5_form", "is_begun", "locate", "unfinished"]
+__all__ = ["find", "hdf5_form", "is_begun", "locate", "made_at", "unfinished"]
 
 _MAKING = ".making"
 _SUFFIXES = (".h5", ".hdf5")
 _ZIP = ".zarr.zip"
 
 
-def find(path: str | AnyPath) -> tuple[AnyPath, Format]:
+def find(path: Given) -> tuple[AnyPath, Format]:
     """Return a dataset's manifest and format.
 
     Raises
@@ -29,9 +34,19 @@ def find(path: str | AnyPath) -> tuple[AnyPath, Format]:
     return place, form or hdf5_form(local_path(place))
 
 
-def locate(path: str | AnyPath) -> tuple[AnyPath, Format | None]:
+def locate(path: Given) -> tuple[AnyPath, Format | None]:
     """Return a dataset's manifest, and its format unless only the file can tell."""
     place = place_of(path)
+    try:
+        return _locate(place)
+    except OSError as error:
+        if isinstance(error, GpgenError):
+            raise
+        raise unreadable(place, error) from error
+
+
+def _locate(place: AnyPath) -> tuple[AnyPath, Format | None]:
+    asked = place
     if place.suffix == _MAKING:
         place = place.with_name(place.name.removesuffix(_MAKING))
     target = _target(place)
@@ -40,13 +55,33 @@ def locate(path: str | AnyPath) -> tuple[AnyPath, Format | None]:
     if (place / "zarr.json").exists() or (place.name.endswith(_ZIP) and place.exists()):
         return place, "zarr"
     if place.is_dir():
-        place = _manifest_in(local_path(place))
+        place = _manifest_in(local_path(place), asked)
     if place.exists():
+        error = refused(place, DATASET, NO_DATASET)
+        if error is None and isinstance(place, ObjectPath):
+            error = DatasetError(f"{place} is not {DATASET}", NO_DATASET)
+        if error is not None:
+            raise error
         return local_path(place), None
-    error = unfinished(place)
+    error = unfinished(place) or unfinished(made_at(place)) or refused(asked, DATASET, NO_DATASET)
     if error is not None:
         raise error
-    raise DatasetError(f"there is no dataset at {path}", "make it with `gpgen make`")
+    if made_at(place) != place:
+        raise DatasetError(
+            f"the link {place} leads to {made_at(place)}, where nothing is", "correct the link"
+        )
+    raise DatasetError(f"there is no dataset at {asked}", "make it with `gpgen make`")
+
+
+def made_at(target: AnyPath) -> AnyPath:
+    """Return where a dataset is made that is asked for at a path: where a link leads, if it is one.
+
+    Raises
+    ------
+    UsageError
+        If the link leads in a circle.
+    """
+    return target if isinstance(target, ObjectPath) else followed(target)
 
 
 def _target(path: AnyPath) -> Target | None:
@@ -56,9 +91,9 @@ def _target(path: AnyPath) -> Target | None:
         return None
 
 
-def is_begun(out: str | AnyPath) -> bool:
+def is_begun(out: Given) -> bool:
     """Return whether there is something to resume at a target, a dataset's or an archive's."""
-    place = place_of(out)
+    place = made_at(place_of(out))
     target = _target(place)
     return (_working(place if target is None else target.manifest) / "job.json").exists()
 
@@ -85,9 +120,19 @@ def unfinished(manifest: AnyPath) -> DatasetError | None:
     )
 
 
-def _manifest_in(folder: Path) -> Path:
-    """Return the one manifest of HDF5 shards in a folder."""
-    names = sorted(p for p in folder.iterdir() if "manifest" in p.name and p.suffix in _SUFFIXES)
+def _manifest_in(folder: Path, asked: AnyPath) -> Path:
+    """Return the one manifest of HDF5 shards in a folder, which may be another than was asked for.
+
+    Raises
+    ------
+    DatasetError
+        If there is none, or there are several.
+    """
+    names = sorted(
+        p
+        for p in folder.iterdir()
+        if "manifest" in p.name and p.suffix in _SUFFIXES and not is_litter(p.name)
+    )
     if len(names) == 1:
         return names[0]
     if names:
@@ -99,10 +144,7 @@ def _manifest_in(folder: Path) -> Path:
         error = unfinished(working.with_name(working.name.removesuffix(_MAKING)))
         if error is not None:
             raise error
-    raise DatasetError(
-        f"{folder} is not a finished dataset: it has no zarr.json and no manifest",
-        "finish it with `gpgen make ... --resume`, or make it with `gpgen make`",
-    )
+    raise no_dataset(asked)
 
 
 def hdf5_form(path: Path) -> Format:

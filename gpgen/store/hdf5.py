@@ -16,6 +16,7 @@ from pathlib import Path
 from gpgen.errors import DatasetError
 from gpgen.recipe import Recipe
 from gpgen.store import files
+from gpgen.store.claiming import naming
 from gpgen.store.hdf5_file import (
     USER_BLOCK,
     Hdf5Dataset,
@@ -110,7 +111,8 @@ class Hdf5Store:
         finally:
             os.close(descriptor)
         final = local_path(job.target.path)
-        files.rename(path, final)
+        with naming(final, local_path(job.working)):
+            files.rename(path, final)
         files.sync_folder(final.parent)
 
     def committed(self, job: Job) -> bool:

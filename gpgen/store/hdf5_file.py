@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from gpgen.errors import DatasetError
 from gpgen.recipe import Recipe
 from gpgen.store import files
+from gpgen.store.failures import reading, unreadable
 from gpgen.store.hdf5_input import Hdf5Input
 from gpgen.store.interface import Problem
 from gpgen.store.layout import Layout
@@ -43,7 +44,8 @@ from gpgen.store.manifest import (
     newer,
     read_manifest,
 )
-from gpgen.store.reading import file_sha256, read_rows
+from gpgen.store.reading import file_sha256, read_rows, unread
+from gpgen.store.where import mark_of
 
 __all__ = [
     "USER_BLOCK",
@@ -232,7 +234,7 @@ def check_user_block(path: Path) -> Iterator[Problem]:
             block = file.read(USER_BLOCK)
             nbytes = os.fstat(file.fileno()).st_size
     except OSError as error:
-        yield Problem(path.name, f"can't be read: {(error.strerror or '').lower()}")
+        yield unread(path.name, error)
         return
     match = _LINE.match(block)
     if match is None:
@@ -241,7 +243,7 @@ def check_user_block(path: Path) -> Iterator[Problem]:
     version, n, offset, length = (int(match.group(k)) for k in range(1, 5))
     image = (offset, length)
     if version > FORMAT_VERSION:
-        yield Problem(path.name, newer(version))
+        yield Problem(path.name, newer(version), "unclear")
         return
     if offset + length > nbytes:
         yield Problem(path.name, "damaged: it ends before its images do")
@@ -254,7 +256,8 @@ class Hdf5Dataset:
     """The metadata of an HDF5 dataset or manifest file, read once; holds no open file."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = self.root = path
+        self.mark = mark_of(path)
         attributes, self._datasets = read_hdf5(path)
         self.manifest: Manifest
         self.recipe: Recipe
@@ -289,11 +292,14 @@ def read_hdf5(path: Path) -> tuple[dict[str, Any], Found]:
     ------
     DatasetError
         If it is missing, or HDF5 can't make sense of it.
+    StorageError
+        If the system can't read it.
     """
     attributes: dict[str, Any] = {}
     found: Found = {}
+    source: Hdf5Input | None = None
     try:
-        with Hdf5Input(path) as bytes_in, h5py.File(bytes_in, "r") as file:
+        with Hdf5Input(path) as source, h5py.File(source, "r") as file:
             for key, value in file.attrs.items():
                 attributes[key] = _plain(key, value)
             for name in file:
@@ -306,6 +312,9 @@ def read_hdf5(path: Path) -> tuple[dict[str, Any], Found]:
     except Exception as error:  # whatever h5py raises for what HDF5 makes of damage
         if isinstance(error, MemoryError):
             raise
+        failure = error if source is None else source.failure
+        if isinstance(failure, OSError) and failure.errno is not None:
+            raise unreadable(path, failure) from error
         reason = " ".join(str(error).split())[:200]
         raise DatasetError(f"{path} can't be read as HDF5: {reason}", VERIFY) from error
     return attributes, found
@@ -322,6 +331,8 @@ def dataset_offset(path: Path, found: Found, array: SmallArray) -> int:
     shape, dtype, offset = found.get(array.name, ((), np.dtype("u1"), None))
     if shape != array.shape or dtype != array.dtype or offset is None:
         raise DatasetError(f"{path}: {array.name} is missing or not as in the manifest", VERIFY)
-    if offset + array.nbytes > path.stat().st_size:
+    with reading(path):
+        nbytes = path.stat().st_size
+    if offset + array.nbytes > nbytes:
         raise DatasetError(f"{path} ends early", VERIFY)
     return offset

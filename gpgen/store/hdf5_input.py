@@ -32,6 +32,11 @@ class Hdf5Input(io.RawIOBase):
     path
         The file.
 
+    Attributes
+    ----------
+    failure
+        The system's error while reading, if there was one.
+
     Raises
     ------
     OSError
@@ -46,6 +51,7 @@ class Hdf5Input(io.RawIOBase):
         self._position = 0
         self._read = 0
         self._checked: set[int] = set()
+        self.failure: OSError | None = None
 
     def readable(self) -> bool:
         """Return that it can be read."""
@@ -109,7 +115,11 @@ class Hdf5Input(io.RawIOBase):
     def _read_at(self, buffer: memoryview, offset: int) -> int:
         if self._descriptor is None:
             raise ValueError("the file is closed")
-        return files.read_at(self._descriptor, buffer, offset)
+        try:
+            return files.read_at(self._descriptor, buffer, offset)
+        except OSError as error:
+            self.failure = error  # what h5py makes of it no longer says why
+            raise
 
     def close(self) -> None:
         """Close the file, if it could be opened."""

@@ -260,4 +260,4 @@ class Hdf5ShardsReader(Hdf5Dataset):
         for entry in sorted(os.scandir(self.path.parent), key=lambda entry: entry.name):
             number = self._target.shard_number(entry.name)
             if number is not None and number >= self.manifest.layout.shards:
-                yield Problem(entry.name, "does not belong to the dataset")
+                yield Problem(entry.name, "does not belong to the dataset", "unclear")

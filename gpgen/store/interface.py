@@ -13,9 +13,12 @@ from gpgen.recipe import Recipe
 from gpgen.store.job import Job, ShardRecord
 from gpgen.store.journal import Journal
 from gpgen.store.manifest import Manifest
-from gpgen.store.where import AnyPath
+from gpgen.store.where import AnyPath, Mark
 
-__all__ = ["Place", "Problem", "Reader", "Region", "Store"]
+__all__ = ["Kind", "Place", "Problem", "Reader", "Region", "Store"]
+
+
+Kind = Literal["damage", "unclear", "litter", "pixels"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,13 +82,15 @@ class Problem:
     what
         What is wrong with it.
     kind
-        "damage": bytes are not those that were written. "pixels": they are, and stand for
-        infinity or NaN, or for pixels that the recipe doesn't make.
+        "damage": bytes of the dataset are wrong or missing. "pixels": they are as written, and
+        stand for infinity or NaN, or for pixels that the recipe doesn't make. "unclear": a file
+        that can't be read or is of a newer version, or one that looks like a part and is none.
+        "litter": a file that some system left there, which harms nothing.
     """
 
     file: str
     what: str
-    kind: Literal["damage", "pixels"] = "damage"
+    kind: Kind = "damage"
 
     def __post_init__(self) -> None:
         # Names and texts of a stranger's, to be shown in a terminal.
@@ -98,6 +103,12 @@ class Reader(Protocol):
 
     manifest: Manifest
     recipe: Recipe
+    mark: Mark | None
+
+    @property
+    def root(self) -> AnyPath:
+        """The file that holds the manifest."""
+        ...
 
     @property
     def path(self) -> AnyPath:

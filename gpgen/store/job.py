@@ -10,6 +10,7 @@ tool would open::
       recipe-<identity>.toml   the recipe, for the command that resumes
       journal.jsonl            a line for each finished shard
       tmp/                     files not yet whole
+      try.<random>/            folders that are moved for a trial, and gone at once
       data-<identity>/         the growing dataset
 
 The folder ``data-<identity>`` bears a hash of all that decides the bytes. So a
@@ -34,6 +35,7 @@ from gpgen.errors import GpgenError, TargetError, UsageError
 from gpgen.recipe import Recipe, builtin_recipes
 from gpgen.sampling import SAMPLING_VERSION
 from gpgen.store import files
+from gpgen.store.failures import is_damage, reason, unreadable
 from gpgen.store.layout import Layout, Target, choose_layout
 from gpgen.store.manifest import FORMAT_VERSION, Manifest, canonical_json, seal
 from gpgen.store.stored_recipe import stored_recipe
@@ -191,8 +193,17 @@ def read_job(working: AnyPath) -> Job | None:
         content = json.loads(read_whole(path))
     except FileNotFoundError:
         return None
-    except (ValueError, RecursionError, OSError) as error:
+    except OSError as error:
+        if is_damage(error):
+            raise TargetError(f"{path} can't be read: {reason(error)}", again) from error
+        raise unreadable(path, error) from error
+    except (ValueError, RecursionError) as error:
         raise TargetError(f"{path} can't be read: {error}", again) from error
+    if isinstance(content, dict) and "archive_version" in content:
+        raise TargetError(
+            f"{working} holds an archive that isn't finished",
+            "finish it with `gpgen archive ... --resume`",
+        )
     try:
         if seal(content, _SEAL)[_SEAL] != content[_SEAL]:
             raise UsageError("its own hash disagrees")

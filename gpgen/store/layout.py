@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from pathlib import Path
 from typing import Literal
 
 from gpgen.errors import UsageError
-from gpgen.objects import ObjectPath
-from gpgen.store.where import AnyPath, place_of
+from gpgen.store.where import AnyPath, Given, place_of
 
 __all__ = [
     "CHUNK_BYTES",
@@ -160,7 +158,7 @@ class Target:
     form: Format
 
     @classmethod
-    def parse(cls, out: str | Path | ObjectPath) -> Target:
+    def parse(cls, out: Given) -> Target:
         """Return the target that ``out`` names.
 
         Raises

@@ -22,13 +22,16 @@ from numpy.typing import NDArray
 from gpgen._version import __version__
 from gpgen.errors import DatasetError, RecipeError
 from gpgen.recipe import Recipe
+from gpgen.recognizing import DATASET, NO_DATASET
 from gpgen.sampling import SAMPLING_VERSION, seeds
+from gpgen.store.failures import VERIFY
 from gpgen.store.layout import MOST_SAMPLES, Layout
 from gpgen.store.stored_recipe import stored_recipe
 
 __all__ = [
     "CITATION",
     "FORMAT_VERSION",
+    "NEWER",
     "VERIFY",
     "Manifest",
     "Rows",
@@ -49,7 +52,7 @@ CITATION = (
     "Golkar, S. and Cranmer, K. (2018). Backdrop: Stochastic Backpropagation. "
     "arXiv:1806.01337. Dataset: doi:10.5281/zenodo.1252464"
 )
-VERIFY = "run `gpgen verify` on it, and remake it if that names damage"
+NEWER = "install a newer gpgen"
 
 # Hints put it behind `pip install gpgen==`, to be copied.
 _VERSION = re.compile(r"[0-9A-Za-z.+!-]{1,60}")
@@ -240,10 +243,10 @@ def read_manifest(attributes: dict[str, Any], where: str) -> tuple[Manifest, Rec
         If they are not gpgen's, are newer than this gpgen, or were changed.
     """
     if attributes.get("format") != "gpgen":
-        raise DatasetError(f"{where} is not a gpgen dataset", "make one with `gpgen make`")
+        raise DatasetError(f"{where} is not {DATASET}", NO_DATASET)
     version = attributes.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise DatasetError(f"{where} {newer(version)}", "install a newer gpgen")
+        raise DatasetError(f"{where} {newer(version)}", NEWER)
     try:
         sealed = seal(attributes)["manifest_sha256"]
         manifest = msgspec.convert(attributes, Manifest)

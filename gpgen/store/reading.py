@@ -12,12 +12,17 @@ from numpy.typing import NDArray
 
 from gpgen.errors import DatasetError
 from gpgen.finite import not_finite_bytes
-from gpgen.store.interface import Place, Problem, Reader
-from gpgen.store.manifest import VERIFY, SmallArray
+from gpgen.store.descriptors import keeps
+from gpgen.store.failures import VERIFY, is_damage, reason, unreadable
+from gpgen.store.interface import Kind, Place, Problem, Reader
+from gpgen.store.manifest import SmallArray
+from gpgen.store.replacing import check_unchanged, same_dataset
 from gpgen.store.stream import crc32c
 from gpgen.store.where import AnyPath, OpenFile, open_file, size_of
 
-__all__ = ["PixelReader", "check_file", "file_sha256", "images_not_finite", "read_rows"]
+__all__ = [
+    "PixelReader", "check_file", "file_sha256", "images_not_finite", "read_rows", "unread",
+]  # fmt: skip
 
 _READ_BYTES = 2**22
 _OPEN_FILES = 64
@@ -41,8 +46,7 @@ def read_rows(path: AnyPath, array: SmallArray, offset: int, count: int) -> NDAr
         finally:
             opened.close()
     except OSError as error:
-        reason = (error.strerror or "").lower()
-        raise DatasetError(f"{path} can't be read: {reason}", VERIFY) from error
+        raise unreadable(path, error) from error
     if got != out.nbytes:
         raise DatasetError(f"{path} ends early", VERIFY)
     return out
@@ -74,6 +78,12 @@ def file_sha256(
     finally:
         opened.close()
     return digest.hexdigest(), total
+
+
+def unread(name: str, error: OSError) -> Problem:
+    """Return what is wrong with a file that can't be read."""
+    kind: Kind = "damage" if is_damage(error) else "unclear"
+    return Problem(name, f"can't be read: {reason(error)}", kind)
 
 
 def images_not_finite(
@@ -117,7 +127,7 @@ def check_file(folder: AnyPath, name: str, sha256: str) -> Iterator[Problem]:
     except FileNotFoundError:
         yield Problem(name, "missing")
     except OSError as error:
-        yield Problem(name, f"can't be read: {(error.strerror or '').lower()}")
+        yield unread(name, error)
     else:
         if digest != sha256:
             yield Problem(name, "damaged: its SHA-256 is not the manifest's")
@@ -140,6 +150,7 @@ class PixelReader:
         self._layout = reader.manifest.layout
         self._open: OrderedDict[int, tuple[OpenFile, Place]] = OrderedDict()
         self._crcs: OrderedDict[int, NDArray[np.uint32]] = OrderedDict()
+        keeps(self)
 
     def read_into(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Read the images of ``indices``, all within range, into ``out`` (k, *shape).
@@ -147,8 +158,14 @@ class PixelReader:
         Raises
         ------
         DatasetError
-            If a file is missing or an image is damaged.
+            If a file is missing or an image is damaged, or the dataset was replaced.
+        StorageError
+            If the system can't read a file.
         """
+        with same_dataset(self._reader):
+            self._read_all(indices, out)
+
+    def _read_all(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         # In the order in which they lie on the disk.
         order = np.argsort(indices, kind="stable") if len(indices) > 1 else range(len(indices))
         for k in order:
@@ -163,7 +180,7 @@ class PixelReader:
         try:
             got = opened.read_at(cast("Any", image).data.cast("B"), place.of(position))
         except OSError as error:
-            raise _unreadable(place, error) from error
+            raise unreadable(place.path, error) from error
         if got != image.nbytes:
             self._forget(shard)
             raise DatasetError(f"{place.path} ends before sample {index}", VERIFY)
@@ -183,18 +200,21 @@ class PixelReader:
             try:
                 found = open_file(place.path), place
             except OSError as error:
-                raise _unreadable(place, error) from error
-            if len(self._open) >= _OPEN_FILES:
-                _, (oldest, _) = self._open.popitem(last=False)
-                oldest.close()
-            self._open[shard] = found
-        else:
-            self._open.move_to_end(shard)
+                raise unreadable(place.path, error) from error
+        # Only now: who waits for a descriptor must not hold on to what `give_back` lets go.
+        kept = self._open
+        kept.pop(shard, None)
+        if len(kept) >= _OPEN_FILES:
+            kept.popitem(last=False)
+        kept[shard] = found
         return found
 
     def _forget(self, shard: int) -> None:
-        opened, _ = self._open.pop(shard)
-        opened.close()
+        self._open.pop(shard, None)
+
+    def give_back(self) -> None:
+        """Let go of all files, from any thread; each is closed once no image is read from it."""
+        self._open = OrderedDict()
 
     def _crc(self, index: int) -> int:
         block, position = divmod(index, _CRC_ROWS)
@@ -202,6 +222,8 @@ class PixelReader:
         if values is None:
             stop = min((block + 1) * _CRC_ROWS, self._layout.n)
             values = self._reader.rows("crc32c", block * _CRC_ROWS, stop)
+            # Else the images of a dataset that has come in its place would pass for this one's.
+            check_unchanged(self._reader)
             if len(self._crcs) >= _OPEN_FILES:
                 self._crcs.popitem(last=False)
             self._crcs[block] = values
@@ -209,10 +231,4 @@ class PixelReader:
 
     def close(self) -> None:
         """Close all files; they are opened again when needed."""
-        while self._open:
-            _, (opened, _) = self._open.popitem()
-            opened.close()
-
-
-def _unreadable(place: Place, error: OSError) -> DatasetError:
-    return DatasetError(f"{place.path} can't be read: {(error.strerror or '').lower()}", VERIFY)
+        self.give_back()

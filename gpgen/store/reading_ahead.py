@@ -32,18 +32,9 @@ class ConcurrentPixelReader(PixelReader):
         self._pool: ThreadPoolExecutor | None = None
         self._process = 0
 
-    def read_into(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Read the images of ``indices``, all within range, into ``out`` (k, *shape).
-
-        Raises
-        ------
-        DatasetError
-            If an object is missing or an image is damaged.
-        StorageError
-            If the store doesn't answer or refuses.
-        """
+    def _read_all(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         if len(indices) < 2:
-            super().read_into(indices, out)
+            super()._read_all(indices, out)
             return
         numbers = indices.tolist()
         threads = self._threads()

@@ -21,11 +21,11 @@ import numpy as np
 from gpgen.errors import DatasetError
 from gpgen.recipe import Recipe
 from gpgen.sampling import seeds
+from gpgen.store.failures import VERIFY, unreadable
 from gpgen.store.hdf5_shards import Hdf5ShardsReader, Hdf5ShardsStore
 from gpgen.store.interface import Place, Reader
 from gpgen.store.job import Job, ShardRecord
 from gpgen.store.layout import Format
-from gpgen.store.manifest import VERIFY
 from gpgen.store.stream import batches, crc32c, new_file
 from gpgen.store.where import AnyPath, local_path, size_of
 
@@ -164,8 +164,7 @@ class WebDatasetReader(Hdf5ShardsReader):
         try:
             found = size_of(path)
         except OSError as error:
-            reason = (error.strerror or "").lower()
-            raise DatasetError(f"{path} can't be read: {reason}", VERIFY) from error
+            raise unreadable(path, error) from error
         if found != expected:
             raise DatasetError(f"{path} has {found} bytes instead of {expected}", VERIFY)
         offset = _BLOCK + len(_npy_header(self.recipe))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from gpgen.errors import UsageError
 from gpgen.objects import ObjectPath
+from gpgen.paths import AnyText, given, text_of
 from gpgen.store import files
 
 if TYPE_CHECKING:
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnyPath",
+    "Given",
+    "Mark",
     "OpenFile",
     "how_to_replace",
     "how_to_start_again",
     "local_path",
+    "mark_of",
     "names_under",
     "object_path",
     "open_file",
@@ -39,22 +43,26 @@ __all__ = [
 ]
 
 AnyPath = Path | ObjectPath
+Given = AnyText | ObjectPath
+Mark = tuple[int, int, int]
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:/")
 _FILE_FORMATS = (".h5", ".hdf5", ".tar")
 
 
-def place_of(path: str | Path | ObjectPath) -> AnyPath:
+def place_of(path: Given) -> AnyPath:
     """Return the absolute path, or the object, that the user names.
 
     Raises
     ------
     UsageError
-        If it is an address of a kind that gpgen can't read or write.
+        If it is an address of a kind that gpgen can't read or write, or no path at all.
     """
-    text = str(path)
-    if isinstance(path, ObjectPath) or not _SCHEME.match(text):
-        return path if isinstance(path, ObjectPath) else Path(path).expanduser().absolute()
+    if isinstance(path, ObjectPath):
+        return path
+    text = text_of(path)
+    if not _SCHEME.match(text):
+        return given(text)
     if not text.startswith("s3:"):
         raise UsageError(f"{text!r} is on no store that gpgen knows", "use s3:// or a local path")
     place = ObjectPath.parse(text)
@@ -178,6 +186,20 @@ def read_whole(path: AnyPath) -> bytes:
 def size_of(path: AnyPath) -> int:
     """Return the bytes of a file or object."""
     return path.size() if isinstance(path, ObjectPath) else path.stat().st_size
+
+
+def mark_of(path: AnyPath) -> Mark | None:
+    """Return what changes when another file comes in a file's place; ``None`` if nothing tells.
+
+    It may also change when none does: some network file systems number their files anew.
+    """
+    if isinstance(path, ObjectPath):
+        return None
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def names_under(path: AnyPath) -> Iterator[str]:

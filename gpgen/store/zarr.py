@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 
 from gpgen.errors import DatasetError, printable
 from gpgen.recipe import Recipe
+from gpgen.recognizing import no_dataset
 from gpgen.store import files
-from gpgen.store.interface import Place, Problem, Reader, Region
+from gpgen.store.claiming import naming
+from gpgen.store.failures import unreadable
+from gpgen.store.interface import Kind, Place, Problem, Reader, Region
 from gpgen.store.job import Job, ShardRecord
 from gpgen.store.journal import Journal
+from gpgen.store.litter import is_litter
 from gpgen.store.manifest import (
     VERIFY,
     Manifest,
@@ -26,7 +30,7 @@ from gpgen.store.manifest import (
 )
 from gpgen.store.reading import check_file, read_rows
 from gpgen.store.stream import new_file
-from gpgen.store.where import AnyPath, local_path, names_under, read_whole
+from gpgen.store.where import AnyPath, local_path, mark_of, names_under, read_whole
 from gpgen.store.zarr_content import (
     CRC_BYTES,
     ROOT,
@@ -41,7 +45,6 @@ from gpgen.store.zarr_metadata import (
     BLOCK_ROWS,
     block_names,
     image_document,
-    render,
     root_document,
     small_document,
 )
@@ -82,10 +85,16 @@ class ZarrStore:
         if not self.committed(job):
             self._complete(job, journal)
             final, aside = local_path(job.target.path), local_path(job.working) / _OLD
-            if os.path.lexists(final):
-                files.remove_tree(aside)
-                files.rename(final, aside)
-            files.rename(local_path(job.data), final)
+            with naming(final, local_path(job.working)):
+                if os.path.lexists(final):
+                    files.remove_tree(aside)
+                    files.rename(final, aside)
+                try:
+                    files.rename(local_path(job.data), final)
+                except OSError:
+                    if aside.exists():  # better the old one than none
+                        files.rename(aside, final)
+                    raise
             files.sync_folder(final.parent)
 
     def _complete(self, job: Job, journal: Journal) -> None:
@@ -143,13 +152,19 @@ class ZarrReader:
 
     def __init__(self, path: AnyPath) -> None:
         self.path = path
+        self.root = self.named(ROOT)
+        self.mark = mark_of(self.root)
         where = str(path / ROOT)
         try:
             self._root: dict[str, Any] = json.loads(self.document(ROOT))
-            attributes = self._root["attributes"]
+            attributes = self._root.get("attributes", {})
             attributes.get("format")
-        except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
+        except OSError as error:
+            raise unreadable(where, error) from error
+        except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
             raise DatasetError(f"{where} can't be read: {error}", VERIFY) from error
+        if attributes.get("format") != "gpgen" and not path.name.endswith(".zip"):
+            raise no_dataset(path)
         self.manifest: Manifest
         self.recipe: Recipe
         self.manifest, self.recipe = read_manifest(attributes, where)
@@ -235,12 +250,13 @@ class ZarrReader:
         layout = self.manifest.layout
         for file in self.names():
             if file not in known and not self._is_shard(file, layout.shards):
-                yield self._problem(file, "does not belong to the dataset")
+                kind: Kind = "litter" if is_litter(file) else "unclear"
+                yield self._problem(file, "does not belong to the dataset", kind)
 
-    def _problem(self, name: str, what: str) -> Problem:
+    def _problem(self, name: str, what: str, kind: Kind = "damage") -> Problem:
         if self.named(name) == self.path:
-            return Problem(self.path.name, f"{name} {what}")
-        return Problem(name, what)
+            return Problem(self.path.name, f"{name} {what}", kind)
+        return Problem(name, what, kind)
 
     def _is_shard(self, file: str, shards: int) -> bool:
         shard = shard_number(self.recipe, file)
@@ -254,9 +270,14 @@ class ZarrReader:
             for name in documents:
                 if f"{name}/{ROOT}" not in damaged:
                     documents[name] = json.loads(self.document(f"{name}/{ROOT}"))
-            expected = render(root_document(self._root["attributes"], documents))
-            found = self.document(ROOT)
+            expected = root_document(self._root["attributes"], documents)
+            found = json.loads(self.document(ROOT))
         except (OSError, ValueError, RecursionError):
             return  # named already, as a file that is missing or damaged
+        # Its bytes may be others: `zarr.consolidate_metadata` writes the same in its own way, and
+        # what it gathers nobody needs.
+        if found.get("consolidated_metadata") is None:
+            expected.pop("consolidated_metadata")
+            found.pop("consolidated_metadata", None)
         if found != expected:
             yield self._problem(ROOT, "damaged: it does not agree with its arrays' metadata")

@@ -7,6 +7,7 @@ that is no member's can be compared with what it must be.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import zipfile
@@ -16,6 +17,7 @@ from pathlib import Path
 from gpgen.errors import DatasetError
 from gpgen.golkar2018.zip_writing import ZipLayout, ZipMember
 from gpgen.store import files
+from gpgen.store.failures import UNPACK, is_damage, unreadable
 from gpgen.store.interface import Problem
 from gpgen.store.manifest import VERIFY
 from gpgen.store.reading import file_sha256
@@ -25,7 +27,6 @@ from gpgen.store.zarr_content import shard_name, shard_nbytes
 __all__ = ["ZippedZarrReader"]
 
 _MOST_DIRECTORY = 2**30
-_UNPACK = "if you packed it yourself, unpack it and use the folder; else get it again"
 
 
 class ZippedZarrReader(ZarrReader):
@@ -112,8 +113,11 @@ def _read_directory(path: Path) -> tuple[ZipLayout, list[zipfile.ZipInfo]]:
     except DatasetError:
         raise
     except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, struct.error) as error:
+        # A place that is no place in the file comes as EINVAL.
+        if isinstance(error, OSError) and not (is_damage(error) or error.errno == errno.EINVAL):
+            raise unreadable(path, error) from error
         reason = " ".join(str(error).split())[:100]
-        raise DatasetError(f"{path} can't be read as a zip: {reason}", _UNPACK) from error
+        raise DatasetError(f"{path} can't be read as a zip: {reason}", UNPACK) from error
     if found != expected or nbytes != layout.size or len(set(archive.namelist())) < len(infos):
-        raise DatasetError(f"{path} is not a zip as `gpgen package` writes it", _UNPACK)
+        raise DatasetError(f"{path} is not a zip as `gpgen package` writes it", UNPACK)
     return layout, infos

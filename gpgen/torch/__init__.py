@@ -11,13 +11,13 @@ except ModuleNotFoundError as error:
 
     raise MissingPackageError(
         "gpgen.torch needs PyTorch, which is not installed",
-        'install it with `pip install "gpgen[torch]"`',
+        "install it with `pip install 'gpgen[torch]'`",
     ) from error
 
-from gpgen.torch.datasets import GeneratedTextures, TextureDataset
+from gpgen.torch.datasets import TextureDataset
 from gpgen.torch.device import sample_batch
 from gpgen.torch.endless import EndlessTextures
-from gpgen.torch.resilient import resilient_batches
+from gpgen.torch.generated import GeneratedTextures
 from gpgen.torch.shuffle import ShardShuffle
 
 __all__ = [
@@ -25,6 +25,5 @@ __all__ = [
     "GeneratedTextures",
     "ShardShuffle",
     "TextureDataset",
-    "resilient_batches",
     "sample_batch",
 ]

@@ -10,6 +10,7 @@ views of it. Joining them again then costs nothing. A batch of 32 images of 1024
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import is_
 from typing import Any, NamedTuple
 
 import numpy.typing as npt
@@ -46,10 +47,16 @@ class Batch(list[View]):
         super().__init__(map(View, images.unbind(0), each))
         self.images = images
         self.targets = targets
+        self._views = tuple(self)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is still what it was: a collate function may sort, drop or add samples."""
+        return len(self) == len(self._views) and all(map(is_, self, self._views))
 
 
 def _join(batch: list[View], *, collate_fn_map: object = None) -> list[Any]:  # noqa: ARG001
-    if isinstance(batch, Batch):
+    if isinstance(batch, Batch) and batch.is_whole:
         return [batch.images, batch.targets]
     joined: list[Any] = default_collate([tuple(view) for view in batch])
     return joined

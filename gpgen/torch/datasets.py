@@ -1,4 +1,4 @@
-"""Map-style datasets: textures on disk, and textures that are drawn when asked for."""
+"""Map-style datasets: what they share, and textures on disk."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from gpgen.errors import UsageError
 from gpgen.indexing import sample_index, sample_indices
-from gpgen.recipe import AnyRecipe, Recipe
-from gpgen.recipe_meaning import warn_about
+from gpgen.recipe import Recipe
 from gpgen.splits import Split
 from gpgen.store import store_for
 from gpgen.store.finding import find
 from gpgen.store.reading import PixelReader
 from gpgen.store.where import AnyPath, pixel_reader
 from gpgen.torch.batches import Batch, empty_images
-from gpgen.torch.drawing import draw_into
 
-__all__ = ["GeneratedTextures", "TextureDataset", "Textures"]
+__all__ = ["Target", "TextureDataset", "Textures"]
 
 Target = Literal["label", "length_scale", "both"]
 Sample = tuple[Any, Any]
@@ -97,16 +95,30 @@ class Textures(Dataset[Sample]):
         """The labels, int64, shape (len(self),)."""
         return torch.from_numpy(self.recipe.labels(0, self.n)[self.indices])
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401 - `object`'s
+        """Have a DataLoader, which prefers `__getitems__`, call a subclass's own `__getitem__`."""
+        super().__init_subclass__(**kwargs)
+        names = {"__getitem__", "__getitems__"}
+        own = next(names & vars(base).keys() for base in cls.__mro__ if names & vars(base).keys())
+        if "__getitems__" not in own:
+
+            def one_by_one(self: Textures, positions: Sequence[int]) -> list[Any]:
+                return [cls.__getitem__(self, position) for position in positions]
+
+            cls.__getitems__ = one_by_one  # type: ignore[method-assign]
+
     def __len__(self) -> int:
         return self.n if self.chosen is None else len(self.chosen)
 
-    def __getitem__(self, position: int) -> Sample:
-        """Return (image, target).
+    def __getitem__(self, position: int | Sequence[int]) -> Sample:
+        """Return (image, target), or (images, targets) of several samples.
 
         Parameters
         ----------
         position
-            The sample's place in the split; negative counts from the end.
+            The sample's place in the split; negative counts from the end. A list, or an array
+            or tensor of one axis, gives (images, targets) as a DataLoader joins samples: with
+            ``sampler=BatchSampler(...)`` and ``batch_size=None`` it asks for lists.
 
         Returns
         -------
@@ -120,28 +132,41 @@ class Textures(Dataset[Sample]):
         Raises
         ------
         IndexError
-            If there is no such sample, or it isn't one whole number: for several, there is
-            `torch.utils.data.Subset`.
+            If there is no such sample, or it is no whole number.
         DatasetError
             If its file is missing or damaged.
         """
+        if isinstance(position, list | np.ndarray | torch.Tensor) and np.ndim(position) == 1:
+            return self._batch_of(position)
         indices = self._indices_of([sample_index(position, len(self), self._what)])
         image = torch.empty((1, *self.recipe.shape), dtype=torch.float32)
         self._fill(indices, image.numpy())
-        return self._transformed(image, self._target_of(int(indices[0])))
+        return self._transformed(image, *self._each_of(self._targets_of(indices)))
 
     def __getitems__(self, positions: Sequence[int]) -> list[Any]:
-        """Return several samples, read or drawn together; a DataLoader calls this."""
+        """Return several samples, read or drawn together; a DataLoader calls this.
+
+        A subclass that defines `__getitem__` alone gets one that calls it for each sample.
+        """
         indices = self._indices_of(positions)
         if self.transform is None and self.target_transform is None:
             images, targets = self.batch(indices)
-            return Batch(images, targets, [self._target_of(i) for i in indices.tolist()])
+            return Batch(images, targets, self._each_of(targets))
         images = torch.empty((len(indices), 1, *self.recipe.shape), dtype=torch.float32)
         self._fill(indices, images.numpy()[:, 0])
         return [
-            self._transformed(image, self._target_of(index))
-            for image, index in zip(images.unbind(0), indices.tolist(), strict=True)
+            self._transformed(image, target)
+            for image, target in zip(
+                images.unbind(0), self._each_of(self._targets_of(indices)), strict=True
+            )
         ]
+
+    def _batch_of(self, positions: Sequence[int]) -> Sample:
+        if len(positions) == 0:
+            return self.batch(np.empty(0, np.int64))
+        # Not a subclass's `__getitems__`, which may ask for each sample by its `__getitem__`.
+        images, targets = default_collate(Textures.__getitems__(self, positions))
+        return images, targets
 
     def batch(self, indices: npt.NDArray[np.int64]) -> tuple[torch.Tensor, Any]:
         """Return samples by their indices in the whole dataset, without the transforms.
@@ -165,19 +190,21 @@ class Textures(Dataset[Sample]):
     def _what(self) -> str:
         return "the dataset" if self.split is None else f"the split {self.split!r}"
 
-    def _target_of(self, index: int) -> Any:  # noqa: ANN401 - by `target`
-        label = self.recipe.label_of(index)
-        if self.target == "label":
-            return label
-        length_scales = self._length_scales[label]
-        return length_scales if self.target == "length_scale" else (label, length_scales)
-
     def _targets_of(self, indices: npt.NDArray[np.int64]) -> Any:  # noqa: ANN401 - by `target`
-        labels = torch.tensor([self.recipe.label_of(index) for index in indices.tolist()])
+        labels = torch.tensor(
+            [self.recipe.label_of(index) for index in indices.tolist()], dtype=torch.int64
+        )
         if self.target == "label":
             return labels
         length_scales = self._length_scales[labels]
         return length_scales if self.target == "length_scale" else [labels, length_scales]
+
+    def _each_of(self, targets: Any) -> list[Any]:  # noqa: ANN401 - by `target`
+        """Return the targets of a batch one by one; what is a tensor is a view of the batch's."""
+        if self.target == "both":
+            labels, length_scales = targets
+            return list(zip(labels.tolist(), length_scales.unbind(0), strict=True))
+        return list(targets.tolist() if self.target == "label" else targets.unbind(0))
 
     def _transformed(self, image: torch.Tensor, target: Any) -> Sample:  # noqa: ANN401
         return (
@@ -279,49 +306,3 @@ class TextureDataset(Textures):
     @property
     def _source(self) -> str:
         return str(self.path)
-
-
-class GeneratedTextures(Textures):
-    """The dataset that `gpgen.make` would write, drawn as it is needed: no file, the same bits.
-
-    Parameters
-    ----------
-    recipe
-        What to draw: a recipe, the name of a built-in one, or the path of a TOML file.
-    n
-        Samples of the whole dataset.
-    split
-        Which part of it; None for all of it.
-    target
-        "label" (an int), "length_scale" (float32 pixels, for regression) or "both".
-    transform
-        Applied to each image, a float32 tensor (1, *shape).
-    target_transform
-        Applied to each target.
-
-    Raises
-    ------
-    RecipeError
-        If the recipe can't be read.
-    UsageError
-        If n is not positive, or there is no such split or target.
-    """
-
-    def __init__(
-        self,
-        recipe: AnyRecipe,
-        n: int,
-        split: str | None = None,
-        target: Target = "label",
-        transform: Callable[[torch.Tensor], Any] | None = None,
-        target_transform: Callable[[Any], Any] | None = None,
-    ) -> None:
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise UsageError(f"n is {n!r}", "ask for 1 sample or more")
-        recipe = Recipe.load(recipe)
-        warn_about(recipe, n)
-        super().__init__(recipe, n, split, target, transform, target_transform)
-        self.shard_size = n
-
-    def _images(self, indices: npt.NDArray[np.int64], out: npt.NDArray[Any]) -> None:
-        draw_into(self.recipe, indices, out)

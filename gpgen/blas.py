@@ -1,0 +1,58 @@
+"""One BLAS thread for those who draw side by side, and the number of before afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import threadpoolctl
+
+__all__ = ["one_blas_thread"]
+
+_lock = threading.Lock()
+_users = 0
+_limited: list[tuple[Any, int]] = []
+
+
+@contextlib.contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Give BLAS one thread while this context, or another of its kind, is open.
+
+    OpenBLAS has one number for the whole process. So the first to come sets it and the last to
+    leave restores it, unless somebody else has set it since.
+    """
+    global _users
+    with _lock:
+        _users += 1
+        if _users == 1:
+            blas = threadpoolctl.ThreadpoolController().select(user_api="blas")
+            for library in blas.lib_controllers:
+                _limited.append((library, library.num_threads))
+                library.set_num_threads(1)
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                _restore()
+
+
+def _restore() -> None:
+    for library, before in _limited:
+        if library.num_threads == 1:
+            library.set_num_threads(before)
+    _limited.clear()
+
+
+def _in_forked_child() -> None:
+    """None of the threads that wanted it live on in a forked child."""
+    global _lock, _users
+    _lock, _users = threading.Lock(), 0
+    _restore()
+
+
+os.register_at_fork(after_in_child=_in_forked_child)

@@ -1,0 +1,85 @@
+"""Shards made by threads of this process."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
+
+from gpgen.blas import one_blas_thread
+from gpgen.store import store_for
+from gpgen.store.job import Job, ShardRecord
+from gpgen.tries import check_worth_trying_again
+
+__all__ = ["make_in_threads"]
+
+
+class _StoppedError(Exception):
+    """The run ends before this shard is made."""
+
+
+def make_in_threads(
+    job: Job,
+    workers: int,
+    shards: Iterator[int],
+    finished: Callable[[list[ShardRecord]], Any],
+) -> None:
+    """Make shards in threads; what else Python and the user do here is left as it is.
+
+    Parameters
+    ----------
+    job
+        What to make.
+    workers
+        How many at once.
+    shards
+        Numbers of the shards to make, taken one by one as there is room.
+    finished
+        Told of each few finished shards.
+
+    Raises
+    ------
+    ClusterError
+        If a shard keeps failing.
+    TargetError
+        If the disk is full or forbids writing.
+    """
+    stop = threading.Event()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="gpgen")
+    running: set[Future[ShardRecord]] = set()
+    with one_blas_thread():
+        try:
+            while True:
+                for shard in itertools.islice(shards, 2 * workers - len(running)):
+                    running.add(pool.submit(_make_shard, job, shard, stop))
+                if not running:
+                    return
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                # What is made is kept, whatever happened to the others.
+                records = [future.result() for future in done if future.exception() is None]
+                if records:
+                    finished(records)
+                for future in done:
+                    future.result()
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+
+
+def _make_shard(job: Job, shard: int, stop: threading.Event) -> ShardRecord:
+    def check() -> None:
+        if stop.is_set():
+            raise _StoppedError
+
+    store = store_for(job.target.form, job.target.path)
+    for tries in itertools.count(1):
+        check()
+        try:
+            return store.write_shard(job, shard, check)
+        except _StoppedError:
+            raise
+        except Exception as error:  # noqa: BLE001 - all of it may be bad luck, and is told if not
+            check_worth_trying_again(job, shard, error, tries)
+    raise AssertionError

@@ -1,0 +1,64 @@
+"""A map-style dataset of textures that are drawn when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from gpgen.errors import UsageError
+from gpgen.recipe import AnyRecipe, Recipe
+from gpgen.recipe_meaning import warn_about
+from gpgen.torch.datasets import Target, Textures
+from gpgen.torch.drawing import draw_into
+
+__all__ = ["GeneratedTextures"]
+
+
+class GeneratedTextures(Textures):
+    """The dataset that `gpgen.make` would write, drawn as it is needed: no file, the same bits.
+
+    Parameters
+    ----------
+    recipe
+        What to draw: a recipe, the name of a built-in one, or the path of a TOML file.
+    n
+        Samples of the whole dataset.
+    split
+        Which part of it; None for all of it.
+    target
+        "label" (an int), "length_scale" (float32 pixels, for regression) or "both".
+    transform
+        Applied to each image, a float32 tensor (1, *shape).
+    target_transform
+        Applied to each target.
+
+    Raises
+    ------
+    RecipeError
+        If the recipe can't be read.
+    UsageError
+        If n is not positive, or there is no such split or target.
+    """
+
+    def __init__(
+        self,
+        recipe: AnyRecipe,
+        n: int,
+        split: str | None = None,
+        target: Target = "label",
+        transform: Callable[[torch.Tensor], Any] | None = None,
+        target_transform: Callable[[Any], Any] | None = None,
+    ) -> None:
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise UsageError(f"n is {n!r}", "ask for 1 sample or more")
+        recipe = Recipe.load(recipe)
+        warn_about(recipe, n)
+        super().__init__(recipe, n, split, target, transform, target_transform)
+        self.shard_size = n
+
+    def _images(self, indices: npt.NDArray[np.int64], out: npt.NDArray[Any]) -> None:
+        draw_into(self.recipe, indices, out)

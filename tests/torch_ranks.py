@@ -1,0 +1,171 @@
+"""Two processes that train together, as torchrun starts them.
+
+``python torch_ranks.py SCENARIO FOLDER`` runs both. Each leaves FOLDER/RANK.json: what it saw in
+each epoch, or whatever else the scenario returns.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from torch_support import numbered, numbers
+
+N, BATCH, WORLD_SIZE = 80, 8, 2
+
+
+def textures() -> Any:
+    dataset = numbered(N)
+    dataset.shard_size = 16
+    return dataset
+
+
+def taken(loader: Any) -> list[int]:
+    return [i for images, _ in loader for i in numbers(images)]
+
+
+def run_ranks(scenario: str, folder: Path) -> list[Any]:
+    """Run a scenario on two ranks; return what each left."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    command = [sys.executable, __file__, scenario, str(folder)]
+    subprocess.run(command, check=True, env=environment, timeout=300)
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(WORLD_SIZE)]
+
+
+def distributed(folder: Path) -> Any:
+    """PyTorch alone: made before the ranks know of each other, as in the head of a script."""
+    import torch.distributed as dist
+    from torch.utils.data import DataLoader
+
+    from gpgen.torch import EndlessTextures, ShardShuffle
+
+    dataset = textures()
+    order, fresh = ShardShuffle(dataset), EndlessTextures(dataset.recipe, 2)
+    alone = len(order)
+    dist.init_process_group("gloo")
+    epochs = []
+    for epoch in range(2):
+        order.set_epoch(epoch)
+        epochs.append(taken(DataLoader(dataset, BATCH, sampler=order, num_workers=1)))
+    images: list[float] = []
+    for method, count in (("fork", 2), ("spawn", 1), (None, 0)):
+        workers = {"num_workers": count, "multiprocessing_context": method}
+        for batch, _ in itertools.islice(DataLoader(fresh, None, **workers), 3):
+            images += batch[:, 0, 0, 0].tolist()
+    state = order.state_dict(seen=16), fresh.state_dict(seen=3)
+    dist.destroy_process_group()
+    return {"alone": alone, "epochs": epochs, "images": images, "state": state}
+
+
+def accelerated(folder: Path) -> Any:
+    from accelerate import Accelerator
+    from torch.utils.data import DataLoader
+
+    from gpgen.errors import UsageError
+    from gpgen.torch import ShardShuffle
+
+    early = ShardShuffle(textures())
+    accelerator = Accelerator(cpu=True)
+    refused = []
+    for attempt in (
+        lambda: ShardShuffle(textures()),
+        lambda: ShardShuffle(textures(), rank=accelerator.process_index, world_size=WORLD_SIZE),
+        lambda: taken(accelerator.prepare(DataLoader(textures(), BATCH, sampler=early))),
+    ):
+        try:
+            attempt()
+        except UsageError as error:
+            refused.append(str(error))
+    order = ShardShuffle(textures(), rank=0, world_size=1)
+    loader = accelerator.prepare(DataLoader(order.dataset, BATCH, sampler=order, num_workers=1))
+    lengths, epochs = [], []
+    for _ in range(2):
+        lengths.append(len(loader))
+        epochs.append(taken(loader))
+    loader.set_epoch(1)
+    rest = taken(accelerator.skip_first_batches(loader, 2))
+    accelerator.end_training()
+    return {"refused": refused, "lengths": lengths, "epochs": epochs, "rest": rest}
+
+
+def lightning(folder: Path) -> Any:
+    import lightning as L
+    import torch
+    from lightning.pytorch.callbacks import ModelCheckpoint
+    from torch.utils.data import DataLoader
+    from torchdata.stateful_dataloader import StatefulDataLoader
+
+    from gpgen.torch import ShardShuffle
+
+    class Watching(L.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(32, 1)
+            self.epochs: dict[int, list[int]] = {}
+
+        def training_step(self, batch: Any, step: int) -> Any:
+            self.epochs.setdefault(self.current_epoch, []).extend(numbers(batch[0]))
+            return self.layer(batch[0].flatten(1)).mean()
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    def trainer(**options: Any) -> Any:
+        return L.Trainer(
+            accelerator="cpu",
+            devices=WORLD_SIZE,
+            strategy="ddp",
+            default_root_dir=folder,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            **options,
+        )
+
+    plain, order = Watching(), ShardShuffle(textures(), seed=3)
+    trainer(max_epochs=2, enable_checkpointing=False).fit(
+        plain, DataLoader(order.dataset, BATCH, sampler=order)
+    )
+
+    stopped, resumed = Watching(), Watching()
+    every_seventh = ModelCheckpoint(folder, "last", every_n_train_steps=7)
+    for model, options, ckpt_path in (
+        (stopped, {"max_steps": 9, "callbacks": [every_seventh]}, None),
+        (resumed, {"max_epochs": 3, "enable_checkpointing": False}, folder / "last.ckpt"),
+    ):
+        order = ShardShuffle(textures(), seed=3)
+        loader = StatefulDataLoader(order.dataset, BATCH, sampler=order, num_workers=1)
+        trainer(**options).fit(model, loader, ckpt_path=ckpt_path)
+    return {"plain": plain.epochs, "stopped": stopped.epochs, "resumed": resumed.epochs}
+
+
+def _rank(rank: int, scenario: str, folder: str) -> None:
+    ranks = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "test"}
+    sizes = {"WORLD_SIZE": WORLD_SIZE, "LOCAL_WORLD_SIZE": WORLD_SIZE}
+    os.environ.update({name: str(value) for name, value in {**ranks, **sizes}.items()})
+    warnings.simplefilter("ignore")
+    left = globals()[scenario](Path(folder))
+    (Path(folder) / f"{rank}.json").write_text(json.dumps(left))
+
+
+if __name__ == "__main__":
+    from torch.multiprocessing import start_processes
+
+    if sys.argv[1] == "lightning":  # once for both
+        import lightning as _lightning  # noqa: F401
+    start_processes(_rank, (sys.argv[1], sys.argv[2]), WORLD_SIZE, start_method="fork")
