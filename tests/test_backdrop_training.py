@@ -315,7 +315,7 @@ def test_a_checkpoint_is_checked_before_it_is_used(recipe, source, tmp_path):
     with pytest.raises(UsageError, match=r"trained for the classes 2-5, 2.5-5"):
         training.evaluate_checkpoint(checkpoint, str(other), n=8)
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(DatasetError, match="no checkpoint of gpgen train, or damaged"):
+    with pytest.raises(DatasetError, match="is damaged, or was not saved by torch"):
         training.evaluate_checkpoint(checkpoint, recipe, n=8)
 
 

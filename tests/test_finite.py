@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from cli_support import run
 from store_tools import OUTS, tiny, tiny_make
 
 import gpgen
@@ -147,6 +148,10 @@ def test_verify_names_stored_samples_that_are_not_finite_and_calls_nothing_damag
         (f"{what}s 9, 10", "pixels"),
     ]
     assert not report.ok
+    shown = run("verify", out, cwd=tmp_path)
+    assert shown.status == 1
+    assert "has no damage that could be seen, but 2 problems" in shown.out
+    assert f"{what}s 9, 10" in shown.out
     # The pixels that were written are there; those that the recipe makes are others.
     monkeypatch.undo()
     again = gpgen.verify(tmp_path / out, regenerate="all").problems

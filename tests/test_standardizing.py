@@ -103,7 +103,7 @@ def test_equal_pixels_are_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.name)
-def test_nearly_constant_images_have_the_same_bytes_one_by_one_and_on_the_device(
+def test_they_have_the_same_bytes_one_by_one_and_on_the_device(
     recipe: Recipe,
 ) -> None:
     pytest.importorskip("torch")

@@ -102,7 +102,7 @@ def load_checkpoint(path: AnyText) -> dict[str, Any]:
         if "TorchScript" in str(error):
             raise DatasetError(f"{path} is a TorchScript program, not {_WANTED}", _GIVE) from error
         raise DatasetError(
-            f"{path} is damaged, or was not saved by torch: {' '.join(str(error).split())[:100]}",
+            f"{path} is damaged, or was not saved by torch: {str(error).partition('.')[0][:100]}",
             "if `gpgen train` made it, move it away and train again with --resume",
         ) from error
     if not {"recipe", "settings", "seed", "model", "epochs"} <= set(keys):

@@ -1,7 +1,7 @@
 """Pixels that are not finite numbers: none leaves a sampler, and stored ones are found.
 
-A float is infinite or NaN if all bits of its exponent are set. To look at the bits costs a tenth
-of a millisecond for 1024 x 1024 pixels of any type; `numpy.isfinite` on float16 takes 4.
+A float is infinite or NaN if all bits of its exponent are set. Of float16 the bits are looked at,
+in 0.1 ms for 1024 x 1024 pixels, where `numpy.isfinite` takes 4; of float32 it takes 0.2.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ __all__ = ["all_finite", "check_finite", "not_finite", "not_finite_bytes"]
 
 Indices = npt.NDArray[np.int64]
 
-_INFINITY: Final = {2: 0x7C00, 4: 0x7F800000, 8: 0x7FF0000000000000}
-"""The bits of infinity, by the bytes of a float; NaN's are above them, but for the sign."""
+_UPPER: Final = {2: 0x7C00, 4: 0x7F80, 8: 0x7FF0}
+"""The upper two bytes of infinity, by the bytes of a float; those of NaN are not below them."""
 
 
 def all_finite(pixels: npt.NDArray[Any]) -> bool:
     """Return whether every pixel is a finite number."""
-    size = pixels.dtype.itemsize
-    return _below(pixels, size, _INFINITY[size])
+    if pixels.dtype.itemsize == 2:
+        return _finite(pixels, _UPPER[2])
+    return bool(np.isfinite(pixels).all())
 
 
 def not_finite(images: npt.NDArray[Any]) -> Indices:
@@ -83,15 +84,15 @@ def not_finite_bytes(data: memoryview, offset: int, itemsize: int) -> Indices:
     words = itemsize // 2
     first = (words - 1 - offset // 2) % words
     upper = np.frombuffer(data, "<u2")[first::words]
-    infinity = _INFINITY[itemsize] >> (8 * itemsize - 16)
-    if not len(upper) or _below(upper, 2, infinity):
+    infinity = _UPPER[itemsize]
+    if _finite(upper, infinity):
         return np.empty(0, dtype=np.int64)
     found = np.flatnonzero((upper & infinity) == infinity)
     return (offset // 2 + first) // words + found
 
 
-def _below(values: npt.NDArray[Any], size: int, infinity: int) -> bool:
+def _finite(upper: npt.NDArray[Any], infinity: int) -> bool:
     # As signed integers, positive floats are in order; as unsigned ones, negative floats are.
-    positive = int(values.view(f"i{size}").max(initial=0))
-    negative = int(values.view(f"u{size}").max(initial=0))
-    return positive < infinity and negative < infinity | 1 << (8 * size - 1)
+    positive = int(upper.view("i2").max(initial=0))
+    negative = int(upper.view("u2").max(initial=0))
+    return positive < infinity and negative < infinity | 0x8000
