@@ -324,10 +324,6 @@ _SAMPLERS_KEPT: Final = 4
 
 def sampler_for(recipe: Recipe) -> Sampler:
     """Return this thread's sampler of a recipe; the last few are kept."""
-    if not recipe.is_drawn:
-        imported: Any = recipe  # a gpgen.golkar2018.imported.Imported, which reads its source
-        sampler: Sampler = imported.sampler()
-        return sampler
     kept: OrderedDict[str, Sampler] = _local.__dict__.setdefault("samplers", OrderedDict())
     key = recipe.sha256
     if key not in kept:

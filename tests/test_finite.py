@@ -188,7 +188,7 @@ def test_an_image_that_is_not_finite_is_not_imported(tmp_path, value: float, dty
 
 @pytest.mark.parametrize("out", ["d.zarr", "d.h5"])
 def test_verify_names_images_that_were_imported_with_nan(tmp_path, monkeypatch, out: str) -> None:
-    monkeypatch.setattr("gpgen.golkar2018.imported.all_finite", lambda image: True)
+    monkeypatch.setattr("gpgen.golkar2018.importing.all_finite", lambda image: True)
     import_dataset(source(tmp_path / "s", np.nan), tmp_path / out, chunk_size=None).close()
     (problem,) = gpgen.verify(tmp_path / out).problems
     assert problem == Problem(problem.file, "holds pixels that are not finite: sample 1", "pixels")

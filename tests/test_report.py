@@ -13,8 +13,8 @@ from gpgen import make, open_dataset
 from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.golkar2018.archive import make_archive
 from gpgen.golkar2018.archive_plan import ArchivePlan
-from gpgen.golkar2018.imported import Imported
 from gpgen.golkar2018.importing import import_dataset
+from gpgen.imported import Imported
 from gpgen.plots import contact_sheet
 from gpgen.publish.figure import encode_png, sheet
 from gpgen.report import write_report

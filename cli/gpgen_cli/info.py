@@ -77,7 +77,7 @@ def _origin(recipe: Recipe) -> list[tuple[str, str]]:
             ("recipe", f"{headline(recipe)}, seed {recipe.seed}"),
             ("components", "\n".join(map(component_line, recipe.components))),
         ]
-    source: Any = recipe  # a gpgen.golkar2018.imported.Imported
+    source: Any = recipe  # a gpgen.imported.Imported
     return [
         ("imported", f"{size(recipe.shape)}, {recipe.dtype}; no seeds, nothing draws it again"),
         ("from", f"{source.source_name}, sha256:{source.source_sha256}"),

@@ -197,7 +197,7 @@ def imported_subject(recipe: Recipe, n: int, form: str, *, gpgen_version: str) -
     Parameters
     ----------
     recipe
-        What stands in the place of a recipe: `gpgen.golkar2018.imported.Imported`.
+        What stands in the place of a recipe: `gpgen.imported.Imported`.
     n, form, gpgen_version
         As for `dataset_subject`.
     """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -46,10 +45,23 @@ class ShardRecord:
 
 
 class Images(Protocol):
-    """Images that exist already."""
+    """A source of images: a recipe's sampler, another dataset, or files that are imported."""
 
-    def __call__(self, start: int, stop: int) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield the samples from ``start`` to ``stop`` in batches, each with its first index."""
+    def images(self, start: int, stop: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the images of samples start..stop-1, in `out` if that is how they are made.
+
+        Parameters
+        ----------
+        start, stop
+            The first index, and the one after the last.
+        out
+            Room for them, shape (stop - start, *shape); a source that has room of its own leaves
+            it alone.
+
+        Returns
+        -------
+        ndarray, shape (stop - start, *shape)
+        """
         ...
 
 
@@ -82,8 +94,8 @@ class Job:
     gpgen_version
         The version that draws, or has drawn, the images.
     images
-        Where images come from that are not drawn but copied; they are the same, so that it
-        makes no other job.
+        The source of images that are not drawn from the recipe but copied. They are the same, so
+        it makes no other job.
     """
 
     target: Target

@@ -1,4 +1,4 @@
-"""What a dataset says it holds: the recipe that drew it, or whence it was imported."""
+"""What a dataset says it holds: the recipe that drew it, or its source if it was imported."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from gpgen.exact.accuracy import accuracy
+from gpgen.imported import Imported
 from gpgen.recipe import Recipe
 from gpgen.recipe_checks import check, check_names
 from gpgen.recipe_meaning import UnclearRecipeError
@@ -53,7 +54,5 @@ def stored_recipe(fields: Mapping[str, Any]) -> Recipe:
         If it is not one.
     """
     if fields.get("algorithm") == "imported":
-        from gpgen.golkar2018.imported import Imported
-
         return Imported.from_dict(fields)
     return StoredRecipe.from_dict(fields)

@@ -20,7 +20,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from gpgen.format.job import Job
+from gpgen.format.job import Images, Job
 from gpgen.io import files
 from gpgen.recipe import Recipe
 from gpgen.sampling import sampler_for
@@ -73,19 +73,14 @@ def batches(job: Job, start: int, stop: int, check: Check) -> Iterator[tuple[int
     ndarray
         The batch ``(samples, *shape)``, overwritten by the next.
     """
-    if job.images is not None:
-        for first, images in job.images(start, stop):
-            check()
-            yield first, images
-        return
     recipe = job.recipe
-    sampler = sampler_for(recipe)
+    source: Images = job.images or sampler_for(recipe)
     size = min(batch_size(recipe), stop - start)
     buffer = np.empty((size, *recipe.shape), recipe.numpy_dtype)
     for first in range(start, stop, size):
         check()
         last = min(first + size, stop)
-        yield first, sampler.images(first, last, out=buffer[: last - first])
+        yield first, source.images(first, last, out=buffer[: last - first])
 
 
 class Stream:

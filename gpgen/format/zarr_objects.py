@@ -12,7 +12,6 @@ from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.format.base import Problem, Reader
 from gpgen.format.job import FinishedShards, Job, ShardRecord
 from gpgen.format.stream import Stream
-from gpgen.format.zarr import ZarrReader
 from gpgen.format.zarr_content import (
     ROOT,
     dataset_nbytes,
@@ -22,6 +21,7 @@ from gpgen.format.zarr_content import (
     shard_number,
     write_shard_to,
 )
+from gpgen.format.zarr_reader import ZarrReader
 from gpgen.io.paths import AnyPath, object_path
 
 __all__ = ["ZarrObjectsStore"]

@@ -18,8 +18,8 @@ from gpgen.errors import DatasetError
 from gpgen.format.base import Problem
 from gpgen.format.manifest import VERIFY
 from gpgen.format.pixels import file_sha256
-from gpgen.format.zarr import ZarrReader
 from gpgen.format.zarr_content import shard_name, shard_nbytes
+from gpgen.format.zarr_reader import ZarrReader
 from gpgen.io import files
 from gpgen.io.failures import UNPACK, is_damage, unreadable
 from gpgen.io.zip_writing import ZipLayout, ZipMember

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from gpgen.errors import DatasetError
 from gpgen.golkar2018.gp_unpickler import ByteStream, Record, Refusal, unpickle
 from gpgen.golkar2018.npy_header import MAX_SIDE
-from gpgen.golkar2018.texture_sums import CLASS_NAME
+from gpgen.imported import CLASS_NAME
 
 __all__ = ["GpIndex", "read_gp_images", "read_gp_index"]
 

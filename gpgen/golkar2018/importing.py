@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
-from gpgen.errors import UsageError
-from gpgen.golkar2018.import_source import open_source
-from gpgen.golkar2018.imported import content_sha256, describe
+from gpgen.errors import DatasetError, UsageError
+from gpgen.exact.finite import all_finite
+from gpgen.golkar2018.import_source import Source, open_source
+from gpgen.imported import Imported
+from gpgen.io.failures import reading
+from gpgen.io.litter import is_litter
 from gpgen.io.user_paths import AnyText, given
-from gpgen.making.run import Progress, make
+from gpgen.making.converting import one_by_one
+from gpgen.making.planning import plan_job
+from gpgen.making.run import Progress, carry_out
 
 if TYPE_CHECKING:
     from gpgen.dataset import Dataset
@@ -58,24 +67,90 @@ def import_dataset(
     """
     if dtype not in (None, "float32", "float64"):
         raise UsageError(f"dtype is {dtype!r}", 'use "float32" or "float64"')
+    if resume and overwrite:
+        raise UsageError(
+            "resume and overwrite exclude each other",
+            "give --resume to continue, or --overwrite to start again",
+        )
     path = given(source)
     fractions = splits or {"train": 0.8, "validation": 0.1, "test": 0.1}
     with open_source(path) as opened:
-        recipe = describe(opened, content_sha256(path), fractions)
-        count = len(opened.labels)
-    pixels: Any = dtype or recipe.dtype
-    recipe = msgspec.structs.replace(recipe, path=str(path), dtype=pixels)
-    return make(
-        recipe,
-        count,
-        out,
-        workers=1,
-        resume=resume,
-        overwrite=overwrite,
-        chunk_size=chunk_size,
-        shard_size=shard_size,
-        progress=progress,
+        described = describe(opened, content_sha256(path), fractions)
+        pixels: Any = dtype or described.dtype
+        described = msgspec.structs.replace(described, dtype=pixels)
+        job = plan_job(
+            described,
+            len(opened.labels),
+            out,
+            chunk_size=chunk_size,
+            shard_size=shard_size,
+            overwrite=overwrite,
+            images=_SourceImages(opened, described),
+        )
+        return carry_out(job, one_by_one, resume=resume, progress=progress)
+
+
+class _SourceImages:
+    """The images of a source, read in their order."""
+
+    def __init__(self, source: Source, described: Imported) -> None:
+        self._source = source
+        self._described = described
+        self._images = source.images()
+        self._position = 0
+
+    def images(self, start: int, stop: int, out: npt.NDArray[Any] | None = None) -> Any:  # noqa: ANN401
+        """Read images start..stop-1, shape (stop - start, y, x)."""
+        if out is None:
+            out = np.empty((stop - start, *self._described.shape), self._described.numpy_dtype)
+        if start < self._position:
+            self._images, self._position = self._source.images(), 0
+        while self._position < start:
+            next(self._images)
+            self._position += 1
+        for image in out:
+            with np.errstate(over="ignore"):  # told below
+                image[...] = next(self._images)
+            if not all_finite(image):
+                raise DatasetError(
+                    f"image {self._position} of {self._described.source_name} has pixels that are "
+                    f"not finite in {image.dtype}",
+                    "import a source without it",
+                )
+            self._position += 1
+        return out
+
+
+def describe(source: Source, sha256: str, splits: Mapping[str, float]) -> Imported:
+    """Describe a source as a dataset of its own precision."""
+    labels = source.labels
+    cyclic = all(label == i % len(source.class_names) for i, label in enumerate(labels))
+    dtype: Any = source.dtype.name
+    return Imported(
+        name="imported",
+        shape=source.shape,
+        dtype=dtype,
+        splits=dict(splits),
+        class_names=source.class_names,
+        source_kind="gp" if source.kind == "gp" else "npy",
+        source_name=source.name,
+        source_sha256=sha256,
+        image_labels=() if cyclic else labels,
     )
+
+
+def content_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, or of the names and hashes of a folder's files."""
+    if path.is_file():
+        with reading(path, "give it again"), path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for file_path in sorted(p for p in path.rglob("*") if p.is_file()):
+        name = file_path.relative_to(path).as_posix()
+        if is_litter(name):
+            continue
+        digest.update(f"{content_sha256(file_path)}  {name}\n".encode())
+    return digest.hexdigest()
 
 
 def parse_splits(texts: Sequence[str]) -> dict[str, float] | None:

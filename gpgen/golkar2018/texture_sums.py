@@ -6,14 +6,10 @@ import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from gpgen.errors import UsageError
 
-__all__ = ["CLASS_NAME", "Cross", "length_scale_name"]
-
-CLASS_NAME: Final = re.compile(r"\d{1,6}(\.\d{1,9})?(-\d{1,6}(\.\d{1,9})?){0,15}", re.ASCII)
-"""A class's name: its length-scales joined by ``-``."""
+__all__ = ["Cross", "length_scale_name"]
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,12 @@ from gpgen.dataset import Dataset, open_dataset
 from gpgen.errors import DatasetError, UsageError
 from gpgen.format import store_for
 from gpgen.format.job import Job, ShardRecord
-from gpgen.format.stream import batch_size
 from gpgen.io.paths import Given
 from gpgen.making.planning import plan_job
 from gpgen.making.run import Progress, carry_out
 from gpgen.sampling import SAMPLING_VERSION
 
-__all__ = ["convert"]
+__all__ = ["convert", "one_by_one"]
 
 
 def convert(
@@ -96,23 +95,26 @@ def convert(
         )
         if job.target.manifest == dataset.path:
             raise UsageError(f"{dataset.path} is both source and target", "choose another target")
-        return carry_out(job, _one_by_one, resume=resume, progress=progress)
+        return carry_out(job, one_by_one, resume=resume, progress=progress)
 
 
 class _Copied:
-    """The images of a dataset, a batch at a time."""
+    """The images of a dataset."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
 
-    def __call__(self, start: int, stop: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-        """Yield the samples from ``start`` to ``stop`` in batches, each with its first index."""
-        size = batch_size(self._dataset.recipe)
-        for first in range(start, stop, size):
-            yield first, self._dataset.read(np.arange(first, min(first + size, stop)))
+    def images(
+        self,
+        start: int,
+        stop: int,
+        out: npt.NDArray[Any] | None = None,  # noqa: ARG002
+    ) -> npt.NDArray[Any]:
+        """Read the images of samples start..stop-1, each checked against its checksum."""
+        return self._dataset.read(np.arange(start, stop))
 
 
-def _one_by_one(
+def one_by_one(
     job: Job,
     left: int,  # noqa: ARG001 - what `carry_out` gives
     missing: Iterator[int],

@@ -244,8 +244,7 @@ def _begin_or_resume(job: Job, store: Store, site: Site, resume: bool) -> Job:
     if begun is not None:
         if not store.committed(begun):
             site.resume(begun)
-        # The same but for what isn't stored: where an imported dataset is imported from.
-        return dataclasses.replace(begun, recipe=job.recipe)
+        return begun
     with site.begin(job):
         store.begin(job)
     return job

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from gpgen.dataset import Dataset, open_dataset
 from gpgen.description.subject import Subject
 from gpgen.format import store_for
-from gpgen.golkar2018.imported import Imported
+from gpgen.imported import Imported
 from gpgen.io.paths import Given, place_of
 from gpgen.publish.archive_source import ArchiveSource, is_archive
 from gpgen.publish.dataset_source import describe_dataset

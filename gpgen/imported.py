@@ -6,27 +6,23 @@ It has all else that formats and readers ask of a recipe.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.errors import DatasetError, RecipeError
-from gpgen.exact.finite import all_finite
-from gpgen.golkar2018.import_source import Source, open_source
-from gpgen.golkar2018.texture_sums import CLASS_NAME
-from gpgen.io.failures import reading
-from gpgen.io.litter import is_litter
+from gpgen.errors import RecipeError
 from gpgen.recipe import Component, Recipe
 from gpgen.splits import ListedSplit, Split
 
-__all__ = ["Imported", "ImportedSampler", "describe"]
+__all__ = ["CLASS_NAME", "Imported"]
+
+CLASS_NAME: Final = re.compile(r"\d{1,6}(\.\d{1,9})?(-\d{1,6}(\.\d{1,9})?){0,15}", re.ASCII)
+"""A class of an imported dataset: length-scales in pixels, joined by "-"."""
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -44,8 +40,6 @@ class Imported(Recipe, frozen=True, forbid_unknown_fields=True):
         The file or folder imported, and the hash of its content.
     image_labels
         Of every image; empty where it is the index modulo the number of classes.
-    path
-        Where the source lies while it is being imported; never stored.
     """
 
     components: tuple[Component, ...] = ()
@@ -57,7 +51,6 @@ class Imported(Recipe, frozen=True, forbid_unknown_fields=True):
     source_name: str = ""
     source_sha256: str = ""
     image_labels: tuple[int, ...] = ()
-    path: str = ""
 
     def __post_init__(self) -> None:
         names, labels = self.class_names, self.image_labels
@@ -88,13 +81,9 @@ class Imported(Recipe, frozen=True, forbid_unknown_fields=True):
     def from_dict(cls, fields: Mapping[str, Any], where: str = "imported dataset") -> Imported:
         """Read what `to_dict` has written."""
         try:
-            return msgspec.convert({**fields, "path": ""}, cls)
+            return msgspec.convert(dict(fields), cls)
         except msgspec.ValidationError as error:
             raise RecipeError(f"{where}: {str(error)[0].lower()}{str(error)[1:]}") from None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return all fields but the source's place as plain values that JSON can hold."""
-        return {key: value for key, value in super().to_dict().items() if key != "path"}
 
     def to_toml(self) -> str:
         """Return a note in TOML's form; it can't be made from."""
@@ -153,81 +142,6 @@ class Imported(Recipe, frozen=True, forbid_unknown_fields=True):
         code = list(self.splits).index(name)
         return ListedSplit(np.flatnonzero(self.split_codes(0, n) == code))
 
-    def sampler(self) -> ImportedSampler:
-        """Return what reads the images, while they are being imported."""
-        if not self.path:
-            raise DatasetError(
-                f"the images were imported from {self.source_name} and can't be drawn again",
-                "compare with the source itself",
-            )
-        return ImportedSampler(self)
-
     def _splitter(self) -> Recipe:
         one = Component("rbf", (1.0,))
         return Recipe(self.name, (2,), (one,), standardize=False, splits=self.splits)
-
-
-class ImportedSampler:
-    """Reads a source where a sampler would draw."""
-
-    def __init__(self, recipe: Imported) -> None:
-        self._recipe = recipe
-        self._source = open_source(recipe.path)
-        found = describe(self._source, recipe.source_sha256, recipe.splits)
-        if found.to_dict() != {**recipe.to_dict(), "dtype": found.dtype}:
-            raise DatasetError(f"{recipe.path} has changed", "import it again with --overwrite")
-        self._images = self._source.images()
-        self._position = 0
-
-    def images(self, start: int, stop: int, out: npt.NDArray[Any] | None = None) -> Any:  # noqa: ANN401
-        """Read images start..stop-1, shape (stop - start, y, x)."""
-        if out is None:
-            out = np.empty((stop - start, *self._recipe.shape), self._recipe.numpy_dtype)
-        if start < self._position:
-            self._images, self._position = self._source.images(), 0
-        while self._position < start:
-            next(self._images)
-            self._position += 1
-        for image in out:
-            with np.errstate(over="ignore"):  # told below
-                image[...] = next(self._images)
-            if not all_finite(image):
-                raise DatasetError(
-                    f"image {self._position} of {self._recipe.source_name} has pixels that are not "
-                    f"finite in {image.dtype}",
-                    "import a source without it",
-                )
-            self._position += 1
-        return out
-
-
-def describe(source: Source, sha256: str, splits: Mapping[str, float]) -> Imported:
-    """Describe a source as a dataset of its own precision."""
-    labels = source.labels
-    cyclic = all(label == i % len(source.class_names) for i, label in enumerate(labels))
-    dtype: Any = source.dtype.name
-    return Imported(
-        name="imported",
-        shape=source.shape,
-        dtype=dtype,
-        splits=dict(splits),
-        class_names=source.class_names,
-        source_kind="gp" if source.kind == "gp" else "npy",
-        source_name=source.name,
-        source_sha256=sha256,
-        image_labels=() if cyclic else labels,
-    )
-
-
-def content_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, or of the names and hashes of a folder's files."""
-    if path.is_file():
-        with reading(path, "give it again"), path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    digest = hashlib.sha256()
-    for file_path in sorted(p for p in path.rglob("*") if p.is_file()):
-        name = file_path.relative_to(path).as_posix()
-        if is_litter(name):
-            continue
-        digest.update(f"{content_sha256(file_path)}  {name}\n".encode())
-    return digest.hexdigest()
