@@ -181,7 +181,7 @@ class Sampler:
                 self._other.draw(self.recipe.texture, scales, sample_seeds, out)
             else:
                 self._draw_exactly(label, sample_seeds, out)
-        check_finite(self.recipe.name, label, sample_seeds, out)
+        check_finite(self.recipe.name, self.recipe.dtype, label, sample_seeds, out)
 
     def _draw_exactly(self, label: int, sample_seeds: npt.NDArray[np.uint64], out: Image) -> None:
         what = self.class_of(label)

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = ("torch", "plot", "publish", "download", "s3")
 PERMISSIVE = {
-    "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD", "BSD-2-Clause", "BSD-3-Clause",
-    "BSL-1.0", "CC0-1.0", "CNRI-Python", "ISC", "MIT", "MIT-0", "MIT-CMU", "PSF-2.0", "Zlib",
+    "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD", "BSD-2-Clause", "BSD-2-Clause-Views",
+    "BSD-3-Clause",     "BSL-1.0", "CC0-1.0", "CNRI-Python", "ISC", "MIT", "MIT-0", "MIT-CMU", "PSF-2.0", "Zlib",
 }  # fmt: skip
 # Metadata from before SPDX; "BSD" is what doesn't say which of them.
 SPELLINGS = {
@@ -29,8 +29,8 @@ SPELLINGS = {
     "Python Software Foundation License": "PSF-2.0",
 }
 # Weak copyleft, which asks for changes to these packages' own files only, and what declares none.
-NOT_PERMISSIVE = {"certifi"}
-NOT_PERMISSIVE_IN_TESTS = {"hypothesis", "isbnlib2", "mlcroissant", "pathspec", "tqdm"}
+NOT_PERMISSIVE = {"certifi", "isbnlib2"}
+NOT_PERMISSIVE_IN_TESTS = {"hypothesis", "mlcroissant", "pathspec", "tqdm"}
 # What PyTorch brings on Linux unless it is the build without CUDA: proprietary, as the docs say.
 CUDA = ("nvidia-", "cuda-", "triton")
 

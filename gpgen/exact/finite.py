@@ -36,14 +36,18 @@ def not_finite(images: npt.NDArray[Any]) -> Indices:
 
 
 def check_finite(
-    name: str, label: int, sample_seeds: npt.NDArray[np.uint64], images: npt.NDArray[Any]
+    name: str,
+    dtype: str,
+    label: int,
+    sample_seeds: npt.NDArray[np.uint64],
+    images: npt.NDArray[Any],
 ) -> None:
     """Raise `RecipeError` for the first image that holds infinity or NaN.
 
     Parameters
     ----------
-    name
-        The recipe's name.
+    name, dtype
+        The recipe's name, and its pixels' type.
     label, sample_seeds
         The samples' class, and their seeds.
     images
@@ -53,11 +57,11 @@ def check_finite(
     if len(wrong):
         seed = sample_seeds[wrong[0]]
         hint = "use shorter length-scales, and report this recipe as a bug"
-        if images.dtype.itemsize == 2:
+        if dtype == "float16":
             hint = 'use smaller weights or dtype = "float32"'
         raise RecipeError(
             f"recipe {name!r}: the sample of seed {seed} and label {label} has pixels that "
-            f"are not finite in {images.dtype.name}",
+            f"are not finite in {dtype}",
             hint,
         )
 

@@ -107,7 +107,7 @@ def _draw(
         pixels[chosen.to(device)] += given.to(pixels)
     images = _to_float16(pixels) if recipe.dtype == "float16" else pixels.to(torch.float32)
     if not bool(images.isfinite().all()):
-        check_finite(recipe.name, label, sample_seeds, images.cpu().numpy())
+        check_finite(recipe.name, recipe.dtype, label, sample_seeds, images.cpu().numpy())
     return images
 
 
