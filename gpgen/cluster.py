@@ -57,7 +57,8 @@ def connect(scheduler: Scheduler, security: Security = None) -> Iterator[Client]
     scheduler
         The scheduler's address, its file, or a `Client` or `Cluster` that is connected to it.
     security
-        The TLS certificates, if not those of the `Client`, the `Cluster` or Dask's configuration.
+        The TLS certificates, if not those of the `Client`, the `Cluster` or Dask's configuration:
+        a `distributed.Security`, or its arguments.
 
     Raises
     ------
@@ -67,6 +68,8 @@ def connect(scheduler: Scheduler, security: Security = None) -> Iterator[Client]
         If it can't be reached; the cause is named.
     """
     distributed = dask_distributed()
+    if isinstance(security, dict):
+        security = distributed.Security(**security)
     if security is not None and not isinstance(security, distributed.Security):
         raise UsageError(f"security is {security!r}", "give a distributed.Security")
     _check_not_in_a_workers_loop()
