@@ -85,7 +85,9 @@ ALLOWED = {
     ("gpgen/__init__.py", "loads f'gpgen.{_HOME[name]}'"): _TABLE,
     ("gpgen/algorithms.py", "loads _MODULES[name]"): _TABLE,
     ("gpgen/cluster.py", "imports distributed"): "tasks and results of one's own cluster",
-    ("gpgen/cluster.py", "imports multiprocessing.resource_tracker"): _PROCESSES,
+    ("gpgen/worker_processes.py", "imports distributed"): "tasks and results of one's own cluster",
+    ("gpgen/worker_processes.py", "imports multiprocessing"): _PROCESSES,
+    ("gpgen/worker_processes.py", "imports subprocess"): "runs this Python, with words of our own",
     ("gpgen/dataset.py", "getattr(ufunc, method)"): "NumPy calls it, with a name of its own",
     ("gpgen/golkar2018/__init__.py", "getattr(module, 'FILES' if name == 'RECORD_FILES' else name)"
      ): _TABLE,
