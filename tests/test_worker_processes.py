@@ -127,8 +127,8 @@ def test_without_a_network_it_is_told_at_once_and_threads_make(tmp_path: Path) -
     told = run("unshare", "-rn", *words, "--processes")
     assert told.returncode == 1
     assert told.stderr == (
-        "error: processes on this machine can't talk to each other by 127.0.0.1: Network is "
-        "unreachable; bring the loopback network up, or leave out --processes\n"
+        "error: processes on this machine can't talk to each other by 127.0.0.1: network is "
+        "unreachable; mend that (the loopback network must be up), or leave out --processes\n"
     )
     assert run("unshare", "-rn", *words).returncode == 0
     check_whole(out)

@@ -153,19 +153,12 @@ def command(
     output.result({"dry_run": False, **_describe(plan), "path": path, "seconds": seconds})
 
 
-def _security(ca_file: str | None, certificate: str | None, key: str | None) -> Any:  # noqa: ANN401
-    """Return Dask's object of the certificates that are given, if any are."""
-    if not (ca_file or certificate or key):
-        return None
-    import distributed
-
-    kind: Any = distributed.Security
-    return kind(
-        tls_ca_file=ca_file,
-        tls_client_cert=certificate,
-        tls_client_key=key,
-        require_encryption=True,
-    )
+def _security(
+    ca_file: str | None, certificate: str | None, key: str | None
+) -> dict[str, Any] | None:
+    """Return what Dask calls the certificates that are given, if any are."""
+    files = {"tls_ca_file": ca_file, "tls_client_cert": certificate, "tls_client_key": key}
+    return {**files, "require_encryption": True} if any(files.values()) else None
 
 
 def _refuse_beside_deposit(ctx: click.Context) -> None:

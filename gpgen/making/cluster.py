@@ -57,7 +57,8 @@ def connect(scheduler: Scheduler, security: Security = None) -> Iterator[Client]
     scheduler
         The scheduler's address, its file, or a `Client` or `Cluster` that is connected to it.
     security
-        The TLS certificates, if not those of the `Client`, the `Cluster` or Dask's configuration.
+        The TLS certificates, if not those of the `Client`, the `Cluster` or Dask's configuration:
+        a `distributed.Security`, or its arguments.
 
     Raises
     ------
@@ -67,11 +68,9 @@ def connect(scheduler: Scheduler, security: Security = None) -> Iterator[Client]
         If it can't be reached; the cause is named.
     """
     distributed = dask_distributed()
-    if security is not None and not isinstance(security, distributed.Security):
-        raise UsageError(f"security is {security!r}", "give a distributed.Security")
     _check_not_in_a_workers_loop()
     address, own = _locate(scheduler)
-    security = security or own or distributed.Security()
+    security = _checked(security or own)
     theirs = _probe(address, security)
     # Made in two steps, to have it and to close it if it can't start: left to the collector it
     # would wait for locks that the next one holds.
@@ -97,6 +96,23 @@ def connect(scheduler: Scheduler, security: Security = None) -> Iterator[Client]
             yield client
     finally:
         _close(client)
+
+
+def _checked(security: Security) -> Security:
+    """Return a `Security` whose files can be read; without one, that of Dask's configuration."""
+    kind = dask_distributed().Security
+    try:
+        if security is None or isinstance(security, dict):
+            security = kind(**(security or {}))
+        if not isinstance(security, kind):
+            raise TypeError
+        security.get_connection_args("client")
+    except TypeError as error:
+        raise UsageError(f"security is {security!r}", "give a distributed.Security") from error
+    except (OSError, ValueError) as error:
+        reason = str(getattr(error, "strerror", None) or error).lower()
+        raise UsageError(f"the TLS certificates can't be read: {reason}", _CERTIFICATES) from error
+    return security
 
 
 def _close(client: Client) -> None:
@@ -215,15 +231,17 @@ def _explained(address: str, error: Exception) -> ClusterError | UsageError:
         return ClusterError(
             f"{silent}: the name {host} can't be resolved", "correct it, or give an IP address"
         )
-    if isinstance(cause, ConnectionResetError | BrokenPipeError | EOFError):
-        return ClusterError(
-            f"{who} closed the connection",
-            "give tls:// and certificates if it is encrypted; if not, look what runs there",
-        )
-    if isinstance(cause, TimeoutError | asyncio.CancelledError):
+    if isinstance(cause, TimeoutError | asyncio.CancelledError) or "Timed out" in said:
         return ClusterError(
             f"{silent} within {CONNECT_SECONDS:.0f} seconds",
             "check host and port, the firewall, and that `dask scheduler` runs there",
+        )
+    # Dask's own error of a connection that is closed has no number.
+    closed = isinstance(cause, OSError) and cause.errno is None
+    if closed or isinstance(cause, ConnectionResetError | BrokenPipeError | EOFError):
+        return ClusterError(
+            f"{who} closed the connection",
+            "give tls:// and certificates if it is encrypted; if not, look what runs there",
         )
     if isinstance(cause, OSError):
         reason = (cause.strerror or said).lower()

@@ -99,8 +99,8 @@ def make(
         An existing Dask cluster, whose workers are used instead: its scheduler's address or
         file (``scheduler.json``), or a `distributed.Client` or `Cluster`.
     security
-        A `distributed.Security` with the certificates of a cluster that uses TLS, if neither
-        `scheduler` nor Dask's configuration has it.
+        A `distributed.Security` (or a dict of its arguments) with the certificates of a cluster
+        that uses TLS, if neither `scheduler` nor Dask's configuration has them.
     processes
         Whether the workers are processes instead of threads of this one.
     resume

@@ -67,7 +67,13 @@ def worker_processes(count: int) -> Iterator[str]:
             "leave out --processes",
         )
     _check_loopback()
-    words = [sys.executable, "-c", _PROGRAM, json.dumps(sys.path), str(count)]
+    words = [
+        sys.executable,
+        "-c",
+        _PROGRAM,
+        json.dumps([str(place) for place in sys.path]),
+        str(count),
+    ]
     nowhere, pipe = subprocess.DEVNULL, subprocess.PIPE
     process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=nowhere)  # noqa: S603 - ours
     assert process.stdin is not None  # noqa: S101 - narrows the type
@@ -94,9 +100,10 @@ def _check_loopback() -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             socket.create_connection(server.getsockname(), timeout=_LOOK_SECONDS).close()
     except OSError as error:
+        reason = (error.strerror or "it takes too long").lower()
         raise ClusterError(
-            f"processes on this machine can't talk to each other by 127.0.0.1: {error.strerror}",
-            "bring the loopback network up, or leave out --processes",
+            f"processes on this machine can't talk to each other by 127.0.0.1: {reason}",
+            "mend that (the loopback network must be up), or leave out --processes",
         ) from error
 
 
@@ -145,9 +152,9 @@ def _start(count: int, stack: contextlib.ExitStack) -> str:
     import dask
     import distributed
 
-    stack.enter_context(dask.config.set(_SETTINGS))
     place = dask.config.get("temporary-directory", None)
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gpgen-", dir=place))
+    stack.enter_context(dask.config.set({**_SETTINGS, "temporary-directory": folder}))
     local_cluster: Any = distributed.LocalCluster
     cluster = local_cluster(
         n_workers=count,
@@ -155,7 +162,6 @@ def _start(count: int, stack: contextlib.ExitStack) -> str:
         dashboard_address="127.0.0.1:0",
         worker_dashboard_address=None,
         memory_limit=0,
-        local_directory=folder,
         silence_logs=False,
     )
     address: str = cluster.scheduler_address
