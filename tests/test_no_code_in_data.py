@@ -82,7 +82,6 @@ ALLOWED = {
     ("cli/gpgen_cli/_errors.py", "getattr(sys, name)"): _OWN,
     ("cli/gpgen_cli/_errors.py", "sys.modules"): "looks for gpgen.errors",
     ("cli/gpgen_cli/main.py", "loads module"): _TABLE,
-    ("cli/gpgen_cli/make.py", "imports distributed"): "makes a Security of the user's own files",
     ("gpgen/__init__.py", "getattr(importlib.import_module(f'gpgen.{_HOME[name]}'), name)"): _TABLE,
     ("gpgen/__init__.py", "globals"): _KEPT,
     ("gpgen/__init__.py", "loads f'gpgen.{_HOME[name]}'"): _TABLE,
