@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -133,7 +132,7 @@ def check_picture(path: AnyText) -> None:
     TargetError
         If the file can't be written.
     """
-    _check_suffix(given(path))
+    _check_suffix(path)
     check_output_file(given(path))
     _new_figure(1, 1)
 
@@ -151,7 +150,7 @@ def save(figure: Figure, path: AnyText, *, dpi: int = 200) -> None:
     from matplotlib import rc_context
 
     target = given(path)
-    suffix = _check_suffix(target)
+    suffix = _check_suffix(path)
     dated = {".pdf": "CreationDate", ".svg": "Date"}.get(suffix)
     try:
         with rc_context({"svg.hashsalt": "gpgen", "pdf.fonttype": 42, "svg.fonttype": "none"}):
@@ -164,11 +163,11 @@ def save(figure: Figure, path: AnyText, *, dpi: int = 200) -> None:
         ) from error
 
 
-def _check_suffix(path: Path) -> str:
-    suffix = path.suffix.lower()
+def _check_suffix(path: AnyText) -> str:
+    suffix = given(path).suffix.lower()
     if suffix not in _FORMATS:
         raise UsageError(
-            f"no kind of picture belongs to {str(path)!r}",
+            f"no kind of picture belongs to {text_of(path)!r}",
             f"end the name in {', '.join(_FORMATS)}",
         )
     return suffix

@@ -103,7 +103,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             return source
         if not isinstance(source, str | bytes | os.PathLike | ObjectPath):
             hint = "give a Recipe, a name or a path, or use Recipe.from_dict"
-            raise RecipeError(f"a recipe can't be a {type(source).__name__}", hint)
+            raise RecipeError(f"{repr(source)[:60]} is no path, and no recipe", hint)
         text = text_of(source)
         if text in builtin_recipes():
             return cls.from_toml((_folder() / f"{text}.toml").read_text(encoding="utf-8"), text)

@@ -352,7 +352,7 @@ class _Run:
         itemsize = self.reader.recipe.numpy_dtype.itemsize
         try:
             place = self.reader.place(shard)
-        except (DatasetError, OSError):
+        except (DatasetError, StorageError, OSError):
             place = None  # told when the shard was read
 
         def look(begin: int, data: memoryview) -> None:

@@ -254,7 +254,7 @@ def test_without_torch_the_import_says_what_to_install(name):
     *_, last = run.stderr.splitlines()
     assert last == (
         "gpgen.errors.MissingPackageError: backdrop needs PyTorch, which is not installed; "
-        'install it with `pip install "gpgen[torch]"`'
+        "install it with `pip install 'gpgen[torch]'`"
     )
     assert run.stderr.count("Traceback") == 1
 

@@ -131,7 +131,7 @@ def test_too_little_disk_is_told_before_anything_is_written(gpgen, tmp_path):
 
 
 def test_a_scheduler_that_does_not_answer_is_told_by_its_address(gpgen, monkeypatch):
-    from gpgen import cluster
+    from gpgen.making import cluster
 
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.2)
     address = "tcp://127.0.0.1:9"
@@ -253,7 +253,6 @@ def test_ctrl_c_says_how_to_resume_and_the_result_is_the_same(gpgen, tmp_path, k
 OVERWRITING = {
     "make": ["make", "--recipe", "small.toml", "--n", "8", "--out", "new.zarr"],
     "convert": ["convert", "old.zarr", "new.h5"],
-    "archive": ["archive", "--samples=9.5=2", "--samples=80=2", "--size=128", "--out", "new"],
     "import": ["import", "old/samples.zip", "--out", "new.zarr"],
 }
 
@@ -266,7 +265,7 @@ def test_ctrl_c_while_overwriting_says_what_replaces_the_old(gpgen, tmp_path, ve
     if verb == "convert":
         gpgen.make(out="old.zarr")
     elif verb == "import":
-        gpgen(*OVERWRITING["archive"][:-1], "old")
+        gpgen("archive", "--samples=9.5=2", "--samples=80=2", "--size=128", "--out", "old")
     assert gpgen(*arguments).status == 0
     whole = hashes(tmp_path)
     damage(max(tmp_path.glob(f"{target}/**/*"), default=Path(target), key=os.path.getsize))

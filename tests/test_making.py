@@ -257,8 +257,9 @@ def test_a_disk_that_fills_up_stops_the_run_which_can_then_be_resumed(tmp_path: 
 
     out = tmp_path / "d.h5"
     script = (
-        "import resource, signal, sys, pathlib, store_tools\n"
-        "from gpgen.errors import TargetError\n"
+        "import resource, signal, sys, pathlib, warnings, store_tools\n"
+        "from gpgen.errors import RecipeWarning, TargetError\n"
+        "warnings.simplefilter('ignore', RecipeWarning)\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))\n"
         "try:\n"

@@ -109,7 +109,7 @@ def test_a_disk_that_moves_no_folders_is_found_before_anything_is_drawn(
     tiny_make(tmp_path / "source.h5").close()
     before = hashes(tmp_path)
     refusing(monkeypatch, number, lambda source, _: source.is_dir())
-    for write in ("gpgen.format.zarr.write_shard_to", "gpgen.golkar2018.archive._Job._draw"):
+    for write in ("gpgen.format.zarr.write_shard_to", "gpgen.golkar2018.archive._Maker._draw"):
         monkeypatch.setattr(write, drawn_nothing)
     told = "could not be given its name.*; choose another --out"
     with pytest.raises(TargetError, match=told):

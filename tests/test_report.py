@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -121,12 +122,16 @@ def test_without_a_recipe_the_images_own_deviation_is_the_unit():
 
 
 def report_of_imported(tmp_path, images):
-    """Import images of one class and return the page about them."""
+    """Import images of one class and return the page about them.
+
+    Images that are not finite are no longer imported; an earlier gpgen has, so it is let here.
+    """
     source = tmp_path / "source"
     source.mkdir()
     for number, image in enumerate(images, start=1):
         np.save(source / f"final_size-{len(image)}_corr-5_v{number}.npy", image)
-    import_dataset(source, tmp_path / "d.zarr").close()
+    with mock.patch("gpgen.golkar2018.importing.all_finite", return_value=True):
+        import_dataset(source, tmp_path / "d.zarr").close()
     return write_report(tmp_path / "d.zarr", tmp_path / "r.html").read_text()
 
 

@@ -89,7 +89,7 @@ def test_the_format_follows_from_the_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["data", "data.tar", "data-{shard}.zarr", "{shard}-{shard}.h5", "{shard}/a.h5", ""]
+    "name", ["data", "data.tar", "data-{shard}.zarr", "{shard}-{shard}.h5", "{shard}/a.h5"]
 )
 def test_a_name_that_no_format_has_is_refused_with_those_that_have(name) -> None:
     with pytest.raises(UsageError, match=r"name it like data\.zarr"):

@@ -24,8 +24,10 @@ N = 12
 # A program as people write it.
 PROGRAM = """
 import sys
+import warnings
 import gpgen
 from store_tools import tiny
+warnings.simplefilter("ignore")
 print("begun")
 gpgen.make(tiny(), 12, sys.argv[1], workers=2, processes=True, shard_size=4).close()
 """

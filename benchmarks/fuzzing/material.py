@@ -161,8 +161,7 @@ def _deposit(out: str, recipe_only: bool) -> Path:
     folder = _store() / f"deposit-{OUTS.index(out)}-{recipe_only}"
     publication = _store() / "publication.toml"
     publication.write_text(PUBLICATION)
-    with mock.patch("gpgen.publish.packaging.validate", return_value={}):
-        package(_whole(out) / out, publication, folder, recipe_only=recipe_only)
+    package(_whole(out) / out, publication, folder, recipe_only=recipe_only)
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 from collections.abc import Callable, Iterator
@@ -66,6 +67,15 @@ def make_in_threads(
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
+            late = [
+                future.result()
+                for future in running
+                if not future.cancelled() and future.exception() is None
+            ]
+            if late:
+                # Finished beside a failure. What that was is the error to be seen.
+                with contextlib.suppress(Exception):
+                    finished(late)
 
 
 def _make_shard(job: Job, shard: int, stop: threading.Event) -> ShardRecord:
