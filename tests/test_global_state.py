@@ -42,7 +42,9 @@ def logging_state() -> dict:
 
 
 def blas_threads() -> dict[str, int]:
-    return {x["filepath"]: x["num_threads"] for x in threadpoolctl.threadpool_info()}
+    """Return each BLAS's number of threads; PyTorch's OpenMP, if it is loaded, is its own affair."""
+    libraries = threadpoolctl.threadpool_info()
+    return {x["filepath"]: x["num_threads"] for x in libraries if x["user_api"] == "blas"}
 
 
 def settings() -> dict:
