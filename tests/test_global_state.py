@@ -42,7 +42,7 @@ def logging_state() -> dict:
 
 
 def blas_threads() -> dict[str, int]:
-    """Return each BLAS's number of threads; PyTorch's OpenMP, if it is loaded, is its own affair."""
+    """Return each BLAS's number of threads; PyTorch's OpenMP, if loaded, is its own affair."""
     libraries = threadpoolctl.threadpool_info()
     return {x["filepath"]: x["num_threads"] for x in libraries if x["user_api"] == "blas"}
 
