@@ -207,11 +207,11 @@ def test_what_is_no_address_is_refused(tmp_path: Path, address, words) -> None:
 
 
 def test_the_cause_is_named_when_nobody_answers(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("gpgen.making.cluster.CONNECT_SECONDS", 4.0)
     refused = f"tcp://127.0.0.1:{_closed_port()}"
     check_refused(tmp_path, refused, ClusterError, "does not answer: connection refused")
     unknown = "tcp://no-such-host.invalid:8786"
     check_refused(tmp_path, unknown, ClusterError, "name no-such-host.invalid can't be resolved")
+    monkeypatch.setattr("gpgen.making.cluster.CONNECT_SECONDS", 4.0)
     with talking(None) as silent:
         check_refused(tmp_path, silent, ClusterError, "does not answer within 4 seconds")
 
