@@ -203,11 +203,26 @@ async def _kind_and_version(address: str, security: Security) -> tuple[str, str]
         comm.abort()
 
 
+def _met_by_a_socket(address: str) -> OSError | None:
+    """Return why no connection can be made to an address, or None if one can."""
+    host, _, port = address.partition("://")[2].rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except OSError as error:
+        return error
+    except ValueError:  # no number of a port
+        return None
+    return None
+
+
 def _explained(address: str, error: Exception) -> ClusterError | UsageError:
     """Return an error that names the cause of one in connecting."""
     who = f"the scheduler at {address}"
     silent = f"{who} does not answer"
     cause = _first(error)
+    if isinstance(cause, TimeoutError):
+        # Dask's last attempt may have had no time left, and hides what the earlier ones met.
+        cause = _met_by_a_socket(address) or cause
     said = str(cause)
     if isinstance(cause, TypeError) and "ssl_context" in said:
         return UsageError(f"{who} needs TLS certificates", _CERTIFICATES)
