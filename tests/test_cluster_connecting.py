@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -214,6 +215,18 @@ def test_the_cause_is_named_when_nobody_answers(tmp_path: Path, monkeypatch) -> 
     monkeypatch.setattr("gpgen.making.cluster.CONNECT_SECONDS", 4.0)
     with talking(None) as silent:
         check_refused(tmp_path, silent, ClusterError, "does not answer within 4 seconds")
+
+
+def test_a_name_that_takes_long_to_look_up_is_named(tmp_path: Path, monkeypatch) -> None:
+    look_up = socket.getaddrinfo
+
+    def slowly(*arguments, **options):
+        time.sleep(2.5)  # longer than Dask is waited for
+        return look_up(*arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    unknown = "tcp://no-such-host.invalid:8786"
+    check_refused(tmp_path, unknown, ClusterError, "name no-such-host.invalid can't be resolved")
 
 
 @pytest.mark.parametrize(

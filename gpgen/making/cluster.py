@@ -220,9 +220,10 @@ def _explained(address: str, error: Exception) -> ClusterError | UsageError:
     who = f"the scheduler at {address}"
     silent = f"{who} does not answer"
     cause = _first(error)
-    if isinstance(cause, TimeoutError):
-        # Dask's last attempt may have had no time left, and hides what the earlier ones met.
+    if unanswered := isinstance(cause, TimeoutError | asyncio.CancelledError):
+        # Dask gives up while a name is still being looked up, and hides what its attempts met.
         cause = _met_by_a_socket(address) or cause
+        unanswered = isinstance(cause, TimeoutError | asyncio.CancelledError)
     said = str(cause)
     if isinstance(cause, TypeError) and "ssl_context" in said:
         return UsageError(f"{who} needs TLS certificates", _CERTIFICATES)
@@ -246,7 +247,7 @@ def _explained(address: str, error: Exception) -> ClusterError | UsageError:
         return ClusterError(
             f"{silent}: the name {host} can't be resolved", "correct it, or give an IP address"
         )
-    if isinstance(cause, TimeoutError | asyncio.CancelledError) or "Timed out" in said:
+    if unanswered or "Timed out" in said:
         return ClusterError(
             f"{silent} within {CONNECT_SECONDS:.0f} seconds",
             "check host and port, the firewall, and that `dask scheduler` runs there",
