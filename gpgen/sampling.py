@@ -19,7 +19,16 @@ from gpgen.exact.drawing import TextureClass
 from gpgen.exact.finite import check_finite
 from gpgen.recipe import AnyRecipe, LengthScale, Recipe
 
-__all__ = ["SAMPLING_VERSION", "Sample", "Sampler", "sample", "sampler_for", "seeds", "seeds_at"]
+__all__ = [
+    "SAMPLING_VERSION",
+    "DrawnImages",
+    "Sample",
+    "Sampler",
+    "sample",
+    "sampler_for",
+    "seeds",
+    "seeds_at",
+]
 
 SAMPLING_VERSION: Final = 1
 """Changes whenever the pixels of a recipe, seed and label would."""
@@ -266,6 +275,23 @@ def sample(
         raise UsageError(f"seed {seed} is out of range", "use 0 to 2**64 - 1")
     image = sampler_for(recipe).image(seed, label)
     return Sample(image, label, classes[label], recipe.length_scales_of(label), seed, index)
+
+
+@dataclass(frozen=True)
+class DrawnImages:
+    """A source of images (`gpgen.format.job.ImageSource`): drawn from a recipe when asked for.
+
+    Parameters
+    ----------
+    described
+        The recipe. It is all that is sent to a worker, whose threads have their own samplers.
+    """
+
+    described: Recipe
+
+    def images(self, start: int, stop: int, out: Image | None = None) -> Image:
+        """Draw the images of samples start..stop-1, as `Sampler.images` does."""
+        return sampler_for(self.described).images(start, stop, out)
 
 
 _local = threading.local()
