@@ -190,7 +190,7 @@ class Sampler:
 
     def _draw(self, label: int, sample_seeds: npt.NDArray[np.uint64], out: Image) -> None:
         """Draw samples of one class into out, shape (samples, *recipe.shape)."""
-        with np.errstate(over="ignore", invalid="ignore"):  # told below
+        with np.errstate(over="ignore", invalid="ignore"):  # check_finite names the sample
             self._class(label).draw(sample_seeds, out)
         if not self.arrays.all_finite(out):
             images = self.arrays.to_numpy(out)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from gpgen.errors import DatasetError, UsageError
 from gpgen.exact.finite import all_finite
-from gpgen.golkar2018.import_source import Source, open_source
+from gpgen.golkar2018.import_source import LabelledFiles, open_source
 from gpgen.imported import Imported
 from gpgen.io.failures import reading
 from gpgen.io.litter import is_litter
@@ -92,7 +92,7 @@ def import_dataset(
 class ImportedImages:
     """A source of images (`gpgen.format.job.ImageSource`): files of 2018, read in their order."""
 
-    def __init__(self, source: Source, described: Imported) -> None:
+    def __init__(self, source: LabelledFiles, described: Imported) -> None:
         self._source = source
         self.described = described
         self._images = source.images()
@@ -108,7 +108,7 @@ class ImportedImages:
             next(self._images)
             self._position += 1
         for image in out:
-            with np.errstate(over="ignore"):  # told below
+            with np.errstate(over="ignore"):  # refused below
                 image[...] = next(self._images)
             if not all_finite(image):
                 raise DatasetError(
@@ -120,7 +120,7 @@ class ImportedImages:
         return out
 
 
-def describe(source: Source, sha256: str, splits: Mapping[str, float]) -> Imported:
+def describe(source: LabelledFiles, sha256: str, splits: Mapping[str, float]) -> Imported:
     """Describe a source as a dataset of its own precision."""
     labels = source.labels
     cyclic = all(label == i % len(source.class_names) for i, label in enumerate(labels))
