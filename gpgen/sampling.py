@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -300,12 +299,12 @@ _SAMPLERS_KEPT: Final = 4
 
 def sampler_for(recipe: Recipe, arrays: Arrays = NUMPY) -> Sampler:
     """Return this thread's sampler of a recipe; the last few are kept."""
-    kept: OrderedDict[tuple[str, Arrays], Sampler]
-    kept = _local.__dict__.setdefault("samplers", OrderedDict())
-    key = recipe.sha256, arrays
-    if key not in kept:
-        kept[key] = Sampler(recipe, arrays)
-        if len(kept) > _SAMPLERS_KEPT:
-            kept.popitem(last=False)
-    kept.move_to_end(key)
-    return kept[key]
+    kept: list[Sampler] = _local.__dict__.setdefault("samplers", [])
+    for place, sampler in enumerate(kept):
+        if sampler.arrays == arrays and sampler.recipe == recipe:
+            kept.append(kept.pop(place))
+            return sampler
+    sampler = Sampler(recipe, arrays)
+    kept.append(sampler)
+    del kept[:-_SAMPLERS_KEPT]
+    return sampler
