@@ -26,6 +26,14 @@ Examples:
 @click.argument("dataset", type=Source())
 @click.option("--out", "-o", type=click.Path(), required=True, help="The HTML file to write.")
 @click.option("--samples", type=int, default=16, help="How many of each class to measure.")
+@click.option(
+    "--class",
+    "classes",
+    multiple=True,
+    metavar="NAME",
+    show_default="all, or 8 evenly chosen",
+    help="A class to show and measure; may be given several times.",
+)
 @click.option("--publication", "-p", type=Source(), metavar="FILE.toml", help="For the title.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 @output_options
@@ -35,6 +43,7 @@ def command(
     dataset: str,
     out: str,
     samples: int,
+    classes: tuple[str, ...],
     publication: str | None,
     overwrite: bool,
 ) -> None:
@@ -53,6 +62,7 @@ def command(
             out,
             samples=samples,
             publication=Publication.load(publication) if publication else None,
+            classes=classes or None,
             overwrite=overwrite,
             progress=follow,
         )

@@ -13,7 +13,7 @@ _EPILOG = """\b
 Examples:
   gpgen show data.zarr -o sheet.png
   gpgen show data.zarr --columns 6 -o sheet.pdf
-  gpgen show two-scale-mini -o sheet.png"""
+  gpgen show two-scale-mini --class 9.5-80 --class 10-140 -o sheet.png"""
 
 
 @click.command("show", short_help="Draw a contact sheet.", epilog=_EPILOG)
@@ -27,8 +27,18 @@ Examples:
     help="Picture to write: .png, .pdf or .svg.",
 )
 @click.option("--columns", type=click.IntRange(1, 50), default=4, help="Samples a class.")
+@click.option(
+    "--class",
+    "classes",
+    multiple=True,
+    metavar="NAME",
+    show_default="all, or 16 evenly chosen",
+    help="A class to show; may be given several times.",
+)
 @output_options
-def command(output: Output, /, source: str, picture: str, columns: int) -> None:
+def command(
+    output: Output, /, source: str, picture: str, columns: int, classes: tuple[str, ...]
+) -> None:
     """Draw a contact sheet of a dataset, or of a recipe: one row a class."""
     from gpgen import plots
     from gpgen.opening import recipe_or_dataset
@@ -37,10 +47,10 @@ def command(output: Output, /, source: str, picture: str, columns: int) -> None:
     plots.check_picture(picture)
     found = recipe_or_dataset(source)
     if isinstance(found, Recipe):
-        figure = plots.recipe_sheet(found, columns=columns)
+        figure = plots.recipe_sheet(found, columns=columns, classes=classes or None)
     else:
         with found as dataset:
-            figure = plots.contact_sheet(dataset, columns=columns)
+            figure = plots.contact_sheet(dataset, columns=columns, classes=classes or None)
     plots.save(figure, picture)
     output.say(f"drew {picture}")
     output.result({"source": source, "picture": picture})

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gpgen._version import __version__
 from gpgen.description.publication import Related
 from gpgen.exact.texture import length_scale_name
 from gpgen.recipe import Recipe
+
+if TYPE_CHECKING:
+    from gpgen.dataset import Dataset
 
 __all__ = [
     "ARCHIVE_2018",
@@ -19,6 +22,7 @@ __all__ = [
     "DepositFile",
     "Subject",
     "dataset_subject",
+    "describe_dataset",
     "imported_subject",
 ]
 
@@ -136,6 +140,26 @@ class Subject:
             "benchmark",
             "synthetic data",
         )
+
+
+def describe_dataset(dataset: Dataset, *, recipe_only: bool = False) -> Subject:
+    """Describe a dataset, drawn or imported."""
+    recipe, manifest = dataset.recipe, dataset.manifest
+    if not recipe.is_drawn:
+        return imported_subject(
+            recipe, dataset.n, dataset.format, gpgen_version=manifest.gpgen_version
+        )
+    layout = {"shard_size": manifest.shard_size}
+    if manifest.chunk_size is not None:
+        layout["chunk_size"] = manifest.chunk_size
+    return dataset_subject(
+        recipe,
+        dataset.n,
+        dataset.format,
+        layout=layout,
+        recipe_only=recipe_only,
+        gpgen_version=manifest.gpgen_version,
+    )
 
 
 def dataset_subject(

@@ -9,12 +9,12 @@ from typing import Any, Final
 import jinja2
 import yaml
 
+from gpgen.contact_sheet.content import choose_classes, shown_plane
 from gpgen.description.abstract import keywords, make_command, own_paragraphs
 from gpgen.description.citation import apa, bibtex
 from gpgen.description.licences import hub_name
 from gpgen.description.publication import Publication
 from gpgen.description.subject import TARGETS, DepositFile, Subject
-from gpgen.publish.figure import shown_classes
 
 __all__ = ["card", "yaml_head"]
 
@@ -64,7 +64,8 @@ def card(
     figure
         The contact sheet's file name.
     """
-    shown = [subject.classes[label] for label in shown_classes(len(subject.classes))]
+    present = [label for label, count in enumerate(subject.counts) if count]
+    shown = [subject.classes[label] for label in choose_classes(subject.classes, present)]
     target = TARGETS[subject.form]
     return _template().render(
         publication=publication,
@@ -75,6 +76,7 @@ def card(
         paragraphs=[*own_paragraphs(publication), subject.summary],
         shown=shown,
         left_out=len(subject.classes) - len(shown),
+        plane=shown_plane(subject.shape),
         classes=list(zip(subject.classes, subject.counts, strict=True))[:_MOST_ROWS],
         most_rows=_MOST_ROWS,
         place="." if "{" in target else target,

@@ -11,8 +11,10 @@ from typing import Any, Final
 
 import msgspec
 
+from gpgen.contact_sheet.content import ContactSheet, shown_plane
+from gpgen.contact_sheet.png import sheet_png
 from gpgen.dataset import Dataset
-from gpgen.description.subject import Subject, dataset_subject, imported_subject
+from gpgen.description.subject import describe_dataset
 from gpgen.errors import DatasetError, UsageError
 from gpgen.format import store_for
 from gpgen.format.base import Problem, Reader
@@ -20,14 +22,13 @@ from gpgen.format.manifest import canonical_json
 from gpgen.format.replacing import same_dataset
 from gpgen.io.paths import local_path
 from gpgen.publish.deposit import hash_file
-from gpgen.publish.figure import contact_sheet
 from gpgen.publish.parts import Part
 from gpgen.publish.sources import VERIFY, copy_file
 from gpgen.publish.tables import samples_table, shards_table
 from gpgen.publish.zarr_zip import pack_zarr
 from gpgen.verification import verify
 
-__all__ = ["DatasetSource", "describe_dataset"]
+__all__ = ["DatasetSource"]
 
 _HINTS: Final = {
     "damage": VERIFY,
@@ -35,26 +36,6 @@ _HINTS: Final = {
     "pixels": "leave these images out, or make the dataset from another recipe",
 }
 """What to do about each kind of problem that keeps a dataset from being packaged."""
-
-
-def describe_dataset(dataset: Dataset, *, recipe_only: bool = False) -> Subject:
-    """Describe a dataset, drawn or imported."""
-    recipe, manifest = dataset.recipe, dataset.manifest
-    if not recipe.is_drawn:
-        return imported_subject(
-            recipe, dataset.n, dataset.format, gpgen_version=manifest.gpgen_version
-        )
-    layout = {"shard_size": manifest.shard_size}
-    if manifest.chunk_size is not None:
-        layout["chunk_size"] = manifest.chunk_size
-    return dataset_subject(
-        recipe,
-        dataset.n,
-        dataset.format,
-        layout=layout,
-        recipe_only=recipe_only,
-        gpgen_version=manifest.gpgen_version,
-    )
 
 
 class DatasetSource:
@@ -124,9 +105,10 @@ class DatasetSource:
     def figure(self) -> bytes:
         """Return a contact sheet."""
         dataset = self._dataset
-        sheet = contact_sheet(dataset.recipe, dataset.n, lambda index: dataset.read([index])[0])
+        recipe = dataset.recipe
+        sheet = ContactSheet.read(recipe.classes, recipe.labels, dataset.n, dataset.read)
         dataset.close()
-        return sheet
+        return sheet_png(sheet, note=shown_plane(recipe.shape))
 
     def write_data(
         self, folder: Path, most_bytes: int, progress: Callable[[int], None]

@@ -7,14 +7,14 @@ from pathlib import Path
 import msgspec
 
 from gpgen.dataset import open_dataset
+from gpgen.description.archive_subject import archive_subject
 from gpgen.description.publication import Publication
-from gpgen.description.subject import Subject, dataset_subject
+from gpgen.description.subject import Subject, dataset_subject, describe_dataset
 from gpgen.errors import DatasetError
 from gpgen.format.stored_recipe import StoredRecipe
 from gpgen.golkar2018.archive import PLAN, read_plan
+from gpgen.golkar2018.archive_reading import ArchiveReader, is_archive
 from gpgen.io.paths import place_of
-from gpgen.publish.archive_source import ArchiveSource, archive_subject, is_archive
-from gpgen.publish.dataset_source import describe_dataset
 from gpgen.publish.deposit import MANIFEST, SHA256SUMS, Deposit
 
 __all__ = ["describe"]
@@ -33,7 +33,8 @@ def describe(path: str | Path) -> tuple[Subject, Publication | None]:
         if (folder / MANIFEST).is_file() and (folder / SHA256SUMS).is_file():
             return _describe_deposit(Deposit.open(folder))
         if is_archive(folder):
-            return ArchiveSource(folder, recipe_only=False).subject, None
+            archive = ArchiveReader(folder)
+            return archive_subject(archive.plan, archive.fields, recipe_only=False), None
     with open_dataset(folder) as dataset:
         return describe_dataset(dataset), None
 

@@ -17,11 +17,12 @@ from gpgen.description.citation import cff
 from gpgen.description.publication import Publication
 from gpgen.description.subject import DepositFile, Subject
 from gpgen.errors import TargetError, UsageError
+from gpgen.golkar2018.archive_reading import is_archive
 from gpgen.io.beside import put_in_place, working_folder
 from gpgen.io.failures import target_errors
 from gpgen.io.paths import AnyPath, Given, place_of
 from gpgen.io.user_paths import AnyText, target_of
-from gpgen.publish.archive_source import ArchiveSource, is_archive
+from gpgen.publish.archive_source import ArchiveSource
 from gpgen.publish.card import card
 from gpgen.publish.croissant import croissant_json
 from gpgen.publish.datacite_json import datacite_json

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import scipy.fft
 import scipy.stats
 
+from gpgen.contact_sheet.content import LARGEST
 from gpgen.recipe import Recipe
-from gpgen.report.pictures import LARGEST
 from gpgen.report.theory import expected_power, kernel_correlation
 
 __all__ = ["Curve", "Measured", "measurable", "measure"]

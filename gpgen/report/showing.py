@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import numpy.typing as npt
 
 from gpgen.dataset import Dataset, open_dataset
-from gpgen.description.subject import Subject
+from gpgen.description.archive_subject import archive_subject
+from gpgen.description.subject import Subject, describe_dataset
 from gpgen.format import store_for
+from gpgen.golkar2018.archive_reading import ArchiveReader, is_archive
 from gpgen.imported import Imported
 from gpgen.io.paths import Given, place_of
-from gpgen.publish.archive_source import ArchiveSource, is_archive
-from gpgen.publish.dataset_source import describe_dataset
 from gpgen.recipe import Recipe
 
 __all__ = ["Shown", "show"]
@@ -46,8 +45,6 @@ class Shown:
         Name and SHA-256 of the first files, and what they are called.
     file_count
         How many files there are.
-    indices
-        Gives the samples of a class.
     read
         Gives images, checked, by their indices.
     """
@@ -60,7 +57,6 @@ class Shown:
     files: dict[str, str]
     unit: str
     file_count: int
-    indices: Callable[[int], Sequence[int]]
     read: Callable[[Sequence[int]], npt.NDArray[Any]]
 
 
@@ -75,7 +71,7 @@ def show(path: Given) -> Iterator[Shown]:
     """
     place = place_of(path)
     if isinstance(place, Path) and is_archive(place):
-        yield _archive(ArchiveSource(place, recipe_only=False))
+        yield _archive(ArchiveReader(place))
         return
     with open_dataset(place) as dataset:
         yield _dataset(dataset)
@@ -90,12 +86,6 @@ def _dataset(dataset: Dataset) -> Shown:
     if manifest.chunk_size is not None:
         layout += f", {manifest.chunk_size:,} a chunk"
 
-    def indices(label: int) -> Sequence[int]:
-        if recipe.is_drawn:
-            return range(label, dataset.n, len(recipe.classes))
-        found: list[int] = np.flatnonzero(recipe.labels(0, dataset.n) == label).tolist()
-        return found
-
     return Shown(
         subject=describe_dataset(dataset),
         recipe=recipe,
@@ -108,14 +98,12 @@ def _dataset(dataset: Dataset) -> Shown:
         files={str(shard): digest.tobytes().hex() for shard, digest in enumerate(hashes)},
         unit="shard",
         file_count=shards,
-        indices=indices,
         read=lambda wanted: dataset.read(list(wanted)),
     )
 
 
-def _archive(archive: ArchiveSource) -> Shown:
-    subject = archive.subject
-    labels = np.repeat(np.arange(len(subject.counts)), subject.counts)
+def _archive(archive: ArchiveReader) -> Shown:
+    subject = archive_subject(archive.plan, archive.fields, recipe_only=False)
     recipe = Imported(
         name=subject.name,
         shape=subject.shape,
@@ -124,7 +112,7 @@ def _archive(archive: ArchiveSource) -> Shown:
         source_kind="npy",
         source_name="samples.zip",
         source_sha256=archive.sha256["samples.zip"],
-        image_labels=tuple(labels.tolist()),
+        image_labels=tuple(archive.labels(0, len(archive)).tolist()),
     )
     return Shown(
         subject=subject,
@@ -135,6 +123,5 @@ def _archive(archive: ArchiveSource) -> Shown:
         files=archive.sha256,
         unit="file",
         file_count=len(archive.sha256),
-        indices=archive.indices,
         read=archive.read,
     )
