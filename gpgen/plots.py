@@ -221,9 +221,9 @@ def _limit(images: Iterable[Image], share: float) -> float:
 
 
 def _draw_sheet(recipe: Recipe, sheet: ContactSheet) -> Figure:
-    classes = len(sheet.names) + sheet.left_out
-    note = f"{sheet.left_out:,} of {classes:,} classes not shown" if sheet.left_out else ""
-    grid = _Grid(recipe, sheet.rows, left=1.0, note=note)
+    # Whole names, whatever their length: a digit of this size is 0.07 inches wide.
+    left = max(1.0, 0.2 + 0.07 * max(map(len, sheet.names)))
+    grid = _Grid(recipe, sheet.rows, left=left, note=sheet.omission)
     for row, name in enumerate(sheet.names):
         grid.name_row(row, name)
     grid.remark(grid.left - 0.1, "length-scales, px")

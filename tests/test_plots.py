@@ -134,6 +134,17 @@ def test_imported_images_stand_in_the_rows_of_their_classes(tmp_path):
     np.testing.assert_array_equal(pictures(figure), expected)
 
 
+def test_long_class_names_are_not_cut(small, tmp_path):
+    fields = small.to_dict()
+    fields["components"][0]["length_scales"] = [2.123456789]
+    fields["components"][1]["length_scales"] = [8.123456789, 9.123456789]
+    figure = plots.recipe_sheet(small.replace(components=fields["components"]), columns=1)
+    plots.save(figure, tmp_path / "a.png")
+    label = figure.axes[0].yaxis.label
+    assert label.get_text() == "2.123456789-8.123456789"
+    assert label.get_window_extent().x0 > 0
+
+
 @pytest.mark.parametrize(
     ("suffix", "magic"), [(".png", b"\x89PNG"), (".pdf", b"%PDF"), (".svg", b"<?xml")]
 )

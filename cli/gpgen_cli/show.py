@@ -13,7 +13,7 @@ _EPILOG = """\b
 Examples:
   gpgen show data.zarr -o sheet.png
   gpgen show data.zarr --columns 6 -o sheet.pdf
-  gpgen show two-scale-mini --class 9.5-80 --class 10-140 -o sheet.png"""
+  gpgen show two-scale-mini --class 4-24 --class 4.2-32 -o sheet.png"""
 
 
 @click.command("show", short_help="Draw a contact sheet.", epilog=_EPILOG)

@@ -149,6 +149,13 @@ class ContactSheet:
     rows: list[list[Array]]
     left_out: int
 
+    @property
+    def omission(self) -> str:
+        """How many classes are not shown, in words; empty if all are."""
+        if not self.left_out:
+            return ""
+        return f"{self.left_out:,} of {len(self.names) + self.left_out:,} classes not shown"
+
     @classmethod
     def read(
         cls,

@@ -94,8 +94,8 @@ def sheet_png(sheet: ContactSheet, *, note: str = "") -> bytes:
 
     pictures = [[enlarged(tile) for tile in row] for row in tiles(sheet.rows)]
     labels = [text(f"{name} px") for name in sheet.names]
-    words = [note, f"{sheet.left_out} more classes" if sheet.left_out else ""]
-    below = text("; ".join(filter(None, words)) or " ")
+    note = "; ".join(filter(None, (note, sheet.omission)))
+    below = text(note) if note else PIL.Image.new("L", (0, 0))
     left = max(label.width for label in labels) + 2 * _GAP
     width = max(tile.width for row in pictures for tile in row) + _GAP
     height = max(part.height for part in (*labels, *chain(*pictures))) + _GAP
@@ -103,7 +103,7 @@ def sheet_png(sheet: ContactSheet, *, note: str = "") -> bytes:
         "L",
         (
             max(left + width * max(map(len, pictures)), below.width + 2 * _GAP),
-            _GAP + height * len(pictures) + (below.height + _GAP if any(words) else 0),
+            _GAP + height * len(pictures) + (below.height + _GAP if note else 0),
         ),
         255,
     )
@@ -112,8 +112,7 @@ def sheet_png(sheet: ContactSheet, *, note: str = "") -> bytes:
         canvas.paste(label, (_GAP, top + (height - _GAP - label.height) // 2))
         for column, tile in enumerate(images):
             canvas.paste(tile, (left + column * width, top))
-    if any(words):
-        canvas.paste(below, (_GAP, canvas.height - below.height - _GAP))
+    canvas.paste(below, (_GAP, canvas.height - below.height - _GAP))
     return _stored_png(np.asarray(canvas))
 
 
