@@ -25,7 +25,7 @@ from gpgen.publish.deposit import hash_file
 from gpgen.publish.parts import Part
 from gpgen.publish.sources import VERIFY, copy_file
 from gpgen.publish.tables import samples_table, shards_table
-from gpgen.publish.zarr_zip import pack_zarr
+from gpgen.publish.zarr_packing import pack_zarr
 from gpgen.verification import verify
 
 __all__ = ["DatasetSource"]

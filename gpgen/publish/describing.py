@@ -42,7 +42,7 @@ def describe(path: str | Path) -> tuple[Subject, Publication | None]:
 def _describe_deposit(deposit: Deposit) -> tuple[Subject, Publication]:
     manifest = deposit.manifest
     try:
-        publication = msgspec.convert(manifest["publication"], Publication)
+        publication = msgspec.convert(manifest.publication, Publication)
         if deposit.form == "archive":
             subject = archive_subject(
                 read_plan(deposit.path), deposit.read_json(PLAN), recipe_only=deposit.recipe_only
@@ -50,13 +50,13 @@ def _describe_deposit(deposit: Deposit) -> tuple[Subject, Publication]:
         else:
             subject = dataset_subject(
                 StoredRecipe.load(deposit.path / "recipe.toml"),
-                int(manifest["n"]),
+                manifest.n,
                 deposit.form,
-                layout=manifest["layout"],
+                layout=msgspec.to_builtins(manifest.layout),
                 recipe_only=deposit.recipe_only,
-                gpgen_version=str(manifest["gpgen_version"]),
+                gpgen_version=manifest.gpgen_version,
             )
-    except (KeyError, TypeError, msgspec.ValidationError) as error:
+    except msgspec.ValidationError as error:
         raise DatasetError(
             f"{deposit.path / MANIFEST} lacks what a citation needs: {error}",
             "package the dataset again",

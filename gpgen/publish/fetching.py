@@ -24,8 +24,7 @@ from gpgen.publish.client import Service, ServiceError
 from gpgen.publish.deposit import MANIFEST, MD5SUMS, SHA256SUMS, Deposit
 from gpgen.publish.downloading import FetchProgress, download_record
 from gpgen.publish.records import Records
-from gpgen.publish.regenerating import regenerate, regenerated_target
-from gpgen.publish.regenerating_archive import regenerate_archive
+from gpgen.publish.regenerating import regenerate, regenerate_archive, regenerated_target
 from gpgen.publish.unpacking import check_names, data_files, join_parts, unpack_zarr
 from gpgen.verification import verify
 
@@ -234,7 +233,7 @@ def _assemble(deposit: Deposit, folder: Path, target: Path, *, move: bool) -> No
     if deposit.form == "archive":
         shutil.copyfile(deposit.path / PLAN, folder / PLAN)
         # Its own list of checksums, as `gpgen archive` writes it.
-        sums = {**(deposit.manifest.get("archive") or {}), PLAN: deposit.sha256[PLAN]}
+        sums = {**deposit.manifest.archive, PLAN: deposit.sha256[PLAN]}
         lines = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
         (folder / SHA256SUMS).write_text(lines, encoding="utf-8")
 

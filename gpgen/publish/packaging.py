@@ -34,8 +34,6 @@ from gpgen.publish.sources import Source
 
 __all__ = ["PackageProgress", "Packaged", "package"]
 
-"""Bytes that Zenodo takes in a file."""
-
 _MEDIA: Final = {
     ".zip": "application/zip",
     ".h5": "application/x-hdf5",

@@ -151,7 +151,7 @@ def publish_draft(deposit: str | Path, service: Service) -> Record:
         public = records.publish(number)
     doi = doi_of(public)
     url = f"{service.address}/records/{number}"
-    communities = (folder.manifest.get("publication") or {}).get("communities") or []
+    communities = folder.manifest.publication.get("communities") or []
     if communities:
         records.submit_to(number, list(map(str, communities)))
     return Record(number, doi, url, published=True)
