@@ -31,9 +31,9 @@ from pybtex.database import parse_string
 
 from gpgen import Recipe, builtin_recipes
 from gpgen.description.citation import apa, bibtex, cff, cite, csl
+from gpgen.description.dataset_description import DepositFile, describe_drawn
 from gpgen.description.people import Creator
 from gpgen.description.publication import RELATIONS, Funding, Publication, Related
-from gpgen.description.subject import DepositFile, dataset_subject
 from gpgen.errors import UsageError
 from gpgen.publish.card import card, yaml_head
 from gpgen.publish.croissant import croissant_json
@@ -75,7 +75,7 @@ relation = "IsDocumentedBy"
 
 def subject_of(recipe, **options):
     layout = {"shard_size": 16, "chunk_size": 4}
-    return dataset_subject(recipe, 10_000, "zarr", layout=layout, **options)
+    return describe_drawn(recipe, 10_000, "zarr", layout=layout, **options)
 
 
 def documents(publication, subject):
@@ -347,7 +347,7 @@ def test_the_hubs_own_parser_takes_the_head():
 
 def test_every_python_block_of_the_card_compiles():
     for form in ("zarr", "hdf5", "hdf5-shards", "webdataset"):
-        subject = dataset_subject(small_recipe(), 40, form, layout={"shard_size": 16})
+        subject = describe_drawn(small_recipe(), 40, form, layout={"shard_size": 16})
         text = card(publication(), subject, FILES, figure="figure.png")
         blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
         assert len(blocks) == 3

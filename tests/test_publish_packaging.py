@@ -27,7 +27,7 @@ import gpgen
 from gpgen import Recipe, builtin_recipes, open_dataset
 from gpgen.contact_sheet.content import ContactSheet, shown_plane
 from gpgen.contact_sheet.png import sheet_png
-from gpgen.description.subject import dataset_subject
+from gpgen.description.dataset_description import describe_drawn
 from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.io.beside import working_folder
 from gpgen.publish.deposit import Deposit, hash_file
@@ -179,7 +179,7 @@ def test_a_recipe_only_deposit_makes_the_same_bytes_again(made, deposits, tmp_pa
 def test_the_figures_of_a_large_recipe_only_deposit_stay_small():
     """Everything but the tables and the figure takes kilobytes, so these two decide."""
     recipe = Recipe.load("two-scale")
-    subject = dataset_subject(recipe, 10_000, "zarr", layout={"shard_size": 64, "chunk_size": 1})
+    subject = describe_drawn(recipe, 10_000, "zarr", layout={"shard_size": 64, "chunk_size": 1})
     files = [f"image/c.{k}.0.0" for k in range(157)]
     table = sum(map(len, samples_table(recipe, 10_000, subject, 64, files)))
     assert table + len(contact_sheet(recipe)) < 1.9e6
@@ -287,7 +287,7 @@ def test_length_scales_that_differ_by_axis_have_a_column_each():
             "components": [{"kernel": "rbf", "length_scales": [[2.0, 3.0], 2.0], "weight": 1.0}],
         }
     )
-    subject = dataset_subject(recipe, 4, "zarr", layout={"shard_size": 4})
+    subject = describe_drawn(recipe, 4, "zarr", layout={"shard_size": 4})
     text = b"".join(samples_table(recipe, 4, subject, 4, ["a,b"])).decode()
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [rows[k]["length_scale_1_x"] for k in range(2)] == ["3", "2"]

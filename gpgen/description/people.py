@@ -137,16 +137,16 @@ def checked_people(what: str, people: tuple[Person, ...]) -> tuple[Person, ...]:
             raise UsageError(f"unknown role {role!r} of {person.name!r}", nearest(role, ROLES))
     checked = tuple(cast("Person", person.checked()) for person in people)
     # Croissant and the Citation File Format tell people apart by name and identifier.
-    refuse_repeated(what, ((person.full_name, getattr(person, "role", "")) for person in checked))
-    refuse_repeated(
-        f"the identifier of a {what}",
-        (
-            (person.identifier[1], getattr(person, "role", ""))
-            for person in checked
-            if person.identifier is not None
-        ),
-    )
+    refuse_repeated(what, [person.full_name + _role(person) for person in checked])
+    identified = [
+        person.identifier[1] + _role(person) for person in checked if person.identifier is not None
+    ]
+    refuse_repeated(f"the identifier of a {what}", identified)
     return checked
+
+
+def _role(person: Creator) -> str:
+    return f" ({person.role})" if isinstance(person, Contributor) else ""
 
 
 def refuse_repeated(what: str, values: Iterable[object]) -> None:

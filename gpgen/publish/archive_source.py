@@ -8,14 +8,14 @@ from typing import Any
 
 from gpgen.contact_sheet.content import ContactSheet
 from gpgen.contact_sheet.png import sheet_png
-from gpgen.description.archive_subject import archive_subject
+from gpgen.description.archive_description import describe_archive
 from gpgen.errors import DatasetError
 from gpgen.golkar2018.archive import PLAN, SAMPLES
 from gpgen.golkar2018.archive_plan import sample_name
 from gpgen.golkar2018.archive_reading import ArchiveReader
 from gpgen.golkar2018.texture_sums import length_scale_name
 from gpgen.publish.deposit import hash_file
-from gpgen.publish.parts import Part
+from gpgen.publish.part_writer import Part
 from gpgen.publish.sources import VERIFY, copy_file
 from gpgen.publish.tables import csv_lines
 
@@ -42,7 +42,7 @@ class ArchiveSource:
         self._archive = archive = ArchiveReader(path)
         sizes = [(path / name).stat().st_size for name in archive.sha256]
         self.nbytes = 0 if recipe_only else sum(sizes)
-        self.subject = archive_subject(archive.plan, archive.fields, recipe_only=recipe_only)
+        self.description = describe_archive(archive.plan, archive.fields, recipe_only=recipe_only)
 
     @property
     def recipe_file(self) -> tuple[str, str]:
@@ -52,7 +52,7 @@ class ArchiveSource:
     def tables(self) -> Iterator[tuple[str, str, Iterable[bytes]]]:
         """Yield samples.csv."""
         plan = self._archive.plan
-        rows: list[list[object]] = [[column.name for column in self.subject.columns]]
+        rows: list[list[object]] = [[column.name for column in self.description.columns]]
         for index, (scale, number) in enumerate(plan.members):
             name = length_scale_name(scale)
             rows.append([index, name, name, number + 1, sample_name(plan.size, scale, number)])
@@ -76,7 +76,7 @@ class ArchiveSource:
         for name, expected in self._archive.sha256.items():
             path = self._archive.path / name
             parts = []
-            if not self.subject.recipe_only:
+            if not self.description.recipe_only:
                 parts = copy_file(path, folder, name, most_bytes, progress)
                 what = "The samples" if name == SAMPLES else "Their sums, with labels"
                 written += [(part, f"{what}, as in 2018") for part in parts]

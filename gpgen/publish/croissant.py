@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from gpgen.description.abstract import abstract, keywords
 from gpgen.description.citation import bibtex
+from gpgen.description.dataset_description import DatasetDescription, DepositFile
 from gpgen.description.publication import Creator, Publication
-from gpgen.description.subject import DepositFile, Subject
 
 __all__ = ["croissant_json"]
 
@@ -22,13 +22,13 @@ _TABLE: Final = "samples.csv"
 
 
 def croissant_json(
-    publication: Publication, subject: Subject, files: tuple[DepositFile, ...]
+    publication: Publication, description: DatasetDescription, files: tuple[DepositFile, ...]
 ) -> dict[str, Any]:
     """Return the description as JSON-LD.
 
     Parameters
     ----------
-    publication, subject
+    publication, description
         What is described.
     files
         The files of the deposit; samples.csv among them.
@@ -39,17 +39,17 @@ def croissant_json(
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         "name": publication.title,
-        "description": abstract(publication, subject),
+        "description": abstract(publication, description),
         "license": publication.license_url,
         "version": publication.version,
         "datePublished": publication.date.isoformat(),
         "creator": [_agent(person) for person in publication.creators],
         "publisher": {"@type": "sc:Organization", "name": publication.publisher},
-        "keywords": keywords(publication, subject),
-        "citeAs": bibtex(publication, subject),
+        "keywords": keywords(publication, description),
+        "citeAs": bibtex(publication, description),
         "isLiveDataset": False,
         "distribution": [_file_object(file) for file in files],
-        "recordSet": [_samples(subject)],
+        "recordSet": [_samples(description)],
     }
     if publication.contributors:
         document["contributor"] = [_agent(person) for person in publication.contributors]
@@ -88,7 +88,7 @@ def _file_object(file: DepositFile) -> dict[str, str]:
     }
 
 
-def _samples(subject: Subject) -> dict[str, Any]:
+def _samples(description: DatasetDescription) -> dict[str, Any]:
     return {
         "@type": "cr:RecordSet",
         "@id": "samples",
@@ -104,6 +104,6 @@ def _samples(subject: Subject) -> dict[str, Any]:
                 "dataType": list(column.kinds) if len(column.kinds) > 1 else column.kinds[0],
                 "source": {"fileObject": {"@id": _TABLE}, "extract": {"column": column.name}},
             }
-            for column in subject.columns
+            for column in description.columns
         ],
     }

@@ -14,7 +14,7 @@ import msgspec
 from gpgen.contact_sheet.content import ContactSheet, shown_plane
 from gpgen.contact_sheet.png import sheet_png
 from gpgen.dataset import Dataset
-from gpgen.description.subject import describe_dataset
+from gpgen.description.dataset_description import describe_dataset
 from gpgen.errors import DatasetError, UsageError
 from gpgen.format import store_for
 from gpgen.format.base import Problem, Reader
@@ -22,7 +22,7 @@ from gpgen.format.manifest import canonical_json
 from gpgen.format.replacing import same_dataset
 from gpgen.io.paths import local_path
 from gpgen.publish.deposit import hash_file
-from gpgen.publish.parts import Part
+from gpgen.publish.part_writer import Part
 from gpgen.publish.sources import VERIFY, copy_file
 from gpgen.publish.tables import samples_table, shards_table
 from gpgen.publish.zarr_packing import pack_zarr
@@ -65,7 +65,7 @@ class DatasetSource:
         self._path = path
         self._reader: Reader = store_for(dataset.format).reader(dataset.path)
         manifest = dataset.manifest
-        self.subject = describe_dataset(dataset, recipe_only=recipe_only)
+        self.description = describe_dataset(dataset, recipe_only=recipe_only)
         self._shards = [
             local_path(self._reader.region(shard).path) for shard in range(manifest.layout.shards)
         ]
@@ -87,7 +87,11 @@ class DatasetSource:
             "samples.csv",
             "A line for each sample: class, length-scales, seed, split, shard",
             samples_table(
-                dataset.recipe, dataset.n, self.subject, dataset.manifest.shard_size, self._names
+                dataset.recipe,
+                dataset.n,
+                self.description,
+                dataset.manifest.shard_size,
+                self._names,
             ),
         )
         ranges = " (of its range of the file)" if dataset.format == "hdf5" else ""
@@ -121,7 +125,7 @@ class DatasetSource:
         self, folder: Path, most_bytes: int, progress: Callable[[int], None]
     ) -> list[tuple[Part, str]]:
         form = self._dataset.format
-        if self.subject.recipe_only:
+        if self.description.recipe_only:
             _verify(self._path)
             return []
         if form == "zarr":

@@ -188,7 +188,7 @@ class Deposit:
 
     @property
     def form(self) -> str:
-        """The dataset's format: one of those that `gpgen.description.subject.TARGETS` names."""
+        """The dataset's format: one of `dataset_description.TARGETS`."""
         return self.manifest.form
 
     def nbytes(self) -> int:

@@ -7,9 +7,13 @@ from pathlib import Path
 import msgspec
 
 from gpgen.dataset import open_dataset
-from gpgen.description.archive_subject import archive_subject
+from gpgen.description.archive_description import describe_archive
+from gpgen.description.dataset_description import (
+    DatasetDescription,
+    describe_dataset,
+    describe_drawn,
+)
 from gpgen.description.publication import Publication
-from gpgen.description.subject import Subject, dataset_subject, describe_dataset
 from gpgen.errors import DatasetError
 from gpgen.format.stored_recipe import StoredRecipe
 from gpgen.golkar2018.archive import PLAN, read_plan
@@ -20,7 +24,7 @@ from gpgen.publish.deposit import MANIFEST, SHA256SUMS, Deposit
 __all__ = ["describe"]
 
 
-def describe(path: str | Path) -> tuple[Subject, Publication | None]:
+def describe(path: str | Path) -> tuple[DatasetDescription, Publication | None]:
     """Return what a path says about itself, and what was said when it was packaged.
 
     Raises
@@ -34,21 +38,21 @@ def describe(path: str | Path) -> tuple[Subject, Publication | None]:
             return _describe_deposit(Deposit.open(folder))
         if is_archive(folder):
             archive = ArchiveReader(folder)
-            return archive_subject(archive.plan, archive.fields, recipe_only=False), None
+            return describe_archive(archive.plan, archive.fields, recipe_only=False), None
     with open_dataset(folder) as dataset:
         return describe_dataset(dataset), None
 
 
-def _describe_deposit(deposit: Deposit) -> tuple[Subject, Publication]:
+def _describe_deposit(deposit: Deposit) -> tuple[DatasetDescription, Publication]:
     manifest = deposit.manifest
     try:
         publication = msgspec.convert(manifest.publication, Publication)
         if deposit.form == "archive":
-            subject = archive_subject(
+            description = describe_archive(
                 read_plan(deposit.path), deposit.read_json(PLAN), recipe_only=deposit.recipe_only
             )
         else:
-            subject = dataset_subject(
+            description = describe_drawn(
                 StoredRecipe.load(deposit.path / "recipe.toml"),
                 manifest.n,
                 deposit.form,
@@ -61,4 +65,4 @@ def _describe_deposit(deposit: Deposit) -> tuple[Subject, Publication]:
             f"{deposit.path / MANIFEST} lacks what a citation needs: {error}",
             "package the dataset again",
         ) from error
-    return subject, publication
+    return description, publication

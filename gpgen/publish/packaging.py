@@ -14,8 +14,8 @@ import msgspec
 
 from gpgen.dataset import open_dataset
 from gpgen.description.citation import cff
+from gpgen.description.dataset_description import DatasetDescription, DepositFile
 from gpgen.description.publication import Publication
-from gpgen.description.subject import DepositFile, Subject
 from gpgen.errors import TargetError, UsageError
 from gpgen.golkar2018.archive_reading import is_archive
 from gpgen.io.beside import put_in_place, working_folder
@@ -29,7 +29,7 @@ from gpgen.publish.datacite_json import datacite_json
 from gpgen.publish.dataset_source import DatasetSource
 from gpgen.publish.deposit import CARD, FIGURE, MANIFEST, MD5SUMS, RECORD_BYTES, SHA256SUMS, Deposit
 from gpgen.publish.invenio_record import invenio_record
-from gpgen.publish.parts import MOST_PARTS, PartWriter
+from gpgen.publish.part_writer import MOST_PARTS, PartWriter
 from gpgen.publish.sources import Source
 
 __all__ = ["PackageProgress", "Packaged", "package"]
@@ -180,20 +180,20 @@ def _fill(
     manifest = {
         "format": "gpgen-deposit",
         "format_version": 1,
-        "form": source.subject.form,
-        "n": source.subject.n,
-        "recipe_only": source.subject.recipe_only,
-        "recipe_sha256": source.subject.recipe_sha256,
-        "gpgen_version": source.subject.gpgen_version,
-        "layout": source.subject.layout,
+        "form": source.description.form,
+        "n": source.description.n,
+        "recipe_only": source.description.recipe_only,
+        "recipe_sha256": source.description.recipe_sha256,
+        "gpgen_version": source.description.gpgen_version,
+        "layout": source.description.layout,
         "publication": msgspec.to_builtins(publication),
         **source.manifest(),
     }
     add(MANIFEST, "What `gpgen fetch` and `gpgen make --from` need to know", [_json(manifest)])
     add(FIGURE, "A contact sheet: a row for each class", [source.figure()])
-    text = card(publication, source.subject, tuple(entries), figure=FIGURE)
+    text = card(publication, source.description, tuple(entries), figure=FIGURE)
     add(CARD, "The dataset's card", [text.encode()])
-    documents = _documents(publication, source.subject, tuple(entries))
+    documents = _documents(publication, source.description, tuple(entries))
     described = {
         "croissant.json": "Croissant 1.1 metadata",
         "datacite.json": "DataCite 4.5 metadata",
@@ -210,13 +210,13 @@ def _fill(
 
 
 def _documents(
-    publication: Publication, subject: Subject, files: tuple[DepositFile, ...]
+    publication: Publication, description: DatasetDescription, files: tuple[DepositFile, ...]
 ) -> dict[str, str]:
     return {
-        "croissant.json": _json(croissant_json(publication, subject, files)).decode(),
-        "datacite.json": _json(datacite_json(publication, subject, files)).decode(),
-        "CITATION.cff": cff(publication, subject),
-        "record.json": _json(invenio_record(publication, subject)).decode(),
+        "croissant.json": _json(croissant_json(publication, description, files)).decode(),
+        "datacite.json": _json(datacite_json(publication, description, files)).decode(),
+        "CITATION.cff": cff(publication, description),
+        "record.json": _json(invenio_record(publication, description)).decode(),
     }
 
 

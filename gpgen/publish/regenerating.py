@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from gpgen.dataset import Dataset
-from gpgen.description.subject import TARGETS
+from gpgen.description.dataset_description import TARGETS
 from gpgen.errors import DatasetError, UsageError
 from gpgen.format import store_for
 from gpgen.format.base import Reader

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from gpgen.description.subject import Subject
+from gpgen.description.dataset_description import DatasetDescription
 from gpgen.errors import DatasetError
 from gpgen.io.failures import reading
-from gpgen.publish.parts import Part, PartWriter
+from gpgen.publish.part_writer import Part, PartWriter
 
 __all__ = ["VERIFY", "Source", "copy_file", "copy_whole"]
 
@@ -23,7 +23,7 @@ _STEP: Final = 2**26
 class Source(Protocol):
     """A dataset to be packaged: what it says, and how to write its files."""
 
-    subject: Subject
+    description: DatasetDescription
     nbytes: int
 
     @property

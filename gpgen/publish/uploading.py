@@ -21,9 +21,9 @@ from gpgen.errors import DatasetError, UsageError
 from gpgen.io.user_paths import given
 from gpgen.publish.client import Service
 from gpgen.publish.deposit import CARD, RECORD_BYTES, RECORD_FILES, Deposit
+from gpgen.publish.draft_files import DraftFiles, UploadProgress, is_there
 from gpgen.publish.invenio_record import own_rights
 from gpgen.publish.records import Records, doi_of
-from gpgen.publish.sending import DraftFiles, UploadProgress, is_there
 
 __all__ = ["Limits", "Record", "UploadProgress", "publish_draft", "state_file", "upload"]
 

@@ -25,8 +25,8 @@ from gpgen.io.output_files import check_output_file
 from gpgen.io.paths import Given
 from gpgen.io.user_paths import AnyText, target_of
 from gpgen.report.charts import correlation_chart, power_chart, ratio_chart, values_chart
+from gpgen.report.content import PageContent, open_content
 from gpgen.report.measuring import Measured, measurable, measure
-from gpgen.report.showing import Shown, show
 from gpgen.report.templates import render
 
 if TYPE_CHECKING:
@@ -106,29 +106,29 @@ def write_report(
     if os.path.lexists(target) and not overwrite:
         raise TargetError(f"{target} exists", "give another -o, or --overwrite to replace it")
     check_output_file(target)
-    with show(dataset) as shown:
-        page = _page(shown, samples, publication, classes, progress)
+    with open_content(dataset) as content:
+        page = _page(content, samples, publication, classes, progress)
     with target_errors(f"{target} can't be written"):
         disk.replace_file(target, page.encode(), target.parent)
     return target
 
 
 def _page(
-    shown: Shown,
+    content: PageContent,
     samples: int,
     publication: Publication | None,
     wanted: Sequence[str] | None,
     progress: Callable[[ReportProgress], None] | None,
 ) -> str:
-    subject, recipe = shown.subject, shown.recipe
-    present = [label for label, count in enumerate(subject.counts) if count]
-    labels = choose_classes(subject.classes, present, wanted)
-    indices = first_of_each(recipe.labels, subject.n, len(subject.classes), samples)
+    description, recipe, n = content.description, content.recipe, content.description.n
+    present = [label for label, count in enumerate(description.counts) if count]
+    labels = choose_classes(description.classes, present, wanted)
+    indices = first_of_each(recipe.labels, n, len(description.classes), samples)
     pictures: list[list[npt.NDArray[np.float64]]] = []
     measured: list[Measured] = []
     read = not_finite = 0
     for done, label in enumerate(labels, start=1):
-        images = shown.read(indices[label])
+        images = content.read(indices[label])
         pictures.append([reduced(image, _SIDE) for image in images[:_TILES]])
         finite = measurable(images)
         read += len(images)
@@ -139,35 +139,35 @@ def _page(
             progress(ReportProgress(done, len(labels)))
     return render(
         "page.html.jinja",
-        title=publication.title if publication else f"{subject.name}: {subject.n:,} textures",
-        subject=subject,
-        shown=shown,
+        title=publication.title if publication else f"{description.name}: {n:,} textures",
+        description=description,
+        content=content,
         facts={
-            "samples": f"{subject.n:,}",
-            "classes": f"{len(subject.classes):,}",
-            "pixels": " \N{MULTIPLICATION SIGN} ".join(map(str, subject.shape)),
-            "type": subject.dtype,
-            "format": _FORMATS[subject.form],
-            "made with": f"gpgen {subject.gpgen_version}",
+            "samples": f"{n:,}",
+            "classes": f"{len(description.classes):,}",
+            "pixels": " \N{MULTIPLICATION SIGN} ".join(map(str, description.shape)),
+            "type": description.dtype,
+            "format": _FORMATS[description.form],
+            "made with": f"gpgen {description.gpgen_version}",
         },
-        plane=shown_plane(subject.shape),
+        plane=shown_plane(description.shape),
         classes=[
             {
                 "label": label,
-                "name": subject.classes[label],
+                "name": description.classes[label],
                 "tiles": list(zip(indices[label], map(_data_uri, row), strict=False)),
             }
             for label, row in zip(labels, tiles(pictures, side=_SIDE), strict=True)
         ],
-        left_out=len(subject.classes) - len(labels),
-        counts=list(zip(subject.classes, subject.counts, strict=True)),
+        left_out=len(description.classes) - len(labels),
+        counts=list(zip(description.classes, description.counts, strict=True)),
         most_rows=_MOST_ROWS,
         read=read,
         not_finite=not_finite,
         measured=[(each, _charts(each)) for each in measured],
         has_theory=any(each.power.theory is not None for each in measured),
-        apa=cite(publication, subject, "apa"),
-        bibtex=cite(publication, subject),
+        apa=cite(publication, description, "apa"),
+        bibtex=cite(publication, description),
     )
 
 

@@ -6,14 +6,16 @@ import hashlib
 import json
 from typing import Any
 
-from gpgen.description.subject import Column, Subject
+from gpgen.description.dataset_description import Column, DatasetDescription
 from gpgen.golkar2018.archive_plan import ArchivePlan
 from gpgen.golkar2018.texture_sums import length_scale_name
 
-__all__ = ["archive_subject"]
+__all__ = ["describe_archive"]
 
 
-def archive_subject(plan: ArchivePlan, fields: dict[str, Any], *, recipe_only: bool) -> Subject:
+def describe_archive(
+    plan: ArchivePlan, fields: dict[str, Any], *, recipe_only: bool
+) -> DatasetDescription:
     """Describe an archive.
 
     Parameters
@@ -34,7 +36,7 @@ def archive_subject(plan: ArchivePlan, fields: dict[str, Any], *, recipe_only: b
     if plan.crosses:
         classes = " and ".join(str(cross.classes) for cross in plan.crosses)
         crosses = f"; and {plan.images} sums of them (float32) in {classes} classes"
-    return Subject(
+    return DatasetDescription(
         name="golkar2018",
         n=sum(counts),
         form="archive",

@@ -19,11 +19,11 @@ __all__ = [
     "PAPER",
     "TARGETS",
     "Column",
+    "DatasetDescription",
     "DepositFile",
-    "Subject",
-    "dataset_subject",
     "describe_dataset",
-    "imported_subject",
+    "describe_drawn",
+    "describe_imported",
 ]
 
 PAPER: Final = Related("arXiv:1806.01337", "References")
@@ -65,7 +65,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Subject:
+class DatasetDescription:
     """A dataset, for those who describe it.
 
     Parameters
@@ -142,17 +142,17 @@ class Subject:
         )
 
 
-def describe_dataset(dataset: Dataset, *, recipe_only: bool = False) -> Subject:
+def describe_dataset(dataset: Dataset, *, recipe_only: bool = False) -> DatasetDescription:
     """Describe a dataset, drawn or imported."""
     recipe, manifest = dataset.recipe, dataset.manifest
     if not recipe.is_drawn:
-        return imported_subject(
+        return describe_imported(
             recipe, dataset.n, dataset.format, gpgen_version=manifest.gpgen_version
         )
     layout = {"shard_size": manifest.shard_size}
     if manifest.chunk_size is not None:
         layout["chunk_size"] = manifest.chunk_size
-    return dataset_subject(
+    return describe_drawn(
         recipe,
         dataset.n,
         dataset.format,
@@ -162,7 +162,7 @@ def describe_dataset(dataset: Dataset, *, recipe_only: bool = False) -> Subject:
     )
 
 
-def dataset_subject(
+def describe_drawn(
     recipe: Recipe,
     n: int,
     form: str,
@@ -170,7 +170,7 @@ def dataset_subject(
     layout: dict[str, int],
     recipe_only: bool = False,
     gpgen_version: str = __version__,
-) -> Subject:
+) -> DatasetDescription:
     """Describe a dataset that a recipe makes.
 
     Parameters
@@ -189,7 +189,7 @@ def dataset_subject(
         The version that made it.
     """
     base, more = divmod(n, len(recipe.classes))
-    return Subject(
+    return DatasetDescription(
         name=recipe.name,
         n=n,
         form=form,
@@ -215,7 +215,9 @@ def _split_counts(recipe: Recipe, n: int) -> dict[str, int]:
     return {split: len(recipe.split(split, n)) for split in recipe.splits}
 
 
-def imported_subject(recipe: Recipe, n: int, form: str, *, gpgen_version: str) -> Subject:
+def describe_imported(
+    recipe: Recipe, n: int, form: str, *, gpgen_version: str
+) -> DatasetDescription:
     """Describe a dataset that was imported from the files of 2018, or from files like them.
 
     Parameters
@@ -223,13 +225,13 @@ def imported_subject(recipe: Recipe, n: int, form: str, *, gpgen_version: str) -
     recipe
         What stands in the place of a recipe: `gpgen.imported.Imported`.
     n, form, gpgen_version
-        As for `dataset_subject`.
+        As for `describe_drawn`.
     """
     labels = Counter(recipe.labels(0, n).tolist())
     fields = recipe.to_dict()
     source = f"{fields['source_name']} (SHA-256 {fields['source_sha256']})"
     size = " x ".join(map(str, recipe.shape))
-    return Subject(
+    return DatasetDescription(
         name=recipe.name,
         n=n,
         form=form,

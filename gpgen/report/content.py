@@ -12,26 +12,26 @@ from typing import Any, Final
 import numpy.typing as npt
 
 from gpgen.dataset import Dataset, open_dataset
-from gpgen.description.archive_subject import archive_subject
-from gpgen.description.subject import Subject, describe_dataset
+from gpgen.description.archive_description import describe_archive
+from gpgen.description.dataset_description import DatasetDescription, describe_dataset
 from gpgen.format import store_for
 from gpgen.golkar2018.archive_reading import ArchiveReader, is_archive
 from gpgen.imported import Imported
 from gpgen.io.paths import Given, place_of
 from gpgen.recipe import Recipe
 
-__all__ = ["Shown", "show"]
+__all__ = ["PageContent", "open_content"]
 
 _MOST_CHECKSUMS: Final = 64
 
 
 @dataclass(frozen=True)
-class Shown:
+class PageContent:
     """A dataset or an archive, as a page needs it.
 
     Parameters
     ----------
-    subject
+    description
         What it says of itself.
     recipe
         What is expected of its images, or what stands in a recipe's place.
@@ -49,7 +49,7 @@ class Shown:
         Gives images, checked, by their indices.
     """
 
-    subject: Subject
+    description: DatasetDescription
     recipe: Recipe
     source: str
     layout: str
@@ -61,7 +61,7 @@ class Shown:
 
 
 @contextmanager
-def show(path: Given) -> Iterator[Shown]:
+def open_content(path: Given) -> Iterator[PageContent]:
     """Open what is at a path.
 
     Raises
@@ -77,7 +77,7 @@ def show(path: Given) -> Iterator[Shown]:
         yield _dataset(dataset)
 
 
-def _dataset(dataset: Dataset) -> Shown:
+def _dataset(dataset: Dataset) -> PageContent:
     recipe, manifest = dataset.recipe, dataset.manifest
     reader = store_for(dataset.format).reader(dataset.path)
     shards = manifest.layout.shards
@@ -86,8 +86,8 @@ def _dataset(dataset: Dataset) -> Shown:
     if manifest.chunk_size is not None:
         layout += f", {manifest.chunk_size:,} a chunk"
 
-    return Shown(
-        subject=describe_dataset(dataset),
+    return PageContent(
+        description=describe_dataset(dataset),
         recipe=recipe,
         source=recipe.to_toml(),
         layout=f"Version {manifest.sampling_version} of the sampling; {layout}.",
@@ -102,22 +102,24 @@ def _dataset(dataset: Dataset) -> Shown:
     )
 
 
-def _archive(archive: ArchiveReader) -> Shown:
-    subject = archive_subject(archive.plan, archive.fields, recipe_only=False)
+def _archive(archive: ArchiveReader) -> PageContent:
+    description = describe_archive(archive.plan, archive.fields, recipe_only=False)
     recipe = Imported(
-        name=subject.name,
-        shape=subject.shape,
+        name=description.name,
+        shape=description.shape,
         dtype="float64",
-        class_names=subject.classes,
+        class_names=description.classes,
         source_kind="npy",
         source_name="samples.zip",
         source_sha256=archive.sha256["samples.zip"],
         image_labels=tuple(archive.labels(0, len(archive)).tolist()),
     )
-    return Shown(
-        subject=subject,
+    return PageContent(
+        description=description,
         recipe=recipe,
-        source="".join(f"{key} = {json.dumps(value)}\n" for key, value in subject.recipe.items()),
+        source="".join(
+            f"{key} = {json.dumps(value)}\n" for key, value in description.recipe.items()
+        ),
         layout="Shown and measured are the samples, not the sums of them.",
         hashes={},
         files=archive.sha256,
