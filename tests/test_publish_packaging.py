@@ -113,6 +113,26 @@ def test_files_longer_than_the_service_takes_are_split(made, deposits, tmp_path)
     Deposit.open(done.path).check()
 
 
+def test_the_contact_sheet_shows_the_classes_that_are_named(made, deposits, tmp_path):
+    names = [small_recipe().classes[label] for label in (3, 0)]
+    done = package(
+        made["data.zarr"], publication(), tmp_path / "d", recipe_only=True, classes=names
+    )
+    card = (done.path / "README.md").read_text()
+    assert f"from above: {names[0]} px, {names[1]} px; 2 more" in card
+    with open_dataset(made["data.zarr"]) as dataset:
+        recipe = dataset.recipe
+        sheet = ContactSheet.read(recipe.classes, recipe.labels, 40, dataset.read, classes=names)
+        assert len(sheet.rows) == 2
+        np.testing.assert_array_equal(sheet.rows[0][1], dataset.image[7])
+    assert (done.path / "figure.png").read_bytes() == sheet_png(sheet)
+    message = refusal(
+        UsageError, package, made["data.zarr"], publication(), tmp_path / "e", classes=["1-1"]
+    )
+    assert "there is no class '1-1'" in message
+    assert not (tmp_path / "e").exists()
+
+
 def test_more_parts_than_three_digits_number_are_refused(made, tmp_path):
     out = tmp_path / "deposit"
     message = refusal(UsageError, package, made["data.zarr"], publication(), out, most_bytes=100)

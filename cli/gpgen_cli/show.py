@@ -6,6 +6,7 @@ import click
 
 from gpgen_cli._output import Output, output_options
 from gpgen_cli._paths import Source
+from gpgen_cli._recipe_options import class_option
 
 __all__ = ["command"]
 
@@ -27,14 +28,7 @@ Examples:
     help="Picture to write: .png, .pdf or .svg.",
 )
 @click.option("--columns", type=click.IntRange(1, 50), default=4, help="Samples a class.")
-@click.option(
-    "--class",
-    "classes",
-    multiple=True,
-    metavar="NAME",
-    show_default="all, or 16 evenly chosen",
-    help="A class to show; may be given several times.",
-)
+@class_option(16)
 @output_options
 def command(
     output: Output, /, source: str, picture: str, columns: int, classes: tuple[str, ...]

@@ -74,7 +74,7 @@ class Creator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def identifier(self) -> tuple[str, str] | None:
-        """The scheme ("ORCID" or "ROR") and the address of who it is."""
+        """The scheme ("ORCID" or "ROR") of the identifier, and its address."""
         if self.organization:
             return None if self.ror is None else ("ROR", self.ror)
         return None if self.orcid is None else ("ORCID", f"https://orcid.org/{self.orcid}")
@@ -122,7 +122,7 @@ class Creator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Contributor(Creator, frozen=True, forbid_unknown_fields=True):
-    """Somebody who helped; what a creator has, and a role of DataCite's."""
+    """A contributor: the fields of a creator, and a role (DataCite's contributorType)."""
 
     role: str = "Other"
 
@@ -150,7 +150,7 @@ def _role(person: Creator) -> str:
 
 
 def refuse_repeated(what: str, values: Iterable[object]) -> None:
-    """Raise `UsageError` if a value stands twice; `what` says what the values are."""
+    """Raise `UsageError` if a value appears twice; `what` says what the values are."""
     values = list(values)
     for value in values:
         if values.count(value) > 1:

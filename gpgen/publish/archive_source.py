@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +62,12 @@ class ArchiveSource:
         """Return the zips' checksums."""
         return {"archive": self._archive.sha256}
 
-    def figure(self) -> bytes:
+    def figure(self, classes: Sequence[str]) -> bytes:
         """Return a contact sheet."""
         archive = self._archive
-        sheet = ContactSheet.read(archive.classes, archive.labels, len(archive), archive.read)
+        sheet = ContactSheet.read(
+            archive.classes, archive.labels, len(archive), archive.read, classes=classes
+        )
         return sheet_png(sheet)
 
     def write_data(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -9,7 +10,7 @@ from typing import Any, Final
 import jinja2
 import yaml
 
-from gpgen.contact_sheet.content import choose_classes, shown_plane
+from gpgen.contact_sheet.content import shown_plane
 from gpgen.description.abstract import keywords, make_command, own_paragraphs
 from gpgen.description.citation import apa, bibtex
 from gpgen.description.dataset_description import TARGETS, DatasetDescription, DepositFile
@@ -54,6 +55,7 @@ def card(
     files: tuple[DepositFile, ...],
     *,
     figure: str,
+    shown: Sequence[str],
 ) -> str:
     """Return the whole card.
 
@@ -65,9 +67,9 @@ def card(
         The other files of the deposit.
     figure
         The contact sheet's file name.
+    shown
+        Names of the classes in the contact sheet.
     """
-    present = [label for label, count in enumerate(description.counts) if count]
-    shown = [description.classes[label] for label in choose_classes(description.classes, present)]
     target = TARGETS[description.form]
     return _template().render(
         publication=publication,

@@ -1,4 +1,4 @@
-"""HTTP as a repository's API needs it: one address, one token, patience and clear words."""
+"""HTTP for the API of a repository: one address, one token, repeated requests, plain errors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FIRST_ATTEMPTS: Final = 2
 
 _CONNECT_SECONDS: Final = 10.0
 _LONGEST_WAIT: Final = 3600.0
-"""Seconds; a server that asks for more is given up."""
+"""Seconds; a server that asks for more is an error."""
 
 _CONTINUE: Final = "then run the same command again: what is there is kept"
 
@@ -43,7 +43,7 @@ Content = bytes | Callable[[], Iterable[bytes]]
 
 
 class ServiceError(GpgenError, RuntimeError):
-    """A repository that refuses, fails or doesn't answer: what it said, and what continues.
+    """A repository that refuses, fails or doesn't answer.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class Service:
     sleep
         How to wait, in seconds.
     notify
-        Told in a sentence whom it asks, and when it waits.
+        Called with a sentence when it asks a service, and when it waits.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class Service:
         content, nbytes
             What to send as bytes, and how many; a callable is called anew for each attempt.
         repeatable
-            Whether it does no harm to have been done twice.
+            Whether the request may be sent again when its answer was lost (it is idempotent).
         expect
             Statuses other than success that are answers too; the result is then empty.
 
@@ -217,7 +217,7 @@ class Service:
         repeatable: bool = True,
         stream: bool = False,
     ) -> httpx.Response:
-        """Ask until there is an answer that repeating wouldn't change."""
+        """Send a request, again while the server is busy or the connection breaks."""
         if not self._asked:
             self._asked = True
             self._notify(f"asking {self.address}")

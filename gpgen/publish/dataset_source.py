@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -106,11 +106,13 @@ class DatasetSource:
         attributes = json.loads(canonical_json(msgspec.to_builtins(self._dataset.manifest)))
         return {"sampling_version": attributes["sampling_version"], "attributes": attributes}
 
-    def figure(self) -> bytes:
+    def figure(self, classes: Sequence[str]) -> bytes:
         """Return a contact sheet."""
         dataset = self._dataset
         recipe = dataset.recipe
-        sheet = ContactSheet.read(recipe.classes, recipe.labels, dataset.n, dataset.read)
+        sheet = ContactSheet.read(
+            recipe.classes, recipe.labels, dataset.n, dataset.read, classes=classes
+        )
         dataset.close()
         return sheet_png(sheet, note=shown_plane(recipe.shape))
 

@@ -1,4 +1,4 @@
-"""The way back: a record, or a deposit's folder, becomes a local dataset, verified."""
+"""Fetching: a record, or the folder of a deposit, becomes a local dataset, and is verified."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ def _place(
 
 
 def _assemble(deposit: Deposit, folder: Path, target: Path, *, move: bool) -> None:
-    """Bring the dataset together in a folder beside its place, under its own name."""
+    """Join and unpack the data files in a working folder beside the target."""
     for name, parts in data_files(deposit).items():
         final = target.name if deposit.form == "hdf5" else name
         if move and len(parts) == 1:
@@ -245,7 +245,7 @@ def _verify(path: Path) -> None:
 
 
 def _name(deposit: Deposit, folder: Path, target: Path) -> None:
-    """Give what is verified its name."""
+    """Rename the verified dataset to its place."""
     if deposit.form == "archive":
         disk.rename(folder, target)
     elif deposit.form in ("zarr", "hdf5"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -39,8 +39,8 @@ class Source(Protocol):
         """Return what dataset.json says of it."""
         ...
 
-    def figure(self) -> bytes:
-        """Return a PNG."""
+    def figure(self, classes: Sequence[str]) -> bytes:
+        """Return a contact sheet of the classes of these names, as a PNG."""
         ...
 
     def write_data(

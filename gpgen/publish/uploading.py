@@ -284,7 +284,7 @@ def _in_its_vocabulary(records: Records, folder: Deposit) -> dict[str, Any]:
 
 
 def first_difference(sent: Any, received: Any, where: str) -> str | None:  # noqa: ANN401 - JSON
-    """Return where what was sent is not in what came back; a service may add, not leave out."""
+    """Return the place of the first value that came back missing or changed; more may come back."""
     if isinstance(sent, dict):
         if not isinstance(received, dict):
             return where

@@ -120,13 +120,13 @@ def values_chart(curve: Curve) -> Markup:
 
 
 def _chart(
-    curve: Curve, x: _Scale, y: _Scale, x_label: str, y_label: str, told: Callable[[float], str]
+    curve: Curve, x: _Scale, y: _Scale, x_label: str, y_label: str, label: Callable[[float], str]
 ) -> Markup:
     margin = curve.quantile * curve.error
     upper, lower = y(curve.mean + margin), y(curve.mean - margin)
     places, heights = x(curve.x), y(curve.mean)
     words = (
-        f"{told(float(value))}: {mean:.4g} \N{PLUS-MINUS SIGN} {error:.2g}"
+        f"{label(float(value))}: {mean:.4g} \N{PLUS-MINUS SIGN} {error:.2g}"
         for value, mean, error in zip(curve.x, curve.mean, margin, strict=True)
     )
     return render(

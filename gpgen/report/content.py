@@ -1,4 +1,4 @@
-"""What a page shows, whatever it is of: a dataset, drawn or imported, or an archive."""
+"""What a report needs of a dataset, drawn or imported, or of an archive."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class PageContent:
     description
         What it says of itself.
     recipe
-        What is expected of its images, or what stands in a recipe's place.
+        Its recipe; of imported images and archives an `Imported`, from which nothing is expected.
     source
         The recipe's text.
     layout
-        How the samples lie, in a sentence.
+        A sentence about shards and chunks.
     hashes
         Of the whole, by name.
     files, unit

@@ -88,7 +88,7 @@ def measure(recipe: Recipe, label: int, images: npt.NDArray[Any]) -> Measured:
     images
         Its images, two or more, all `measurable`, shape (sample, *recipe.shape).
     """
-    # The image is real, so half of its waves tell all, and half of its lags.
+    # The image is real: half of its wave vectors, and of its lags, hold everything.
     rings, frequencies = _rings(recipe.shape)
     shells, distances = _shells(recipe.shape)
     mean, deviation = _moments(recipe, images)

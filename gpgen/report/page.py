@@ -181,7 +181,7 @@ def _data_uri(tile: Image) -> str:
 def _charts(each: Measured) -> list[tuple[Markup, str]]:
     return [
         (power_chart(each.power), "Radially averaged power spectrum"),
-        (ratio_chart(each.power), "The same over what is expected"),
+        (ratio_chart(each.power), "Measured power over expected power"),
         (correlation_chart(each.correlation), "Correlation by distance"),
         (values_chart(each.values), "Values of the pixels"),
     ]
