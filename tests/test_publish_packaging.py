@@ -11,21 +11,18 @@ import shutil
 import subprocess
 import sys
 import zipfile
-import zlib
 from pathlib import Path
 
 import h5py
 import numpy as np
-import PIL.Image
-import PIL.ImageFont
 import pytest
 import zarr
 from publish_help import contents, make_small, publication, refusal, small_recipe
 from zarr.storage import ZipStore
 
 import gpgen
-from gpgen import Recipe, builtin_recipes, open_dataset
-from gpgen.contact_sheet.content import ContactSheet, shown_plane
+from gpgen import Recipe, open_dataset
+from gpgen.contact_sheet.content import ContactSheet
 from gpgen.contact_sheet.png import sheet_png
 from gpgen.description.dataset_description import describe_drawn
 from gpgen.errors import DatasetError, TargetError, UsageError
@@ -34,7 +31,6 @@ from gpgen.publish.deposit import Deposit, hash_file
 from gpgen.publish.packaging import package
 from gpgen.publish.regenerating import regenerate
 from gpgen.publish.tables import samples_table
-from gpgen.sampling import sampler_for
 
 FORMS = ["data.zarr", "data.h5", "data-{shard:05d}.h5", "data-{shard:05d}.tar"]
 
@@ -196,15 +192,6 @@ def test_a_recipe_only_deposit_makes_the_same_bytes_again(made, deposits, tmp_pa
         assert made_files == contents(made[form].parent)
 
 
-def test_the_figures_of_a_large_recipe_only_deposit_stay_small():
-    """Everything but the tables and the figure takes kilobytes, so these two decide."""
-    recipe = Recipe.load("two-scale")
-    subject = describe_drawn(recipe, 10_000, "zarr", layout={"shard_size": 64, "chunk_size": 1})
-    files = [f"image/c.{k}.0.0" for k in range(157)]
-    table = sum(map(len, samples_table(recipe, 10_000, subject, 64, files)))
-    assert table + len(contact_sheet(recipe)) < 1.9e6
-
-
 def test_regenerating_notices_other_pixels(deposits, tmp_path):
     folder = shutil.copytree(deposits["data.zarr", True], tmp_path / "deposit")
     path = folder / "shards.csv"
@@ -337,68 +324,3 @@ def test_hashing_in_two_threads_gives_the_hashes(tmp_path):
         hashlib.sha256(data).hexdigest(),
         hashlib.md5(data, usedforsecurity=False).hexdigest(),
     )
-
-
-def contact_sheet(recipe, columns=4):
-    n = columns * recipe.class_count
-    images = sampler_for(recipe).images
-
-    def read(indices):
-        return [images(index, index + 1)[0] for index in indices]
-
-    sheet = ContactSheet.read(recipe.classes, recipe.labels, n, read, columns=columns)
-    return sheet_png(sheet, note=shown_plane(recipe.shape))
-
-
-def many_classes():
-    fields = small_recipe().to_dict()
-    scales = [round(2 + 0.25 * k, 2) for k in range(8)]
-    fields["components"] = [
-        {"kernel": "rbf", "length_scales": scales, "weight": 0.75},
-        {"kernel": "rbf", "length_scales": [s + 3.125 for s in scales], "weight": 1.25},
-    ]
-    return Recipe.from_dict(fields)
-
-
-@pytest.mark.parametrize("name", [*builtin_recipes(), "line", "cube", "many"])
-def test_a_contact_sheet_is_a_png_with_a_row_for_each_class_shown(name):
-    shapes = {"line": [512], "cube": [12, 16, 20]}
-    if name in builtin_recipes():
-        recipe = Recipe.load(name)
-    elif name == "many":
-        recipe = many_classes()
-    else:
-        recipe = small_recipe().replace(shape=shapes[name], standardize=False)
-    with PIL.Image.open(io.BytesIO(contact_sheet(recipe, columns=2))) as picture:
-        assert (picture.format, picture.mode) == ("PNG", "L")
-        pixels = np.asarray(picture)
-    # White gaps lie above each row, above the note if there is one, and below.
-    gaps = np.diff((pixels == 255).all(axis=1).astype(int))
-    assert (gaps == -1).sum() == min(recipe.class_count, 8) + (name in ("many", "cube"))
-    if name == "line":
-        assert set(np.unique(pixels)) == {0, 192, 255}
-    else:
-        assert len(np.unique(pixels)) > 200
-
-
-def test_the_bytes_of_a_contact_sheet_depend_on_no_codec_and_no_font_renderer(monkeypatch):
-    """Nothing is compressed: what is in the file are the pixels, as they were drawn."""
-    expected = contact_sheet(small_recipe())
-    monkeypatch.setattr(zlib, "compress", None)
-    monkeypatch.setattr(PIL.ImageFont, "truetype", None)
-    data = contact_sheet(small_recipe())
-    assert data == expected
-    with PIL.Image.open(io.BytesIO(data)) as picture:
-        pixels = np.asarray(picture)
-    assert pixels[40].tobytes() in data
-
-
-def test_whole_class_names_stand_beside_the_rows():
-    def width(name):
-        sheet = ContactSheet([name], [[np.arange(64.0 * 64).reshape(64, 64)]], 0)
-        with PIL.Image.open(io.BytesIO(sheet_png(sheet))) as picture:
-            return picture.width
-
-    long = "4.123456-24.123456-100.123456"
-    # As wide as each further character, 12 pixels.
-    assert width(long) - width("4") == 12 * (len(long) - 1)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gpgen.errors import DatasetError, UsageError
+from gpgen.io import files as disk
 from gpgen.io.user_paths import given
 from gpgen.publish.client import Service
 from gpgen.publish.deposit import CARD, RECORD_BYTES, RECORD_FILES, Deposit
@@ -223,17 +224,10 @@ def _find_or_create(
                 f"draft {number} is no longer at {records.service.address}",
                 f"remove {state} to begin a new one",
             )
-    if new_version_of is None:
-        draft = records.create(bare)
-    else:
-        draft = records.new_version(new_version_of)
+    draft = records.new_version(new_version_of) if new_version_of else records.create(bare)
     # First of all, so that whatever comes next goes on with this draft.
     _remember(folder, records.service, str(draft["id"]))
-    return (
-        _accepted(draft)
-        if new_version_of is None
-        else _update(records, str(draft["id"]), bare, draft)
-    )
+    return _update(records, str(draft["id"]), bare, draft) if new_version_of else _accepted(draft)
 
 
 def _check_parent(
@@ -322,6 +316,4 @@ def _remember(folder: Deposit, service: Service, number: str) -> None:
     path = state_file(folder.path)
     drafts = json.loads(path.read_bytes()) if path.exists() else {}
     drafts[service.address] = number
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(json.dumps(drafts, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    disk.replace_file(path, json.dumps(drafts, indent=2).encode() + b"\n", path.parent)
