@@ -74,7 +74,7 @@ def contact_sheet(
     recipe = dataset.recipe
     sheet = ContactSheet.read(
         recipe.classes,
-        recipe.labels,
+        lambda start, stop: dataset.label[start:stop],
         len(dataset),
         dataset.read,
         classes=classes,

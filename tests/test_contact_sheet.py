@@ -118,6 +118,13 @@ def test_classes_are_chosen_evenly_or_by_name():
             choose_classes(names, range(5), wanted)
 
 
+def test_a_sheet_without_samples_or_columns_is_refused():
+    with pytest.raises(UsageError, match="no samples"):
+        ContactSheet.read(["1"], lambda start, stop: np.zeros(0, int), 0, list)
+    with pytest.raises(UsageError, match="columns is 0"):
+        ContactSheet.read(["1"], lambda start, stop: np.zeros(1, int), 1, list, columns=0)
+
+
 @pytest.mark.parametrize("n", [0, 3, 10, 300_000])
 def test_the_first_samples_of_each_class_are_found_wherever_they_are(n):
     labels = np.random.default_rng(n).integers(0, 4, n)

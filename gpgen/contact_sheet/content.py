@@ -188,12 +188,16 @@ class ContactSheet:
         Raises
         ------
         UsageError
-            If there is no class of a wanted name, or `columns` is below 1.
+            If there is no class of a wanted name, no sample at all, or `columns` is below 1.
         """
         if columns < 1:
             raise UsageError(f"columns is {columns}", "ask for 1 or more")
         indices = first_of_each(labels, n, len(names), columns)
         present = [label for label, found in enumerate(indices) if found]
+        if not present:
+            raise UsageError(
+                "there are no samples to draw", "choose a split or classes that have some"
+            )
         chosen = choose_classes(names, present, classes, most=most_classes)
         return cls(
             [names[label] for label in chosen],

@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 from gpgen.description.dataset_description import Column, DatasetDescription
+from gpgen.exact.texture import length_scale_name
 from gpgen.golkar2018.archive_plan import ArchivePlan
-from gpgen.golkar2018.texture_sums import length_scale_name
 
 __all__ = ["describe_archive"]
 

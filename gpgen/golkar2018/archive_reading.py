@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import DatasetError
+from gpgen.exact.texture import length_scale_name
 from gpgen.golkar2018.archive import CHECKSUMS, DATASET, PLAN, SAMPLES, read_plan
 from gpgen.golkar2018.archive_plan import sample_name
 from gpgen.golkar2018.npy_header import parse_npy_header
-from gpgen.golkar2018.texture_sums import length_scale_name
 from gpgen.io.failures import reading
 
 __all__ = ["ArchiveReader", "is_archive"]

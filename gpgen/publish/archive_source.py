@@ -10,10 +10,10 @@ from gpgen.contact_sheet.content import ContactSheet
 from gpgen.contact_sheet.png import sheet_png
 from gpgen.description.archive_description import describe_archive
 from gpgen.errors import DatasetError
+from gpgen.exact.texture import length_scale_name
 from gpgen.golkar2018.archive import PLAN, SAMPLES
 from gpgen.golkar2018.archive_plan import sample_name
 from gpgen.golkar2018.archive_reading import ArchiveReader
-from gpgen.golkar2018.texture_sums import length_scale_name
 from gpgen.publish.deposit import hash_file
 from gpgen.publish.part_writer import Part
 from gpgen.publish.sources import VERIFY, copy_file
