@@ -244,7 +244,7 @@ def test_where_nothing_can_be_written_is_said_before_the_work(
 
     monkeypatch.setattr("gpgen.opening.recipe_or_dataset", never)
     monkeypatch.setattr("backdrop.training.Source", never)
-    monkeypatch.setattr("gpgen.report.page.show", never)
+    monkeypatch.setattr("gpgen.report.page.open_content", never)
     Path("data.zarr").mkdir()
     refusal(gpgen(*arguments), status, words)
     assert names(Path()) == ["data.zarr", "small.toml"]

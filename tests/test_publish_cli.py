@@ -102,7 +102,7 @@ def test_ctrl_c_says_how_to_go_on(gpgen, server, monkeypatch, verb):
     succeed(
         gpgen("package", "data.zarr", "-p", "publication.toml", "--out", "deposit", "--recipe-only")
     )
-    monkeypatch.setattr("gpgen.publish.sending.DraftFiles.run", interrupted)
+    monkeypatch.setattr("gpgen.publish.draft_files.DraftFiles.run", interrupted)
     monkeypatch.setattr("gpgen.publish.fetching.regenerate", interrupted)
     arguments = [verb, "deposit", *(["--out", "back.zarr"] if verb == "fetch" else [])]
     result = gpgen(*arguments)

@@ -14,6 +14,7 @@ import pytest
 from scipy import stats
 
 from gpgen import Recipe, make
+from gpgen.errors import UsageError
 from gpgen.report import write_report
 from gpgen.report.measuring import measure
 from gpgen.sampling import sampler_for
@@ -128,3 +129,24 @@ def test_many_classes_of_which_some_have_no_sample_have_a_page(tmp_path):
     page = write_report(tmp_path / "d.zarr", tmp_path / "r.html").read_text()
     assert page.count("data:image/png") == 5
     assert "too few samples" in page
+    make(recipe, 24, tmp_path / "e.zarr", workers=1).close()
+    page = write_report(tmp_path / "e.zarr", tmp_path / "e.html").read_text()
+    shown = re.findall('<span class="soft">class ([0-9]+)</span>', page)
+    assert shown == ["0", "2", "3", "5", "6", "8", "9", "11"]
+    assert "The other 4 classes are left out" in page
+    names = ["1.8-5", "1.2-3"]
+    page = write_report(tmp_path / "e.zarr", tmp_path / "f.html", classes=names).read_text()
+    assert re.findall("<strong>([0-9.-]+)</strong> px", page) == names
+    with pytest.raises(UsageError, match="has no sample"):
+        write_report(tmp_path / "d.zarr", tmp_path / "g.html", classes=names)
+
+
+def test_volumes_are_said_to_be_slices_and_lines_are_curves(tmp_path):
+    for shape, said in (
+        ([6, 16, 16], "slice 3 of 6 along its first axis"),
+        ([64], "on one scale."),
+    ):
+        recipe = recipe_of(shape, "open", True, "float32", 1, False)
+        make(recipe, 4, tmp_path / f"{len(shape)}.zarr", workers=1).close()
+        page = write_report(tmp_path / f"{len(shape)}.zarr", tmp_path / f"{len(shape)}.html")
+        assert said in page.read_text()

@@ -10,6 +10,7 @@ import click
 from gpgen_cli._format import count, nbytes
 from gpgen_cli._output import Output, output_options
 from gpgen_cli._paths import Source
+from gpgen_cli._recipe_options import class_option
 from gpgen_cli._transfer import bytes_bar
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ Examples:
     is_flag=True,
     help="Leave the pixels out: kilobytes, from which the same bytes are made again.",
 )
+@class_option(8)
 @click.option("--overwrite", is_flag=True, help="Replace a deposit that is there.")
 @click.option(
     "--max-file-size",
@@ -56,6 +58,7 @@ def command(
     publication: str,
     out: str,
     recipe_only: bool,
+    classes: tuple[str, ...],
     overwrite: bool,
     max_file_size: int | None,
 ) -> None:
@@ -74,6 +77,7 @@ def command(
             publication,
             out,
             recipe_only=recipe_only,
+            classes=classes or None,
             overwrite=overwrite,
             most_bytes=RECORD_BYTES if max_file_size is None else max_file_size,
             progress=follow,

@@ -10,6 +10,7 @@ import click
 from gpgen_cli._format import nbytes
 from gpgen_cli._output import Output, output_options
 from gpgen_cli._paths import Source
+from gpgen_cli._recipe_options import class_option
 
 if TYPE_CHECKING:
     from gpgen.report.page import ReportProgress
@@ -26,6 +27,7 @@ Examples:
 @click.argument("dataset", type=Source())
 @click.option("--out", "-o", type=click.Path(), required=True, help="The HTML file to write.")
 @click.option("--samples", type=int, default=16, help="How many of each class to measure.")
+@class_option(8)
 @click.option("--publication", "-p", type=Source(), metavar="FILE.toml", help="For the title.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 @output_options
@@ -35,6 +37,7 @@ def command(
     dataset: str,
     out: str,
     samples: int,
+    classes: tuple[str, ...],
     publication: str | None,
     overwrite: bool,
 ) -> None:
@@ -53,6 +56,7 @@ def command(
             out,
             samples=samples,
             publication=Publication.load(publication) if publication else None,
+            classes=classes or None,
             overwrite=overwrite,
             progress=follow,
         )

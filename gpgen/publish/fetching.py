@@ -1,4 +1,4 @@
-"""The way back: a record, or a deposit's folder, becomes a local dataset, verified."""
+"""Fetching: a record, or the folder of a deposit, becomes a local dataset, and is verified."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ from gpgen.publish.client import Service, ServiceError
 from gpgen.publish.deposit import MANIFEST, MD5SUMS, SHA256SUMS, Deposit
 from gpgen.publish.downloading import FetchProgress, download_record
 from gpgen.publish.records import Records
-from gpgen.publish.regenerating import regenerate, regenerated_target
-from gpgen.publish.regenerating_archive import regenerate_archive
+from gpgen.publish.regenerating import regenerate, regenerate_archive, regenerated_target
 from gpgen.publish.unpacking import check_names, data_files, join_parts, unpack_zarr
 from gpgen.verification import verify
 
@@ -222,7 +221,7 @@ def _place(
 
 
 def _assemble(deposit: Deposit, folder: Path, target: Path, *, move: bool) -> None:
-    """Bring the dataset together in a folder beside its place, under its own name."""
+    """Join and unpack the data files in a working folder beside the target."""
     for name, parts in data_files(deposit).items():
         final = target.name if deposit.form == "hdf5" else name
         if move and len(parts) == 1:
@@ -234,7 +233,7 @@ def _assemble(deposit: Deposit, folder: Path, target: Path, *, move: bool) -> No
     if deposit.form == "archive":
         shutil.copyfile(deposit.path / PLAN, folder / PLAN)
         # Its own list of checksums, as `gpgen archive` writes it.
-        sums = {**(deposit.manifest.get("archive") or {}), PLAN: deposit.sha256[PLAN]}
+        sums = {**deposit.manifest.archive, PLAN: deposit.sha256[PLAN]}
         lines = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
         (folder / SHA256SUMS).write_text(lines, encoding="utf-8")
 
@@ -246,7 +245,7 @@ def _verify(path: Path) -> None:
 
 
 def _name(deposit: Deposit, folder: Path, target: Path) -> None:
-    """Give what is verified its name."""
+    """Rename the verified dataset to its place."""
     if deposit.form == "archive":
         disk.rename(folder, target)
     elif deposit.form in ("zarr", "hdf5"):

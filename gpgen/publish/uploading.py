@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from gpgen.errors import DatasetError, UsageError
+from gpgen.io import files as disk
 from gpgen.io.user_paths import given
 from gpgen.publish.client import Service
 from gpgen.publish.deposit import CARD, RECORD_BYTES, RECORD_FILES, Deposit
+from gpgen.publish.draft_files import DraftFiles, UploadProgress, is_there
 from gpgen.publish.invenio_record import own_rights
 from gpgen.publish.records import Records, doi_of
-from gpgen.publish.sending import DraftFiles, UploadProgress, is_there
 
 __all__ = ["Limits", "Record", "UploadProgress", "publish_draft", "state_file", "upload"]
 
@@ -151,7 +152,7 @@ def publish_draft(deposit: str | Path, service: Service) -> Record:
         public = records.publish(number)
     doi = doi_of(public)
     url = f"{service.address}/records/{number}"
-    communities = (folder.manifest.get("publication") or {}).get("communities") or []
+    communities = folder.manifest.publication.get("communities") or []
     if communities:
         records.submit_to(number, list(map(str, communities)))
     return Record(number, doi, url, published=True)
@@ -223,17 +224,10 @@ def _find_or_create(
                 f"draft {number} is no longer at {records.service.address}",
                 f"remove {state} to begin a new one",
             )
-    if new_version_of is None:
-        draft = records.create(bare)
-    else:
-        draft = records.new_version(new_version_of)
+    draft = records.new_version(new_version_of) if new_version_of else records.create(bare)
     # First of all, so that whatever comes next goes on with this draft.
     _remember(folder, records.service, str(draft["id"]))
-    return (
-        _accepted(draft)
-        if new_version_of is None
-        else _update(records, str(draft["id"]), bare, draft)
-    )
+    return _update(records, str(draft["id"]), bare, draft) if new_version_of else _accepted(draft)
 
 
 def _check_parent(
@@ -284,7 +278,7 @@ def _in_its_vocabulary(records: Records, folder: Deposit) -> dict[str, Any]:
 
 
 def first_difference(sent: Any, received: Any, where: str) -> str | None:  # noqa: ANN401 - JSON
-    """Return where what was sent is not in what came back; a service may add, not leave out."""
+    """Return the place of the first value that came back missing or changed; more may come back."""
     if isinstance(sent, dict):
         if not isinstance(received, dict):
             return where
@@ -322,6 +316,4 @@ def _remember(folder: Deposit, service: Service, number: str) -> None:
     path = state_file(folder.path)
     drafts = json.loads(path.read_bytes()) if path.exists() else {}
     drafts[service.address] = number
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(json.dumps(drafts, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    disk.replace_file(path, json.dumps(drafts, indent=2).encode() + b"\n", path.parent)

@@ -18,7 +18,7 @@ from gpgen.format.base import Reader
 from gpgen.io.failures import reading
 from gpgen.io.paths import local_path
 from gpgen.io.zip_writing import ZipLayout, ZipMember
-from gpgen.publish.parts import BLOCK, Part, PartWriter
+from gpgen.publish.part_writer import BLOCK, Part, PartWriter
 from gpgen.publish.sources import VERIFY, copy_whole
 
 __all__ = ["pack_zarr"]

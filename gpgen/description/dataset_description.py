@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gpgen._version import __version__
 from gpgen.description.publication import Related
@@ -12,15 +12,19 @@ from gpgen.exact.texture import length_scale_name
 from gpgen.labelled_images import LabelledImages
 from gpgen.recipe import Recipe
 
+if TYPE_CHECKING:
+    from gpgen.dataset import Dataset
+
 __all__ = [
     "ARCHIVE_2018",
     "PAPER",
     "TARGETS",
     "Column",
+    "DatasetDescription",
     "DepositFile",
-    "Subject",
-    "dataset_subject",
-    "imported_subject",
+    "describe_dataset",
+    "describe_drawn",
+    "describe_imported",
 ]
 
 PAPER: Final = Related("arXiv:1806.01337", "References")
@@ -62,7 +66,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Subject:
+class DatasetDescription:
     """A dataset, for those who describe it.
 
     Parameters
@@ -139,7 +143,27 @@ class Subject:
         )
 
 
-def dataset_subject(
+def describe_dataset(dataset: Dataset, *, recipe_only: bool = False) -> DatasetDescription:
+    """Describe a dataset, drawn or imported."""
+    recipe, manifest = dataset.recipe, dataset.manifest
+    if not isinstance(recipe, Recipe):
+        return describe_imported(
+            recipe, dataset.n, dataset.format, gpgen_version=manifest.gpgen_version
+        )
+    layout = {"shard_size": manifest.shard_size}
+    if manifest.chunk_size is not None:
+        layout["chunk_size"] = manifest.chunk_size
+    return describe_drawn(
+        recipe,
+        dataset.n,
+        dataset.format,
+        layout=layout,
+        recipe_only=recipe_only,
+        gpgen_version=manifest.gpgen_version,
+    )
+
+
+def describe_drawn(
     recipe: Recipe,
     n: int,
     form: str,
@@ -147,7 +171,7 @@ def dataset_subject(
     layout: dict[str, int],
     recipe_only: bool = False,
     gpgen_version: str = __version__,
-) -> Subject:
+) -> DatasetDescription:
     """Describe a dataset that a recipe makes.
 
     Parameters
@@ -166,7 +190,7 @@ def dataset_subject(
         The version that made it.
     """
     base, more = divmod(n, len(recipe.classes))
-    return Subject(
+    return DatasetDescription(
         name=recipe.name,
         n=n,
         form=form,
@@ -192,7 +216,9 @@ def _split_counts(recipe: LabelledImages, n: int) -> dict[str, int]:
     return {split: len(recipe.split(split, n)) for split in recipe.splits}
 
 
-def imported_subject(recipe: LabelledImages, n: int, form: str, *, gpgen_version: str) -> Subject:
+def describe_imported(
+    recipe: LabelledImages, n: int, form: str, *, gpgen_version: str
+) -> DatasetDescription:
     """Describe a dataset that was imported from the files of 2018, or from files like them.
 
     Parameters
@@ -200,13 +226,13 @@ def imported_subject(recipe: LabelledImages, n: int, form: str, *, gpgen_version
     recipe
         What stands in the place of a recipe: `gpgen.imported.Imported`.
     n, form, gpgen_version
-        As for `dataset_subject`.
+        As for `describe_drawn`.
     """
     labels = Counter(recipe.labels(0, n).tolist())
     fields = recipe.to_dict()
     source = f"{fields['source_name']} (SHA-256 {fields['source_sha256']})"
     size = " x ".join(map(str, recipe.shape))
-    return Subject(
+    return DatasetDescription(
         name=recipe.name,
         n=n,
         form=form,

@@ -1,4 +1,4 @@
-"""Files on their way into a draft: each is announced, sent, committed and compared."""
+"""Uploading files into a draft: each is registered, sent, committed and compared by MD5."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class UploadProgress:
 
 
 def is_there(entry: dict[str, Any] | None, md5: str) -> bool:
-    """Return whether the server has a file whole and right."""
+    """Return whether the server has a file complete and with the right MD5."""
     return (
         entry is not None
         and entry.get("status") == "completed"
@@ -53,7 +53,7 @@ def is_there(entry: dict[str, Any] | None, md5: str) -> bool:
 
 @dataclass
 class DraftFiles:
-    """The files of one draft, being brought to where they should be.
+    """Makes the files of a draft those of a deposit.
 
     Parameters
     ----------
@@ -90,11 +90,11 @@ class DraftFiles:
                 self.skipped.append(name)
                 self._tell(name, nbytes, nbytes, skipped=True)
             else:
-                self._bring(name, nbytes, there.get(name))
+                self._upload(name, nbytes, there.get(name))
                 self.sent.append(name)
             self.done += nbytes
 
-    def _bring(self, name: str, nbytes: int, entry: dict[str, Any] | None) -> None:
+    def _upload(self, name: str, nbytes: int, entry: dict[str, Any] | None) -> None:
         failure: ServiceError | None = None
         for attempt in range(_ATTEMPTS):
             if attempt:

@@ -22,7 +22,7 @@ BLOCK: Final = 2**22
 _BUFFERS: Final = 8
 
 MOST_PARTS: Final = 1000
-"""As many as three digits number."""
+"""Parts are numbered with three digits."""
 
 
 class Readable(Protocol):
@@ -43,7 +43,7 @@ class Part:
 
 @dataclass
 class _Buffer:
-    """Memory, and who still looks at it."""
+    """A block of memory, and the tasks that still read it."""
 
     data: memoryview
     users: list[Future[None]] = field(default_factory=list)
@@ -119,12 +119,12 @@ class PartWriter:
         return total
 
     def finish(self) -> list[Part]:
-        """Put the last part safely on the disk, and return all."""
+        """Write and sync the last part, and return all."""
         self._end()
         return self.parts
 
     def _room(self) -> memoryview:
-        """Return the memory that the next bytes belong in."""
+        """Return free memory for the next bytes, beginning a new part if the last one is full."""
         left = BLOCK
         if self._split:
             left = self._limit - self._written - self._filled
@@ -140,7 +140,7 @@ class PartWriter:
             self._hand_over()
 
     def _hand_over(self) -> None:
-        """Let the threads have the buffer, and go on with the one that they are done with."""
+        """Hand the buffer to the hashes and the disk, and wait until the next one is free."""
         buffer = self._ring.popleft()
         piece = buffer.data[: self._filled]
         put = partial(_put, self._descriptor, self._direct, self._written)
