@@ -19,6 +19,7 @@ import io
 import json
 import os
 import re
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -310,6 +311,9 @@ def read_hdf5(path: Path) -> tuple[dict[str, Any], Found]:
                 if isinstance(dataset, h5py.Dataset):
                     found[name] = dataset.shape, dataset.dtype, dataset.id.get_offset()
     except Exception as error:  # whatever h5py raises for what HDF5 makes of damage
+        # Its frames hold a property list that refers to `source`. If the error outlives the
+        # interpreter, HDF5 closes that list at exit and calls Python, which is gone: a crash.
+        traceback.clear_frames(error.__traceback__)
         if isinstance(error, MemoryError):
             raise
         failure = error if source is None else source.failure
