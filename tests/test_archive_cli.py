@@ -209,7 +209,7 @@ def test_a_file_is_fetched_and_its_checksum_right(serve: Serve, tmp_path: Path) 
     seen: list[DownloadProgress] = []
     (path,) = fetch(serve(described()), tmp_path / "new" / "folder", progress=seen.append)
     assert path.read_bytes() == DATA
-    assert (seen[-1].bytes_done, seen[-1].total) == (len(DATA), len(DATA))
+    assert (seen[-1].done, seen[-1].total) == (len(DATA), len(DATA))
 
 
 def test_a_broken_download_goes_on_where_it_stopped(serve: Serve, tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ class Stop(Exception):
 
 def stop_after(shards: int) -> Callable[[object], None]:
     def follow(progress: object) -> None:
-        if progress.shards_done >= shards:  # type: ignore[attr-defined]
+        if progress.done >= 4 * shards:  # type: ignore[attr-defined]
             raise Stop
 
     return follow

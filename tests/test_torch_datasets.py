@@ -279,7 +279,7 @@ def test_half_a_dataset_is_refused_with_the_command_that_finishes_it(tmp_path: P
         pass
 
     def stop(progress) -> None:
-        if progress.shards_done:
+        if progress.done:
             raise Stop
 
     path = tmp_path / "half.zarr"

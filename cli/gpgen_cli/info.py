@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpgen.formatting import count, nbytes, size
 from gpgen_cli._describe import FORMATS, component_line, headline, shard_sizes
-from gpgen_cli._format import count, nbytes, size
 from gpgen_cli._output import Output, details, output_options
 from gpgen_cli._paths import Source
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +14,8 @@ from gpgen.format.base import Reader
 from gpgen.format.layout import Target
 from gpgen.format.stored_recipe import StoredRecipe
 from gpgen.making.cluster import Scheduler, Security
-from gpgen.making.run import Progress, make
+from gpgen.making.run import make
+from gpgen.progress import Follow
 from gpgen.publish.deposit import Deposit
 from gpgen.sampling import SAMPLING_VERSION
 
@@ -40,7 +40,7 @@ def regenerate(
     processes: bool | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Follow = None,
 ) -> Dataset:
     """Make the dataset of a deposit again.
 

@@ -7,12 +7,15 @@ from pathlib import Path
 
 from gpgen.errors import DatasetError
 from gpgen.golkar2018.archive import make_archive, read_plan
+from gpgen.progress import Follow
 from gpgen.publish.deposit import Deposit
 
 __all__ = ["regenerate_archive"]
 
 
-def regenerate_archive(deposit: Deposit, out: Path, *, workers: int | None = None) -> Path:
+def regenerate_archive(
+    deposit: Deposit, out: Path, *, workers: int | None = None, progress: Follow = None
+) -> Path:
     """Make an archive again.
 
     Parameters
@@ -21,7 +24,7 @@ def regenerate_archive(deposit: Deposit, out: Path, *, workers: int | None = Non
         What was packaged.
     out
         The folder to make.
-    workers
+    workers, progress
         As for `gpgen.golkar2018.archive.make_archive`.
 
     Raises
@@ -29,7 +32,7 @@ def regenerate_archive(deposit: Deposit, out: Path, *, workers: int | None = Non
     DatasetError
         If this gpgen makes other bytes.
     """
-    made = make_archive(read_plan(deposit.path), out, workers=workers)
+    made = make_archive(read_plan(deposit.path), out, workers=workers, progress=progress)
     expected = deposit.manifest.get("archive")
     if made.sha256 != expected:
         shutil.rmtree(made.path)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Final
@@ -21,13 +19,14 @@ from gpgen.io.failures import target_errors
 from gpgen.io.output_files import check_output_file
 from gpgen.io.paths import Given
 from gpgen.io.user_paths import AnyText, target_of
+from gpgen.progress import Follow, Progress, Tell, following
 from gpgen.report.charts import correlation_chart, power_chart, ratio_chart, values_chart
 from gpgen.report.measuring import Measured, measurable, measure
 from gpgen.report.pictures import data_uris, shrink
 from gpgen.report.showing import Shown, show
 from gpgen.report.style import SCRIPT, STYLE
 
-__all__ = ["ReportProgress", "write_report"]
+__all__ = ["write_report"]
 
 _MOST_CLASSES: Final = 8
 _TILES: Final = 4
@@ -37,14 +36,6 @@ _MOST_ROWS: Final = 64
 Picture = tuple[int, npt.NDArray[np.float64]]
 
 
-@dataclass(frozen=True)
-class ReportProgress:
-    """How far a report is: classes measured, and in all."""
-
-    done: int
-    classes: int
-
-
 def write_report(
     dataset: Given,
     out: AnyText,
@@ -52,7 +43,7 @@ def write_report(
     samples: int = 16,
     publication: Publication | None = None,
     overwrite: bool = False,
-    progress: Callable[[ReportProgress], None] | None = None,
+    progress: Follow = None,
 ) -> Path:
     """Write a page about a dataset.
 
@@ -69,7 +60,7 @@ def write_report(
     overwrite
         Whether to replace a file that is there.
     progress
-        Called after each class.
+        ``True`` draws a bar; a function is called with a `gpgen.Progress` after each class.
 
     Returns
     -------
@@ -91,8 +82,8 @@ def write_report(
     if os.path.lexists(target) and not overwrite:
         raise TargetError(f"{target} exists", "give another -o, or --overwrite to replace it")
     check_output_file(target)
-    with show(dataset) as shown:
-        page = _page(shown, samples, publication, progress)
+    with show(dataset) as shown, following(progress) as tell:
+        page = _page(shown, samples, publication, tell)
     with target_errors(f"{target} can't be written"):
         disk.replace_file(target, page.encode(), target.parent)
     return target
@@ -102,7 +93,7 @@ def _page(
     shown: Shown,
     samples: int,
     publication: Publication | None,
-    progress: Callable[[ReportProgress], None] | None,
+    tell: Tell,
 ) -> str:
     subject = shown.subject
     title = publication.title if publication else f"{subject.name}: {subject.n:,} textures"
@@ -119,8 +110,7 @@ def _page(
         not_finite += len(images) - int(finite.sum())
         if finite.sum() > 1:
             measured.append(measure(shown.recipe, label, images[finite]))
-        if progress:
-            progress(ReportProgress(label + 1, classes))
+        tell(Progress(label + 1, classes, "class"))
     body = [
         _head(title, subject),
         _sheet(subject, pictures),
