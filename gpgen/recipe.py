@@ -230,7 +230,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes' names, by label: the length-scales, joined by "-"."""
-        return self.texture.class_names
+        return self.texture.classes
 
     @property
     def class_count(self) -> int:

@@ -249,7 +249,7 @@ def _join_last_axis(fields: tuple[Field, ...]) -> tuple[_Block, ...]:
 
 @dataclass(frozen=True)
 class Sample:
-    """One drawn sample.
+    """One sample, drawn or read.
 
     Parameters
     ----------
@@ -262,16 +262,16 @@ class Sample:
     length_scales
         Each component's length-scale, in pixels.
     seed
-        The sample's own seed.
+        The sample's own seed; ``None`` if it was imported, so that nothing draws it again.
     index
-        Its place in the dataset, if it was asked for by index.
+        Its place in the dataset; ``None`` if it was drawn from a seed of its own.
     """
 
     image: Image
     label: int
     class_name: str
     length_scales: tuple[LengthScale, ...]
-    seed: int
+    seed: int | None
     index: int | None
 
 

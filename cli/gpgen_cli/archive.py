@@ -108,7 +108,7 @@ def command(
 
 def _rows(plan: ArchivePlan, out: str) -> list[tuple[str, str]]:
     samples = ", ".join(f"{number} of {scale:g} px" for scale, number in plan.samples)
-    crosses = ", ".join(f"{cross.name} ({cross.classes} classes)" for cross in plan.crosses)
+    crosses = ", ".join(f"{cross.name} ({cross.class_count} classes)" for cross in plan.crosses)
     return [
         ("samples", f"{samples}; {plan.size} x {plan.size} px, float64, seed {plan.seed}"),
         ("crosses", f"{crosses}, {count(plan.images, 'image')}" if crosses else "none"),

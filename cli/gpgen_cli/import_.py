@@ -90,7 +90,7 @@ def command(
         size = nbytes(len(dataset) * dataset.recipe.image_nbytes)
         output.say(
             f"imported {count(len(dataset), 'image')} into {out}: {size}, "
-            f"{count(len(dataset.class_names), 'class')}, in {duration(seconds)}",
+            f"{count(len(dataset.classes), 'class')}, in {duration(seconds)}",
             "there are no seeds: nothing can draw imported images again",
         )
         output.result(

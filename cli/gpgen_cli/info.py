@@ -129,7 +129,7 @@ def _how_to_load(dataset: Dataset) -> list[str]:
         "load it:",
         "  import gpgen",
         f"  ds = gpgen.open_dataset({path!r})",
-        "  ds.image[0], ds.label[0], ds.length_scale[0]",
+        "  ds.image[0], ds.label[0], ds.length_scales[0]",
     ]
     if "://" in path:
         return lines

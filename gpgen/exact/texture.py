@@ -74,7 +74,7 @@ class Texture:
         return math.prod(len(component.length_scales) for component in self.components)
 
     @property
-    def class_names(self) -> tuple[str, ...]:
+    def classes(self) -> tuple[str, ...]:
         """The classes' names, by label: the length-scales, joined by "-"."""
         return tuple(
             "-".join(length_scale_name(scale) for scale in self.length_scales_of(label))

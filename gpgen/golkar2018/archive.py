@@ -203,9 +203,9 @@ class _Maker:
             for cross, member in zip(self.plan.crosses, layout.members, strict=True):
                 writer = _MemberWriter(descriptor, member)
                 per_class = cross.images_per_class(dict(self.plan.samples))
-                names = dict(enumerate(cross.class_names))
+                names = dict(enumerate(cross.classes))
                 pairs = self._images(source, cross, per_class)
-                write_gp(writer, pairs, per_class * cross.classes, names)
+                write_gp(writer, pairs, per_class * cross.class_count, names)
                 crcs.append(writer.finish())
             files.write_at(descriptor, layout.directory(crcs), layout.directory_start)
             files.sync(descriptor)
@@ -224,7 +224,7 @@ class _Maker:
         texture = np.empty((size, size), dtype="<f8")
         for number in range(per_class):
             # One image of each class in turn, so that every beginning is balanced.
-            for label in range(cross.classes):
+            for label in range(cross.class_count):
                 image = np.zeros((size, size))
                 chosen = cross.samples_of(label, number, per_class)
                 for key, weight in zip(chosen, cross.weights, strict=True):

@@ -53,7 +53,7 @@ def archive_subject(plan: ArchivePlan, fields: dict[str, Any], *, recipe_only: b
     size = f"{plan.size} x {plan.size} pixels"
     crosses = ""
     if plan.crosses:
-        classes = " and ".join(str(cross.classes) for cross in plan.crosses)
+        classes = " and ".join(str(cross.class_count) for cross in plan.crosses)
         crosses = f"; and {plan.images} sums of them (float32) in {classes} classes"
     return Subject(
         name="golkar2018",

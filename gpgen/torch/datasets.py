@@ -25,10 +25,10 @@ from gpgen.workspace.unfinished import find
 
 __all__ = ["Target", "TextureDataset", "Textures"]
 
-Target = Literal["label", "length_scale", "both"]
+Target = Literal["label", "length_scales", "both"]
 Sample = tuple[Any, Any]
 
-_TARGETS = ("label", "length_scale", "both")
+_TARGETS = ("label", "length_scales", "both")
 
 
 class Textures(Dataset[Sample]):
@@ -43,7 +43,7 @@ class Textures(Dataset[Sample]):
     split
         Which part of it, a key of ``recipe.splits``; None for all of it.
     target
-        "label", "length_scale" or "both".
+        "label", "length_scales" or "both".
     transform
         Applied to each image, a float32 tensor (1, *shape).
     target_transform
@@ -198,7 +198,7 @@ class Textures(Dataset[Sample]):
         if self.target == "label":
             return labels
         length_scales = self._length_scales[labels]
-        return length_scales if self.target == "length_scale" else [labels, length_scales]
+        return length_scales if self.target == "length_scales" else [labels, length_scales]
 
     def _each_of(self, targets: Any) -> list[Any]:  # noqa: ANN401 - by `target`
         """Return the targets of a batch one by one; what is a tensor is a view of the batch's."""
@@ -249,7 +249,7 @@ class TextureDataset(Textures):
     split
         Which part of it; None for all of it.
     target
-        "label" (an int), "length_scale" (float32 pixels, for regression) or "both".
+        "label" (an int), "length_scales" (float32 pixels, for regression) or "both".
     transform
         Applied to each image, a float32 tensor (1, *shape).
     target_transform

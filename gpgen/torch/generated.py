@@ -30,7 +30,7 @@ class GeneratedTextures(Textures):
     split
         Which part of it; None for all of it.
     target
-        "label" (an int), "length_scale" (float32 pixels, for regression) or "both".
+        "label" (an int), "length_scales" (float32 pixels, for regression) or "both".
     transform
         Applied to each image, a float32 tensor (1, *shape).
     target_transform
