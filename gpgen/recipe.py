@@ -91,7 +91,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     def load(cls, source: AnyRecipe) -> Recipe:
         """Load a built-in recipe by its name, or one from a TOML file or object by its path.
 
-        A recipe is returned as it is, so that whatever takes one takes a name or path too.
+        A dict is read by `from_dict`, and a recipe is returned as it is, so that whatever takes a
+        recipe takes any of these.
 
         Raises
         ------
@@ -101,8 +102,10 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         """
         if isinstance(source, Recipe):
             return source
+        if isinstance(source, Mapping):
+            return cls.from_dict(source)
         if not isinstance(source, str | bytes | os.PathLike | ObjectPath):
-            hint = "give a Recipe, a name or a path, or use Recipe.from_dict"
+            hint = "give a Recipe, a name, a path or a dict of its fields"
             raise RecipeError(f"{repr(source)[:60]} is no path, and no recipe", hint)
         text = text_of(source)
         if text in builtin_recipes():
@@ -307,8 +310,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         return split.indices(np.arange(len(split), dtype=np.int64))
 
 
-AnyRecipe = Recipe | AnyText
-"""A recipe, the name of a built-in one, or the path of a TOML file."""
+AnyRecipe = Recipe | AnyText | Mapping[str, Any]
+"""A recipe, the name of a built-in one, the path of a TOML file, or a dict of the fields."""
 
 
 def builtin_recipes() -> tuple[str, ...]:

@@ -89,7 +89,7 @@ class Sampler:
     Parameters
     ----------
     recipe
-        What to draw: a recipe, the name of a built-in one, or a path.
+        What to draw: a recipe, the name of a built-in one, a path, or a dict.
 
     Raises
     ------
@@ -287,7 +287,7 @@ def sample(
     Parameters
     ----------
     recipe
-        What to draw: a recipe, the name of a built-in one, or a path.
+        What to draw: a recipe, the name of a built-in one, a path, or a dict.
     index
         The sample's place in the dataset that the recipe describes.
     seed, label

@@ -206,9 +206,9 @@ def test_small_arrays_compare_and_calculate_as_arrays(datasets) -> None:
 def test_only_the_samples_asked_for_are_read(made, monkeypatch) -> None:
     with open_dataset(made["d.zarr"]) as dataset:
         read = []
-        whole = type(dataset.image)._read
+        whole = type(dataset.image).read
         monkeypatch.setattr(
-            type(dataset.image), "_read", lambda self, i: read.append(i.tolist()) or whole(self, i)
+            type(dataset.image), "read", lambda self, i: read.append(i.tolist()) or whole(self, i)
         )
         for key in (7, [5, 1, 5], slice(2, 9, 3), ([9, 3, 9], [1, 2, 3]), IMAGES[4] == IMAGES):
             np.testing.assert_array_equal(dataset.image[key], IMAGES[key])
@@ -231,9 +231,9 @@ def test_labels_far_apart_and_in_any_order_are_read_in_runs(tmp_path, monkeypatc
         seeds = dataset.seed[:]
         wanted = np.array([n - 1, 3, 3, 150_000, 0, n - 2])
         spans = []
-        rows = type(dataset._reader).rows
+        rows = type(dataset.reader).rows
         monkeypatch.setattr(
-            type(dataset._reader),
+            type(dataset.reader),
             "rows",
             lambda self, name, a, b: spans.append(b - a) or rows(self, name, a, b),
         )

@@ -6,13 +6,14 @@ import base64
 import html
 import io
 import math
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.dataset.samples import Samples
 from gpgen.errors import GpgenError
+from gpgen.sampling import Sample
 
 __all__ = ["as_html"]
 
@@ -21,19 +22,26 @@ _SIDE: Final = 128  # pixels
 _COLOUR_MAP: Final = "RdBu_r"
 
 
-def as_html(samples: Samples) -> str:
-    """Return a line of text and the first samples, each with its index and class.
+def as_html(title: str, first: Callable[[int], list[Sample]]) -> str:
+    """Return a line of text and thumbnails of samples, each with its index and class.
 
     It never raises for what lies on the disk: a damaged image is reported in its place. Without
     matplotlib there is the text alone.
+
+    Parameters
+    ----------
+    title
+        The text.
+    first
+        Reads the first samples, at most as many as it is given.
     """
-    title = f"<div>{html.escape(repr(samples).strip('<>'))}</div>"
+    title = f"<div>{html.escape(title)}</div>"
     try:
         import matplotlib.image  # noqa: F401
     except ImportError:
         return f"{title}<div>install <code>gpgen[plot]</code> for thumbnails</div>"
     try:
-        shown = [samples[position] for position in range(min(_MOST, len(samples)))]
+        shown = first(_MOST)
     except GpgenError as error:
         return f"{title}<div>{html.escape(str(error))}</div>"
     limit = max((_largest(sample.image) for sample in shown), default=1.0)

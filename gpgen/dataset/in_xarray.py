@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from gpgen.dataset.arrays import LazyArray
-from gpgen.dataset.samples import Samples
 from gpgen.format.manifest import image_axes
 
 __all__ = ["to_xarray"]
@@ -47,29 +47,18 @@ class _Images(BackendArray):
         return images[0] if one else images
 
 
-def to_xarray(samples: Samples) -> xarray.Dataset:
-    """Return `Samples.to_xarray`."""
-    recipe = samples.recipe
-    labels = samples.label[:]
-    scales = samples.length_scales
-    axes = ("sample", *image_axes(len(recipe.shape)))
-    image = xarray.Variable(axes, indexing.LazilyIndexedArray(_Images(samples.image)))
-    coordinates: dict[str, Any] = {
-        "sample": samples.indices,
-        "label": ("sample", labels),
-        "class_name": ("sample", np.array(samples.classes)[labels]),
-        "split": ("sample", np.array(samples.splits)[samples.split_code[:]]),
-        "length_scales": (
-            ("sample", "component", "axis")[: scales.ndim],
-            scales[:],
-            {"units": "pixel"},
-        ),
-    }
-    if recipe.is_drawn:
-        coordinates["seed"] = ("sample", samples.seed[:])
-    attributes = {
-        "recipe": recipe.name,
-        "recipe_sha256": samples.manifest.recipe_sha256,
-        "path": str(samples.path),
-    }
-    return xarray.Dataset({"image": image}, coordinates, attributes)
+def to_xarray(
+    image: LazyArray, coordinates: Mapping[str, Any], attributes: Mapping[str, Any]
+) -> xarray.Dataset:
+    """Return a dataset with the variable ``image``, read when it is needed.
+
+    Parameters
+    ----------
+    image
+        Shape ``(sample, *axes)``.
+    coordinates, attributes
+        As `xarray.Dataset` takes them.
+    """
+    axes = ("sample", *image_axes(image.ndim - 1))
+    variable = xarray.Variable(axes, indexing.LazilyIndexedArray(_Images(image)))
+    return xarray.Dataset({"image": variable}, coordinates, attributes)

@@ -85,7 +85,7 @@ class Dataset(Samples):
     image: ImageArray
 
     def __init__(self, reader: Reader, form: Format) -> None:
-        self._reader = reader
+        self.reader = reader
         self.format = form
         self.path: AnyPath = reader.path
         self.recipe: Recipe = reader.recipe
@@ -159,7 +159,7 @@ class Dataset(Samples):
         self.close()
 
     def __reduce__(self) -> tuple[Callable[..., Dataset], tuple[Reader, Format]]:
-        return Dataset, (self._reader, self.format)
+        return Dataset, (self.reader, self.format)
 
     def __repr__(self) -> str:
         return f"<Dataset {self.path}: {self._description()}>"

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from gpgen.dataset.arrays import ChosenArray, LazyArray
 from gpgen.errors import DatasetError, MissingPackageError, UsageError
+from gpgen.format.base import Reader
 from gpgen.format.manifest import Manifest
 from gpgen.format.stream import batch_size
 from gpgen.indexing import sample_index, sample_indices
@@ -42,6 +43,7 @@ class Samples:
     manifest: Manifest
     chosen: Split | None
     """Which samples of the dataset these are; ``None`` for all."""
+    reader: Reader
     image: LazyArray
     label: LazyArray
     length_scales: LazyArray
@@ -263,13 +265,29 @@ class Samples:
                 "to_xarray needs xarray, which isn't installed",
                 "install it with `pip install 'gpgen[xarray]'`",
             ) from error
-        return to_xarray(self)
+        labels = self.label[:]
+        scales = ("sample", "component", "axis")[: self.length_scales.ndim]
+        coordinates: dict[str, Any] = {
+            "sample": self.indices,
+            "label": ("sample", labels),
+            "class_name": ("sample", np.array(self.classes)[labels]),
+            "split": ("sample", np.array(self.splits)[self.split_code[:]]),
+            "length_scales": (scales, self.length_scales[:], {"units": "pixel"}),
+        }
+        if self.recipe.is_drawn:
+            coordinates["seed"] = ("sample", self.seed[:])
+        attributes = {
+            "path": str(self.path),
+            "recipe": self.recipe.name,
+            "recipe_sha256": self.manifest.recipe_sha256,
+        }
+        return to_xarray(self.image, coordinates, attributes)
 
     def _repr_html_(self) -> str:
         """Show a few thumbnails in a notebook."""
         from gpgen.dataset.in_notebook import as_html
 
-        return as_html(self)
+        return as_html(repr(self).strip("<>"), lambda count: [*self[:count]])
 
     def _description(self) -> str:
         shape = " x ".join(map(str, self.recipe.shape))
@@ -295,6 +313,7 @@ class DatasetView(Samples):
     def __init__(self, whole: Samples, chosen: Split) -> None:
         self._of = whole
         self.chosen = chosen
+        self.reader = whole.reader
         self.path = whole.path
         self.recipe = whole.recipe
         self.manifest = whole.manifest

@@ -36,7 +36,7 @@ class EndlessTextures(IterableDataset[list[Any]]):
     Parameters
     ----------
     recipe
-        What to draw: a recipe, the name of a built-in one, or the path of a TOML file.
+        What to draw: a recipe, the name of a built-in one, a path, or a dict.
     batch_size
         Samples of a batch.
     first_batch

@@ -24,7 +24,7 @@ class GeneratedTextures(Textures):
     Parameters
     ----------
     recipe
-        What to draw: a recipe, the name of a built-in one, or the path of a TOML file.
+        What to draw: a recipe, the name of a built-in one, a path, or a dict.
     n
         Samples of the whole dataset.
     split
