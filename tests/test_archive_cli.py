@@ -23,7 +23,7 @@ from gpgen_cli.main import VERBS
 
 import gpgen as library
 from gpgen.errors import DatasetError, TargetError, UsageError
-from gpgen.golkar2018.downloading import DownloadProgress, download, read_record
+from gpgen.golkar2018.downloading import download, read_record
 
 SMALL = [f"--samples={v}=4" for v in ("9.5", "10", "80", "140")] + ["--size", "128"]
 
@@ -206,7 +206,7 @@ def fetch(address: str, out: Path, **options: object) -> tuple[Path, ...]:
 
 def test_a_file_is_fetched_and_its_checksum_right(serve: Serve, tmp_path: Path) -> None:
     pytest.importorskip("httpx")
-    seen: list[DownloadProgress] = []
+    seen: list[Progress] = []
     (path,) = fetch(serve(described()), tmp_path / "new" / "folder", progress=seen.append)
     assert path.read_bytes() == DATA
     assert (seen[-1].done, seen[-1].total) == (len(DATA), len(DATA))
