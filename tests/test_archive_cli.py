@@ -24,6 +24,7 @@ from gpgen_cli.main import VERBS
 import gpgen as library
 from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.golkar2018.downloading import download, read_record
+from gpgen.progress import Progress
 
 SMALL = [f"--samples={v}=4" for v in ("9.5", "10", "80", "140")] + ["--size", "128"]
 
@@ -120,7 +121,7 @@ def test_a_terminal_shows_how_far_it_is(tmp_path: Path, serve: Serve) -> None:
     os.close(ours)
     assert process.returncode == 0, shown.decode()
     assert b"of 24 images" in shown
-    assert b"of 256 kilobytes" in shown
+    assert b"256 kB of 256 kB" in shown
 
 
 @pytest.mark.parametrize(
