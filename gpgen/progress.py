@@ -136,8 +136,6 @@ def _terminal_bar() -> Iterator[Callable[[int, int, str], None]]:
 
 
 def _is_notebook() -> bool:
-    if "IPython" not in sys.modules:
-        return False
     from rich.console import Console
 
     return Console().is_jupyter

@@ -91,7 +91,7 @@ ALLOWED = {
     ("gpgen/making/worker_processes.py", "imports multiprocessing"): _PROCESSES,
     ("gpgen/making/worker_processes.py", "imports subprocess"): "runs this Python itself",
     ("gpgen/description/publication.py", "getattr(self, name)"): _OWN,
-    ("gpgen/dataset.py", "getattr(ufunc, method)"): "NumPy calls it, with a name of its own",
+    ("gpgen/dataset/arrays.py", "getattr(ufunc, method)"): "NumPy calls it, with a name of its own",
     ("gpgen/golkar2018/__init__.py", "getattr(importlib.import_module(_HOME[name]), name)"): _TABLE,
     ("gpgen/golkar2018/__init__.py", "globals"): _KEPT,
     ("gpgen/golkar2018/__init__.py", "loads _HOME[name]"): _TABLE,
