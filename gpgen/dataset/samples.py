@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final, overload
 
 import numpy as np
@@ -29,6 +29,14 @@ Indices = Sequence[int] | npt.NDArray[Any]
 Numbers = npt.NDArray[np.int64]
 
 ARRAYS: Final = ("image", "label", "length_scales", "seed", "split_code")
+
+_SEED_BLOCK: Final = 1024
+"""Seeds that are computed at once; one alone costs as much (`gpgen.sampling.seeds`)."""
+
+
+@lru_cache(maxsize=64)
+def _seed_block(root_seed: int, block: int) -> npt.NDArray[np.uint64]:
+    return seeds(root_seed, block * _SEED_BLOCK, (block + 1) * _SEED_BLOCK)
 
 
 class Samples:
@@ -167,11 +175,8 @@ class Samples:
             return [None] * len(positions)
         if self.manifest.sampling_version != SAMPLING_VERSION:
             return list(map(int, self.seed.read(positions)))
-        numbers = self._indices_at(positions)
-        low, high = int(numbers.min()), int(numbers.max()) + 1
-        if high - low <= 2 * len(numbers):
-            return [int(seed) for seed in seeds(self.recipe.seed, low, high)[numbers - low]]
-        return [int(seeds(self.recipe.seed, k, k + 1)[0]) for k in numbers.tolist()]
+        root, numbers = self.recipe.seed, self._indices_at(positions).tolist()
+        return [int(_seed_block(root, k // _SEED_BLOCK)[k % _SEED_BLOCK]) for k in numbers]
 
     def split(self, name: str) -> DatasetView:
         """Return a view of the samples of a split, ascending.
