@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from gpgen.dataset import Dataset
+    from gpgen.dataset import Samples
     from gpgen.recipe import AnyRecipe
 
 __all__ = ["check_picture", "components_figure", "contact_sheet", "recipe_sheet", "save"]
@@ -44,13 +44,13 @@ _FORMATS: Final = (".png", ".pdf", ".svg")
 _NOTHING: Final = 1e-12
 
 
-def contact_sheet(dataset: Dataset, *, columns: int = 4) -> Figure:
+def contact_sheet(dataset: Samples, *, columns: int = 4) -> Figure:
     """Draw the first samples of each class of a dataset, one row a class.
 
     Parameters
     ----------
     dataset
-        An open dataset.
+        An open dataset, or a view of one.
     columns
         Samples a class.
 
@@ -66,18 +66,23 @@ def contact_sheet(dataset: Dataset, *, columns: int = 4) -> Figure:
     DatasetError
         If an image that is to be drawn is damaged.
     """
+    labels = dataset.label[:]
 
-    def read(index: int) -> Image:
-        image: Image = dataset.read(np.array([index]))[0]
-        return image
+    def first(label: int) -> Sequence[Image]:
+        return list(dataset.read(np.flatnonzero(labels == label)[:columns]))
 
-    return _sheet(dataset.recipe, read, len(dataset), columns)
+    return _sheet(dataset.recipe, first, columns)
 
 
 def recipe_sheet(recipe: AnyRecipe, *, columns: int = 4) -> Figure:
     """Draw what `contact_sheet` would show of a dataset made from `recipe`."""
     recipe = Recipe.load(recipe)
-    return _sheet(recipe, lambda index: sample(recipe, index).image, None, columns)
+    classes = recipe.class_count
+    return _sheet(
+        recipe,
+        lambda label: [sample(recipe, label + k * classes).image for k in range(columns)],
+        columns,
+    )
 
 
 def components_figure(recipe: AnyRecipe, *, index: int = 0) -> Figure:
@@ -200,18 +205,19 @@ def _limit(images: Iterable[Image], share: float) -> float:
 
 
 def _sheet(
-    recipe: Recipe, read: Callable[[int], npt.NDArray[Any]], n: int | None, columns: int
+    recipe: Recipe, first: Callable[[int], Sequence[npt.NDArray[Any]]], columns: int
 ) -> Figure:
-    """Draw the first `columns` samples of each class; `n` limits the indices."""
+    """Draw the first `columns` samples of each class, as `first` gives them by label."""
     if columns < 1:
         raise UsageError(f"columns is {columns}", "ask for 1 or more")
     classes = recipe.class_count
     rows: dict[str, list[Image]] = {}
     for label in range(min(classes, _MOST_ROWS)):
-        indices = [label + column * classes for column in range(columns)]
-        images = [_reduced(read(index)) for index in indices if n is None or index < n]
+        images = [_reduced(image) for image in first(label)]
         if images:
             rows[recipe.classes[label]] = images
+    if not rows:
+        raise UsageError("there are no samples to draw", "choose a split or classes that have some")
     omitted = classes - len(rows)
     note = f"{omitted:,} of {classes:,} classes not shown" if omitted else ""
     grid = _Grid(recipe, list(rows.values()), left=1.0, note=note)

@@ -216,6 +216,16 @@ def test_a_notebook_shows_thumbnails(dataset: Dataset) -> None:
     assert "img" not in dataset[[]]._repr_html_()
 
 
+def test_a_contact_sheet_of_a_view_has_each_image_in_its_class(dataset: Dataset) -> None:
+    view = dataset[[1, 3, 4, 5, 6]]
+    sheet = gpgen.plots.contact_sheet(view, columns=2)
+    drawn = [axes.images[0].get_array() for axes in sheet.axes if axes.images]
+    for image, index in zip(drawn, [4, 6, 1, 3], strict=True):
+        np.testing.assert_array_equal(image, IMAGES[index])
+    with pytest.raises(UsageError, match="no samples"):
+        gpgen.plots.contact_sheet(dataset[:0])
+
+
 def test_a_notebook_shows_damage_in_words(made, tmp_path: Path) -> None:
     shutil.copytree(made["d.zarr"], tmp_path / "d<b>.zarr")
     (tmp_path / "d<b>.zarr" / "image" / "c.0.0.0").unlink()

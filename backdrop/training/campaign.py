@@ -214,9 +214,9 @@ def _work_in_process(task: Task) -> Run:
     return _work(_source, task, "cpu", tell)
 
 
-def _work(source: Source, task: Task, device: str, progress: Callable[[Epoch], None]) -> Run:
+def _work(source: Source, task: Task, device: str, on_epoch: Callable[[Epoch], None]) -> Run:
     settings, seed, folder = task
-    run = train(source, settings, seed, folder=folder, device=device, progress=progress)
+    run = train(source, settings, seed, folder=folder, device=device, on_epoch=on_epoch)
     _write(folder / _RESULT, run.to_dict())
     return run
 
