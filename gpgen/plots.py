@@ -1,6 +1,7 @@
 """Pictures: a contact sheet of a dataset or a recipe, and a texture taken apart.
 
-Figures are made without pyplot, so nothing global is set and no window opens.
+Figures are made without pyplot, so nothing global is set and no window opens; a notebook shows
+them as the value of a cell.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.contact_sheet.content import ContactSheet, reduced, shown_plane
-from gpgen.errors import MissingPackageError, TargetError, UsageError
+from gpgen.errors import TargetError, UsageError
 from gpgen.exact.texture import length_scale_name
+from gpgen.figures import new_figure
 from gpgen.format.stored_recipe import StoredRecipe
 from gpgen.io.output_files import check_output_file
 from gpgen.io.user_paths import AnyText, given, text_of
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from gpgen.dataset import Dataset
+    from gpgen.dataset import Samples
     from gpgen.recipe import AnyRecipe
 
 __all__ = ["check_picture", "components_figure", "contact_sheet", "recipe_sheet", "save"]
@@ -45,14 +47,14 @@ _NOTHING: Final = 1e-12
 
 
 def contact_sheet(
-    dataset: Dataset, *, columns: int = 4, classes: Sequence[str] | None = None
+    dataset: Samples, *, columns: int = 4, classes: Sequence[str] | None = None
 ) -> Figure:
     """Draw the first samples of each class of a dataset, one row a class.
 
     Parameters
     ----------
     dataset
-        An open dataset.
+        An open dataset, or a view of one.
     columns
         Samples a class.
     classes
@@ -110,7 +112,7 @@ def components_figure(recipe: AnyRecipe, *, index: int = 0) -> Figure:
     Parameters
     ----------
     recipe
-        What to draw from: a recipe, the name of a built-in one, or a path.
+        What to draw from: a recipe, the name of a built-in one, a path, or a dict.
     index
         Which sample.
 
@@ -162,7 +164,7 @@ def check_picture(path: AnyText) -> None:
     """
     _check_suffix(path)
     check_output_file(given(path))
-    _new_figure(1, 1)
+    new_figure(1, 1)
 
 
 def save(figure: Figure, path: AnyText, *, dpi: int = 200) -> None:
@@ -199,17 +201,6 @@ def _check_suffix(path: AnyText) -> str:
             f"end the name in {', '.join(_FORMATS)}",
         )
     return suffix
-
-
-def _new_figure(width: float, height: float) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingPackageError(
-            "pictures need matplotlib, which isn't installed",
-            "install it with `pip install 'gpgen[plot]'`",
-        ) from error
-    return Figure(figsize=(width, height))
 
 
 def _limit(images: Iterable[Image], share: float) -> float:
@@ -265,7 +256,7 @@ class _Grid:
         self.height = top + self.bottom + len(rows) * (self.cell_height + self.gap) - self.gap
         self.end = left + columns * (self.cell + self.between) - self.between
         self.width = self.end + self.right
-        self.figure = _new_figure(self.width, self.height)
+        self.figure = new_figure(self.width, self.height)
         self.axes = [
             [self._draw(image, row, column, top, lines) for column, image in enumerate(images)]
             for row, images in enumerate(rows)

@@ -89,7 +89,8 @@ class Recipe(
     def load(cls, source: AnyRecipe) -> Recipe:
         """Load a built-in recipe by its name, or one from a TOML file or object by its path.
 
-        A recipe is returned as it is, so that whatever takes one takes a name or path too.
+        A dict is read by `from_dict`, and a recipe is returned as it is, so that whatever takes a
+        recipe takes any of these.
 
         Raises
         ------
@@ -99,8 +100,10 @@ class Recipe(
         """
         if isinstance(source, Recipe):
             return source
+        if isinstance(source, Mapping):
+            return cls.from_dict(source)
         if not isinstance(source, str | bytes | os.PathLike | ObjectPath):
-            hint = "give a Recipe, a name or a path, or use Recipe.from_dict"
+            hint = "give a Recipe, a name, a path or a dict of its fields"
             raise RecipeError(f"{repr(source)[:60]} is no path, and no recipe", hint)
         text = text_of(source)
         if text in builtin_recipes():
@@ -192,7 +195,7 @@ class Recipe(
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes' names, by label: the length-scales, joined by "-"."""
-        return self.texture.class_names
+        return self.texture.classes
 
     @property
     def class_count(self) -> int:
@@ -204,8 +207,8 @@ class Recipe(
         return self.texture.length_scales_of(label)
 
 
-AnyRecipe = Recipe | AnyText
-"""A recipe, the name of a built-in one, or the path of a TOML file."""
+AnyRecipe = Recipe | AnyText | Mapping[str, Any]
+"""A recipe, the name of a built-in one, the path of a TOML file, or a dict of the fields."""
 
 
 def builtin_recipes() -> tuple[str, ...]:

@@ -117,8 +117,8 @@ def test_info_counts_every_class_in_every_split(gpgen):
     gpgen.make(n=40)
     counts = json.loads(gpgen("info", "data.zarr", "--json").out)["counts"]
     with library.open_dataset("data.zarr") as dataset:
-        labels, splits = dataset.label[:], dataset.split[:]
-        names, classes = dataset.splits, dataset.class_names
+        labels, splits = dataset.label[:], dataset.split_code[:]
+        names, classes = dataset.splits, dataset.classes
     for code, split in enumerate(names):
         for label, name in enumerate(classes):
             assert counts[split][name] == np.sum((splits == code) & (labels == label))

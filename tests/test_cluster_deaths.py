@@ -69,7 +69,7 @@ def test_without_workers_it_is_told_and_goes_on_when_there_are_some(
         (worker,) = cluster.start_workers(1)
 
         def progress(state) -> None:
-            if state.shards_done >= 5 and worker in cluster.workers:
+            if state.done >= 5 and worker in cluster.workers:
                 cluster.kill(worker)
 
         options = {"shard_size": 1, "scheduler": cluster.address, "resume": True}

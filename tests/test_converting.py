@@ -55,7 +55,7 @@ def test_a_conversion_has_the_bytes_that_make_would_write(
     with convert(made[source], out, shard_size=SHARD, progress=told.append) as dataset:
         assert len(dataset) == N
     assert hashes(tmp_path) == hashes(made[target].parent)
-    assert [p.samples_done for p in told] == [0, 20, 40, 60, 75]
+    assert [p.done for p in told] == [0, 20, 40, 60, 75]
     assert gpgen.verify(out).ok
 
 
@@ -102,7 +102,7 @@ KILLED = """
 import os, signal, sys
 from gpgen.making.converting import convert
 def follow(progress):
-    if progress.shards_done == 2: os.kill(os.getpid(), signal.SIGKILL)
+    if progress.done == 40: os.kill(os.getpid(), signal.SIGKILL)
 convert(sys.argv[1], sys.argv[2], shard_size=int(sys.argv[3]), progress=follow)
 """
 

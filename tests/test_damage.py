@@ -92,9 +92,9 @@ RECIPE = tiny(shape=[16, 16], splits={"a": 0.5, "b": 0.5})
 TRUE = {
     "image": drawn(RECIPE, N),
     "label": np.arange(N) % 2,
-    "length_scale": np.array([[1.5, 4.0], [2.0, 4.0]])[np.arange(N) % 2],
+    "length_scales": np.array([[1.5, 4.0], [2.0, 4.0]])[np.arange(N) % 2],
     "seed": np.random.SeedSequence(5, spawn_key=(0,)).generate_state(1024, np.uint64)[:N],
-    "split": np.arange(N) // 2 % 2,
+    "split_code": np.arange(N) // 2 % 2,
 }
 """What each array holds; all but the image computed after docs/format.md, without gpgen."""
 
@@ -130,7 +130,7 @@ def read_textures(path: Path) -> int:
             image, (label, length_scale) = textures[index]
             np.testing.assert_array_equal(image.numpy()[0], TRUE["image"][index])
             assert label == TRUE["label"][index]
-            np.testing.assert_array_equal(length_scale.numpy(), TRUE["length_scale"][index])
+            np.testing.assert_array_equal(length_scale.numpy(), TRUE["length_scales"][index])
             came += 1
     try:
         batch = textures.__getitems__(list(range(n)))

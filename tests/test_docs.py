@@ -50,6 +50,17 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         exec(compile(block, "README.md", "exec"), {})  # noqa: S102
 
 
+def test_what_the_page_on_python_shows_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = blocks("docs/python.md", "python")
+    assert len(code) >= 5
+    for block in code:
+        exec(compile(block, "docs/python.md", "exec"), {})  # noqa: S102
+    assert (tmp_path / "small.zarr").is_dir()
+
+
 def test_the_readmes_recipe_is_one() -> None:
     for text in blocks("README.md", "toml"):
         assert Recipe.from_toml(text).classes == ("3x12", "12x3")

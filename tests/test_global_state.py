@@ -112,7 +112,7 @@ def test_nor_when_it_ends_by_an_exception(tmp_path: Path, cluster, how, stop) ->
     before, blas = settings(), blas_threads()
 
     def progress(state) -> None:
-        if state.shards_done:
+        if state.done:
             raise stop
 
     with pytest.raises(stop):

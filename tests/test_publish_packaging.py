@@ -274,13 +274,13 @@ def test_samples_csv_says_what_the_dataset_holds(made, deposits):
             assert [int(row["seed"]) for row in rows] == dataset.seed[:].tolist()
             assert [int(row["label"]) for row in rows] == dataset.label[:].tolist()
             assert [row["class"] for row in rows] == [
-                dataset.class_names[label] for label in dataset.label[:]
+                dataset.classes[label] for label in dataset.label[:]
             ]
             assert [row["split"] for row in rows] == [
-                dataset.splits[code] for code in dataset.split[:]
+                dataset.splits[code] for code in dataset.split_code[:]
             ]
             scales = [[float(r["length_scale_1"]), float(r["length_scale_2"])] for r in rows]
-            np.testing.assert_array_equal(scales, dataset.length_scale[:])
+            np.testing.assert_array_equal(scales, dataset.length_scales[:])
         if form == FORMS[2]:
             with h5py.File(deposits[form, False] / rows[39]["shard"]) as shard:
                 assert shard["seed"][-1] == int(rows[39]["seed"])

@@ -73,7 +73,7 @@ def test_a_deposit_becomes_a_draft_and_then_a_record(server, deposit):
         assert not there.published
         files = {path.name: path.read_bytes() for path in deposit.iterdir()}
         assert {name: file.content for name, file in there.files.items()} == files
-        assert seen[-1].done == seen[-1].nbytes == sum(map(len, files.values()))
+        assert seen[-1].done == seen[-1].total == sum(map(len, files.values()))
         record = publish_draft(deposit, service)
     assert record.published
     assert server.records[record.number].published
@@ -357,7 +357,7 @@ def test_a_file_that_changes_while_it_is_sent_never_arrives(server, deposit):
     victim = deposit / "data.zarr.zip"
 
     def change(progress):
-        if progress.file == "CITATION.cff":
+        if progress.note == "CITATION.cff":
             data = bytearray(victim.read_bytes())
             data[-1] ^= 1
             victim.write_bytes(data)

@@ -265,7 +265,9 @@ def test_a_name_or_a_path_is_taken_wherever_a_recipe_is(tmp_path: Path) -> None:
     assert gpgen.sample("two-scale-mini", index=0).class_name == "4-24"
     with pytest.raises(RecipeError, match="did you mean 'two-scale-mini'"):
         gpgen.sample("two-scale-mni", index=0)
-    for wrong in (None, 5, {"name": "x"}):
+    with pytest.raises(RecipeError, match="missing required field"):
+        gpgen.plan({"name": "x"}, 5, tmp_path / "d.zarr")
+    for wrong in (None, 5, ["two-scale"]):
         with pytest.raises(RecipeError, match="is no path"):
             gpgen.plan(wrong, 5, tmp_path / "d.zarr")
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
 
 import click
 
-from gpgen_cli._format import count, nbytes
+from gpgen.formatting import count, nbytes
 from gpgen_cli._output import Output, output_options
 from gpgen_cli._paths import Source
 from gpgen_cli._recipe_options import class_option
-from gpgen_cli._transfer import bytes_bar
-
-if TYPE_CHECKING:
-    from gpgen.publish.packaging import PackageProgress
 
 __all__ = ["command"]
 
@@ -66,22 +61,16 @@ def command(
     from gpgen.publish.deposit import RECORD_BYTES
     from gpgen.publish.packaging import package
 
-    with bytes_bar(output, "packing") as advance:
-
-        def follow(progress: PackageProgress) -> None:
-            if advance is not None:
-                advance(progress.done, progress.nbytes, "")
-
-        done = package(
-            dataset,
-            publication,
-            out,
-            recipe_only=recipe_only,
-            classes=classes or None,
-            overwrite=overwrite,
-            most_bytes=RECORD_BYTES if max_file_size is None else max_file_size,
-            progress=follow,
-        )
+    done = package(
+        dataset,
+        publication,
+        out,
+        recipe_only=recipe_only,
+        classes=classes or None,
+        overwrite=overwrite,
+        most_bytes=RECORD_BYTES if max_file_size is None else max_file_size,
+        progress=output.progress,
+    )
     output.say(f"{done.path}: {count(len(done.files), 'file')}, {nbytes(done.nbytes)}")
     output.say(f"publish it: gpgen publish {shlex.quote(out)} --sandbox")
     output.result(

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from gpgen_cli._format import nbytes
+from gpgen.formatting import nbytes
 from gpgen_cli._output import Output, output_options
 from gpgen_cli._paths import Source
 from gpgen_cli._recipe_options import class_option
-
-if TYPE_CHECKING:
-    from gpgen.report.page import ReportProgress
 
 __all__ = ["command"]
 
@@ -45,21 +41,15 @@ def command(
     from gpgen.description.publication import Publication
     from gpgen.report.page import write_report
 
-    with output.progress("class") as advance:
-
-        def follow(progress: ReportProgress) -> None:
-            if advance is not None:
-                advance(progress.done, progress.classes)
-
-        path = write_report(
-            dataset,
-            out,
-            samples=samples,
-            publication=Publication.load(publication) if publication else None,
-            classes=classes or None,
-            overwrite=overwrite,
-            progress=follow,
-        )
+    path = write_report(
+        dataset,
+        out,
+        samples=samples,
+        publication=Publication.load(publication) if publication else None,
+        classes=classes or None,
+        overwrite=overwrite,
+        progress=output.progress,
+    )
     size = Path(path).stat().st_size
     output.say(f"{path}: {nbytes(size)}; open it in a browser")
     output.result({"path": str(path), "nbytes": size})

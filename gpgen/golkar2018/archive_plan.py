@@ -125,7 +125,7 @@ class ArchivePlan:
     def images(self) -> int:
         """How many images the crosses have together."""
         counts = dict(self.samples)
-        return sum(c.classes * c.images_per_class(counts) for c in self.crosses)
+        return sum(c.class_count * c.images_per_class(counts) for c in self.crosses)
 
     def sample(self, length_scale: float, number: int) -> Array:
         """Draw one sample: float64 of shape (size, size), mean 0, standard deviation 1."""
@@ -138,10 +138,10 @@ class ArchivePlan:
         """Return the length of a ``.gp`` file, by writing one of zeros to nowhere."""
         per_class = cross.images_per_class(dict(self.samples))
         blank = np.zeros((self.size, self.size), dtype=np.float32)
-        count = per_class * cross.classes
-        pairs = ((blank, number % cross.classes) for number in range(count))
+        count = per_class * cross.class_count
+        pairs = ((blank, number % cross.class_count) for number in range(count))
         nowhere = _Counter()
-        write_gp(nowhere, pairs, count, dict(enumerate(cross.class_names)))
+        write_gp(nowhere, pairs, count, dict(enumerate(cross.classes)))
         return nowhere.nbytes
 
 

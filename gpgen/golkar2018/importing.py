@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,8 @@ from gpgen.io.litter import is_litter
 from gpgen.io.user_paths import AnyText, given
 from gpgen.making.converting import one_by_one
 from gpgen.making.planning import job_of
-from gpgen.making.run import Progress, carry_out
+from gpgen.making.run import carry_out
+from gpgen.progress import Follow
 
 if TYPE_CHECKING:
     from gpgen.dataset import Dataset
@@ -38,7 +39,7 @@ def import_dataset(
     overwrite: bool = False,
     chunk_size: int | None = None,
     shard_size: int | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Follow = None,
 ) -> Dataset:
     """Turn a ``.gp`` file or ``.npy`` samples into a Zarr or HDF5 dataset.
 

@@ -18,7 +18,8 @@ from gpgen.format import store_for
 from gpgen.format.job import Job, ShardRecord
 from gpgen.io.paths import Given
 from gpgen.making.planning import job_of
-from gpgen.making.run import Progress, carry_out
+from gpgen.making.run import carry_out
+from gpgen.progress import Follow
 from gpgen.sampling import SAMPLING_VERSION
 
 __all__ = ["convert", "one_by_one"]
@@ -32,7 +33,7 @@ def convert(
     overwrite: bool = False,
     chunk_size: int | None = None,
     shard_size: int | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Follow = None,
 ) -> Dataset:
     """Copy a dataset into another format.
 
@@ -52,7 +53,7 @@ def convert(
     chunk_size, shard_size
         Samples a chunk and a shard of the target; chosen from the image's size if ``None``.
     progress
-        Called when the run begins and after each shard.
+        As for `gpgen.make`.
 
     Returns
     -------

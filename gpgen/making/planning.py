@@ -80,7 +80,7 @@ def plan(
     Parameters
     ----------
     recipe
-        A recipe, the name of a built-in one, or a path.
+        A recipe, the name of a built-in one, a path, or a dict of its fields.
     n
         Number of samples.
     out

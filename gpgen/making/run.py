@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import time
 from collections.abc import Callable, Iterator
 
 from gpgen.dataset import Dataset, open_dataset
@@ -21,6 +20,7 @@ from gpgen.making.in_threads import make_in_threads
 from gpgen.making.planning import Plan, plan, plan_job
 from gpgen.making.targets import check_still_free, look
 from gpgen.making.worker_processes import worker_processes
+from gpgen.progress import Follow, Progress, Tell, following
 from gpgen.recipe import AnyRecipe, Recipe
 from gpgen.recipe_warnings import warn_about
 from gpgen.workers import worker_count
@@ -29,37 +29,10 @@ from gpgen.workspace.base import Site
 from gpgen.workspace.journal import Journal
 from gpgen.workspace.record import read_job, resume_command
 
-__all__ = ["Plan", "Progress", "carry_out", "make", "plan"]
+__all__ = ["Plan", "carry_out", "make", "plan"]
 
 Finished = Callable[[list[ShardRecord]], None]
 Work = Callable[[Job, int, Iterator[int], Finished], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Progress:
-    """How far a run is.
-
-    Parameters
-    ----------
-    shards_done, shards
-        Finished and in all, those of earlier runs included.
-    samples_done, samples
-        The same in samples.
-    bytes_done
-        Bytes of images finished.
-    elapsed
-        Seconds since this run began.
-    resumed_samples
-        How many of the finished samples earlier runs have made.
-    """
-
-    shards_done: int
-    shards: int
-    samples_done: int
-    samples: int
-    bytes_done: int
-    elapsed: float
-    resumed_samples: int = 0
 
 
 def make(
@@ -75,7 +48,7 @@ def make(
     overwrite: bool = False,
     chunk_size: int | None = None,
     shard_size: int | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Follow = None,
 ) -> Dataset:
     """Make a dataset.
 
@@ -87,7 +60,7 @@ def make(
     Parameters
     ----------
     recipe
-        A recipe, the name of a built-in one, or a path.
+        A recipe, the name of a built-in one, a path, or a dict of its fields.
     n
         Number of samples.
     out
@@ -110,7 +83,8 @@ def make(
     chunk_size, shard_size
         Samples a chunk and a shard; chosen from the image's size if ``None``.
     progress
-        Called when the run begins and after each few shards.
+        ``True`` draws a bar; a function is called with a `gpgen.Progress` of samples when the run
+        begins and after each few shards.
 
     Returns
     -------
@@ -166,7 +140,7 @@ def carry_out(
     work: Work,
     *,
     resume: bool = False,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Follow = None,
 ) -> Dataset:
     """Take a job from claim to commit, through any crash in between.
 
@@ -198,7 +172,8 @@ def carry_out(
         journal = site.journal(job)
         try:
             if not store.committed(job):
-                _run(job, store, journal, progress, work)
+                with following(progress) as tell:
+                    _run(job, store, journal, tell, work)
                 check_still_free(job, store)
                 site.check_record(job)
             store.commit(job, journal)
@@ -265,11 +240,11 @@ def _run(
     job: Job,
     store: Store,
     journal: Journal,
-    progress: Callable[[Progress], None] | None,
+    tell: Tell,
     work: Work,
 ) -> None:
     """Make all shards that are not finished."""
-    layout, begun = job.layout, time.monotonic()
+    layout = job.layout
     samples = 0
     store.remove_unlisted(job, journal)
     for shard in range(layout.shards):
@@ -282,14 +257,7 @@ def _run(
     resumed = samples
 
     def report() -> None:
-        if progress is not None:
-            nbytes = samples * job.recipe.image_nbytes
-            elapsed = time.monotonic() - begun
-            progress(
-                Progress(
-                    journal.finished, layout.shards, samples, layout.n, nbytes, elapsed, resumed
-                )
-            )
+        tell(Progress(samples, layout.n, "sample", resumed=resumed))
 
     def finished(records: list[ShardRecord]) -> None:
         nonlocal samples

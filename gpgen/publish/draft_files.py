@@ -3,43 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gpgen.errors import DatasetError
+from gpgen.progress import Progress, Tell
 from gpgen.publish.client import ServiceError
 from gpgen.publish.deposit import Deposit
 from gpgen.publish.records import Records
 
-__all__ = ["DraftFiles", "UploadProgress", "is_there"]
+__all__ = ["DraftFiles", "is_there"]
 
 _BLOCK: Final = 2**20
 _ATTEMPTS: Final = 5
-
-
-@dataclass(frozen=True)
-class UploadProgress:
-    """How far an upload is.
-
-    Parameters
-    ----------
-    file
-        The file in hand.
-    file_done, file_nbytes
-        Bytes of it sent, and its length.
-    done, nbytes
-        Bytes of all files on the server or sent, and of all.
-    skipped
-        Whether the server had the file already.
-    """
-
-    file: str
-    file_done: int
-    file_nbytes: int
-    done: int
-    nbytes: int
-    skipped: bool = False
 
 
 def is_there(entry: dict[str, Any] | None, md5: str) -> bool:
@@ -61,8 +38,8 @@ class DraftFiles:
         The draft.
     folder, sums
         The deposit, and the MD5 of each of its files.
-    progress
-        Called as bytes are sent.
+    tell
+        Told as bytes are sent.
     sent, skipped
         The files that were sent, and those that the service had.
     done
@@ -73,7 +50,7 @@ class DraftFiles:
     number: str
     folder: Deposit
     sums: dict[str, str]
-    progress: Callable[[UploadProgress], None] | None
+    tell: Tell
     sent: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     done: int = 0
@@ -88,7 +65,7 @@ class DraftFiles:
         for name, nbytes in sizes.items():
             if is_there(there.get(name), self.sums[name]):
                 self.skipped.append(name)
-                self._tell(name, nbytes, nbytes, skipped=True)
+                self._tell(name, nbytes)
             else:
                 self._upload(name, nbytes, there.get(name))
                 self.sent.append(name)
@@ -147,15 +124,12 @@ class DraftFiles:
                     # Before the last piece, so that the server gets no whole file of it.
                     break
                 yield piece
-                self._tell(name, sent, nbytes)
+                self._tell(name, sent)
         if digest.hexdigest() != self.sums[name]:
             raise DatasetError(
                 f"{self.folder.path / name} was changed while it was being sent",
                 "package the dataset again",
             )
 
-    def _tell(self, name: str, sent: int, nbytes: int, *, skipped: bool = False) -> None:
-        if self.progress:
-            self.progress(
-                UploadProgress(name, sent, nbytes, self.done + sent, self.nbytes, skipped)
-            )
+    def _tell(self, name: str, sent: int) -> None:
+        self.tell(Progress(self.done + sent, self.nbytes, "byte", name))

@@ -18,17 +18,17 @@ from gpgen.io.failures import target_errors
 from gpgen.io.paths import local_path
 from gpgen.io.recognizing import refused
 from gpgen.io.user_paths import AnyText, given, target_of, text_of
-from gpgen.making.run import Progress
+from gpgen.progress import Follow, Tell, following
 from gpgen.publish.addresses import RecordAddress, parse_source
 from gpgen.publish.client import Service, ServiceError
 from gpgen.publish.deposit import MANIFEST, MD5SUMS, SHA256SUMS, Deposit
-from gpgen.publish.downloading import FetchProgress, download_record
+from gpgen.publish.downloading import download_record
 from gpgen.publish.records import Records
 from gpgen.publish.regenerating import regenerate, regenerate_archive, regenerated_target
 from gpgen.publish.unpacking import check_names, data_files, join_parts, unpack_zarr
 from gpgen.verification import verify
 
-__all__ = ["FetchProgress", "Fetched", "fetch"]
+__all__ = ["Fetched", "fetch"]
 
 _GIVE = "give a DOI, a record's number or page, or the folder of a deposit"
 
@@ -58,8 +58,7 @@ def fetch(
     *,
     service: Service | str | None = None,
     workers: int | None = None,
-    download_progress: Callable[[FetchProgress], None] | None = None,
-    make_progress: Callable[[Progress], None] | None = None,
+    progress: Follow = None,
     notify: Callable[[str], None] | None = None,
 ) -> Fetched:
     """Bring a published dataset here, verified.
@@ -74,8 +73,9 @@ def fetch(
         Where a bare number is meant, or the service to use; by default Zenodo.
     workers
         Workers that draw the pixels, where the record has none.
-    download_progress, make_progress
-        Called as bytes arrive; called as shards are drawn.
+    progress
+        ``True`` draws a bar; a function is called with a `gpgen.Progress`: of bytes as they arrive,
+        and of samples as they are drawn, where the record has no pixels.
     notify
         Told in a sentence which service is asked, and why it is waited for.
 
@@ -92,13 +92,15 @@ def fetch(
     if folder is not None:
         deposit = Deposit.open(folder)
         deposit.check()
-        return _place(deposit, _target(deposit, out), workers, make_progress)
+        with following(progress) as tell:
+            return _place(deposit, _target(deposit, out), workers, tell)
     if isinstance(service, Service):
         address = parse_source(text_of(source), service.address)
-        return _fetch_record(service, address, out, workers, download_progress, make_progress)
+        with following(progress) as tell:
+            return _fetch_record(service, address, out, workers, tell)
     address = parse_source(text_of(source), service)
-    with Service(address.service, notify=notify) as own:
-        return _fetch_record(own, address, out, workers, download_progress, make_progress)
+    with Service(address.service, notify=notify) as own, following(progress) as tell:
+        return _fetch_record(own, address, out, workers, tell)
 
 
 def _folder(source: AnyText) -> Path | None:
@@ -116,8 +118,7 @@ def _fetch_record(
     address: RecordAddress,
     out: AnyText | None,
     workers: int | None,
-    download_progress: Callable[[FetchProgress], None] | None,
-    make_progress: Callable[[Progress], None] | None,
+    tell: Tell,
 ) -> Fetched:
     if service.address != address.service:
         raise UsageError(
@@ -149,9 +150,9 @@ def _fetch_record(
                 "download its files from its page",
             ) from None
         target = _target(deposit, out)
-        download_record(records, address.number, folder, progress=download_progress)
+        download_record(records, address.number, folder, tell=tell)
         Deposit.open(folder).check()
-        fetched = _place(deposit, target, workers, make_progress, move=True)
+        fetched = _place(deposit, target, workers, tell, move=True)
         disk.remove_tree(folder)
     return fetched
 
@@ -186,16 +187,16 @@ def _place(
     deposit: Deposit,
     target: Path,
     workers: int | None,
-    progress: Callable[[Progress], None] | None,
+    tell: Tell,
     *,
     move: bool = False,
 ) -> Fetched:
     """Make the dataset of a deposit that has been checked."""
     if deposit.recipe_only and deposit.form == "archive":
-        path = regenerate_archive(deposit, target, workers=workers)
+        path = regenerate_archive(deposit, target, workers=workers, progress=tell)
         return Fetched(path, deposit.form, regenerated=True)
     if deposit.recipe_only:
-        dataset = regenerate(deposit.path, target, workers=workers, resume=True, progress=progress)
+        dataset = regenerate(deposit.path, target, workers=workers, resume=True, progress=tell)
         dataset.close()
         return Fetched(local_path(dataset.path), deposit.form, regenerated=True)
     check_names(deposit, target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ from gpgen.io.beside import put_in_place, working_folder
 from gpgen.io.failures import target_errors
 from gpgen.io.paths import AnyPath, Given, place_of
 from gpgen.io.user_paths import AnyText, target_of
+from gpgen.progress import Follow, Progress, Tell, following
 from gpgen.publish.archive_source import ArchiveSource
 from gpgen.publish.card import card
 from gpgen.publish.croissant import croissant_json
@@ -33,7 +34,7 @@ from gpgen.publish.invenio_record import invenio_record
 from gpgen.publish.part_writer import MOST_PARTS, Part, PartWriter
 from gpgen.publish.sources import Source
 
-__all__ = ["PackageProgress", "Packaged", "package"]
+__all__ = ["Packaged", "package"]
 
 _MEDIA: Final = {
     ".zip": "application/zip",
@@ -47,14 +48,6 @@ _MEDIA: Final = {
     ".cff": "application/yaml",
     "": "text/plain",
 }
-
-
-@dataclass(frozen=True)
-class PackageProgress:
-    """How far packaging is: bytes of the dataset done, and in all."""
-
-    done: int
-    nbytes: int
 
 
 @dataclass(frozen=True)
@@ -85,7 +78,7 @@ def package(
     classes: Sequence[str] | None = None,
     overwrite: bool = False,
     most_bytes: int = RECORD_BYTES,
-    progress: Callable[[PackageProgress], None] | None = None,
+    progress: Follow = None,
 ) -> Packaged:
     """Make a deposit.
 
@@ -110,7 +103,7 @@ def package(
     most_bytes
         Bytes that the service takes in a file; longer ones are split.
     progress
-        Called now and then.
+        ``True`` draws a bar; a function is called with a `gpgen.Progress` of the dataset's bytes.
 
     Raises
     ------
@@ -139,8 +132,9 @@ def package(
     with (
         target_errors(f"{target} can't be written"),
         working_folder(target, "packaging") as folder,
+        following(progress) as tell,
     ):
-        return _fill(folder, target, source, publication, shown, most_bytes, progress)
+        return _fill(folder, target, source, publication, shown, most_bytes, tell)
 
 
 def _open_source(path: AnyPath, recipe_only: bool) -> Source:
@@ -162,15 +156,14 @@ def _fill(
     publication: Publication,
     shown: Sequence[str],
     most_bytes: int,
-    progress: Callable[[PackageProgress], None] | None,
+    tell: Tell,
 ) -> Packaged:
     done = 0
 
     def advance(nbytes: int) -> None:
         nonlocal done
         done += nbytes
-        if progress:
-            progress(PackageProgress(min(done, source.nbytes), source.nbytes))
+        tell(Progress(min(done, source.nbytes), source.nbytes, "byte"))
 
     entries = [_entry(*part) for part in source.write_data(folder, most_bytes, advance)]
 

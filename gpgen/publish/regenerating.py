@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +16,8 @@ from gpgen.format.layout import Target
 from gpgen.format.stored_recipe import StoredRecipe
 from gpgen.golkar2018.archive import make_archive, read_plan
 from gpgen.making.cluster import Scheduler, Security
-from gpgen.making.run import Progress, make
+from gpgen.making.run import make
+from gpgen.progress import Follow
 from gpgen.publish.deposit import Deposit
 from gpgen.sampling import SAMPLING_VERSION
 
@@ -41,7 +41,7 @@ def regenerate(
     processes: bool | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Follow = None,
 ) -> Dataset:
     """Make the dataset of a deposit again.
 
@@ -112,7 +112,9 @@ def regenerate(
     return dataset
 
 
-def regenerate_archive(deposit: Deposit, out: Path, *, workers: int | None = None) -> Path:
+def regenerate_archive(
+    deposit: Deposit, out: Path, *, workers: int | None = None, progress: Follow = None
+) -> Path:
     """Make an archive again.
 
     Parameters
@@ -121,7 +123,7 @@ def regenerate_archive(deposit: Deposit, out: Path, *, workers: int | None = Non
         What was packaged.
     out
         The folder to make.
-    workers
+    workers, progress
         As for `gpgen.golkar2018.archive.make_archive`.
 
     Raises
@@ -129,7 +131,7 @@ def regenerate_archive(deposit: Deposit, out: Path, *, workers: int | None = Non
     DatasetError
         If this gpgen makes other bytes.
     """
-    made = make_archive(read_plan(deposit.path), out, workers=workers)
+    made = make_archive(read_plan(deposit.path), out, workers=workers, progress=progress)
     expected = deposit.manifest.archive
     if made.sha256 != expected:
         shutil.rmtree(made.path)

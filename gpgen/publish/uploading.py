@@ -12,7 +12,6 @@ import html
 import json
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,14 @@ from typing import Any
 from gpgen.errors import DatasetError, UsageError
 from gpgen.io import files as disk
 from gpgen.io.user_paths import given
+from gpgen.progress import Follow, following
 from gpgen.publish.client import Service
 from gpgen.publish.deposit import CARD, RECORD_BYTES, RECORD_FILES, Deposit
-from gpgen.publish.draft_files import DraftFiles, UploadProgress, is_there
+from gpgen.publish.draft_files import DraftFiles, is_there
 from gpgen.publish.invenio_record import own_rights
 from gpgen.publish.records import Records, doi_of
 
-__all__ = ["Limits", "Record", "UploadProgress", "publish_draft", "state_file", "upload"]
+__all__ = ["Limits", "Record", "publish_draft", "state_file", "upload"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def upload(
     new_version_of: str | None = None,
     limits: Limits | None = None,
     reserve_only: bool = False,
-    progress: Callable[[UploadProgress], None] | None = None,
+    progress: Follow = None,
 ) -> Record:
     """Bring a deposit into a draft, or go on with it. Nothing is published.
 
@@ -94,7 +94,8 @@ def upload(
         Whether to stop when the draft has its DOI, so that it can be put into
         publication.toml.
     progress
-        Called as files are sent.
+        ``True`` draws a bar; a function is called with a `gpgen.Progress` of the bytes that the
+        service has.
 
     Returns
     -------
@@ -125,8 +126,9 @@ def upload(
     url = f"{service.address}/uploads/{number}"
     if reserve_only:
         return Record(number, doi, url, published=False)
-    job = DraftFiles(records, number, folder, sums, progress)
-    job.run()
+    with following(progress) as tell:
+        job = DraftFiles(records, number, folder, sums, tell)
+        job.run()
     _update(records, number, record | {"files": {"enabled": True, "default_preview": CARD}}, draft)
     return Record(number, doi, url, False, tuple(job.sent), tuple(job.skipped))
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +23,7 @@ from gpgen.io.failures import target_errors
 from gpgen.io.output_files import check_output_file
 from gpgen.io.paths import Given
 from gpgen.io.user_paths import AnyText, target_of
+from gpgen.progress import Follow, Progress, Tell, following
 from gpgen.report.charts import correlation_chart, power_chart, ratio_chart, values_chart
 from gpgen.report.content import PageContent, open_content
 from gpgen.report.measuring import Measured, measurable, measure
@@ -32,7 +32,7 @@ from gpgen.report.templates import render
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["ReportProgress", "write_report"]
+__all__ = ["write_report"]
 
 _TILES: Final = 4
 _SIDE: Final = 384
@@ -48,14 +48,6 @@ _FORMATS: Final = {
 }
 
 
-@dataclass(frozen=True)
-class ReportProgress:
-    """How far a report is: classes measured, and in all."""
-
-    done: int
-    classes: int
-
-
 def write_report(
     dataset: Given,
     out: AnyText,
@@ -64,7 +56,7 @@ def write_report(
     publication: Publication | None = None,
     classes: Sequence[str] | None = None,
     overwrite: bool = False,
-    progress: Callable[[ReportProgress], None] | None = None,
+    progress: Follow = None,
 ) -> Path:
     """Write a page about a dataset.
 
@@ -84,7 +76,7 @@ def write_report(
     overwrite
         Whether to replace a file that is there.
     progress
-        Called after each class.
+        ``True`` draws a bar; a function is called with a `gpgen.Progress` after each class.
 
     Returns
     -------
@@ -106,8 +98,8 @@ def write_report(
     if os.path.lexists(target) and not overwrite:
         raise TargetError(f"{target} exists", "give another -o, or --overwrite to replace it")
     check_output_file(target)
-    with open_content(dataset) as content:
-        page = _page(content, samples, publication, classes, progress)
+    with open_content(dataset) as content, following(progress) as tell:
+        page = _page(content, samples, publication, classes, tell)
     with target_errors(f"{target} can't be written"):
         disk.replace_file(target, page.encode(), target.parent)
     return target
@@ -118,7 +110,7 @@ def _page(
     samples: int,
     publication: Publication | None,
     wanted: Sequence[str] | None,
-    progress: Callable[[ReportProgress], None] | None,
+    tell: Tell,
 ) -> str:
     description, recipe, n = content.description, content.recipe, content.description.n
     present = [label for label, count in enumerate(description.counts) if count]
@@ -135,8 +127,7 @@ def _page(
         not_finite += len(images) - int(finite.sum())
         if finite.sum() > 1:
             measured.append(measure(recipe, label, images[finite]))
-        if progress:
-            progress(ReportProgress(done, len(labels)))
+        tell(Progress(done, len(labels), "class"))
     return render(
         "page.html.jinja",
         title=publication.title if publication else f"{description.name}: {n:,} textures",

@@ -1,228 +1,36 @@
-"""What is on disk against the manifest, against the recipe, and against drawing it again."""
+"""Reading every byte of a dataset's shards, and drawing samples again."""
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.errors import DatasetError, GpgenError, StorageError, UsageError
+from gpgen.errors import DatasetError, StorageError
 from gpgen.exact.blas import one_blas_thread
-from gpgen.format import store_for
-from gpgen.format.base import Kind, Place, Problem, Reader
-from gpgen.format.layout import Format
-from gpgen.format.manifest import NEWER, derived_arrays
+from gpgen.format.base import Place, Problem, Reader
 from gpgen.format.pixels import file_sha256, images_not_finite, unread
-from gpgen.format.replacing import check_unchanged
 from gpgen.format.stream import batch_size, crc32c
-from gpgen.io.failures import UNPACK, VERIFY
-from gpgen.io.paths import AnyPath, Given, local_path, open_file, size_of
+from gpgen.io.paths import open_file, size_of
+from gpgen.progress import Progress, Tell
 from gpgen.recipe import Recipe
-from gpgen.sampling import SAMPLING_VERSION, sampler_for
+from gpgen.sampling import sampler_for
+from gpgen.verification.report import name_samples, relative_name, unusable
 from gpgen.workers import worker_count
-from gpgen.workspace.unfinished import hdf5_form, locate
 
-__all__ = ["Problem", "Report", "VerifyProgress", "verify"]
-
-_BLOCK_ROWS = 2**20
-_SAMPLES_NAMED = 5
-
-
-@dataclasses.dataclass(frozen=True)
-class VerifyProgress:
-    """How far verifying is.
-
-    Parameters
-    ----------
-    bytes_done, nbytes
-        Bytes of shards read, and in all.
-    samples_regenerated, samples_to_regenerate
-        Samples drawn again, and in all.
-    """
-
-    bytes_done: int
-    nbytes: int
-    samples_regenerated: int
-    samples_to_regenerate: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """What verifying found.
-
-    Parameters
-    ----------
-    path
-        The dataset.
-    problems
-        What is wrong, file by file; not all of it is damage.
-    shards
-        Shards whose every byte was read.
-    samples_regenerated
-        Samples drawn again and compared, pixel by pixel.
-    litter
-        Files that some system or tool left there, which harm nothing.
-    """
-
-    path: AnyPath
-    problems: tuple[Problem, ...]
-    shards: int
-    samples_regenerated: int
-    litter: tuple[Problem, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.problems
-
-    @property
-    def is_damaged(self) -> bool:
-        """Whether bytes are wrong or missing; else they may all be right where something is."""
-        return any(problem.kind == "damage" for problem in self.problems)
-
-
-def verify(
-    path: Given,
-    *,
-    regenerate: int | Literal["all"] | None = None,
-    progress: Callable[[VerifyProgress], None] | None = None,
-) -> Report:
-    """Check every byte of a dataset.
-
-    Parameters
-    ----------
-    path
-        As for `gpgen.open_dataset`.
-    regenerate
-        Draw this many samples again, spread evenly over the dataset, or ``"all"``, and
-        compare them pixel by pixel.
-    progress
-        Called now and then, from one thread at a time.
-
-    Returns
-    -------
-    Report
-        Names each file that is damaged, missing or foreign, and the samples where known; and
-        samples that hold infinity or NaN.
-
-    Raises
-    ------
-    DatasetError
-        If there is no finished dataset at all, or another comes in its place meanwhile.
-    StorageError
-        If an object store doesn't answer, or the manifest can't be read.
-    UsageError
-        If `regenerate` is neither a number of samples nor ``"all"``, or the dataset was
-        imported.
-    """
-    if regenerate not in (None, "all") and (
-        isinstance(regenerate, bool) or not isinstance(regenerate, int) or regenerate < 1
-    ):
-        raise UsageError(f"regenerate is {regenerate!r}", 'give a number of samples, or "all"')
-    manifest, form = _find(path)
-    store = store_for(form)
-    problems = list(store.check_first(manifest))
-    try:
-        reader = store.reader(manifest)
-    except DatasetError as error:
-        if error.hint not in (VERIFY, UNPACK, NEWER):  # it is something else
-            raise
-        zipped = manifest.suffix == ".zip"
-        name = "zarr.json" if form == "zarr" and not zipped else manifest.name
-        kind: Kind = "unclear" if error.hint == NEWER else "damage"
-        problems = problems or [Problem(name, error.message, kind)]
-        return Report(manifest, tuple(problems), 0, 0)
-    if regenerate is not None and not isinstance(reader.recipe, Recipe):
-        raise UsageError(
-            f"{manifest} was imported, so nothing can draw its samples again",
-            "leave out --regenerate",
-        )
-    problems += reader.problems()
-    problems += _small_array_problems(reader)
-    count = 0 if regenerate is None else reader.manifest.n
-    if isinstance(regenerate, int):
-        count = min(regenerate, count)
-    named = frozenset(problem.file for problem in problems)
-    run = _Run(reader, count, progress, named)
-    problems += run.problems()
-    litter = tuple(problem for problem in problems if problem.kind == "litter")
-    found = tuple(dict.fromkeys(problem for problem in problems if problem.kind != "litter"))
-    if found:
-        check_unchanged(reader)
-    return Report(manifest, found, run.shards_done, run.samples_done, litter)
-
-
-def _find(path: Given) -> tuple[AnyPath, Format]:
-    """Find a dataset, however damaged its manifest is."""
-    place, form = locate(path)
-    if form is not None:
-        return place, form
-    try:
-        return place, hdf5_form(local_path(place))
-    except DatasetError as error:
-        if error.__cause__ is None:  # HDF5 can read it, and it is something else
-            raise
-        return place, "hdf5"
-
-
-def _small_array_problems(reader: Reader) -> Iterator[Problem]:
-    """Compare labels, length-scales, seeds and splits with what the recipe says."""
-    n = reader.manifest.n
-    if reader.manifest.sampling_version != SAMPLING_VERSION:
-        return
-    for array in derived_arrays(reader.recipe, n):
-        wrong: list[int] = []
-        start = 0
-        try:
-            for start in range(0, n, _BLOCK_ROWS):
-                stop = min(start + _BLOCK_ROWS, n)
-                differs = reader.rows(array.name, start, stop) != array.rows(start, stop)
-                found = np.flatnonzero(differs.reshape(stop - start, -1).any(axis=1))
-                wrong += (start + found[: _SAMPLES_NAMED + 1]).tolist()
-        except (DatasetError, StorageError) as error:
-            yield _told(error, _relative(reader, reader.array_file(array.name, start)))
-        if wrong:
-            file = _relative(reader, reader.array_file(array.name, wrong[0]))
-            yield Problem(file, f"{array.name} is not what the recipe says: {_samples(wrong)}")
-
-
-def _told(error: GpgenError, file: str) -> Problem:
-    """Return what is wrong with a file that couldn't be used.
-
-    Raises
-    ------
-    GpgenError
-        If it is a whole store that doesn't answer.
-    """
-    if isinstance(error, DatasetError):
-        return Problem(file, error.message)
-    if not isinstance(error.__cause__, OSError):
-        raise error
-    return Problem(file, error.message, "unclear")
-
-
-def _relative(reader: Reader, path: AnyPath) -> str:
-    root: Any = reader.path if reader.path in path.parents else reader.path.parents[0]
-    return str(path.relative_to(root))
-
-
-def _samples(indices: list[int]) -> str:
-    named = ", ".join(map(str, indices[:_SAMPLES_NAMED]))
-    more = " and more" if len(indices) > _SAMPLES_NAMED else ""
-    return f"sample{'s' if len(indices) > 1 else ''} {named}{more}"
+__all__ = ["ShardChecks"]
 
 
 class _StoppedError(Exception):
     """A shard's check ended before its time, because the whole run ends."""
 
 
-class _Run:
+class ShardChecks:
     """Reading all shards and drawing samples again, on all cores.
 
     Parameters
@@ -231,7 +39,7 @@ class _Run:
         The dataset.
     regenerate
         How many samples to draw again.
-    progress
+    tell
         Told how far it is.
     named
         Files beside the shards that are known to be damaged.
@@ -241,7 +49,7 @@ class _Run:
         self,
         reader: Reader,
         regenerate: int,
-        progress: Callable[[VerifyProgress], None] | None,
+        tell: Tell,
         named: frozenset[str],
     ) -> None:
         self.reader = reader
@@ -250,7 +58,7 @@ class _Run:
         self.regenerate = regenerate
         self.shards_done = 0
         self.samples_done = 0
-        self._progress = progress
+        self._tell = tell
         self._bytes_done = 0
         self._nbytes = reader.manifest.n * reader.recipe.image_nbytes
         self._lock = threading.Lock()
@@ -284,15 +92,11 @@ class _Run:
         with self._lock:
             self._bytes_done += nbytes
             self.samples_done += samples
-            if self._progress is not None:
-                self._progress(
-                    VerifyProgress(
-                        min(self._bytes_done, self._nbytes),
-                        self._nbytes,
-                        self.samples_done,
-                        self.regenerate,
-                    )
-                )
+            if self.samples_done:
+                what = Progress(self.samples_done, self.regenerate, "sample", "drawing again")
+            else:
+                what = Progress(min(self._bytes_done, self._nbytes), self._nbytes, "byte")
+            self._tell(what)
 
     def _chosen(self, start: int, stop: int) -> range | list[int]:
         """Return which samples from ``start`` to ``stop`` are to be drawn again.
@@ -314,7 +118,7 @@ class _Run:
             region = self.reader.region(shard)
         except DatasetError as error:  # a zip without it
             return [Problem(self.reader.path.name, error.message)]
-        name = _relative(self.reader, region.path)
+        name = relative_name(self.reader, region.path)
         problems: list[Problem] = []
         not_finite: list[int] = []
         look = self._looking_for(shard, not_finite)
@@ -336,13 +140,15 @@ class _Run:
             if digest == self._expected(shard):
                 self.reader.place(shard)  # it may say of itself that it is another's
                 if not_finite:
-                    what = f"holds pixels that are not finite: {_samples(sorted(set(not_finite)))}"
+                    what = (
+                        f"holds pixels that are not finite: {name_samples(sorted(set(not_finite)))}"
+                    )
                     problems.append(Problem(name, what, "pixels"))
             else:
                 problems += self._damage(shard, name)
             problems += self._regenerate(shard, name)
         except (DatasetError, StorageError) as error:
-            problems.append(_told(error, name))
+            problems.append(unusable(error, name))
         except OSError as error:
             problems.append(unread(name, error))
         return problems
@@ -383,13 +189,13 @@ class _Run:
                 for k, image in enumerate(images)
                 if crc32c(image) != crcs[first + k - start]
             ]
-        sums = _relative(self.reader, self.reader.array_file("shard_sha256", shard))
+        sums = relative_name(self.reader, self.reader.array_file("shard_sha256", shard))
         if not wrong and sums in self._named:
             return []  # the checksum is what is damaged
         if len(wrong) == stop - start and len(wrong) > 1:
             where = f"none of its {len(wrong)} samples is right"
         else:
-            where = _samples(wrong) if wrong else "outside the images"
+            where = name_samples(wrong) if wrong else "outside the images"
         return [Problem(name, f"damaged: its SHA-256 is not the manifest's ({where})")]
 
     def _regenerate(self, shard: int, name: str) -> list[Problem]:
@@ -413,7 +219,7 @@ class _Run:
                 wrong += (low + np.flatnonzero(differs.any(axis=1))).tolist()
             self._report(samples=high - low)
         if wrong:
-            what = f"not the pixels that the recipe makes: {_samples(wrong)}"
+            what = f"not the pixels that the recipe makes: {name_samples(wrong)}"
             return [Problem(name, what, "pixels")]
         return []
 
