@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.errors import DatasetError, GpgenError, StorageError, UsageError
+from gpgen.errors import Argument, DatasetError, GpgenError, StorageError, UsageError
 from gpgen.exact.blas import one_blas_thread
 from gpgen.format import store_for
 from gpgen.format.base import Kind, Place, Problem, Reader
@@ -140,7 +140,7 @@ def verify(
     if regenerate is not None and not reader.recipe.is_drawn:
         raise UsageError(
             f"{manifest} was imported, so nothing can draw its samples again",
-            "leave out --regenerate",
+            f"leave out {Argument.REGENERATE}",
         )
     problems += reader.problems()
     problems += _small_array_problems(reader)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from gpgen.errors import DatasetError, TargetError, UsageError
+from gpgen.errors import Argument, DatasetError, TargetError, UsageError
 from gpgen.format.base import Place, Problem, Reader, Region
 from gpgen.format.hdf5 import complete_file
 from gpgen.format.hdf5_file import (
@@ -149,7 +149,7 @@ class Hdf5ShardsStore:
             elif not (folder / path.name).exists():
                 raise TargetError(
                     f"{path} was removed while the dataset was being completed",
-                    "run the same command with --resume",
+                    f"run it again with {Argument.RESUME}",
                 )
         files.sync_folder(folder)
         files.rename(manifest, final)

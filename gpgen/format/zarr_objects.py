@@ -8,7 +8,7 @@ import tempfile
 from array import array
 from collections.abc import Callable, Iterator
 
-from gpgen.errors import DatasetError, TargetError, UsageError
+from gpgen.errors import Argument, DatasetError, TargetError, UsageError
 from gpgen.format.base import Problem, Reader
 from gpgen.format.job import FinishedShards, Job, ShardRecord
 from gpgen.format.stream import Stream
@@ -47,7 +47,7 @@ class ZarrObjectsStore:
             raise UsageError(
                 f"a shard would have {nbytes / 1e9:.1f} GB, and an object can be put in one step "
                 f"up to {_MOST_BYTES / 1e9:.1f} GB",
-                "give a smaller --shard-size",
+                f"give a smaller {Argument.SHARD_SIZE}",
             )
 
     def has_shard(self, job: Job, record: ShardRecord) -> bool:
@@ -77,7 +77,7 @@ class ZarrObjectsStore:
                 raise TargetError(
                     f"{target / shard_name(job.recipe, shard)} was removed or replaced while "
                     "the others were made",
-                    "run the same command with --resume",
+                    f"run it again with {Argument.RESUME}",
                 )
         for name, data in members(job, finished):
             if name != ROOT:
@@ -88,7 +88,7 @@ class ZarrObjectsStore:
             except FileExistsError as error:
                 raise TargetError(
                     f"{target / name} has appeared while {target} was being made",
-                    "move it away and run again with --resume",
+                    f"move it away and run again with {Argument.RESUME}",
                 ) from error
 
     def committed(self, job: Job) -> bool:
@@ -131,7 +131,8 @@ def _scratch_errors(what: str) -> Iterator[None]:
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
         raise TargetError(
-            f"{what}: {reason}", "set TMPDIR to a folder with room for a shard, then use --resume"
+            f"{what}: {reason}",
+            f"set TMPDIR to a folder with room for a shard, then use {Argument.RESUME}",
         ) from error
 
 

@@ -22,7 +22,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.errors import DatasetError, TargetError
+from gpgen.errors import Argument, DatasetError, TargetError
 from gpgen.exact.blas import one_blas_thread
 from gpgen.golkar2018.archive_plan import ArchivePlan
 from gpgen.golkar2018.gp_writing import write_gp
@@ -139,12 +139,14 @@ def _check_target(plan: ArchivePlan, target: Path, overwrite: bool) -> None:
         raise TargetError(f"{target.parent} isn't a folder", "create it first")
     empty = target.is_dir() and not target.is_symlink() and not any(target.iterdir())
     if os.path.lexists(target) and not empty and not overwrite:
-        raise TargetError(f"{target} exists", "use --overwrite, or another --out")
+        raise TargetError(
+            f"{target} exists", f"use {Argument.OVERWRITE}, or another {Argument.OUT}"
+        )
     free = shutil.disk_usage(target.parent).free
     if plan.nbytes > free:
         raise TargetError(
             f"{target} needs {plan.nbytes / 1e9:.2f} GB, {free / 1e9:.2f} are free",
-            "free some space, or choose another --out",
+            f"free some space, or choose another {Argument.OUT}",
         )
 
 

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.errors import DatasetError, UsageError
+from gpgen.errors import Argument, DatasetError, UsageError
 from gpgen.exact.finite import all_finite
 from gpgen.golkar2018.import_source import Source, open_source
 from gpgen.imported import Imported
@@ -70,7 +70,7 @@ def import_dataset(
     if resume and overwrite:
         raise UsageError(
             "resume and overwrite exclude each other",
-            "give --resume to continue, or --overwrite to start again",
+            f"give {Argument.RESUME} to continue, or {Argument.OVERWRITE} to start again",
         )
     path = given(source)
     fractions = splits or {"train": 0.8, "validation": 0.1, "test": 0.1}

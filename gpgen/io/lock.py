@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from gpgen.errors import TargetError
+from gpgen.errors import Argument, TargetError
 from gpgen.io import files
 from gpgen.io.failures import reason, remedy
 
@@ -80,9 +80,9 @@ def check_rename(working: Path, target: Path) -> None:
             raise  # no room for an empty folder: that is another matter
         raise TargetError(
             f"{target} could not be given its name when it is made: {reason(error)}",
-            f"move {target} away first, or choose another --out"
+            f"move {target} away first, or choose another {Argument.OUT}"
             if target.exists()
-            else "choose another --out, on a file system that can rename folders",
+            else f"choose another {Argument.OUT}, on a file system that can rename folders",
         ) from error
 
 
@@ -140,8 +140,8 @@ def naming(target: Path, working: Path) -> Iterator[None]:
     except OSError as error:
         raise TargetError(
             f"{target} is made, but can't be given its name: {reason(error)}",
-            f"move {working} to a folder on another disk, and run the same command with --out in "
-            "that folder and --resume",
+            f"move {working} to a folder on another disk, and run again with "
+            f"{Argument.OUT} in that folder and {Argument.RESUME}",
         ) from error
 
 

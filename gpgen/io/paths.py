@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from gpgen.errors import UsageError
+from gpgen.errors import Argument, UsageError
 from gpgen.io import files
 from gpgen.io.object_path import ObjectPath
 from gpgen.io.user_paths import AnyText, given, text_of
@@ -99,14 +99,14 @@ def how_to_replace(path: AnyPath) -> str:
     """Return what to do about something that is in the way, as the end of a hint."""
     if isinstance(path, ObjectPath):
         return _remove(path)
-    return "replace it with --overwrite"
+    return f"replace it with {Argument.OVERWRITE}"
 
 
 def how_to_start_again(path: AnyPath) -> str:
     """Return what to do about an unfinished dataset that nobody wants, as the end of a hint."""
     if isinstance(path, ObjectPath):
         return f"{_remove(path)} and start again"
-    return "start again with --overwrite"
+    return f"start again with {Argument.OVERWRITE}"
 
 
 class OpenFile(Protocol):

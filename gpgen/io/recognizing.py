@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from gpgen.errors import DatasetError
+from gpgen.errors import Argument, DatasetError
 from gpgen.io.object_path import ObjectPath
 
 __all__ = ["DATASET", "NO_DATASET", "SAVED_BY_TORCH", "Found", "no_dataset", "recognize", "refused"]
@@ -315,7 +315,7 @@ def _own_folder(path: Path, names: set[str]) -> Found | None:
     if path.suffix == ".making" or {"job.json", "lock"} <= names:
         return Found(
             "the folder in which a dataset or archive was being made",
-            "run the command that makes it again, with --resume",
+            f"make it again with {Argument.RESUME}",
         )
     if path.suffix == ".fetching":
         return Found("the folder of a download that was broken off", "run that `gpgen fetch` again")

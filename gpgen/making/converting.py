@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.dataset import Dataset, open_dataset
-from gpgen.errors import DatasetError, UsageError
+from gpgen.errors import Argument, DatasetError, UsageError
 from gpgen.format import store_for
 from gpgen.format.job import Job, ShardRecord
 from gpgen.io.paths import Given
@@ -73,7 +73,7 @@ def convert(
     if resume and overwrite:
         raise UsageError(
             "resume and overwrite exclude each other",
-            "give --resume to continue, or --overwrite to start again",
+            f"give {Argument.RESUME} to continue, or {Argument.OVERWRITE} to start again",
         )
     with open_dataset(source) as dataset:
         manifest = dataset.manifest

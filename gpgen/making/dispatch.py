@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gpgen.errors import ClusterError, GpgenError
+from gpgen.errors import Argument, ClusterError, GpgenError
 from gpgen.exact.blas import one_blas_thread
 from gpgen.format import store_for
 from gpgen.format.job import Job, ShardRecord
@@ -129,7 +129,7 @@ class _Window:
         elif now - self._last_worker > NO_WORKERS_SECONDS:
             raise ClusterError(
                 f"the scheduler has had no workers for {NO_WORKERS_SECONDS:.0f} seconds",
-                "start some with `dask worker ADDRESS`, then run again with --resume",
+                f"start some with `dask worker ADDRESS`, then run again with {Argument.RESUME}",
             )
         return self._threads
 
@@ -212,7 +212,7 @@ class _Window:
             if self.killed[shard] >= KILLED_TRIES:
                 raise ClusterError(
                     f"workers were killed {self.killed[shard]} times while they made shard {shard}",
-                    "give them more memory, or make smaller shards with --shard-size",
+                    f"give them more memory, or make smaller shards with {Argument.SHARD_SIZE}",
                 ) from error
             self.send(shard)
             return None
@@ -245,7 +245,7 @@ def _clock() -> float:
 
 
 def _lost() -> ClusterError:
-    return ClusterError("the scheduler is gone", "start it again, then use --resume")
+    return ClusterError("the scheduler is gone", f"start it again, then use {Argument.RESUME}")
 
 
 def make_shards(

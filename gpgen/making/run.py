@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from gpgen.dataset import Dataset, open_dataset
-from gpgen.errors import TargetError, UsageError
+from gpgen.errors import Argument, TargetError, UsageError
 from gpgen.format import store_for
 from gpgen.format.base import Store
 from gpgen.format.job import Job, ShardRecord
@@ -222,11 +222,12 @@ def _check_arguments(
     if resume and overwrite:
         raise UsageError(
             "resume and overwrite exclude each other",
-            "give --resume to continue, or --overwrite to start again",
+            f"give {Argument.RESUME} to continue, or {Argument.OVERWRITE} to start again",
         )
     if scheduler is not None and (workers is not None or processes is not None):
         raise UsageError(
-            "a scheduler brings its own workers", "leave out --workers and --processes"
+            "a scheduler brings its own workers",
+            f"leave out {Argument.WORKERS} and {Argument.PROCESSES}",
         )
     if security is not None and scheduler is None:
         raise UsageError("security is for a cluster's scheduler", "give its address, too")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gpgen.dataset import Dataset, open_dataset
-from gpgen.errors import DatasetError, TargetError
+from gpgen.errors import Argument, DatasetError, TargetError
 from gpgen.format.base import Store
 from gpgen.format.job import Job
 from gpgen.format.layout import SHARDED, Target
@@ -62,11 +62,13 @@ def _refuse_existing(job: Job, store: Store, begun: Job | None) -> None:
         done = _done(begun)
         raise TargetError(
             f"{job.target.path} was begun before: {done} of {begun.layout.shards} shards are done",
-            f"continue with --resume, or {how_to_start_again(job.working)}",
+            f"continue with {Argument.RESUME}, or {how_to_start_again(job.working)}",
         )
     found = store.occupied(job)
     if found is not None:
-        raise TargetError(f"{found} exists", f"choose another --out, or {how_to_replace(found)}")
+        raise TargetError(
+            f"{found} exists", f"choose another {Argument.OUT}, or {how_to_replace(found)}"
+        )
 
 
 def _finished(job: Job, store: Store) -> Dataset:
@@ -76,7 +78,7 @@ def _finished(job: Job, store: Store) -> Dataset:
     except DatasetError as error:
         raise TargetError(
             f"{store.occupied(job)} exists and can't be resumed: {error.message}",
-            f"choose another --out, or {how_to_replace(job.target.path)}",
+            f"choose another {Argument.OUT}, or {how_to_replace(job.target.path)}",
         ) from error
     path, pattern = job.target.path, dataset.manifest.shard_pattern
     if pattern is not None and dataset.format in SHARDED:
@@ -89,7 +91,7 @@ def _finished(job: Job, store: Store) -> Dataset:
         raise TargetError(
             f"the finished dataset at {job.target.path} differs from what is asked for: "
             + ", ".join(differences),
-            f"choose another --out, or {how_to_replace(job.target.path)}",
+            f"choose another {Argument.OUT}, or {how_to_replace(job.target.path)}",
         )
     return dataset
 
@@ -103,7 +105,7 @@ def _check_replaceable(job: Job, store: Store) -> None:
     for link in _links(job.target):
         raise TargetError(
             f"{link} is a link, and what it leads to would be left as it is",
-            "remove the link, or choose another --out",
+            f"remove the link, or choose another {Argument.OUT}",
         )
     if found.is_dir():
         names = {entry.name for entry in os.scandir(found)}
@@ -113,7 +115,7 @@ def _check_replaceable(job: Job, store: Store) -> None:
     if not fits or found.is_dir() != (job.target.form == "zarr"):
         raise TargetError(
             f"{found} exists and is not a dataset of that format",
-            "remove it, or choose another --out",
+            f"remove it, or choose another {Argument.OUT}",
         )
 
 
@@ -144,7 +146,7 @@ def check_still_free(job: Job, store: Store) -> None:
     if found is not None:
         raise TargetError(
             f"{found} has appeared while {job.target.path} was being made",
-            "move it away and run again with --resume",
+            f"move it away and run again with {Argument.RESUME}",
         )
 
 
@@ -160,7 +162,7 @@ def _check_space(job: Job, store: Store) -> None:
         raise TargetError(
             f"{job.target.path} needs {needed / 1e9:.2f} GB more and "
             f"{job.target.path.parents[0]} has {free / 1e9:.2f} GB free",
-            "free some space, make fewer samples, or choose another --out",
+            f"free some space, make fewer samples, or choose another {Argument.OUT}",
         )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from gpgen.errors import DatasetError, TargetError
+from gpgen.errors import Argument, DatasetError, TargetError
 from gpgen.io.download import Download
 from gpgen.publish.client import Service, ServiceError, TransportError
 from gpgen.publish.deposit import is_plain_name
@@ -77,7 +77,7 @@ def download_record(
     if total > free + sum(path.stat().st_size for path in folder.iterdir()):
         raise TargetError(
             f"{folder.parent} has {free / 1e9:.1f} GB free, and the record {total / 1e9:.1f} GB",
-            "free some space, or choose another --out",
+            f"free some space, or choose another {Argument.OUT}",
         )
     done = 0
     for name, entry in entries.items():

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpgen.errors import DatasetError, TargetError, UsageError
+from gpgen.errors import Argument, DatasetError, TargetError, UsageError
 from gpgen.format.layout import SHARDED, Target
 from gpgen.golkar2018.archive import PLAN
 from gpgen.io import files as disk
@@ -123,7 +123,7 @@ def _fetch_record(
     if service.address != address.service:
         raise UsageError(
             f"record {address.number} is at {address.service}, not at {service.address}",
-            "leave out --from",
+            f"leave out {Argument.SERVICE}",
         )
     if out is not None:
         _refuse_existing(target_of(out))
@@ -164,13 +164,13 @@ def _target(deposit: Deposit, out: AnyText | None) -> Path:
         if form != deposit.form:
             raise UsageError(
                 f"the dataset is in the format {deposit.form}, and {target.name} is {form}",
-                f"use --out {regenerated_target(deposit)}",
+                f"use {Argument.OUT} {regenerated_target(deposit)}",
             )
         names = {target.name, regenerated_target(deposit)}
         if form in SHARDED and not deposit.recipe_only and len(names) > 1:
             raise UsageError(
                 f"the files are called {regenerated_target(deposit)}, and say so within",
-                "give --out that name in another folder",
+                f"give {Argument.OUT} that name in another folder",
             )
     _refuse_existing(target)
     return target
@@ -178,7 +178,7 @@ def _target(deposit: Deposit, out: AnyText | None) -> Path:
 
 def _refuse_existing(target: Path) -> None:
     if os.path.lexists(target):
-        raise TargetError(f"{target} exists", "give another --out, or remove it")
+        raise TargetError(f"{target} exists", f"give another {Argument.OUT}, or remove it")
     if not target.parent.is_dir():
         raise TargetError(f"there is no folder {target.parent}", "make it first")
 
@@ -210,7 +210,7 @@ def _place(
         raise TargetError(
             f"{target.parent} has {free / 1e9:.1f} GB free, and unpacking takes "
             f"{nbytes / 1e9:.1f} GB",
-            "free some space, or choose another --out",
+            f"free some space, or choose another {Argument.OUT}",
         )
     with working_folder(target, "unpacking") as folder:
         _assemble(deposit, folder, target, move=move)

@@ -16,7 +16,7 @@ from gpgen.dataset import open_dataset
 from gpgen.description.citation import cff
 from gpgen.description.publication import Publication
 from gpgen.description.subject import DepositFile, Subject
-from gpgen.errors import TargetError, UsageError
+from gpgen.errors import Argument, TargetError, UsageError
 from gpgen.io.beside import put_in_place, working_folder
 from gpgen.io.failures import target_errors
 from gpgen.io.paths import AnyPath, Given, place_of
@@ -249,9 +249,14 @@ def _check_target(target: Path, overwrite: bool) -> None:
     if not os.path.lexists(target):
         return
     if not overwrite:
-        raise TargetError(f"{target} exists", "give another --out, or --overwrite to replace it")
+        raise TargetError(
+            f"{target} exists",
+            f"give another {Argument.OUT}, or {Argument.OVERWRITE} to replace it",
+        )
     if not (target / SHA256SUMS).is_file() or not (target / MANIFEST).is_file():
-        raise TargetError(f"{target} is no deposit, and is not replaced", "give another --out")
+        raise TargetError(
+            f"{target} is no deposit, and is not replaced", f"give another {Argument.OUT}"
+        )
 
 
 def _check_space(target: Path, nbytes: int) -> None:
@@ -259,5 +264,5 @@ def _check_space(target: Path, nbytes: int) -> None:
     if nbytes > free:
         raise TargetError(
             f"{target.parent} has {free / 1e9:.1f} GB free, and {nbytes / 1e9:.1f} GB are needed",
-            "free some space, or package with --recipe-only",
+            f"free some space, or package with {Argument.RECIPE_ONLY}",
         )

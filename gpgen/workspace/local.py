@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from gpgen.errors import TargetError
+from gpgen.errors import Argument, TargetError
 from gpgen.format.job import Job
 from gpgen.format.layout import Target
 from gpgen.io import files
@@ -32,7 +32,7 @@ class Disk:
         if not files.is_writable(folder):
             raise TargetError(
                 f"the folder {folder} is not writable",
-                "choose another --out, or change its permissions",
+                f"choose another {Argument.OUT}, or change its permissions",
             )
         longest = len(os.fsencode(target.working.name))
         most = os.pathconf(folder, "PC_NAME_MAX")
@@ -40,7 +40,7 @@ class Disk:
             raise TargetError(
                 f"{target.path} would grow in a folder whose name has {longest} bytes, and {most} "
                 "are the most there",
-                "choose a shorter --out",
+                f"choose a shorter {Argument.OUT}",
             )
 
     def free_bytes(self, target: Target) -> int:
@@ -126,5 +126,6 @@ def _in_use(job: Job) -> TargetError:
     with contextlib.suppress(OSError):
         owner = (_working(job) / LOCK).read_text() or owner
     return TargetError(
-        f"{job.target.path} is being made by {owner}", "wait for it, or stop it and use --resume"
+        f"{job.target.path} is being made by {owner}",
+        f"wait for it, or stop it and use {Argument.RESUME}",
     )

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from gpgen.errors import TargetError, UsageError
+from gpgen.errors import Argument, TargetError, UsageError
 from gpgen.format.job import Job, ShardRecord
 from gpgen.format.layout import Target
 from gpgen.io.object_path import ObjectPath
@@ -51,7 +51,7 @@ class Bucket:
             raise UsageError(
                 "nothing on an object store can take another's place in one step, so overwriting "
                 f"{target.path} would remove it before the new one is whole",
-                "remove it yourself, or choose another --out",
+                f"remove it yourself, or choose another {Argument.OUT}",
             )
         (object_path(target.working) / "job.json").exists()
 
@@ -78,7 +78,7 @@ class Bucket:
         except FileExistsError as error:
             raise TargetError(
                 f"another run has just begun to make {job.target.path}",
-                "wait for it, or if it has died continue with --resume",
+                f"wait for it, or if it has died continue with {Argument.RESUME}",
             ) from error
         self._begun = content
 
@@ -103,7 +103,7 @@ class Bucket:
         if begun is None or begun.identity != job.identity:
             raise TargetError(
                 f"{job.working} was removed or replaced while {job.target.path} was being made",
-                "see who else makes it, or choose another --out",
+                f"see who else makes it, or choose another {Argument.OUT}",
             )
 
     def forget(self, job: Job, *, failed: bool) -> None:
