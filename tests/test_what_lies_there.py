@@ -60,7 +60,7 @@ GIVEN = {
     "deposit": ("a deposit", "gpgen fetch"),
     "archive": ("an archive in the form of 2018", "gpgen import .*/archive/dataset.zip"),
     "archive/samples.zip": ("a zip of samples in the form of 2018", "gpgen import"),
-    "archive.making": ("the folder in which .* was being made", "resume=True"),
+    "archive.making": ("the folder in which .* was being made", "--resume"),
     "runs": ("the folder of a training", "gpgen evaluate"),
     "several": (r"a folder that holds a\.zarr, b\.zarr", r"gpgen info .*/several/a\.zarr"),
 }

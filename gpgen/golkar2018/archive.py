@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ from gpgen.golkar2018.texture_sums import Cross
 from gpgen.io import files
 from gpgen.io.beside import put_in_place, working_folder
 from gpgen.io.failures import reading, target_errors
+from gpgen.io.output_files import check_space, free_bytes
 from gpgen.io.user_paths import AnyText, target_of
 from gpgen.io.zip_writing import ZipMember
 from gpgen.workers import worker_count
@@ -142,12 +142,7 @@ def _check_target(plan: ArchivePlan, target: Path, overwrite: bool) -> None:
         raise TargetError(
             f"{target} exists", f"use {Argument.OVERWRITE}, or another {Argument.OUT}"
         )
-    free = shutil.disk_usage(target.parent).free
-    if plan.nbytes > free:
-        raise TargetError(
-            f"{target} needs {plan.nbytes / 1e9:.2f} GB, {free / 1e9:.2f} are free",
-            f"free some space, or choose another {Argument.OUT}",
-        )
+    check_space(target, plan.nbytes, free_bytes(target.parent))
 
 
 def read_plan(folder: Path) -> ArchivePlan:

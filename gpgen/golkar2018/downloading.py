@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from urllib.parse import urljoin, urlsplit
 
 from gpgen.errors import Argument, DatasetError, MissingPackageError, TargetError, UsageError
 from gpgen.io.download import Download
+from gpgen.io.output_files import check_space, free_bytes
 from gpgen.io.user_paths import AnyText, given, text_of
 
 if TYPE_CHECKING:
@@ -231,9 +231,4 @@ def _check_disk(folder: Path, needed: int) -> None:
         raise TargetError(
             f"{folder} can't be made: {error.strerror}", f"use another {Argument.OUT}"
         ) from None
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise TargetError(
-            f"{folder} needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} are free",
-            f"free some space, or choose another {Argument.OUT}",
-        )
+    check_space(folder, needed, free_bytes(folder))

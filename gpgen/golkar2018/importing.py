@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.errors import Argument, DatasetError, UsageError
+from gpgen.errors import DatasetError, UsageError
 from gpgen.exact.finite import all_finite
 from gpgen.golkar2018.import_source import Source, open_source
 from gpgen.imported import Imported
@@ -67,11 +67,6 @@ def import_dataset(
     """
     if dtype not in (None, "float32", "float64"):
         raise UsageError(f"dtype is {dtype!r}", 'use "float32" or "float64"')
-    if resume and overwrite:
-        raise UsageError(
-            "resume and overwrite exclude each other",
-            f"give {Argument.RESUME} to continue, or {Argument.OVERWRITE} to start again",
-        )
     path = given(source)
     fractions = splits or {"train": 0.8, "validation": 0.1, "test": 0.1}
     with open_source(path) as opened:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.dataset import Dataset, open_dataset
-from gpgen.errors import Argument, DatasetError, UsageError
+from gpgen.errors import DatasetError, UsageError
 from gpgen.format import store_for
 from gpgen.format.job import Job, ShardRecord
 from gpgen.io.paths import Given
@@ -45,14 +45,8 @@ def convert(
     out
         The target: ``data.zarr``, ``data.h5``, ``data-{shard:05d}.h5``, or for tar files as the
         webdataset package reads them ``data-{shard:05d}.tar``.
-    resume
-        Continue a run that was broken off; if there is none, begin one.
-    overwrite
-        Replace what is there, once the new dataset is whole.
-    chunk_size, shard_size
-        Samples a chunk and a shard of the target; chosen from the image's size if ``None``.
-    progress
-        Called when the run begins and after each shard.
+    resume, overwrite, chunk_size, shard_size, progress
+        As for `gpgen.make`.
 
     Returns
     -------
@@ -70,11 +64,6 @@ def convert(
     TargetError
         If the target exists, is in use, does not fit, or differs from what is to be resumed.
     """
-    if resume and overwrite:
-        raise UsageError(
-            "resume and overwrite exclude each other",
-            f"give {Argument.RESUME} to continue, or {Argument.OVERWRITE} to start again",
-        )
     with open_dataset(source) as dataset:
         manifest = dataset.manifest
         if manifest.sampling_version != SAMPLING_VERSION:

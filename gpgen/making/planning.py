@@ -78,16 +78,8 @@ def plan(
 
     Parameters
     ----------
-    recipe
-        A recipe, the name of a built-in one, or a path.
-    n
-        Number of samples.
-    out
-        The target: ``data.zarr``, ``data.h5`` or ``data-{shard:05d}.h5``.
-    workers
-        Number of workers; all cores if ``None``.
-    chunk_size, shard_size
-        Samples a chunk and a shard; chosen from the image's size if ``None``.
+    recipe, n, out, workers, chunk_size, shard_size
+        As for `gpgen.make`.
 
     Raises
     ------

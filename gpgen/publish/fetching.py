@@ -15,6 +15,7 @@ from gpgen.golkar2018.archive import PLAN
 from gpgen.io import files as disk
 from gpgen.io.beside import working_folder
 from gpgen.io.failures import target_errors
+from gpgen.io.output_files import check_space, free_bytes
 from gpgen.io.paths import local_path
 from gpgen.io.recognizing import refused
 from gpgen.io.user_paths import AnyText, given, target_of, text_of
@@ -205,13 +206,7 @@ def _place(
         for parts in data_files(deposit).values()
         for name in parts
     )
-    free = shutil.disk_usage(target.parent).free
-    if nbytes > free:
-        raise TargetError(
-            f"{target.parent} has {free / 1e9:.1f} GB free, and unpacking takes "
-            f"{nbytes / 1e9:.1f} GB",
-            f"free some space, or choose another {Argument.OUT}",
-        )
+    check_space(target, nbytes, free_bytes(target.parent))
     with working_folder(target, "unpacking") as folder:
         _assemble(deposit, folder, target, move=move)
         if deposit.form != "archive":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from gpgen.description.subject import DepositFile, Subject
 from gpgen.errors import Argument, TargetError, UsageError
 from gpgen.io.beside import put_in_place, working_folder
 from gpgen.io.failures import target_errors
+from gpgen.io.output_files import check_space, free_bytes
 from gpgen.io.paths import AnyPath, Given, place_of
 from gpgen.io.user_paths import AnyText, target_of
 from gpgen.publish.archive_source import ArchiveSource, is_archive
@@ -130,7 +130,12 @@ def package(
             f"files of {most_bytes:,} bytes would be more than {MOST_PARTS} parts",
             f"use {-(-source.nbytes // MOST_PARTS):,} or more",
         )
-    _check_space(target, source.nbytes)
+    check_space(
+        target,
+        source.nbytes,
+        free_bytes(target.parent),
+        f"package with {Argument.RECIPE_ONLY}",
+    )
     with (
         target_errors(f"{target} can't be written"),
         working_folder(target, "packaging") as folder,
@@ -256,13 +261,4 @@ def _check_target(target: Path, overwrite: bool) -> None:
     if not (target / SHA256SUMS).is_file() or not (target / MANIFEST).is_file():
         raise TargetError(
             f"{target} is no deposit, and is not replaced", f"give another {Argument.OUT}"
-        )
-
-
-def _check_space(target: Path, nbytes: int) -> None:
-    free = shutil.disk_usage(target.parent).free
-    if nbytes > free:
-        raise TargetError(
-            f"{target.parent} has {free / 1e9:.1f} GB free, and {nbytes / 1e9:.1f} GB are needed",
-            f"free some space, or package with {Argument.RECIPE_ONLY}",
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from gpgen.format.job import Job
 from gpgen.format.layout import Target
 from gpgen.io import files
 from gpgen.io.lock import LOCK, check_rename, claimed, empty
+from gpgen.io.output_files import free_bytes
 from gpgen.io.paths import how_to_start_again, local_path
 from gpgen.workspace.journal import Journal
 from gpgen.workspace.record import store_job
@@ -45,15 +45,7 @@ class Disk:
 
     def free_bytes(self, target: Target) -> int:
         """Return how many bytes may still be written under the target's folder."""
-        return shutil.disk_usage(_folder(target)).free
-
-    def check_not_running(self, job: Job) -> None:
-        """Refuse a target whose lock somebody holds."""
-        with contextlib.suppress(FileNotFoundError):  # the folder, or it goes just now
-            descriptor = files.lock(_working(job) / LOCK)
-            if descriptor is None:
-                raise _in_use(job)
-            os.close(descriptor)
+        return free_bytes(_folder(target))
 
     @contextlib.contextmanager
     def claim(self, job: Job) -> Iterator[None]:
@@ -64,18 +56,19 @@ class Disk:
             files.write_at(descriptor, owner.encode(), 0)
             yield
 
-    @contextlib.contextmanager
-    def begin(self, job: Job) -> Iterator[None]:
-        """Empty the working folder; put the job on record when the format has begun."""
+    def begin(self, job: Job) -> None:
+        """Empty the working folder."""
         working = _working(job)
         files.remove(working / "job.json")
         empty(working)
         files.make_folder(local_path(job.temporary))
         files.make_folder(local_path(job.data))
         check_rename(working, local_path(job.target.path))
-        yield
+
+    def record(self, job: Job) -> None:
+        """Write ``job.json``."""
         store_job(job)
-        files.sync_folder(working.parent)
+        files.sync_folder(_working(job).parent)
 
     def resume(self, job: Job) -> None:
         """Remove what a killed run left half-written."""
@@ -99,17 +92,11 @@ class Disk:
                 yield from lines
 
     def check_record(self, job: Job) -> None:
-        """Know that it is this job's: the lock is held."""
+        """No-op: the lock is held, so the record is this job's."""
 
     def forget(self, job: Job, *, failed: bool) -> None:  # noqa: ARG002
         """Take the job off the record; `claim` removes the rest."""
         files.remove(_working(job) / "job.json")
-
-    def tidy(self, job: Job) -> None:
-        """Remove the folder of a run that was killed at its very end."""
-        if _working(job).exists():
-            with self.claim(job):
-                pass
 
 
 def _folder(target: Target) -> Path:

@@ -56,20 +56,18 @@ class Bucket:
         (object_path(target.working) / "job.json").exists()
 
     def free_bytes(self, target: Target) -> None:
-        """Return ``None``: an object store has no end."""
-
-    def check_not_running(self, job: Job) -> None:
-        """Know nothing: a store can't tell a run that died from one that works."""
+        """Return ``None``: an object store tells no limit."""
 
     @contextlib.contextmanager
     def claim(self, job: Job) -> Iterator[None]:  # noqa: ARG002
-        """Hold nothing: ``job.json``, which only one can put first, keeps other jobs away."""
+        """No-op: S3 can't detect a live writer; `record` keeps other jobs away."""
         yield
 
-    @contextlib.contextmanager
-    def begin(self, job: Job) -> Iterator[None]:
-        """Put the job on record, unless another run has put one meanwhile."""
-        yield
+    def begin(self, job: Job) -> None:
+        """No-op: the objects of another job have other names."""
+
+    def record(self, job: Job) -> None:
+        """Put ``job.json``, which a conditional put lets only one run do."""
         object_path(job.recipe_file).write_bytes(job.recipe.to_toml().encode())
         # The run's own mark tells an answer that was lost from another run that was faster.
         content = job.to_json(run=secrets.token_hex(8))
@@ -83,7 +81,7 @@ class Bucket:
         self._begun = content
 
     def resume(self, job: Job) -> None:
-        """Remove nothing: an object is whole or not there."""
+        """No-op: an object is whole or not there."""
 
     def journal(self, job: Job) -> Journal:
         """Return a journal that is kept in the bucket, with a copy on this disk to work with."""
@@ -118,10 +116,6 @@ class Bucket:
                 return
         ObjectPath.remove(path for path, _ in _working(job).members() if path != last)
         ObjectPath.remove([last])
-
-    def tidy(self, job: Job) -> None:
-        """Remove what a run left that was killed at its very end."""
-        self.forget(job, failed=False)
 
 
 def _working(job: Job) -> ObjectPath:
