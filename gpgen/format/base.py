@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from numpy.typing import NDArray
 
@@ -136,7 +136,16 @@ class Reader(Protocol):
 
 
 class Store(Protocol):
-    """A format: how a job's shards are written, made into a dataset, and read."""
+    """A format: how a job's shards are written, made into a dataset, and read.
+
+    Attributes
+    ----------
+    resumable
+        Whether a run that was broken off goes on where it stopped. Otherwise it begins again,
+        unless it was broken off within `commit`, which is completed.
+    """
+
+    resumable: ClassVar[bool]
 
     def nbytes(self, job: Job) -> int:
         """Return the exact bytes that the finished dataset takes."""

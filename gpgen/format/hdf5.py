@@ -12,6 +12,7 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 from gpgen.errors import DatasetError
 from gpgen.format.base import Place, Problem, Reader, Region
@@ -52,6 +53,8 @@ def skeleton_of(job: Job) -> Skeleton:
 
 class Hdf5Store:
     """Makes one HDF5 file."""
+
+    resumable: ClassVar[bool] = True
 
     def _path(self, job: Job) -> Path:
         return local_path(job.data) / "file"

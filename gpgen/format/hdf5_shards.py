@@ -72,6 +72,8 @@ def _shard_skeleton(
 class Hdf5ShardsStore:
     """Makes HDF5 files after a pattern."""
 
+    resumable: ClassVar[bool] = True
+
     def _shard_path(self, job: Job, shard: int) -> Path:
         return local_path(job.data) / job.target.shard_name(shard)
 

@@ -91,7 +91,9 @@ def _stride(recipe: Recipe) -> int:
 
 
 class WebDatasetStore(Hdf5ShardsStore):
-    """Makes tar files after a pattern."""
+    """Exports tar files after a pattern: written beside, and renamed when all are whole."""
+
+    resumable: ClassVar[bool] = False
 
     def nbytes(self, job: Job) -> int:
         """Return the exact bytes that the finished dataset takes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 from gpgen.errors import DatasetError
 from gpgen.format.base import Problem, Reader
@@ -32,6 +33,8 @@ _OLD = "old"
 
 class ZarrStore:
     """Makes one Zarr v3 group."""
+
+    resumable: ClassVar[bool] = True
 
     def nbytes(self, job: Job) -> int:
         """Return the exact bytes that the finished dataset takes."""

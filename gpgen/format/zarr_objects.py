@@ -7,6 +7,7 @@ import os
 import tempfile
 from array import array
 from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 from gpgen.errors import Argument, DatasetError, TargetError, UsageError
 from gpgen.format.base import Problem, Reader
@@ -32,6 +33,8 @@ _MOST_BYTES = 5 * 2**30
 
 class ZarrObjectsStore:
     """Makes one Zarr v3 group on an object store."""
+
+    resumable: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._there: array[int] | None = None

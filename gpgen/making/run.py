@@ -103,7 +103,8 @@ def make(
     processes
         Whether the workers are processes instead of threads of this one.
     resume
-        Continue a run that was broken off; if there is none, begin one.
+        Continue a run that was broken off; if there is none, begin one. Tar files, which are
+        exported in one go, are begun again.
     overwrite
         Replace what is there, once the new dataset is whole.
     chunk_size, shard_size
@@ -205,13 +206,17 @@ def carry_out(
                     store.commit(there, journal)
             site.begin(job)
             store.begin(job)
-            site.record(job)
+            if store.resumable:
+                site.record(job)
         journal = site.journal(job)
         try:
             if not store.committed(job):
                 _run(job, store, journal, progress, work)
                 check_still_free(job, store)
-                site.check_record(job)
+                if store.resumable:
+                    site.check_record(job)
+                else:
+                    site.record(job)  # now that all shards are whole: to complete the commit
             store.commit(job, journal)
         except BaseException:
             if journal.finished == 0:
@@ -283,8 +288,9 @@ def _run(
     try:
         work(job, layout.shards - journal.finished, missing, finished)
     except KeyboardInterrupt as error:
-        error.add_note(
-            f"{journal.finished} of {layout.shards} shards are done; "
-            f"continue with `{resume_command(job)}`"
-        )
+        if store.resumable:
+            error.add_note(
+                f"{journal.finished} of {layout.shards} shards are done; "
+                f"continue with `{resume_command(job)}`"
+            )
         raise
