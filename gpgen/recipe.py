@@ -113,7 +113,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
                 f"no built-in recipe is called {text!r}",
                 nearest(text, builtin_recipes()) + ", or give the path of a .toml file",
             )
-        found = recognize(path) if isinstance(path, Path) else None
+        found = None if path.is_remote else recognize(path)
         if found is not None and found.what not in _PERHAPS_RECIPES:
             raise RecipeError(
                 f"recipe {text!r} can't be read: it is {found.what}",

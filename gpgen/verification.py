@@ -22,7 +22,7 @@ from gpgen.format.pixels import file_sha256, images_not_finite, unread
 from gpgen.format.replacing import check_unchanged
 from gpgen.format.stream import batch_size, crc32c
 from gpgen.io.failures import UNPACK, VERIFY
-from gpgen.io.paths import AnyPath, Given, local_path, open_file, size_of
+from gpgen.io.paths import AnyPath, Given
 from gpgen.sampling import SAMPLING_VERSION, sampler_for
 from gpgen.workers import worker_count
 from gpgen.workspace.unfinished import hdf5_form, locate
@@ -163,7 +163,7 @@ def _find(path: Given) -> tuple[AnyPath, Format]:
     if form is not None:
         return place, form
     try:
-        return place, hdf5_form(local_path(place))
+        return place, hdf5_form(place.on_disk())
     except DatasetError as error:
         if error.__cause__ is None:  # HDF5 can read it, and it is something else
             raise
@@ -207,7 +207,7 @@ def _told(error: GpgenError, file: str) -> Problem:
 
 
 def _relative(reader: Reader, path: AnyPath) -> str:
-    root: Any = reader.path if reader.path in path.parents else reader.path.parents[0]
+    root = reader.path if reader.path in path.parents else reader.path.parents[0]
     return str(path.relative_to(root))
 
 
@@ -318,7 +318,7 @@ class _Run:
         not_finite: list[int] = []
         look = self._looking_for(shard, not_finite)
         try:
-            size = size_of(region.path)
+            size = region.path.size()
             nbytes = size if region.nbytes is None else region.nbytes
             digest, got = file_sha256(region.path, region.offset, nbytes, look)
         except FileNotFoundError:
@@ -424,7 +424,7 @@ def _read(
     recipe = reader.recipe
     origin = start if shard_start is None else shard_start
     step = batch_size(recipe)
-    opened = open_file(place.path)
+    opened = place.path.opened()
     try:
         for low in range(start, stop, step):
             high = min(low + step, stop)

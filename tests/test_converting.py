@@ -107,7 +107,7 @@ convert(sys.argv[1], sys.argv[2], shard_size=int(sys.argv[3]), progress=follow)
 """
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", [name for name in TARGETS if name != "tar"])
 def test_killed_and_resumed_it_has_the_same_bytes(
     target: str, made: dict[str, Path], tmp_path: Path
 ) -> None:

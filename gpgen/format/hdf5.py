@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import ClassVar
 
 from gpgen.errors import DatasetError
@@ -31,8 +30,9 @@ from gpgen.format.layout import Layout
 from gpgen.format.manifest import SmallArray, derived_arrays, image_array, root_attributes, seal
 from gpgen.format.stream import Stream, write_images
 from gpgen.io import files
+from gpgen.io.local_path import LocalPath
 from gpgen.io.lock import naming
-from gpgen.io.paths import AnyPath, local_path
+from gpgen.io.paths import AnyPath
 from gpgen.recipe import Recipe
 
 __all__ = ["Hdf5Reader", "Hdf5Store"]
@@ -56,8 +56,8 @@ class Hdf5Store:
 
     resumable: ClassVar[bool] = True
 
-    def _path(self, job: Job) -> Path:
-        return local_path(job.data) / "file"
+    def _path(self, job: Job) -> LocalPath:
+        return job.data.on_disk() / "file"
 
     def nbytes(self, job: Job) -> int:
         """Return the exact bytes that the finished dataset takes."""
@@ -68,7 +68,7 @@ class Hdf5Store:
         path = self._path(job)
         if path.exists():
             return
-        name = files.temporary_name(local_path(job.temporary), path.name)
+        name = files.temporary_name(job.temporary.on_disk(), path.name)
         descriptor = files.create(name)
         try:
             files.truncate(descriptor, skeleton_of(job).nbytes)
@@ -112,8 +112,8 @@ class Hdf5Store:
             complete_file(descriptor, path, skeleton, arrays, image)
         finally:
             os.close(descriptor)
-        final = local_path(job.target.path)
-        with naming(final, local_path(job.working)):
+        final = job.target.path.on_disk()
+        with naming(final, job.working.on_disk()):
             files.rename(path, final)
         files.sync_folder(final.parent)
 
@@ -133,23 +133,23 @@ class Hdf5Store:
     def remove_unlisted(self, job: Job, finished: FinishedShards) -> None:
         """Leave the one file as it is: what it lacks is written to its place."""
 
-    def occupied(self, job: Job) -> Path | None:
+    def occupied(self, job: Job) -> LocalPath | None:
         """Return what stands where the dataset shall go, if anything does."""
-        path = local_path(job.target.path)
+        path = job.target.path.on_disk()
         return path if os.path.lexists(path) else None
 
     def reader(self, path: AnyPath) -> Reader:
         """Open a finished dataset."""
-        return Hdf5Reader(local_path(path))
+        return Hdf5Reader(path.on_disk())
 
     def check_first(self, path: AnyPath) -> Iterator[Problem]:
         """Check what can be checked before HDF5 reads the file."""
-        return check_user_block(local_path(path))
+        return check_user_block(path.on_disk())
 
 
 def complete_file(
     descriptor: int,
-    path: Path,
+    path: LocalPath,
     skeleton: Skeleton,
     arrays: list[SmallArray],
     image: tuple[int, int],
@@ -166,7 +166,7 @@ def complete_file(
 class Hdf5Reader(Hdf5Dataset):
     """A finished HDF5 file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: LocalPath) -> None:
         super().__init__(path)
         image = image_array(self.recipe, self.manifest.n)
         self._image = self.offset(image)

@@ -18,7 +18,7 @@ from gpgen.format.replacing import check_unchanged, same_dataset
 from gpgen.format.stream import crc32c
 from gpgen.io.descriptors import keeps
 from gpgen.io.failures import VERIFY, is_damage, reason, unreadable
-from gpgen.io.paths import AnyPath, OpenFile, open_file, size_of
+from gpgen.io.paths import AnyPath, OpenFile
 
 __all__ = [
     "PixelReader", "check_file", "file_sha256", "images_not_finite", "read_rows", "unread",
@@ -40,7 +40,7 @@ def read_rows(path: AnyPath, array: SmallArray, offset: int, count: int) -> NDAr
     out = np.empty((count, *array.shape[1:]), array.dtype)
     view = memoryview(cast("Any", out.reshape(-1).view("u1")))
     try:
-        opened = open_file(path)
+        opened = path.opened()
         try:
             got = opened.read_at(view, offset)
         finally:
@@ -64,7 +64,7 @@ def file_sha256(
     """
     digest, total = hashlib.sha256(), 0
     buffer = memoryview(bytearray(min(_READ_BYTES, max(nbytes, 1))))
-    opened = open_file(path)
+    opened = path.opened()
     try:
         while total < nbytes:
             part = buffer[: min(len(buffer), nbytes - total)]
@@ -123,7 +123,7 @@ def check_file(folder: AnyPath, name: str, sha256: str) -> Iterator[Problem]:
     """Check a file's SHA-256."""
     path = folder / name
     try:
-        digest, _ = file_sha256(path, 0, size_of(path))
+        digest, _ = file_sha256(path, 0, path.size())
     except FileNotFoundError:
         yield Problem(name, "missing")
     except OSError as error:
@@ -198,7 +198,7 @@ class PixelReader:
         if found is None:
             place = self._reader.place(shard)
             try:
-                found = open_file(place.path), place
+                found = place.path.opened(), place
             except OSError as error:
                 raise unreadable(place.path, error) from error
         # Only now: who waits for a descriptor must not hold on to what `give_back` lets go.

@@ -23,7 +23,7 @@ from gpgen.format.zarr_content import (
     write_shard_to,
 )
 from gpgen.format.zarr_reader import ZarrReader
-from gpgen.io.paths import AnyPath, object_path
+from gpgen.io.paths import AnyPath
 
 __all__ = ["ZarrObjectsStore"]
 
@@ -62,7 +62,7 @@ class ZarrObjectsStore:
     def write_shard(self, job: Job, shard: int, check: Callable[[], None]) -> ShardRecord:
         """Draw a shard into a scratch file of this machine, and put it with its SHA-256."""
         where = f"shard {shard} of {job.target.path} can't be drawn in {tempfile.gettempdir()}"
-        path = object_path(job.target.path) / shard_name(job.recipe, shard)
+        path = job.target.path.on_store() / shard_name(job.recipe, shard)
         with _scratch_errors(where), tempfile.TemporaryFile(prefix="gpgen-") as scratch:
             with Stream(scratch.fileno(), None) as stream:
                 record = write_shard_to(stream, job, shard, check)
@@ -74,7 +74,7 @@ class ZarrObjectsStore:
         """Put the small arrays and the metadata; the root's, which makes it a dataset, last."""
         if self.committed(job):
             return
-        sizes, target = _shard_sizes(job), object_path(job.target.path)
+        sizes, target = _shard_sizes(job), job.target.path.on_store()
         for shard, nbytes in enumerate(sizes):
             if finished.record(shard).nbytes != nbytes:
                 raise TargetError(
@@ -111,7 +111,7 @@ class ZarrObjectsStore:
 
     def occupied(self, job: Job) -> AnyPath | None:
         """Return what stands where the dataset shall go, if anything does."""
-        target = object_path(job.target.path)
+        target = job.target.path.on_store()
         if (target / ROOT).exists():
             return target
         if (job.working / "job.json").exists():
@@ -142,7 +142,7 @@ def _scratch_errors(what: str) -> Iterator[None]:
 def _shard_sizes(job: Job) -> array[int]:
     """List the bucket once; return the bytes of each shard, 0 of one that isn't there."""
     sizes = array("q", bytes(8 * job.layout.shards))
-    target = object_path(job.target.path)
+    target = job.target.path.on_store()
     for path, nbytes in (target / "image").members():
         shard = shard_number(job.recipe, path.relative_to(target))
         if shard is not None and shard < len(sizes):

@@ -14,7 +14,6 @@ from gpgen.recipe import AnyRecipe, Recipe
 from gpgen.recipe_warnings import recipe_warnings
 from gpgen.workers import worker_count
 from gpgen.workspace import site_of
-from gpgen.workspace.unfinished import made_at
 
 __all__ = ["Plan", "plan", "plan_job"]
 
@@ -119,7 +118,7 @@ def plan_job(
 ) -> Job:
     """Return the job that a call of `make` stands for, its target's folder checked."""
     recipe = Recipe.load(recipe)
-    target = Target.parse(made_at(place_of(out)))
+    target = Target.parse(place_of(out).followed())
     layout = choose_layout(target.form, recipe.image_nbytes, n, chunk_size, shard_size)
     site_of(target.path).check(target, overwrite=overwrite)
     return Job(target, recipe, layout, overwrite, gpgen_version, images)

@@ -15,7 +15,6 @@ from gpgen.format.job import Job
 from gpgen.format.layout import SHARDED, Target
 from gpgen.io.lock import LOCK
 from gpgen.io.output_files import check_space
-from gpgen.io.paths import how_to_replace, how_to_start_again, local_path
 from gpgen.workspace.base import Site
 from gpgen.workspace.journal import count_finished
 from gpgen.workspace.record import read_job, resume_command
@@ -53,7 +52,7 @@ def look(job: Job, store: Store, site: Site, *, resume: bool) -> Job | Dataset |
             raise TargetError(
                 f"what was begun in {job.working} differs from what is asked for: "
                 + ", ".join(differences),
-                f"finish it with `{resume_command(begun)}`, or {how_to_start_again(job.working)}",
+                f"finish it with `{resume_command(begun)}`, or {job.working.how_to_start_again()}",
             )
         check_still_free(begun, store)
     elif store.occupied(job) is not None:
@@ -67,12 +66,12 @@ def _refuse_existing(job: Job, store: Store, site: Site, begun: Job | None) -> N
         done = _done(begun, site)
         raise TargetError(
             f"{job.target.path} was begun before: {done} of {begun.layout.shards} shards are done",
-            f"continue with {Argument.RESUME}, or {how_to_start_again(job.working)}",
+            f"continue with {Argument.RESUME}, or {job.working.how_to_start_again()}",
         )
     found = store.occupied(job)
     if found is not None:
         raise TargetError(
-            f"{found} exists", f"choose another {Argument.OUT}, or {how_to_replace(found)}"
+            f"{found} exists", f"choose another {Argument.OUT}, or {found.how_to_replace()}"
         )
 
 
@@ -83,7 +82,7 @@ def _finished(job: Job, store: Store) -> Dataset:
     except DatasetError as error:
         raise TargetError(
             f"{store.occupied(job)} exists and can't be resumed: {error.message}",
-            f"choose another {Argument.OUT}, or {how_to_replace(job.target.path)}",
+            f"choose another {Argument.OUT}, or {job.target.path.how_to_replace()}",
         ) from error
     path, pattern = job.target.path, dataset.manifest.shard_pattern
     if pattern is not None and dataset.format in SHARDED:
@@ -96,7 +95,7 @@ def _finished(job: Job, store: Store) -> Dataset:
         raise TargetError(
             f"the finished dataset at {job.target.path} differs from what is asked for: "
             + ", ".join(differences),
-            f"choose another {Argument.OUT}, or {how_to_replace(job.target.path)}",
+            f"choose another {Argument.OUT}, or {job.target.path.how_to_replace()}",
         )
     return dataset
 
@@ -106,7 +105,7 @@ def _check_replaceable(job: Job, store: Store) -> None:
     occupied = store.occupied(job)
     if occupied is None:
         return
-    found = local_path(occupied)
+    found = occupied.on_disk()
     for link in _links(job.target):
         raise TargetError(
             f"{link} is a link, and what it leads to would be left as it is",
@@ -127,7 +126,7 @@ def _check_replaceable(job: Job, store: Store) -> None:
 def _links(target: Target) -> Iterator[Path]:
     """Yield the files of a dataset in many files that are links; a single one has been followed."""
     if target.form in SHARDED:
-        manifest = local_path(target.manifest)
+        manifest = target.manifest.on_disk()
         for entry in sorted(os.scandir(manifest.parent), key=lambda entry: entry.name):
             own = entry.name == manifest.name or target.shard_number(entry.name) is not None
             if own and entry.is_symlink():
@@ -163,7 +162,7 @@ def _check_space(job: Job, store: Store, site: Site, begun: Job | None) -> None:
     if begun is not None:
         done = min(_done(begun, site) * begun.layout.shard_size, begun.layout.n)
     # A killed run's unfinished files take space that is used again, or given back.
-    saved = max(done * job.recipe.image_nbytes, _taken(local_path(job.working)))
+    saved = max(done * job.recipe.image_nbytes, _taken(job.working.on_disk()))
     instead = f"make fewer samples, or choose another {Argument.OUT}"
     check_space(job.target.path, store.nbytes(job) - saved, free, instead)
 

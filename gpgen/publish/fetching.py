@@ -16,7 +16,6 @@ from gpgen.io import files as disk
 from gpgen.io.beside import working_folder
 from gpgen.io.failures import target_errors
 from gpgen.io.output_files import check_space, free_bytes
-from gpgen.io.paths import local_path
 from gpgen.io.recognizing import refused
 from gpgen.io.user_paths import AnyText, given, target_of, text_of
 from gpgen.making.run import Progress
@@ -199,7 +198,7 @@ def _place(
     if deposit.recipe_only:
         dataset = regenerate(deposit.path, target, workers=workers, resume=True, progress=progress)
         dataset.close()
-        return Fetched(local_path(dataset.path), deposit.form, regenerated=True)
+        return Fetched(dataset.path.on_disk(), deposit.form, regenerated=True)
     check_names(deposit, target)
     nbytes = sum(
         (deposit.path / name).stat().st_size

@@ -14,7 +14,6 @@ from gpgen.format.layout import Target
 from gpgen.io import files
 from gpgen.io.lock import LOCK, check_rename, claimed, empty
 from gpgen.io.output_files import free_bytes
-from gpgen.io.paths import how_to_start_again, local_path
 from gpgen.workspace.journal import Journal
 from gpgen.workspace.record import store_job
 
@@ -61,9 +60,9 @@ class Disk:
         working = _working(job)
         files.remove(working / "job.json")
         empty(working)
-        files.make_folder(local_path(job.temporary))
-        files.make_folder(local_path(job.data))
-        check_rename(working, local_path(job.target.path))
+        files.make_folder(job.temporary.on_disk())
+        files.make_folder(job.data.on_disk())
+        check_rename(working, job.target.path.on_disk())
 
     def record(self, job: Job) -> None:
         """Write ``job.json``."""
@@ -72,13 +71,13 @@ class Disk:
 
     def resume(self, job: Job) -> None:
         """Remove what a killed run left half-written."""
-        if not local_path(job.data).is_dir():
+        if not job.data.on_disk().is_dir():
             raise TargetError(
-                f"{job.data}, where the dataset grew, is gone", how_to_start_again(job.working)
+                f"{job.data}, where the dataset grew, is gone", job.working.how_to_start_again()
             )
-        files.remove_tree(local_path(job.temporary))
-        files.make_folder(local_path(job.temporary))
-        check_rename(_working(job), local_path(job.target.path))
+        files.remove_tree(job.temporary.on_disk())
+        files.make_folder(job.temporary.on_disk())
+        check_rename(_working(job), job.target.path.on_disk())
 
     def journal(self, job: Job) -> Journal:
         """Open the job's journal for adding."""
@@ -100,11 +99,11 @@ class Disk:
 
 
 def _folder(target: Target) -> Path:
-    return local_path(target.path).parent
+    return target.path.on_disk().parent
 
 
 def _working(job: Job) -> Path:
-    return local_path(job.working)
+    return job.working.on_disk()
 
 
 def _in_use(job: Job) -> TargetError:

@@ -27,7 +27,6 @@ from gpgen.errors import Argument, TargetError, UsageError
 from gpgen.format.job import Job, ShardRecord
 from gpgen.format.layout import Target
 from gpgen.io.object_path import ObjectPath
-from gpgen.io.paths import object_path
 from gpgen.workspace.journal import Journal, line_of
 from gpgen.workspace.record import read_job
 
@@ -53,7 +52,7 @@ class Bucket:
                 f"{target.path} would remove it before the new one is whole",
                 f"remove it yourself, or choose another {Argument.OUT}",
             )
-        (object_path(target.working) / "job.json").exists()
+        (target.working.on_store() / "job.json").exists()
 
     def free_bytes(self, target: Target) -> None:
         """Return ``None``: an object store tells no limit."""
@@ -68,7 +67,7 @@ class Bucket:
 
     def record(self, job: Job) -> None:
         """Put ``job.json``, which a conditional put lets only one run do."""
-        object_path(job.recipe_file).write_bytes(job.recipe.to_toml().encode())
+        job.recipe_file.on_store().write_bytes(job.recipe.to_toml().encode())
         # The run's own mark tells an answer that was lost from another run that was faster.
         content = job.to_json(run=secrets.token_hex(8))
         try:
@@ -111,7 +110,7 @@ class Bucket:
         """
         last = _working(job) / "job.json"
         if failed:
-            data = next(object_path(job.target.path).members(), None)
+            data = next(job.target.path.on_store().members(), None)
             if self._begun is None or data is not None or _read_if_there(last) != self._begun:
                 return
         ObjectPath.remove(path for path, _ in _working(job).members() if path != last)
@@ -119,7 +118,7 @@ class Bucket:
 
 
 def _working(job: Job) -> ObjectPath:
-    return object_path(job.working)
+    return job.working.on_store()
 
 
 def _journal(job: Job) -> ObjectPath:
