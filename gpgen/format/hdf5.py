@@ -11,10 +11,8 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterator
-from typing import ClassVar
 
-from gpgen.errors import DatasetError
-from gpgen.format.base import Place, Problem, Reader, Region
+from gpgen.format.base import Place, Problem, Reader, Region, Store
 from gpgen.format.hdf5_file import (
     USER_BLOCK,
     Hdf5Dataset,
@@ -31,8 +29,8 @@ from gpgen.format.manifest import SmallArray, derived_arrays, image_array, root_
 from gpgen.format.stream import Stream, write_images
 from gpgen.io import files
 from gpgen.io.local_path import LocalPath
-from gpgen.io.lock import naming
 from gpgen.io.paths import AnyPath
+from gpgen.io.renaming import naming
 from gpgen.recipe import Recipe
 
 __all__ = ["Hdf5Reader", "Hdf5Store"]
@@ -51,10 +49,8 @@ def skeleton_of(job: Job) -> Skeleton:
     return _skeleton(job.recipe, job.layout, job.gpgen_version)
 
 
-class Hdf5Store:
+class Hdf5Store(Store):
     """Makes one HDF5 file."""
-
-    resumable: ClassVar[bool] = True
 
     def _path(self, job: Job) -> LocalPath:
         return job.data.on_disk() / "file"
@@ -119,19 +115,7 @@ class Hdf5Store:
 
     def committed(self, job: Job) -> bool:
         """Return whether a commit was cut off after the rename."""
-        if self._path(job).exists():
-            return False
-        try:
-            return job.is_described_by(self.reader(job.target.path).manifest)
-        except DatasetError:
-            return False
-
-    def committing(self, job: Job) -> bool:  # noqa: ARG002
-        """Return ``False``: one rename replaces the old file by the new one."""
-        return False
-
-    def remove_unlisted(self, job: Job, finished: FinishedShards) -> None:
-        """Leave the one file as it is: what it lacks is written to its place."""
+        return not self._path(job).exists() and self.holds(job)
 
     def occupied(self, job: Job) -> LocalPath | None:
         """Return what stands where the dataset shall go, if anything does."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from gpgen.errors import Argument, DatasetError, TargetError, UsageError
-from gpgen.format.base import Place, Problem, Reader, Region
+from gpgen.format.base import Place, Problem, Reader, Region, Store
 from gpgen.format.hdf5 import complete_file
 from gpgen.format.hdf5_file import (
     Hdf5Dataset,
@@ -69,10 +69,8 @@ def _shard_skeleton(
     return skeleton, arrays
 
 
-class Hdf5ShardsStore:
+class Hdf5ShardsStore(Store):
     """Makes HDF5 files after a pattern."""
-
-    resumable: ClassVar[bool] = True
 
     def _shard_path(self, job: Job, shard: int) -> LocalPath:
         return job.data.on_disk() / job.target.shard_name(shard)
@@ -91,9 +89,6 @@ class Hdf5ShardsStore:
             for shard in sorted({0, last})
         ]
         return sizes[0] * last + sizes[-1] + self._manifest_skeleton(job).nbytes
-
-    def begin(self, job: Job) -> None:
-        """Need nothing: the shards go into the data folder."""
 
     def has_shard(self, job: Job, record: ShardRecord) -> bool:
         """Return whether a shard that the journal lists is still there."""

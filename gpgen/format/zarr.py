@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
 
-from gpgen.errors import DatasetError
-from gpgen.format.base import Problem, Reader
+from gpgen.format.base import Reader, Store
 from gpgen.format.job import FinishedShards, Job, ShardRecord
 from gpgen.format.stream import new_file
 from gpgen.format.zarr_content import (
@@ -21,8 +19,8 @@ from gpgen.format.zarr_content import (
 from gpgen.format.zarr_reader import ZarrReader
 from gpgen.format.zarr_zip import ZippedZarrReader
 from gpgen.io import files
-from gpgen.io.lock import naming
 from gpgen.io.paths import AnyPath
+from gpgen.io.renaming import naming
 
 __all__ = ["ZarrStore"]
 
@@ -31,10 +29,8 @@ __all__ = ["ZarrStore"]
 _OLD = "old"
 
 
-class ZarrStore:
+class ZarrStore(Store):
     """Makes one Zarr v3 group."""
-
-    resumable: ClassVar[bool] = True
 
     def nbytes(self, job: Job) -> int:
         """Return the exact bytes that the finished dataset takes."""
@@ -88,12 +84,7 @@ class ZarrStore:
 
     def committed(self, job: Job) -> bool:
         """Return whether a commit was cut off after the rename."""
-        if job.data.on_disk().exists():
-            return False
-        try:
-            return job.is_described_by(ZarrReader(job.target.path).manifest)
-        except DatasetError:
-            return False
+        return not job.data.on_disk().exists() and self.holds(job)
 
     def committing(self, job: Job) -> bool:
         """Return whether a commit was cut off between the two renames."""
@@ -116,7 +107,3 @@ class ZarrStore:
         if not path.name.endswith(".zip") or path.is_dir():
             return ZarrReader(path)
         return ZippedZarrReader(path.on_disk())
-
-    def check_first(self, path: AnyPath) -> Iterator[Problem]:  # noqa: ARG002
-        """Find nothing: reading JSON needs no trust."""
-        return iter(())

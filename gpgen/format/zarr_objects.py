@@ -7,10 +7,9 @@ import os
 import tempfile
 from array import array
 from collections.abc import Callable, Iterator
-from typing import ClassVar
 
-from gpgen.errors import Argument, DatasetError, TargetError, UsageError
-from gpgen.format.base import Problem, Reader
+from gpgen.errors import Argument, TargetError, UsageError
+from gpgen.format.base import Reader, Store
 from gpgen.format.job import FinishedShards, Job, ShardRecord
 from gpgen.format.stream import Stream
 from gpgen.format.zarr_content import (
@@ -31,10 +30,8 @@ __all__ = ["ZarrObjectsStore"]
 _MOST_BYTES = 5 * 2**30
 
 
-class ZarrObjectsStore:
+class ZarrObjectsStore(Store):
     """Makes one Zarr v3 group on an object store."""
-
-    resumable: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._there: array[int] | None = None
@@ -96,18 +93,7 @@ class ZarrObjectsStore:
 
     def committed(self, job: Job) -> bool:
         """Return whether the dataset is whole, and only the working objects are left."""
-        try:
-            manifest = ZarrReader(job.target.path).manifest
-        except DatasetError:
-            return False
-        return job.is_described_by(manifest)
-
-    def committing(self, job: Job) -> bool:  # noqa: ARG002
-        """Return ``False``: nothing is ever replaced."""
-        return False
-
-    def remove_unlisted(self, job: Job, finished: FinishedShards) -> None:
-        """Leave what the journal doesn't list: it takes no room that isn't used again."""
+        return self.holds(job)
 
     def occupied(self, job: Job) -> AnyPath | None:
         """Return what stands where the dataset shall go, if anything does."""
@@ -121,10 +107,6 @@ class ZarrObjectsStore:
     def reader(self, path: AnyPath) -> Reader:
         """Open a finished dataset."""
         return ZarrReader(path)
-
-    def check_first(self, path: AnyPath) -> Iterator[Problem]:  # noqa: ARG002
-        """Find nothing: reading JSON needs no trust."""
-        return iter(())
 
 
 @contextlib.contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import weakref
 from collections.abc import Iterator
 from pathlib import Path, PosixPath
@@ -10,6 +12,7 @@ from typing import ClassVar, NoReturn
 
 from gpgen.errors import Argument, UsageError
 from gpgen.io import files
+from gpgen.io.failures import NoFileError
 
 __all__ = ["LocalPath", "OpenLocalFile"]
 
@@ -53,7 +56,9 @@ class LocalPath(PosixPath):
         return files.read_whole(self)
 
     def head(self, nbytes: int) -> bytes:
-        """Return the first bytes of a file."""
+        """Return the first bytes of a file; what is no regular file isn't even opened."""
+        if not stat.S_ISREG(self.stat().st_mode):
+            raise NoFileError(errno.EINVAL, "it is no regular file", str(self))
         descriptor = files.open_existing(self)
         with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
             return file.read(nbytes)

@@ -13,10 +13,10 @@ from gpgen.errors import Argument, DatasetError, TargetError
 from gpgen.format.base import Store
 from gpgen.format.job import Job
 from gpgen.format.layout import SHARDED, Target
-from gpgen.io.lock import LOCK
 from gpgen.io.output_files import check_space
 from gpgen.workspace.base import Site
 from gpgen.workspace.journal import count_finished
+from gpgen.workspace.local import LOCK
 from gpgen.workspace.record import read_job, resume_command
 
 __all__ = ["check_still_free", "look"]

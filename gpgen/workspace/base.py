@@ -45,8 +45,11 @@ class Site(Protocol):
         ...
 
     def begin(self, job: Job) -> None:
-        """Remove what an earlier job left, and make room for a new one."""
-        ...
+        """Remove what an earlier job left, and make room for a new one.
+
+        By default nothing: what an earlier job left has other names.
+        """
+        return
 
     def record(self, job: Job) -> None:
         """Put a job that has begun on record: from here it can be resumed.
@@ -59,8 +62,8 @@ class Site(Protocol):
         ...
 
     def resume(self, job: Job) -> None:
-        """Remove what a killed run of the job left half-written."""
-        ...
+        """Remove what a killed run of the job left half-written; by default nothing."""
+        return
 
     def journal(self, job: Job) -> Journal:
         """Open the job's journal for adding."""
@@ -76,9 +79,10 @@ class Site(Protocol):
         Raises
         ------
         TargetError
-            If what is on record is another job, or none.
+            If what is on record is another job, or none. By default it can't be: the job's
+            claim keeps others away.
         """
-        ...
+        return
 
     def forget(self, job: Job, *, failed: bool) -> None:
         """Take the job off the record: it is finished, or failed with nothing to resume."""

@@ -12,16 +12,20 @@ from gpgen.errors import Argument, TargetError
 from gpgen.format.job import Job
 from gpgen.format.layout import Target
 from gpgen.io import files
-from gpgen.io.lock import LOCK, check_rename, claimed, empty
 from gpgen.io.output_files import free_bytes
+from gpgen.io.renaming import check_rename
+from gpgen.workspace.base import Site
 from gpgen.workspace.journal import Journal
 from gpgen.workspace.record import store_job
 
-__all__ = ["Disk"]
+__all__ = ["LOCK", "Disk"]
+
+LOCK = "lock"
+"""The file in the working folder that the process which makes the dataset holds locked."""
 
 
-class Disk:
-    """A file system; see `gpgen.workspace.base.Site`."""
+class Disk(Site):
+    """A file system: a folder is locked, and what has grown in it is renamed."""
 
     def check(self, target: Target, *, overwrite: bool) -> None:  # noqa: ARG002
         """Refuse a folder that is missing or not writable."""
@@ -48,18 +52,30 @@ class Disk:
 
     @contextlib.contextmanager
     def claim(self, job: Job) -> Iterator[None]:
-        """Hold the target's lock; when nothing is left to resume, leave nothing behind."""
-        with claimed(_working(job), lambda: _in_use(job)) as descriptor:
+        """Make the working folder and hold its lock; remove it if nothing is left to resume."""
+        working = _working(job)
+        lock = _lock(working)
+        if lock is None:
+            raise _in_use(job)
+        try:
             owner = f"process {os.getpid()} on {socket.gethostname()}"
-            files.truncate(descriptor, 0)
-            files.write_at(descriptor, owner.encode(), 0)
+            files.truncate(lock, 0)
+            files.write_at(lock, owner.encode(), 0)
             yield
+        finally:
+            try:
+                if not (working / "job.json").exists():
+                    # The lock last: whoever takes it next finds the folder empty, and is alone.
+                    _empty(working)
+                    files.remove_tree(working)
+            finally:
+                os.close(lock)
 
     def begin(self, job: Job) -> None:
         """Empty the working folder."""
         working = _working(job)
         files.remove(working / "job.json")
-        empty(working)
+        _empty(working)
         files.make_folder(job.temporary.on_disk())
         files.make_folder(job.data.on_disk())
         check_rename(working, job.target.path.on_disk())
@@ -90,9 +106,6 @@ class Disk:
             with open(descriptor, "rb") as lines:  # noqa: PTH123 - a descriptor
                 yield from lines
 
-    def check_record(self, job: Job) -> None:
-        """No-op: the lock is held, so the record is this job's."""
-
     def forget(self, job: Job, *, failed: bool) -> None:  # noqa: ARG002
         """Take the job off the record; `claim` removes the rest."""
         files.remove(_working(job) / "job.json")
@@ -104,6 +117,26 @@ def _folder(target: Target) -> Path:
 
 def _working(job: Job) -> Path:
     return job.working.on_disk()
+
+
+def _lock(working: Path) -> int | None:
+    """Make the working folder and lock it; ``None`` if another process holds the lock."""
+    while True:
+        files.make_folder(working)
+        try:
+            return files.lock(working / LOCK)
+        except FileNotFoundError:  # the last run has just removed it
+            continue
+        except BaseException:
+            files.remove_empty(working)
+            raise
+
+
+def _empty(working: Path) -> None:
+    """Remove all that is in the working folder but the lock."""
+    for path in list(working.iterdir()):
+        if path.name != LOCK:
+            files.remove_tree(path)
 
 
 def _in_use(job: Job) -> TargetError:

@@ -20,6 +20,7 @@ import itertools
 import secrets
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from gpgen.errors import Argument, TargetError, UsageError
 from gpgen.format.job import Job, ShardRecord
 from gpgen.format.layout import Target
 from gpgen.io.object_path import ObjectPath
+from gpgen.workspace.base import Site
 from gpgen.workspace.journal import Journal, line_of
 from gpgen.workspace.record import read_job
 
@@ -38,8 +40,8 @@ _READERS = 16
 _JOINED = 256
 
 
-class Bucket:
-    """A bucket of an object store; see `gpgen.workspace.base.Site`."""
+class Bucket(Site):
+    """A bucket: nothing is locked or renamed, and one conditional put decides between two jobs."""
 
     def __init__(self) -> None:
         self._begun: bytes | None = None
@@ -57,13 +59,9 @@ class Bucket:
     def free_bytes(self, target: Target) -> None:
         """Return ``None``: an object store tells no limit."""
 
-    @contextlib.contextmanager
-    def claim(self, job: Job) -> Iterator[None]:  # noqa: ARG002
+    def claim(self, job: Job) -> AbstractContextManager[None]:  # noqa: ARG002
         """No-op: S3 can't detect a live writer; `record` keeps other jobs away."""
-        yield
-
-    def begin(self, job: Job) -> None:
-        """No-op: the objects of another job have other names."""
+        return contextlib.nullcontext()
 
     def record(self, job: Job) -> None:
         """Put ``job.json``, which a conditional put lets only one run do."""
@@ -78,9 +76,6 @@ class Bucket:
                 f"wait for it, or if it has died continue with {Argument.RESUME}",
             ) from error
         self._begun = content
-
-    def resume(self, job: Job) -> None:
-        """No-op: an object is whole or not there."""
 
     def journal(self, job: Job) -> Journal:
         """Return a journal that is kept in the bucket, with a copy on this disk to work with."""
