@@ -229,7 +229,7 @@ def write_user_block(descriptor: int, path: LocalPath, n: int, image: tuple[int,
 def check_user_block(path: LocalPath) -> Iterator[Problem]:
     """Check every byte outside the image by the user block, without trusting HDF5 to read it."""
     try:
-        with open(files.open_existing(path), "rb") as file:  # noqa: PTH123 - a descriptor
+        with files.open_stream(path) as file:
             block = file.read(USER_BLOCK)
             nbytes = os.fstat(file.fileno()).st_size
     except OSError as error:

@@ -33,7 +33,7 @@ SHARD_BYTES = 2**28
 _SMALLEST_SHARD_BYTES = 2**24
 _SHARDS_OF_A_SMALL_DATASET = 16
 
-# Beyond belief: what asks for more is a slip of the hand, or a hostile manifest.
+# What asks for more is a typing error or a hostile manifest.
 MOST_SAMPLES = 2**48
 # Files and arrays are measured in signed 64-bit numbers; half of them leaves room for the rest.
 _MOST_IMAGE_BYTES = 2**62

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -40,11 +41,8 @@ def read_rows(path: AnyPath, array: SmallArray, offset: int, count: int) -> NDAr
     out = np.empty((count, *array.shape[1:]), array.dtype)
     view = memoryview(cast("Any", out.reshape(-1).view("u1")))
     try:
-        opened = path.opened()
-        try:
+        with contextlib.closing(path.opened()) as opened:
             got = opened.read_at(view, offset)
-        finally:
-            opened.close()
     except OSError as error:
         raise unreadable(path, error) from error
     if got != out.nbytes:
@@ -64,8 +62,7 @@ def file_sha256(
     """
     digest, total = hashlib.sha256(), 0
     buffer = memoryview(bytearray(min(_READ_BYTES, max(nbytes, 1))))
-    opened = path.opened()
-    try:
+    with contextlib.closing(path.opened()) as opened:
         while total < nbytes:
             part = buffer[: min(len(buffer), nbytes - total)]
             got = opened.read_at(part, offset + total)
@@ -75,8 +72,6 @@ def file_sha256(
             total += got
             if got < len(part):
                 break
-    finally:
-        opened.close()
     return digest.hexdigest(), total
 
 

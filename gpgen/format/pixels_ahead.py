@@ -66,10 +66,10 @@ class _ConcurrentPixelReader(PixelReader):
         return place.path.opened(), place
 
     def _forget(self, shard: int) -> None:
-        """Keep nothing that could be forgotten."""
+        """No-op: no file stays open."""
 
     def close(self) -> None:
-        """Let the threads go; there are new ones when needed."""
+        """Shut the threads down; there are new ones when needed."""
         if self._pool is not None and self._process == os.getpid():
             self._pool.shutdown(wait=False, cancel_futures=True)
         self._pool = None

@@ -45,7 +45,7 @@ def check_unchanged(reader: Reader) -> None:
 
 @contextlib.contextmanager
 def same_dataset(reader: Reader) -> Iterator[None]:
-    """Tell damage from what the files of another dataset in its place look like."""
+    """Say that a dataset was replaced where its files would look damaged for that reason."""
     try:
         yield
     except DatasetError as error:

@@ -45,12 +45,9 @@ class ZippedZarrReader(ZarrReader):
     def document(self, name: str) -> bytes:
         """Return what is in a member."""
         member = self._member(name)
-        descriptor = files.open_existing(self._file)
-        try:
-            buffer = bytearray(member.size)
-            return bytes(buffer[: files.read_at(descriptor, memoryview(buffer), member.offset)])
-        finally:
-            os.close(descriptor)
+        with files.open_stream(self._file) as stream:
+            stream.seek(member.offset)
+            return stream.read(member.size)
 
     def span(self, name: str) -> tuple[LocalPath, int]:
         """Return the file in which a member lies, and where it begins."""
@@ -80,16 +77,12 @@ class ZippedZarrReader(ZarrReader):
 
     def problems(self) -> Iterator[Problem]:
         """Check the members' headers, too, and that each shard has its length."""
-        descriptor = files.open_existing(self._file)
-        try:
+        with files.open_stream(self._file) as stream:
             for member in self._members.values():
                 expected = member.header(self._crcs[member.name])
-                buffer = bytearray(len(expected))
-                files.read_at(descriptor, memoryview(buffer), member.start)
-                if buffer != expected:
+                stream.seek(member.start)
+                if stream.read(len(expected)) != expected:
                     yield Problem(self.path.name, f"the header of {member.name} is damaged")
-        finally:
-            os.close(descriptor)
         for shard in range(self.manifest.layout.shards):
             name = shard_name(self.recipe, shard)
             nbytes = shard_nbytes(self.recipe, self.manifest.layout, shard)
@@ -102,7 +95,7 @@ class ZippedZarrReader(ZarrReader):
 def _read_directory(path: LocalPath) -> tuple[ZipLayout, list[zipfile.ZipInfo]]:
     """Read the central directory, and compare its every byte with what it must be."""
     try:
-        with open(files.open_existing(path), "rb") as stream:  # noqa: PTH123 - a descriptor
+        with files.open_stream(path) as stream:
             nbytes = os.fstat(stream.fileno()).st_size
             with zipfile.ZipFile(stream) as archive:
                 infos = archive.infolist()

@@ -30,7 +30,7 @@ from gpgen.golkar2018.texture_sums import Cross
 from gpgen.io import files
 from gpgen.io.beside import put_in_place, working_folder
 from gpgen.io.failures import reading, target_errors
-from gpgen.io.output_files import check_space, free_bytes
+from gpgen.io.output_files import check_folder, check_space, free_bytes
 from gpgen.io.user_paths import AnyText, target_of
 from gpgen.io.zip_writing import ZipMember
 from gpgen.workers import worker_count
@@ -135,8 +135,7 @@ def make_archive(
 
 
 def _check_target(plan: ArchivePlan, target: Path, overwrite: bool) -> None:
-    if not target.parent.is_dir():
-        raise TargetError(f"{target.parent} isn't a folder", "create it first")
+    check_folder(target.parent)
     empty = target.is_dir() and not target.is_symlink() and not any(target.iterdir())
     if os.path.lexists(target) and not empty and not overwrite:
         raise TargetError(

@@ -59,9 +59,8 @@ class LocalPath(PosixPath):
         """Return the first bytes of a file; what is no regular file isn't even opened."""
         if not stat.S_ISREG(self.stat().st_mode):
             raise NoFileError(errno.EINVAL, "it is no regular file", str(self))
-        descriptor = files.open_existing(self)
-        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
-            return file.read(nbytes)
+        with files.open_stream(self) as stream:
+            return stream.read(nbytes)
 
     def size(self) -> int:
         """Return the bytes of a file."""

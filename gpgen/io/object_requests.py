@@ -36,7 +36,7 @@ __all__ = ["ATTEMPTS", "Body", "delete", "get", "listing", "put", "size"]
 # With pauses of 0.1 s, doubled each time, eight tries that fail at once take about ten seconds.
 ATTEMPTS = 8
 _PAUSE = 0.1
-# To wait for an answer in vain costs a minute: that is tried less often.
+# A request that times out costs a minute: it is tried less often.
 _MOST_SILENCES = 3
 # Where nothing has ever been connected to there may be no network: six tries take two seconds.
 _FIRST_ATTEMPTS = 6
@@ -219,7 +219,7 @@ def _ask(
                 hopeless |= attempt >= _FIRST_ATTEMPTS or silences >= _FIRST_SILENCES
             if hopeless or not is_transient(error):
                 raise explain(error, what, attempt) from error
-        # Workers that failed together shall not come back together.
+        # Jitter: workers that failed together must not try again together.
         time.sleep(_PAUSE * 2 ** (attempt - 1) * (0.5 + secrets.randbelow(1000) / 2000))
 
 

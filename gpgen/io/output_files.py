@@ -10,7 +10,22 @@ from pathlib import Path
 
 from gpgen.errors import Argument, TargetError
 
-__all__ = ["check_output_file", "check_space", "free_bytes"]
+__all__ = ["check_folder", "check_output_file", "check_space", "free_bytes"]
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that isn't there, in which something is to be made.
+
+    Raises
+    ------
+    TargetError
+        If it is missing, or no folder.
+    """
+    if not folder.is_dir():
+        raise TargetError(
+            f"the folder {folder} does not exist",
+            f"make it with `mkdir -p {shlex.quote(str(folder))}`",
+        )
 
 
 def free_bytes(folder: Path) -> int:
@@ -55,11 +70,7 @@ def check_output_file(path: str | Path) -> None:
         If its folder is missing or not writable, or the name is a folder's.
     """
     target = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow a link
-    if not target.parent.is_dir():
-        raise TargetError(
-            f"{path} can't be written: there is no folder {target.parent}",
-            f"make it with `mkdir -p {shlex.quote(str(target.parent))}`",
-        )
+    check_folder(target.parent)
     if target.is_dir():
         raise TargetError(f"{path} is a folder", "give the name of a file")
     try:

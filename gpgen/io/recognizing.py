@@ -274,7 +274,7 @@ def _zarr(path: LocalPath, names: set[str]) -> Found | None:
         if kind == "array" and _says_gpgen(_json(path.parent / "zarr.json")):
             return Found("one array of a dataset", f"give the whole: {_run('info', path.parent)}")
         if "zarr_format" not in root and "attributes" not in root:
-            return None  # damaged, whoever's it was
+            return None  # damaged, and nothing says whose it was
         return Found(f"a Zarr {kind if kind == 'array' else 'group'} that gpgen didn't make")
     if names & {".zgroup", ".zarray", ".zmetadata"}:
         return Found("a Zarr group that gpgen didn't make, of version 2")

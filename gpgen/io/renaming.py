@@ -80,7 +80,7 @@ def _refused(source: Path, destination: Path) -> bool:
 
 @contextlib.contextmanager
 def naming(target: Path, working: Path) -> Iterator[None]:
-    """Say a way out where the system refuses, after all, to give what was made its name.
+    """Say what to do if the system refuses, after all, to rename what was made.
 
     Raises
     ------

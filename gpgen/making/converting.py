@@ -16,6 +16,7 @@ from gpgen.dataset import Dataset, open_dataset
 from gpgen.errors import DatasetError, UsageError
 from gpgen.format import store_for
 from gpgen.format.job import Job, ShardRecord
+from gpgen.format.stream import never_stop
 from gpgen.io.paths import Given
 from gpgen.making.planning import plan_job
 from gpgen.making.run import Progress, carry_out
@@ -112,8 +113,4 @@ def one_by_one(
     """Copy the missing shards in turn: the disk is the bound, and one writer keeps it busy."""
     store = store_for(job.target.form, job.target.path)
     for shard in missing:
-        finished([store.write_shard(job, shard, _go_on)])
-
-
-def _go_on() -> None:
-    """Let a shard be written to its end: Ctrl-C comes as an exception of its own."""
+        finished([store.write_shard(job, shard, never_stop)])

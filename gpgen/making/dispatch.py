@@ -15,6 +15,7 @@ from gpgen.errors import Argument, ClusterError, GpgenError
 from gpgen.exact.blas import one_blas_thread
 from gpgen.format import store_for
 from gpgen.format.job import Job, ShardRecord
+from gpgen.format.stream import never_stop
 from gpgen.making.cluster import Client, dask_distributed, differing_versions
 from gpgen.making.tries import TRIES, check_worth_trying_again
 
@@ -22,7 +23,7 @@ __all__ = ["ClockSetBackError", "make_shards"]
 
 # How long a cluster without workers has to get one.
 NO_WORKERS_SECONDS = 60.0
-# A worker that is killed takes innocent shards with it: those may be unlucky more often.
+# A killed worker takes all its shards with it: a shard may lose its worker more often than fail.
 KILLED_TRIES = 20
 _POLL_SECONDS = 0.5
 # How long a result may take on its way here, before it is looked whether anybody still has it.
@@ -64,13 +65,9 @@ def _make_shard(job: Job, shard: int) -> ShardRecord | _Failure:
     """Make one shard: the task that workers run."""
     try:
         with one_blas_thread():
-            return store_for(job.target.form, job.target.path).write_shard(job, shard, _go_on)
+            return store_for(job.target.form, job.target.path).write_shard(job, shard, never_stop)
     except Exception as error:  # noqa: BLE001 - all of it goes to the driver, which decides
         return _Failure(dask_distributed().get_worker().address, error)
-
-
-def _go_on() -> None:
-    """Let a shard be written to its end: nobody can tell a worker to stop."""
 
 
 class _Window:

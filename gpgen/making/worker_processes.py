@@ -108,7 +108,7 @@ def _check_loopback() -> None:
 
 
 def serve(count: int) -> NoReturn:
-    """Be the process that holds the workers, until the caller closes its end of standard input."""
+    """Hold the workers in this process until the caller closes its end of standard input."""
     caller = os.getppid()
     # Workers inherit what they may say to the terminal, which is nothing, but not this.
     with os.fdopen(os.dup(1), "w") as channel:

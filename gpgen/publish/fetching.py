@@ -15,7 +15,7 @@ from gpgen.golkar2018.archive import PLAN
 from gpgen.io import files as disk
 from gpgen.io.beside import working_folder
 from gpgen.io.failures import target_errors
-from gpgen.io.output_files import check_space, free_bytes
+from gpgen.io.output_files import check_folder, check_space, free_bytes
 from gpgen.io.recognizing import refused
 from gpgen.io.user_paths import AnyText, given, target_of, text_of
 from gpgen.making.run import Progress
@@ -179,8 +179,7 @@ def _target(deposit: Deposit, out: AnyText | None) -> Path:
 def _refuse_existing(target: Path) -> None:
     if os.path.lexists(target):
         raise TargetError(f"{target} exists", f"give another {Argument.OUT}, or remove it")
-    if not target.parent.is_dir():
-        raise TargetError(f"there is no folder {target.parent}", "make it first")
+    check_folder(target.parent)
 
 
 def _place(

@@ -18,7 +18,7 @@ from gpgen.description.subject import DepositFile, Subject
 from gpgen.errors import Argument, TargetError, UsageError
 from gpgen.io.beside import put_in_place, working_folder
 from gpgen.io.failures import target_errors
-from gpgen.io.output_files import check_space, free_bytes
+from gpgen.io.output_files import check_folder, check_space, free_bytes
 from gpgen.io.paths import AnyPath, Given, place_of
 from gpgen.io.user_paths import AnyText, target_of
 from gpgen.publish.archive_source import ArchiveSource, is_archive
@@ -249,8 +249,7 @@ def _media(name: str) -> str:
 
 
 def _check_target(target: Path, overwrite: bool) -> None:
-    if not target.parent.is_dir():
-        raise TargetError(f"there is no folder {target.parent}", "make it first")
+    check_folder(target.parent)
     if not os.path.lexists(target):
         return
     if not overwrite:

@@ -12,7 +12,7 @@ from gpgen.errors import Argument, TargetError
 from gpgen.format.job import Job
 from gpgen.format.layout import Target
 from gpgen.io import files
-from gpgen.io.output_files import free_bytes
+from gpgen.io.output_files import check_folder, free_bytes
 from gpgen.io.renaming import check_rename
 from gpgen.workspace.base import Site
 from gpgen.workspace.journal import Journal
@@ -30,8 +30,7 @@ class Disk(Site):
     def check(self, target: Target, *, overwrite: bool) -> None:  # noqa: ARG002
         """Refuse a folder that is missing or not writable."""
         folder = _folder(target)
-        if not folder.is_dir():
-            raise TargetError(f"the folder {folder} does not exist", f"make it: mkdir -p {folder}")
+        check_folder(folder)
         if not files.is_writable(folder):
             raise TargetError(
                 f"the folder {folder} is not writable",
@@ -101,10 +100,11 @@ class Disk(Site):
 
     def journal_lines(self, job: Job) -> Iterator[bytes]:
         """Yield the journal's lines."""
-        with contextlib.suppress(OSError):
-            descriptor = files.open_existing(_working(job) / "journal.jsonl")
-            with open(descriptor, "rb") as lines:  # noqa: PTH123 - a descriptor
-                yield from lines
+        with (
+            contextlib.suppress(OSError),
+            files.open_stream(_working(job) / "journal.jsonl") as lines,
+        ):
+            yield from lines
 
     def forget(self, job: Job, *, failed: bool) -> None:  # noqa: ARG002
         """Take the job off the record; `claim` removes the rest."""
