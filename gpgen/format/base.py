@@ -230,7 +230,9 @@ class Store(Protocol):
         ...
 
     def commit(self, job: Job, finished: FinishedShards) -> None:
-        """Complete the dataset and give it its final name; may be repeated after a crash.
+        """Complete the dataset and give it its final name.
+
+        A commit that was cut off is called again, unless it is `committed`.
 
         Raises
         ------

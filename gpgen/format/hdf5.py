@@ -98,8 +98,6 @@ class Hdf5Store(Store):
 
     def commit(self, job: Job, finished: FinishedShards) -> None:
         """Write all but the images, then give the file its name."""
-        if self.committed(job):
-            return
         skeleton, path = skeleton_of(job), self._path(job)
         arrays = [*derived_arrays(job.recipe, job.layout.n), *finished.arrays()]
         image = skeleton.offsets["image"], job.layout.n * job.recipe.image_nbytes

@@ -123,8 +123,6 @@ class Hdf5ShardsStore(Store):
 
     def commit(self, job: Job, finished: FinishedShards) -> None:
         """Write the manifest; move the shards to their names, and the manifest last."""
-        if self.committed(job):
-            return
         target, marker, data = job.target, self._committing(job), job.data.on_disk()
         manifest, final = data / target.manifest.name, target.manifest.on_disk()
         if not marker.exists():

@@ -55,20 +55,19 @@ class ZarrStore(Store):
 
     def commit(self, job: Job, finished: FinishedShards) -> None:
         """Write the small arrays and the metadata, the root's last; then rename."""
-        if not self.committed(job):
-            self._complete(job, finished)
-            final, aside = job.target.path.on_disk(), job.working.on_disk() / _OLD
-            with naming(final, job.working.on_disk()):
-                if os.path.lexists(final):
-                    files.remove_tree(aside)
-                    files.rename(final, aside)
-                try:
-                    files.rename(job.data.on_disk(), final)
-                except OSError:
-                    if aside.exists():  # better the old one than none
-                        files.rename(aside, final)
-                    raise
-            files.sync_folder(final.parent)
+        self._complete(job, finished)
+        final, aside = job.target.path.on_disk(), job.working.on_disk() / _OLD
+        with naming(final, job.working.on_disk()):
+            if os.path.lexists(final):
+                files.remove_tree(aside)
+                files.rename(final, aside)
+            try:
+                files.rename(job.data.on_disk(), final)
+            except OSError:
+                if aside.exists():  # better the old one than none
+                    files.rename(aside, final)
+                raise
+        files.sync_folder(final.parent)
 
     def _complete(self, job: Job, finished: FinishedShards) -> None:
         folder, temporary = job.data.on_disk(), job.temporary.on_disk()

@@ -217,7 +217,7 @@ def carry_out(
                     site.check_record(job)
                 else:
                     site.record(job)  # now that all shards are whole: to complete the commit
-            store.commit(job, journal)
+                store.commit(job, journal)
         except BaseException:
             if journal.finished == 0:
                 site.forget(job, failed=True)  # nothing to resume: leave nothing behind
