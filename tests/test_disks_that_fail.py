@@ -181,7 +181,8 @@ def test_a_forbidden_folder_is_told_and_resumed_when_it_is_allowed(
         temporary.chmod(0o555)
     told = run.fail()
     assert "permission denied; give yourself permission to write there" in told
-    temporary.chmod(0o755)
+    if temporary.exists():  # an export to tar that fails leaves nothing
+        temporary.chmod(0o755)
     start(verb, folder / out, source, "--resume", before=before).succeed()
     assert hashes(folder) == expected(verb, out)
 
