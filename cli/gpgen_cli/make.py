@@ -203,9 +203,9 @@ def _describe(plan: Plan) -> dict[str, Any]:
 def _what_is_safe(last: list[Progress], out: str) -> str:
     from gpgen.workspace.unfinished import is_begun
 
-    if last and not is_begun(out):
-        return "interrupted; nothing is kept"
     if not last:
         return "interrupted before the first shard was finished"
     done, total = last[0].samples_done, last[0].samples
+    if done < total and not is_begun(out):  # an export to tar files
+        return "interrupted; nothing is kept"
     return f"interrupted; {done:,} of {count(total, 'sample')} are safe"

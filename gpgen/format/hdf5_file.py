@@ -206,12 +206,12 @@ def write_small_arrays(descriptor: int, skeleton: Skeleton, arrays: Sequence[Sma
             files.write_at(descriptor, array.block(start, stop), offset)
 
 
-def _outside_sha256(path: LocalPath, image: tuple[int, int], nbytes: int, check: Any = None) -> str:  # noqa: ANN401
+def _outside_sha256(path: LocalPath, image: tuple[int, int], nbytes: int) -> str:
     """Hash every byte that is neither in the user block nor in the image's (offset, bytes)."""
     offset, length = image
-    first, _ = file_sha256(path, USER_BLOCK, max(offset - USER_BLOCK, 0), check)
+    first, _ = file_sha256(path, USER_BLOCK, max(offset - USER_BLOCK, 0))
     start = max(offset + length, USER_BLOCK)
-    second, _ = file_sha256(path, start, max(nbytes - start, 0), check)
+    second, _ = file_sha256(path, start, max(nbytes - start, 0))
     return hashlib.sha256(f"{nbytes} {first} {second}".encode()).hexdigest()
 
 

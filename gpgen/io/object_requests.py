@@ -103,13 +103,12 @@ def get(bucket: str, key: str, offset: int | None = None, nbytes: int = 0) -> by
 
 def size(bucket: str, key: str) -> int:
     """Return the bytes of an object."""
-    what = f"s3://{bucket}/{key} can't be read"
-    head = functools.partial(_head, bucket, key)
-    return int(_ask(what, head, missing=(bucket, key))["ContentLength"])
-
-
-def _head(bucket: str, key: str, client: Any) -> Any:  # noqa: ANN401
-    return client.head_object(Bucket=bucket, Key=key)
+    answer = _ask(
+        f"s3://{bucket}/{key} can't be read",
+        lambda client: client.head_object(Bucket=bucket, Key=key),
+        missing=(bucket, key),
+    )
+    return int(answer["ContentLength"])
 
 
 def put(bucket: str, key: str, body: Body, *, only_new: bool = False) -> None:
@@ -144,17 +143,17 @@ def listing(bucket: str, prefix: str) -> Iterator[tuple[str, int]]:
     """Yield names and bytes of the objects whose names begin with `prefix`, in order."""
     more: dict[str, str] = {}
     while True:
-        page = functools.partial(_page, bucket, prefix, dict(more))
-        answer = _ask(f"s3://{bucket}/{prefix} can't be listed", page)
+        answer = _ask(
+            f"s3://{bucket}/{prefix} can't be listed",
+            lambda client: client.list_objects_v2(
+                Bucket=bucket, Prefix=prefix, MaxKeys=_PAGE, **more
+            ),
+        )
         for entry in answer.get("Contents", ()):
             yield entry["Key"], int(entry["Size"])
         if not answer.get("IsTruncated"):
             return
         more["ContinuationToken"] = answer["NextContinuationToken"]
-
-
-def _page(bucket: str, prefix: str, more: dict[str, str], client: Any) -> Any:  # noqa: ANN401
-    return client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=_PAGE, **more)
 
 
 def delete(bucket: str, keys: Iterable[str]) -> None:
@@ -196,7 +195,7 @@ def _ask(
     conditional
         Whether it asks for something on condition, which may be refused, or not be known.
     """
-    client, attempt, silences = _client(), 0, 0
+    client, attempt, silences = _clients.get(), 0, 0
     while True:
         attempt += 1
         try:
@@ -257,10 +256,6 @@ class _Clients:
 
 
 _clients = _Clients()
-
-
-def _client() -> Any:  # noqa: ANN401 - botocore has no types
-    return _clients.get()
 
 
 def _new_client() -> Any:  # noqa: ANN401 - botocore has no types
