@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gpgen.errors import Argument, DatasetError, StorageError
+from gpgen.errors import Argument, DatasetError
 from gpgen.io.failures import NoFileError
 from gpgen.io.local_path import LocalPath
 from gpgen.io.paths import AnyPath
@@ -111,8 +111,6 @@ def recognize(path: AnyPath) -> Found | None:
         return _content(path.head(_HEAD), path)
     except NoFileError:
         return Found("a pipe, socket or device")
-    except StorageError:
-        raise
     except OSError:
         return None
 
