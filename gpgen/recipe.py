@@ -114,7 +114,7 @@ class Recipe(
                 f"no built-in recipe is called {text!r}",
                 nearest(text, builtin_recipes()) + ", or give the path of a .toml file",
             )
-        found = recognize(path) if isinstance(path, Path) else None
+        found = None if path.is_remote else recognize(path)
         if found is not None and found.what not in _PERHAPS_RECIPES:
             raise RecipeError(
                 f"recipe {text!r} can't be read: it is {found.what}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -16,7 +17,6 @@ import pytest
 
 from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.exact.mosaic import standardized, texture
-from gpgen.golkar2018 import archive as archive_module
 from gpgen.golkar2018.archive import make_archive, read_plan
 from gpgen.golkar2018.archive_plan import AUTHORS_CROSS, ArchivePlan
 from gpgen.golkar2018.import_source import open_source
@@ -243,7 +243,7 @@ def test_a_disk_too_small_is_noticed_before_anything_is_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = SimpleNamespace(free=1000)
-    monkeypatch.setattr(archive_module.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(TargetError, match="GB"):
         make_archive(SMALL, tmp_path / "out")
     assert not list(tmp_path.iterdir())

@@ -284,6 +284,24 @@ def test_ctrl_c_while_overwriting_says_what_replaces_the_old(gpgen, tmp_path, ve
     assert hashes(tmp_path) == whole
 
 
+def test_ctrl_c_in_an_export_to_tar_keeps_nothing_and_says_so(gpgen, tmp_path) -> None:
+    before = sorted(tmp_path.iterdir())
+
+    def hook(action, path):
+        if action == "rename" and path.endswith("d-02.tar"):
+            files.watch(None)
+            raise KeyboardInterrupt
+
+    files.watch(hook)
+    arguments = ["--n", "8", "--shard-size", "2", "--out", "d-{shard:02d}.tar", "--workers", "1"]
+    stopped = gpgen("make", "--recipe", "small.toml", *arguments)
+    assert_one_line(stopped, 130, "interrupted; nothing is kept")
+    assert sorted(tmp_path.iterdir()) == before
+    again = stopped.err.strip().rpartition(" with: ")[2]
+    assert gpgen(*shlex.split(again)[1:]).status == 0
+    assert gpgen("verify", "d-manifest.tar.h5").status == 0
+
+
 def damage(path):
     raw = bytearray(path.read_bytes())
     raw[len(raw) // 2] ^= 1

@@ -151,7 +151,7 @@ def test_certificates_are_given_at_the_prompt(tmp_path: Path, encrypted, securit
     assert missing.status == 2
     assert missing.err == (
         "error: the TLS certificates can't be read: no such file or directory; "
-        "give --tls-ca-file, --tls-cert and --tls-key, or a Security of Dask\n"
+        "give --tls-ca-file, --tls-cert and --tls-key, the certificates of the cluster\n"
     )
 
 

@@ -181,7 +181,8 @@ def test_a_forbidden_folder_is_told_and_resumed_when_it_is_allowed(
         temporary.chmod(0o555)
     told = run.fail()
     assert "permission denied; give yourself permission to write there" in told
-    temporary.chmod(0o755)
+    if temporary.exists():  # an export to tar that fails leaves nothing
+        temporary.chmod(0o755)
     start(verb, folder / out, source, "--resume", before=before).succeed()
     assert hashes(folder) == expected(verb, out)
 
@@ -209,7 +210,8 @@ def test_what_a_killed_run_left_half_done_does_not_count_as_taken(
     command = [sys.executable, "-c", KILLED, tmp_path / out]
     killed = subprocess.run(command, env=ENVIRONMENT, check=False, stderr=subprocess.PIPE)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    taken = sum(path.stat().st_blocks * 512 for path in tmp_path.rglob("*") if path.is_file())
+    left = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "lock"]
+    taken = sum(path.stat().st_blocks * 512 for path in left)
     assert taken > needed / 3
     monkeypatch.setattr(
         "gpgen.workspace.local.Disk.free_bytes", lambda disk, target: needed - taken - 1

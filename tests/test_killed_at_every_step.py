@@ -204,6 +204,30 @@ def test_killed_again_and_again_it_still_gets_there(
     assert hashes(tmp_path / "d") == expected[out]
 
 
+@pytest.mark.parametrize("verb", ["make", "convert"])
+def test_a_killed_export_to_tar_leaves_no_target_and_is_begun_again(
+    tmp_path: Path, killer: Killer, expected, verb
+) -> None:
+    """Even when all shards are whole, and with no word of resuming."""
+    folder, out = tmp_path / "d", CASES[-1][1]
+    whole = killer.run(verb, _new(tmp_path / "whole") / out)["steps"]
+    record = next(n for n, _ in whole if n[0] == "rename" and n[1].endswith("/job.json"))
+    killed = killer.run(verb, _new(folder) / out, record)
+    assert killed["status"] == -signal.SIGKILL
+    assert [path.name for path in folder.iterdir()] == ["d-manifest.tar.h5.making"]
+    with pytest.raises(DatasetError, match="no dataset"):
+        open_dataset(folder / out)
+    again = killer.run(verb, folder / out)["steps"]
+    written = [name for name, _ in again if name[0] == "rename" and name[1].endswith(".tar")]
+    assert len(written) == 2 * SHARDS  # when it is whole, and when all are
+    assert hashes(folder) == expected[out]
+
+
+def _new(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
 def _now(folder: Path) -> dict[str, str]:
     return {name: h for name, h in hashes(folder).items() if ".making" not in name}
 

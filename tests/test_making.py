@@ -172,7 +172,7 @@ def test_a_shard_lost_from_an_unfinished_dataset_is_made_again(tmp_path: Path) -
 def test_an_existing_target_is_refused_and_left_untouched(tmp_path: Path, out) -> None:
     tiny_make(tmp_path / out, N).close()
     before = hashes(tmp_path)
-    with pytest.raises(TargetError, match=r"exists; choose another --out.*--overwrite"):
+    with pytest.raises(TargetError, match=r"exists; choose another out.*overwrite=True"):
         tiny_make(tmp_path / out, N)
     assert hashes(tmp_path) == before
 
@@ -331,7 +331,7 @@ def test_a_shard_that_keeps_failing_stops_the_run_with_its_reason(tmp_path: Path
 
     files.watch(hook)
     try:
-        with pytest.raises(ClusterError, match=r"shard 2 failed 3 times.*broken.*--resume"):
+        with pytest.raises(ClusterError, match=r"shard 2 failed 3 times.*broken.*resume=True"):
             tiny_make(tmp_path / "d.zarr", N)
     finally:
         files.watch(None)

@@ -90,7 +90,7 @@ def test_after_sigkill_the_named_command_finishes_to_equal_bytes(bucket, tmp_pat
     assert not bucket.keys("d.zarr/zarr.json")
     with pytest.raises(DatasetError, match=r"\d+ of 60 shards are done; finish it with") as refused:
         open_dataset(bucket.address())
-    with pytest.raises(TargetError, match=r"begun before.*continue with --resume"):
+    with pytest.raises(TargetError, match=r"begun before.*continue with resume=True"):
         tiny_make(bucket.address(), n, shard_size=1)
     with pytest.raises(TargetError, match="differs from what is asked for: n 60 -> 61"):
         tiny_make(bucket.address(), n + 1, shard_size=1, resume=True)
@@ -166,7 +166,7 @@ def test_of_two_runs_that_begin_at_once_one_is_refused(bucket, local) -> None:
         return True
 
     bucket.proxy.before = before
-    with pytest.raises(TargetError, match=r"another run has just begun.*continue with --resume"):
+    with pytest.raises(TargetError, match=r"another run has just begun.*continue with resume=True"):
         make_here(bucket.address())
     assert bucket.read("d.zarr.making/job.json") == b'{"run": "another"}'
 
@@ -190,7 +190,7 @@ def test_a_shard_that_was_removed_meanwhile_is_noticed_and_made_again(bucket, lo
         return True
 
     bucket.proxy.before = before
-    with pytest.raises(TargetError, match=r"image/c\.0\.0\.0 was removed.*--resume"):
+    with pytest.raises(TargetError, match=r"image/c\.0\.0\.0 was removed.*resume=True"):
         make_here(bucket.address())
     bucket.proxy.reset()
     make_here(bucket.address(), resume=True).close()
@@ -199,7 +199,7 @@ def test_a_shard_that_was_removed_meanwhile_is_noticed_and_made_again(bucket, lo
 
 def test_what_is_there_is_never_overwritten(bucket, local) -> None:
     make_here(bucket.address()).close()
-    with pytest.raises(TargetError, match="exists; choose another --out, or remove all objects"):
+    with pytest.raises(TargetError, match="exists; choose another out, or remove all objects"):
         make_here(bucket.address(), seed=6)
     with pytest.raises(UsageError, match=r"overwriting .* would remove it before"):
         tiny_make(bucket.address(), N, overwrite=True)
@@ -242,7 +242,7 @@ def test_a_plan_says_no_free_bytes_and_touches_nothing(bucket, tmp_path: Path) -
 
 
 def test_a_shard_is_refused_that_no_store_takes_in_one_put(bucket) -> None:
-    with pytest.raises(UsageError, match=r"a shard would have 5\.\d GB.*--shard-size"):
+    with pytest.raises(UsageError, match=r"a shard would have 5\.\d GB.*shard_size"):
         tiny_make(bucket.address(), 4 * 10**6, shard_size=35 * 10**5)
     assert bucket.keys() == []
 

@@ -111,7 +111,7 @@ def test_a_disk_that_moves_no_folders_is_found_before_anything_is_drawn(
     refusing(monkeypatch, number, lambda source, _: source.is_dir())
     for write in ("gpgen.format.zarr.write_shard_to", "gpgen.golkar2018.archive._Maker._draw"):
         monkeypatch.setattr(write, drawn_nothing)
-    told = "could not be given its name.*; choose another --out"
+    told = "could not be given its name.*; choose another out"
     with pytest.raises(TargetError, match=told):
         tiny_make(tmp_path / "d.zarr")
     with pytest.raises(TargetError, match=told):

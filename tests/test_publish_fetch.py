@@ -232,7 +232,7 @@ def test_an_existing_target_or_a_wrong_format_is_refused_before_the_download(
         refusal(TargetError, fetch, number, tmp_path / "d.zarr", service=service)
         assert server.log == []
         message = refusal(UsageError, fetch, number, tmp_path / "d.h5", service=service)
-    assert "use --out data.zarr" in message
+    assert "use out data.zarr" in message
     assert not any(asked.path.endswith("data.zarr.zip/content") for asked in server.log)
 
 

@@ -202,7 +202,7 @@ def test_regenerating_notices_other_pixels(deposits, tmp_path):
 
 def test_regenerating_refuses_other_formats_recipes_and_versions(deposits, tmp_path):
     folder = shutil.copytree(deposits["data.zarr", True], tmp_path / "deposit")
-    assert "use --out data.zarr" in refusal(UsageError, regenerate, folder, tmp_path / "d.h5")
+    assert "use out data.zarr" in refusal(UsageError, regenerate, folder, tmp_path / "d.h5")
     manifest = json.loads((folder / "dataset.json").read_text())
     (folder / "dataset.json").write_text(json.dumps(manifest | {"sampling_version": 0}))
     message = refusal(DatasetError, regenerate, folder, tmp_path / "d.zarr")
@@ -243,7 +243,7 @@ def test_what_is_at_the_target_is_replaced_only_when_asked_and_only_a_deposit(ma
     out = tmp_path / "deposit"
     package(made["data.zarr"], publication(), out, recipe_only=True)
     before = contents(out)
-    assert "--overwrite" in refusal(TargetError, package, made["data.zarr"], publication(), out)
+    assert "overwrite=True" in refusal(TargetError, package, made["data.zarr"], publication(), out)
     other = publication('version = "2.0.0"\n')
     package(made["data.zarr"], other, out, recipe_only=True, overwrite=True)
     assert contents(out) != before

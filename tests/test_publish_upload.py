@@ -374,7 +374,7 @@ def test_a_published_record_is_not_touched_but_can_get_a_new_version(server, dep
         number = upload(deposit, service).number
         publish_draft(deposit, service)
         message = refusal(UsageError, upload, deposit, service)
-        assert f"--new-version {number}" in message
+        assert f"new_version_of {number}" in message
         newer = upload(deposit, service, new_version_of=number)
         assert newer.number != number
         assert server.records[newer.number].version == 2

@@ -20,7 +20,7 @@ from backdrop.training.network import network
 from backdrop.training.run import Run, train
 from backdrop.training.settings import Settings, settings_from
 from backdrop.training.state import Epoch
-from gpgen.errors import TargetError, UsageError
+from gpgen.errors import Argument, TargetError, UsageError
 from gpgen.io.user_paths import given
 from gpgen.progress import Follow, Progress, Tell, following
 from gpgen.workers import worker_count
@@ -226,7 +226,8 @@ def _claim(out: Path, plan: dict[str, Any], resume: bool) -> None:
     if path.exists():
         if not resume:
             raise TargetError(
-                f"{out} holds runs already", "go on with --resume, or choose another folder"
+                f"{out} holds runs already",
+                f"go on with {Argument.RESUME}, or choose another folder",
             )
         if json.loads(path.read_text()) != json.loads(json.dumps(plan)):
             raise UsageError(

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.fuzzing.material import (
-    OUTS,
     PUBLICATION,
+    RESUMABLE,
     N,
     images_of,
     make_here,
@@ -107,7 +107,7 @@ def publication(text: bytes) -> None:
 @st.composite
 def _left_behind(draw: st.DrawFn) -> tuple[str, str, bytes]:
     """Which file of which unfinished dataset reads how."""
-    out = draw(st.sampled_from(OUTS))
+    out = draw(st.sampled_from(RESUMABLE))
     name = draw(st.sampled_from(["journal.jsonl", "journal.jsonl", "job.json"]))
     (working,) = unfinished(out, scratch()).parent.glob("*.making")
     whole = (working / name).read_bytes()

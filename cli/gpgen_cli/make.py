@@ -144,7 +144,7 @@ def command(
             )
             seconds = time.perf_counter() - started
     except KeyboardInterrupt:
-        raise Interrupted(_what_is_safe(last), how_to_go_on(ctx.obj, out)) from None
+        raise Interrupted(_what_is_safe(last, out), how_to_go_on(ctx.obj, out)) from None
     with dataset:
         path = str(dataset.path)
     output.say(
@@ -201,8 +201,12 @@ def _describe(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _what_is_safe(last: list[Progress]) -> str:
+def _what_is_safe(last: list[Progress], out: str) -> str:
+    from gpgen.workspace.unfinished import is_begun
+
     if not last:
         return "interrupted before the first shard was finished"
     done, total = last[0].done, last[0].total
+    if done < total and not is_begun(out):  # an export to tar files
+        return "interrupted; nothing is kept"
     return f"interrupted; {done:,} of {count(total, 'sample')} are safe"

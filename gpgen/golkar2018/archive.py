@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -21,7 +20,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.errors import DatasetError, TargetError
+from gpgen.errors import Argument, DatasetError, TargetError
 from gpgen.exact.blas import one_blas_thread
 from gpgen.golkar2018.archive_plan import ArchivePlan
 from gpgen.golkar2018.gp_writing import write_gp
@@ -30,6 +29,7 @@ from gpgen.golkar2018.texture_sums import Cross
 from gpgen.io import files
 from gpgen.io.beside import put_in_place, working_folder
 from gpgen.io.failures import reading, target_errors
+from gpgen.io.output_files import check_folder, check_space, free_bytes
 from gpgen.io.user_paths import AnyText, target_of
 from gpgen.io.zip_writing import ZipMember
 from gpgen.progress import Follow, Progress, Tell, following
@@ -114,17 +114,13 @@ def make_archive(
 
 
 def _check_target(plan: ArchivePlan, target: Path, overwrite: bool) -> None:
-    if not target.parent.is_dir():
-        raise TargetError(f"{target.parent} isn't a folder", "create it first")
+    check_folder(target.parent)
     empty = target.is_dir() and not target.is_symlink() and not any(target.iterdir())
     if os.path.lexists(target) and not empty and not overwrite:
-        raise TargetError(f"{target} exists", "use --overwrite, or another --out")
-    free = shutil.disk_usage(target.parent).free
-    if plan.nbytes > free:
         raise TargetError(
-            f"{target} needs {plan.nbytes / 1e9:.2f} GB, {free / 1e9:.2f} are free",
-            "free some space, or choose another --out",
+            f"{target} exists", f"use {Argument.OVERWRITE}, or another {Argument.OUT}"
         )
+    check_space(target, plan.nbytes, free_bytes(target.parent))
 
 
 def read_plan(folder: Path) -> ArchivePlan:

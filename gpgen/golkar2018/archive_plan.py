@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.errors import UsageError
+from gpgen.errors import Argument, UsageError
 from gpgen.exact.mosaic import texture
 from gpgen.exact.texture import length_scale_name
 from gpgen.golkar2018.gp_writing import write_gp
@@ -62,7 +62,8 @@ class ArchivePlan:
     def __post_init__(self) -> None:
         if not self.samples or len(dict(self.samples)) < len(self.samples):
             raise UsageError(
-                "an archive needs samples, and each length-scale once", "use --samples 9.5=50"
+                "an archive needs samples, and each length-scale once",
+                f"use {Argument.SAMPLES}, such as 50 of 9.5 px",
             )
         if not 0 <= self.seed < 1 << 64:
             raise UsageError(f"seed {self.seed} is out of range", "use 0 to 2**64 - 1")
@@ -81,7 +82,7 @@ class ArchivePlan:
                 fewest = base ** (len(cross.length_scales) - 1)
                 raise UsageError(
                     f"{cross.name} needs at least {fewest} samples of each of its length-scales",
-                    "raise --samples or leave out the cross",
+                    f"raise {Argument.SAMPLES} or leave out the cross",
                 )
         if len({cross.name for cross in self.crosses}) < len(self.crosses):
             raise UsageError("a cross is asked for twice", "give each once")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin, urlsplit
 
-from gpgen.errors import DatasetError, MissingPackageError, TargetError, UsageError
+from gpgen.errors import Argument, DatasetError, MissingPackageError, TargetError, UsageError
 from gpgen.io.download import Download
+from gpgen.io.output_files import check_space, free_bytes
 from gpgen.io.user_paths import AnyText, given, text_of
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _missing(
             if wanted.path.exists() and not overwrite:
                 raise TargetError(
                     f"{wanted.path} exists and isn't the record's file",
-                    "use --overwrite, or another --out",
+                    f"use {Argument.OVERWRITE}, or another {Argument.OUT}",
                 )
             missing.append((file.url, wanted))
     _check_disk(folder, sum(wanted.nbytes - wanted.received for _, wanted in missing))
@@ -223,11 +223,6 @@ def _check_disk(folder: Path, needed: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TargetError(
-            f"{folder} can't be made: {error.strerror}", "use another --out"
+            f"{folder} can't be made: {error.strerror}", f"use another {Argument.OUT}"
         ) from None
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise TargetError(
-            f"{folder} needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} are free",
-            "free some space, or choose another --out",
-        )
+    check_space(folder, needed, free_bytes(folder))

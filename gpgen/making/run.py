@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterator
 
 from gpgen.dataset import Dataset, open_dataset
-from gpgen.errors import TargetError, UsageError
+from gpgen.errors import Argument, UsageError
 from gpgen.format import store_for
 from gpgen.format.base import Store
 from gpgen.format.job import Job, ShardRecord
@@ -25,9 +25,8 @@ from gpgen.recipe import AnyRecipe, Recipe
 from gpgen.recipe_warnings import warn_about
 from gpgen.workers import worker_count
 from gpgen.workspace import site_of
-from gpgen.workspace.base import Site
 from gpgen.workspace.journal import Journal
-from gpgen.workspace.record import read_job, resume_command
+from gpgen.workspace.record import resume_command
 
 __all__ = ["Plan", "carry_out", "make", "plan"]
 
@@ -77,7 +76,8 @@ def make(
     processes
         Whether the workers are processes instead of threads of this one.
     resume
-        Continue a run that was broken off; if there is none, begin one.
+        Continue a run that was broken off; if there is none, begin one. Tar files, which are
+        exported in one go, are begun again.
     overwrite
         Replace what is there, once the new dataset is whole.
     chunk_size, shard_size
@@ -108,7 +108,7 @@ def make(
         Of what is allowed and yet seldom meant: one class only, a split without samples, a
         length-scale longer than the image. `Plan.warnings` has the same.
     """
-    _check_arguments(workers, scheduler, security, processes, resume, overwrite)
+    _check_arguments(workers, scheduler, security, processes)
     count = worker_count(workers)
     recipe = Recipe.load(recipe)
     job = plan_job(
@@ -159,24 +159,41 @@ def carry_out(
     Dataset
         The finished dataset, open.
     """
+    if resume and job.overwrite:
+        raise UsageError(
+            "resume and overwrite exclude each other",
+            f"give {Argument.RESUME} to continue, or {Argument.OVERWRITE} to start again",
+        )
     store, site = store_for(job.target.form, job.target.path), site_of(job.target.path)
-    finished = look(job, store, resume)
-    if finished is not None:
-        site.tidy(job)
-        return finished
     with target_errors(f"{job.target.path} can't be written"), site.claim(job):
-        finished = look(job, store, resume, locked=True)
-        if finished is not None:
-            return finished
-        job = dataclasses.replace(_begin_or_resume(job, store, site, resume), images=job.images)
+        there = look(job, store, site, resume=resume)
+        if isinstance(there, Dataset):
+            site.forget(job, failed=False)
+            return there
+        if there is not None and resume:
+            job = dataclasses.replace(there, images=job.images)
+            if not store.committed(job):
+                site.resume(job)
+        else:
+            if there is not None and store.committing(there):
+                # The old dataset is gone already: to replace the new one, let it be whole first.
+                with contextlib.closing(site.journal(there)) as journal:
+                    store.commit(there, journal)
+            site.begin(job)
+            store.begin(job)
+            if store.resumable:
+                site.record(job)
         journal = site.journal(job)
         try:
             if not store.committed(job):
                 with following(progress) as tell:
                     _run(job, store, journal, tell, work)
                 check_still_free(job, store)
-                site.check_record(job)
-            store.commit(job, journal)
+                if store.resumable:
+                    site.check_record(job)
+                else:
+                    site.record(job)  # now that all shards are whole: to complete the commit
+                store.commit(job, journal)
         except BaseException:
             if journal.finished == 0:
                 site.forget(job, failed=True)  # nothing to resume: leave nothing behind
@@ -192,48 +209,14 @@ def _check_arguments(
     scheduler: Scheduler | None,
     security: Security | None,
     processes: bool | None,
-    resume: bool,
-    overwrite: bool,
 ) -> None:
-    if resume and overwrite:
-        raise UsageError(
-            "resume and overwrite exclude each other",
-            "give --resume to continue, or --overwrite to start again",
-        )
     if scheduler is not None and (workers is not None or processes is not None):
         raise UsageError(
-            "a scheduler brings its own workers", "leave out --workers and --processes"
+            "a scheduler brings its own workers",
+            f"leave out {Argument.WORKERS} and {Argument.PROCESSES}",
         )
     if security is not None and scheduler is None:
         raise UsageError("security is for a cluster's scheduler", "give its address, too")
-
-
-def _begin_or_resume(job: Job, store: Store, site: Site, resume: bool) -> Job:
-    """Return the job to carry on with, put on record."""
-    begun = _begun(job, tolerate=not resume)
-    if not resume:
-        if begun is not None and store.committing(begun):
-            # The old dataset is gone already: to replace the new one, let it be whole first.
-            with contextlib.closing(site.journal(begun)) as journal:
-                store.commit(begun, journal)
-        begun = None
-    if begun is not None:
-        if not store.committed(begun):
-            site.resume(begun)
-        return begun
-    with site.begin(job):
-        store.begin(job)
-    return job
-
-
-def _begun(job: Job, *, tolerate: bool) -> Job | None:
-    """Return the job on record, if there is one; what can't be read is none if tolerated."""
-    try:
-        return read_job(job.working)
-    except TargetError:
-        if not tolerate:
-            raise
-        return None
 
 
 def _run(
@@ -274,8 +257,9 @@ def _run(
     try:
         work(job, layout.shards - journal.finished, missing, finished)
     except KeyboardInterrupt as error:
-        error.add_note(
-            f"{journal.finished} of {layout.shards} shards are done; "
-            f"continue with `{resume_command(job)}`"
-        )
+        if store.resumable:
+            error.add_note(
+                f"{journal.finished} of {layout.shards} shards are done; "
+                f"continue with `{resume_command(job)}`"
+            )
         raise

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Final
 
 from gpgen._version import __version__
-from gpgen.errors import GpgenError, MissingPackageError
+from gpgen.errors import Argument, GpgenError, MissingPackageError
 from gpgen.publish.addresses import base_url
 from gpgen.publish.rate_limits import full_until, requested_wait
 from gpgen.publish.token import Token
@@ -303,7 +303,7 @@ class Service:
             hint = "see whether the number and the service are the right ones"
         elif status in (413, 507) or "quota" in said.lower():
             message = f"{self.address} has no room for it ({status}): {said}"
-            hint = f"ask for more quota, or package with --recipe-only; {_CONTINUE}"
+            hint = f"ask for more quota, or package with {Argument.RECIPE_ONLY}; {_CONTINUE}"
             lasting = True
         elif status in _BUSY | _FAILED:
             message = f"{self.address} keeps failing ({status}): {said}"

@@ -20,7 +20,6 @@ from gpgen.format import store_for
 from gpgen.format.base import Problem, Reader
 from gpgen.format.manifest import canonical_json
 from gpgen.format.replacing import same_dataset
-from gpgen.io.paths import local_path
 from gpgen.publish.deposit import hash_file
 from gpgen.publish.part_writer import Part
 from gpgen.publish.sources import VERIFY, copy_file
@@ -57,7 +56,7 @@ class DatasetSource:
                 f"{dataset.path} was imported, and has no recipe that could make it again",
                 "share and cite its source instead",
             )
-        path = local_path(dataset.path)
+        path = dataset.path.on_disk()
         if dataset.format == "zarr" and path.is_file():
             raise UsageError(
                 f"{dataset.path} is packed already",
@@ -70,7 +69,7 @@ class DatasetSource:
         manifest = dataset.manifest
         self.description = describe_dataset(dataset, recipe_only=recipe_only)
         self._shards = [
-            local_path(self._reader.region(shard).path) for shard in range(manifest.layout.shards)
+            self._reader.region(shard).path.on_disk() for shard in range(manifest.layout.shards)
         ]
         root = path if dataset.format == "zarr" else path.parent
         self._names = [path.relative_to(root).as_posix() for path in self._shards]

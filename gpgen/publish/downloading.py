@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from gpgen.errors import DatasetError, TargetError
+from gpgen.errors import DatasetError
 from gpgen.io.download import Download
+from gpgen.io.output_files import check_space, free_bytes
 from gpgen.progress import Progress, Tell
 from gpgen.publish.client import Service, ServiceError, TransportError
 from gpgen.publish.deposit import is_plain_name
@@ -64,12 +64,8 @@ def download_record(
                 f"record {number} has a file called {name[:80]!r}", "don't use this record"
             )
     total = sum(int(entry.get("size") or 0) for entry in entries.values())
-    free = shutil.disk_usage(folder).free
-    if total > free + sum(path.stat().st_size for path in folder.iterdir()):
-        raise TargetError(
-            f"{folder.parent} has {free / 1e9:.1f} GB free, and the record {total / 1e9:.1f} GB",
-            "free some space, or choose another --out",
-        )
+    there = sum(path.stat().st_size for path in folder.iterdir())
+    check_space(folder, total - there, free_bytes(folder))
     done = 0
     for name, entry in entries.items():
 

@@ -9,13 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpgen.errors import DatasetError, TargetError, UsageError
+from gpgen.errors import Argument, DatasetError, TargetError, UsageError
 from gpgen.format.layout import SHARDED, Target
 from gpgen.golkar2018.archive import PLAN
 from gpgen.io import files as disk
 from gpgen.io.beside import working_folder
 from gpgen.io.failures import target_errors
-from gpgen.io.paths import local_path
+from gpgen.io.output_files import check_folder, check_space, free_bytes
 from gpgen.io.recognizing import refused
 from gpgen.io.user_paths import AnyText, given, target_of, text_of
 from gpgen.progress import Follow, Tell, following
@@ -123,7 +123,7 @@ def _fetch_record(
     if service.address != address.service:
         raise UsageError(
             f"record {address.number} is at {address.service}, not at {service.address}",
-            "leave out --from",
+            f"leave out {Argument.SERVICE}",
         )
     if out is not None:
         _refuse_existing(target_of(out))
@@ -164,13 +164,13 @@ def _target(deposit: Deposit, out: AnyText | None) -> Path:
         if form != deposit.form:
             raise UsageError(
                 f"the dataset is in the format {deposit.form}, and {target.name} is {form}",
-                f"use --out {regenerated_target(deposit)}",
+                f"use {Argument.OUT} {regenerated_target(deposit)}",
             )
         names = {target.name, regenerated_target(deposit)}
         if form in SHARDED and not deposit.recipe_only and len(names) > 1:
             raise UsageError(
                 f"the files are called {regenerated_target(deposit)}, and say so within",
-                "give --out that name in another folder",
+                f"give {Argument.OUT} that name in another folder",
             )
     _refuse_existing(target)
     return target
@@ -178,9 +178,8 @@ def _target(deposit: Deposit, out: AnyText | None) -> Path:
 
 def _refuse_existing(target: Path) -> None:
     if os.path.lexists(target):
-        raise TargetError(f"{target} exists", "give another --out, or remove it")
-    if not target.parent.is_dir():
-        raise TargetError(f"there is no folder {target.parent}", "make it first")
+        raise TargetError(f"{target} exists", f"give another {Argument.OUT}, or remove it")
+    check_folder(target.parent)
 
 
 def _place(
@@ -198,20 +197,14 @@ def _place(
     if deposit.recipe_only:
         dataset = regenerate(deposit.path, target, workers=workers, resume=True, progress=tell)
         dataset.close()
-        return Fetched(local_path(dataset.path), deposit.form, regenerated=True)
+        return Fetched(dataset.path.on_disk(), deposit.form, regenerated=True)
     check_names(deposit, target)
     nbytes = sum(
         (deposit.path / name).stat().st_size
         for parts in data_files(deposit).values()
         for name in parts
     )
-    free = shutil.disk_usage(target.parent).free
-    if nbytes > free:
-        raise TargetError(
-            f"{target.parent} has {free / 1e9:.1f} GB free, and unpacking takes "
-            f"{nbytes / 1e9:.1f} GB",
-            "free some space, or choose another --out",
-        )
+    check_space(target, nbytes, free_bytes(target.parent))
     with working_folder(target, "unpacking") as folder:
         _assemble(deposit, folder, target, move=move)
         if deposit.form != "archive":

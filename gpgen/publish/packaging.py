@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,11 @@ from gpgen.dataset import open_dataset
 from gpgen.description.citation import cff
 from gpgen.description.dataset_description import DatasetDescription, DepositFile
 from gpgen.description.publication import Publication
-from gpgen.errors import TargetError, UsageError
+from gpgen.errors import Argument, TargetError, UsageError
 from gpgen.golkar2018.archive_reading import is_archive
 from gpgen.io.beside import put_in_place, working_folder
 from gpgen.io.failures import target_errors
+from gpgen.io.output_files import check_folder, check_space, free_bytes
 from gpgen.io.paths import AnyPath, Given, place_of
 from gpgen.io.user_paths import AnyText, target_of
 from gpgen.progress import Follow, Progress, Tell, following
@@ -128,7 +128,12 @@ def package(
             f"files of {most_bytes:,} bytes would be more than {MOST_PARTS} parts",
             f"use {-(-source.nbytes // MOST_PARTS):,} or more",
         )
-    _check_space(target, source.nbytes)
+    check_space(
+        target,
+        source.nbytes,
+        free_bytes(target.parent),
+        f"package with {Argument.RECIPE_ONLY}",
+    )
     with (
         target_errors(f"{target} can't be written"),
         working_folder(target, "packaging") as folder,
@@ -235,20 +240,15 @@ def _entry(part: Part, what: str) -> DepositFile:
 
 
 def _check_target(target: Path, overwrite: bool) -> None:
-    if not target.parent.is_dir():
-        raise TargetError(f"there is no folder {target.parent}", "make it first")
+    check_folder(target.parent)
     if not os.path.lexists(target):
         return
     if not overwrite:
-        raise TargetError(f"{target} exists", "give another --out, or --overwrite to replace it")
-    if not (target / SHA256SUMS).is_file() or not (target / MANIFEST).is_file():
-        raise TargetError(f"{target} is no deposit, and is not replaced", "give another --out")
-
-
-def _check_space(target: Path, nbytes: int) -> None:
-    free = shutil.disk_usage(target.parent).free
-    if nbytes > free:
         raise TargetError(
-            f"{target.parent} has {free / 1e9:.1f} GB free, and {nbytes / 1e9:.1f} GB are needed",
-            "free some space, or package with --recipe-only",
+            f"{target} exists",
+            f"give another {Argument.OUT}, or {Argument.OVERWRITE} to replace it",
+        )
+    if not (target / SHA256SUMS).is_file() or not (target / MANIFEST).is_file():
+        raise TargetError(
+            f"{target} is no deposit, and is not replaced", f"give another {Argument.OUT}"
         )

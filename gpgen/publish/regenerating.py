@@ -9,7 +9,7 @@ from typing import Final
 
 from gpgen.dataset import Dataset
 from gpgen.description.dataset_description import TARGETS
-from gpgen.errors import DatasetError, UsageError
+from gpgen.errors import Argument, DatasetError, UsageError
 from gpgen.format import store_for
 from gpgen.format.base import Reader
 from gpgen.format.layout import Target
@@ -70,7 +70,7 @@ def regenerate(
     if folder.form == "archive":
         raise UsageError(
             f"{deposit} holds an archive in the form of 2018, not a recipe",
-            f"use `gpgen fetch {deposit} --out archive`",
+            f"use `gpgen fetch {deposit}`",
         )
     for name in ("recipe.toml", "shards.csv"):
         if name not in folder.sha256:
@@ -80,7 +80,7 @@ def regenerate(
     if form != folder.form:
         raise UsageError(
             f"{str(out)!r} is not in the deposit's format, so no checksum could agree",
-            f"use --out {regenerated_target(folder)}",
+            f"use {Argument.OUT} {regenerated_target(folder)}",
         )
     recipe = StoredRecipe.load(folder.path / "recipe.toml")
     if recipe.sha256 != folder.manifest.recipe_sha256:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpgen.errors import DatasetError, UsageError
+from gpgen.errors import Argument, DatasetError, UsageError
 from gpgen.io import files as disk
 from gpgen.io.user_paths import given
 from gpgen.progress import Follow, following
@@ -162,7 +162,7 @@ def publish_draft(deposit: str | Path, service: Service) -> Record:
 
 def _check_draft(records: Records, number: str, folder: Deposit) -> None:
     """Refuse to publish a draft that is not, read back, what the deposit says."""
-    again = "run `gpgen publish` again without --publish, then with it"
+    again = "send the deposit again as a draft, then publish that"
     sums = folder.check()
     there = records.draft_files(number)
     wrong = [name for name in sums if not is_there(there.get(name), sums[name])]
@@ -183,14 +183,15 @@ def _check_limits(folder: Deposit, limits: Limits) -> None:
     if len(folder.files) > limits.files:
         raise UsageError(
             f"the deposit has {len(folder.files)} files, and the service takes {limits.files}",
-            "make the dataset with larger shards, as .zarr or as one .h5, or package --recipe-only",
+            "make the dataset with larger shards, as .zarr or as one .h5, or package with "
+            f"{Argument.RECIPE_ONLY}",
         )
     nbytes = folder.nbytes()
     if nbytes > limits.nbytes:
         raise UsageError(
             f"the deposit has {nbytes / 1e9:.1f} GB, and the service takes "
             f"{limits.nbytes / 1e9:g} GB",
-            "package it with --recipe-only, or ask the service for more quota",
+            f"package it with {Argument.RECIPE_ONLY}, or ask the service for more quota",
         )
 
 
@@ -219,7 +220,7 @@ def _find_or_create(
         if records.published(number) is not None and new_version_of is None:
             raise UsageError(
                 f"record {number} is already published, and can't be changed",
-                f"run again with --new-version {number}",
+                f"run again with {Argument.NEW_VERSION} {number}",
             )
         if new_version_of is None:
             raise UsageError(
@@ -241,7 +242,7 @@ def _check_parent(
         raise UsageError(
             f"draft {draft['id']} was begun for this deposit, and is no version of record "
             f"{new_version_of}",
-            f"leave out --new-version, or remove {state} to begin a new draft",
+            f"leave out {Argument.NEW_VERSION}, or remove {state} to begin a new draft",
         )
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from gpgen.errors import DatasetError
 from gpgen.format.base import Reader
 from gpgen.io.failures import reading
-from gpgen.io.paths import local_path
 from gpgen.io.zip_writing import ZipLayout, ZipMember
 from gpgen.publish.part_writer import BLOCK, Part, PartWriter
 from gpgen.publish.sources import VERIFY, copy_whole
@@ -46,7 +45,7 @@ def pack_zarr(
         If a file is missing or isn't what the manifest says.
     """
     expected = dict(_files(reader))
-    root = local_path(reader.path)
+    root = reader.path.on_disk()
     sizes = [(file, _size(root / file)) for file in expected]
     layout = ZipLayout(sizes)
     crcs: list[int] = []
@@ -79,8 +78,8 @@ def _files(reader: Reader) -> Iterator[tuple[str, str | None]]:
         yield file, listed[file]
     hashes = reader.rows("shard_sha256", 0, reader.manifest.layout.shards)
     for shard, digest in enumerate(hashes):
-        path = local_path(reader.region(shard).path)
-        yield path.relative_to(local_path(reader.path)).as_posix(), digest.tobytes().hex()
+        path = reader.region(shard).path.on_disk()
+        yield path.relative_to(reader.path.on_disk()).as_posix(), digest.tobytes().hex()
 
 
 def _natural(file: str) -> tuple[str, list[int]]:

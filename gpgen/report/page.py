@@ -17,7 +17,7 @@ from gpgen.contact_sheet.content import choose_classes, first_of_each, reduced, 
 from gpgen.contact_sheet.png import tiles
 from gpgen.description.citation import cite
 from gpgen.description.publication import Publication
-from gpgen.errors import TargetError, UsageError
+from gpgen.errors import Argument, TargetError, UsageError
 from gpgen.io import files as disk
 from gpgen.io.failures import target_errors
 from gpgen.io.output_files import check_output_file
@@ -96,7 +96,10 @@ def write_report(
         raise UsageError(f"{samples} samples have no scatter", "measure 2 or more of each class")
     target = target_of(out)
     if os.path.lexists(target) and not overwrite:
-        raise TargetError(f"{target} exists", "give another -o, or --overwrite to replace it")
+        raise TargetError(
+            f"{target} exists",
+            f"give another {Argument.OUT}, or {Argument.OVERWRITE} to replace it",
+        )
     check_output_file(target)
     with open_content(dataset) as content, following(progress) as tell:
         page = _page(content, samples, publication, classes, tell)

@@ -16,7 +16,6 @@ from gpgen.exact.blas import one_blas_thread
 from gpgen.format.base import Place, Problem, Reader
 from gpgen.format.pixels import file_sha256, images_not_finite, unread
 from gpgen.format.stream import batch_size, crc32c
-from gpgen.io.paths import open_file, size_of
 from gpgen.progress import Progress, Tell
 from gpgen.recipe import Recipe
 from gpgen.sampling import sampler_for
@@ -123,7 +122,7 @@ class ShardChecks:
         not_finite: list[int] = []
         look = self._looking_for(shard, not_finite)
         try:
-            size = size_of(region.path)
+            size = region.path.size()
             nbytes = size if region.nbytes is None else region.nbytes
             digest, got = file_sha256(region.path, region.offset, nbytes, look)
         except FileNotFoundError:
@@ -231,7 +230,7 @@ def _read(
     recipe = reader.recipe
     origin = start if shard_start is None else shard_start
     step = batch_size(recipe)
-    opened = open_file(place.path)
+    opened = place.path.opened()
     try:
         for low in range(start, stop, step):
             high = min(low + step, stop)

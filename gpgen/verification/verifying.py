@@ -7,14 +7,14 @@ from typing import Literal
 
 import numpy as np
 
-from gpgen.errors import DatasetError, StorageError, UsageError
+from gpgen.errors import Argument, DatasetError, StorageError, UsageError
 from gpgen.format import store_for
 from gpgen.format.base import Kind, Problem, Reader
 from gpgen.format.layout import Format
 from gpgen.format.manifest import NEWER, derived_arrays
 from gpgen.format.replacing import check_unchanged
 from gpgen.io.failures import UNPACK, VERIFY
-from gpgen.io.paths import AnyPath, Given, local_path
+from gpgen.io.paths import AnyPath, Given
 from gpgen.progress import Follow, following
 from gpgen.recipe import Recipe
 from gpgen.sampling import SAMPLING_VERSION
@@ -82,7 +82,7 @@ def verify(
     if regenerate is not None and not isinstance(reader.recipe, Recipe):
         raise UsageError(
             f"{manifest} was imported, so nothing can draw its samples again",
-            "leave out --regenerate",
+            f"leave out {Argument.REGENERATE}",
         )
     problems += reader.problems()
     problems += _small_array_problems(reader)
@@ -106,7 +106,7 @@ def _find(path: Given) -> tuple[AnyPath, Format]:
     if form is not None:
         return place, form
     try:
-        return place, hdf5_form(local_path(place))
+        return place, hdf5_form(place.on_disk())
     except DatasetError as error:
         if error.__cause__ is None:  # HDF5 can read it, and it is something else
             raise

@@ -1,68 +1,20 @@
-"""The folder in which something grows, held by one process at a time."""
+"""Giving what has grown its name, tried before it grows.
+
+Everything ends with a rename, which some file systems refuse: to know it after hours would be late.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from gpgen.errors import TargetError
+from gpgen.errors import Argument, TargetError
 from gpgen.io import files
 from gpgen.io.failures import reason, remedy
 
-__all__ = ["LOCK", "check_rename", "claimed", "empty", "naming"]
-
-LOCK = "lock"
-
-
-@contextlib.contextmanager
-def claimed(working: Path, in_use: Callable[[], TargetError]) -> Iterator[int]:
-    """Make the folder and hold its lock; leave nothing behind that can't be resumed.
-
-    Parameters
-    ----------
-    working
-        The folder; what can be resumed has a ``job.json`` in it.
-    in_use
-        Makes the error for a lock that another process holds.
-
-    Yields
-    ------
-    int
-        The lock's descriptor.
-
-    Raises
-    ------
-    TargetError
-        If another process holds the lock.
-    """
-    descriptor = _lock(working)
-    if descriptor is None:
-        raise in_use()
-    try:
-        yield descriptor
-    finally:
-        try:
-            if not (working / "job.json").exists():
-                # The lock last: whoever takes it next finds the folder empty, and is alone there.
-                empty(working)
-                files.remove_tree(working)
-        finally:
-            os.close(descriptor)
-
-
-def _lock(working: Path) -> int | None:
-    while True:
-        files.make_folder(working)
-        try:
-            return files.lock(working / LOCK)
-        except FileNotFoundError:  # the last run has just removed it
-            continue
-        except BaseException:
-            files.remove_empty(working)
-            raise
+__all__ = ["check_rename", "naming"]
 
 
 def check_rename(working: Path, target: Path) -> None:
@@ -80,9 +32,9 @@ def check_rename(working: Path, target: Path) -> None:
             raise  # no room for an empty folder: that is another matter
         raise TargetError(
             f"{target} could not be given its name when it is made: {reason(error)}",
-            f"move {target} away first, or choose another --out"
+            f"move {target} away first, or choose another {Argument.OUT}"
             if target.exists()
-            else "choose another --out, on a file system that can rename folders",
+            else f"choose another {Argument.OUT}, on a file system that can rename folders",
         ) from error
 
 
@@ -128,7 +80,7 @@ def _refused(source: Path, destination: Path) -> bool:
 
 @contextlib.contextmanager
 def naming(target: Path, working: Path) -> Iterator[None]:
-    """Say a way out where the system refuses, after all, to give what was made its name.
+    """Say what to do if the system refuses, after all, to rename what was made.
 
     Raises
     ------
@@ -140,14 +92,6 @@ def naming(target: Path, working: Path) -> Iterator[None]:
     except OSError as error:
         raise TargetError(
             f"{target} is made, but can't be given its name: {reason(error)}",
-            f"move {working} to a folder on another disk, and run the same command with --out in "
-            "that folder and --resume",
+            f"move {working} to a folder on another disk, and run again with "
+            f"{Argument.OUT} in that folder and {Argument.RESUME}",
         ) from error
-
-
-def empty(working: Path) -> None:
-    """Remove all that is in a folder but the lock, if the folder is still there."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        for path in list(working.iterdir()):
-            if path.name != LOCK:
-                files.remove_tree(path)
