@@ -23,6 +23,28 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+LONG = "the whole of what CI shortens: every kill, thousands of damaged bits, 30 minutes of fuzzing"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help=LONG)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without --long leave out the cases marked `long`."""
+    if config.getoption("long"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    items[:] = [item for item in items if not item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(scope="session")
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether a test shall try all that it can, however long that takes."""
+    return request.config.getoption("long")
+
+
 @pytest.fixture
 def small() -> Recipe:
     """A recipe whose images take no time: four classes of 32 x 32 pixels."""

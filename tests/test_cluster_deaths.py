@@ -6,7 +6,6 @@ What happens to those that are killed at random is in test_cluster_killed.py.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ import pytest
 from cli_making import Making, uninterrupted
 from cli_support import Caller
 from dask_cluster import DaskCluster, wait_until
-from store_tools import OUTS, hashes, tiny
+from store_tools import OUTS, hashes, only_long, tiny
 
 import gpgen
 from gpgen.errors import ClusterError
@@ -24,7 +23,7 @@ from gpgen.format.layout import Target
 
 N = 60
 # Formats with a file a shard; where all share one, nobody sees who wrote what last.
-SOME = [OUTS[0], OUTS[2]] if os.environ.get("GPGEN_LONG") else [OUTS[0]]
+SOME = [OUTS[0], *only_long([OUTS[2]])]
 
 
 @pytest.fixture(scope="module")

@@ -16,15 +16,15 @@ from pathlib import Path
 import pytest
 from cli_making import Making, uninterrupted
 from dask_cluster import DaskCluster
-from store_tools import ENVIRONMENT, OUTS, hashes, tiny, tiny_make
+from store_tools import ENVIRONMENT, OUTS, hashes, only_long, tiny, tiny_make
 
 from gpgen import plan, verify
 from gpgen.errors import StorageError, TargetError
 from gpgen.making.converting import convert
 
 CASES = [("make", out) for out in OUTS] + [("convert", "d.h5"), ("convert", "d-{shard:03d}.tar")]
-# By default some of them where one is like another; with GPGEN_LONG=1 all.
-SOME = CASES if os.environ.get("GPGEN_LONG") else [CASES[0], CASES[-1]]
+# Where one is like another.
+SOME = [CASES[0], CASES[-1], *only_long(CASES[1:-1])]
 SAMPLES = {"make": 100, "convert": 400}  # copying is fast
 
 
