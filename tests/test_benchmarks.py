@@ -54,7 +54,6 @@ def test_a_complex_fft_gives_two_independent_fields():
 
 @pytest.mark.parametrize("name", PACKAGES)
 def test_packages_are_asked_for_the_same_kernel(name):
-    pytest.importorskip(name)
     side, length_scale, draws = 64, 3.0, 60 if name != "gstools" else 20
     draw = PACKAGES[name](side, length_scale)
     fields = np.stack([draw() for _ in range(draws)])
