@@ -155,7 +155,7 @@ def test_a_killed_process_goes_on_where_it_was(server, deposit):
         running.send_signal(signal.SIGKILL)
         running.communicate()
         running = following
-    running.communicate("\n", timeout=30)
+    running.communicate("\n", timeout=300)
     assert running.returncode == 0
     (number,) = server.records
     check_whole(server, deposit, number)
