@@ -223,6 +223,7 @@ def train_as_rank(rank, meet):
         dist.destroy_process_group()
 
 
+@pytest.mark.train
 def test_distributed_training_averages_the_ranks_masked_gradients(tmp_path):
     meet = str(tmp_path / "meet")
     # gloo's threads sometimes abort the interpreter's own way out; _exit leaves it out.

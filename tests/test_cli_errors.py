@@ -214,6 +214,7 @@ def test_wrong_input_in_a_process_of_its_own_is_one_line(tmp_path):
     assert_one_line(run("make", "--n", "0", "--out", "a.zarr", cwd=tmp_path), 2, "n is 0")
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize("kind", ["--threads", "--processes"])
 def test_ctrl_c_says_how_to_resume_and_the_result_is_the_same(gpgen, tmp_path, kind):
     arguments = ["--n", "800", "--shard-size", "10", "--size", "64"]
@@ -306,6 +307,7 @@ def test_output_that_can_not_be_written_is_an_error_of_one_line(gpgen, verb) -> 
                 assert "--debug" in verb or done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", ["<&- >&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_no_error(gpgen, closed) -> None:
     gpgen.make()

@@ -14,6 +14,8 @@ from cli_making import Making, uninterrupted
 from cli_support import command, run
 from store_tools import hashes, only_long
 
+pytestmark = pytest.mark.kill
+
 SIZE = ["--recipe", "two-scale-mini", "--size", "64", "--shard-size", "4"]
 
 

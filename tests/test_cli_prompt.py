@@ -250,6 +250,7 @@ def test_where_nothing_can_be_written_is_said_before_the_work(
     assert names(Path()) == ["data.zarr", "small.toml"]
 
 
+@pytest.mark.train
 def test_training_takes_the_sizes_that_the_data_have(gpgen):
     """Forty samples of the README's recipe: 32 to train with, one of each class to test."""
     made = ["make", "--recipe", "two-scale-mini", "--size", "64", "--n", "40", "--out", "m.zarr"]

@@ -21,6 +21,8 @@ import gpgen
 from gpgen.errors import ClusterError
 from gpgen.format.layout import Target
 
+pytestmark = pytest.mark.cluster
+
 N = 60
 # Formats with a file a shard; where all share one, nobody sees who wrote what last.
 SOME = [OUTS[0], *only_long([OUTS[2]])]

@@ -20,6 +20,8 @@ from store_tools import OUTS, hashes, only_long
 
 from gpgen.dataset import open_dataset
 
+pytestmark = pytest.mark.cluster
+
 Expected = Callable[[str], dict[str, str]]
 
 

@@ -24,6 +24,7 @@ def test_every_target_has_its_share() -> None:
     assert INPUTS.keys() == TARGETS.keys()
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("target", TARGETS)
 def test_hostile_input_gets_a_right_answer_or_one_line(target: str, long: bool) -> None:
     end = time.monotonic() + 60 * LONG_MINUTES * long

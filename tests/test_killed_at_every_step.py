@@ -17,6 +17,8 @@ from store_tools import ENVIRONMENT, OUTS, hashes, only_long, tiny, tiny_make
 from gpgen.dataset import open_dataset
 from gpgen.errors import DatasetError
 
+pytestmark = pytest.mark.kill
+
 HERE = Path(__file__).parent
 # At so many steps of each case it is killed, and so many writes are torn; --long takes all.
 PLAIN, TORN = 4, 2

@@ -24,7 +24,13 @@ N = 13
 EXPECTED = hashlib.sha256(drawn(tiny(), N).tobytes()).hexdigest()
 
 
-@pytest.mark.parametrize("processes", [False, True], ids=["threads", "processes"])
+@pytest.mark.parametrize(
+    "processes",
+    [
+        pytest.param(False, id="threads"),
+        pytest.param(True, id="processes", marks=pytest.mark.cluster),
+    ],
+)
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_pixels_do_not_depend_on_the_workers(tmp_path: Path, workers, processes) -> None:
     out = tmp_path / "d.zarr"
@@ -395,6 +401,7 @@ def cluster(tmp_path: Path):
         process.wait()
 
 
+@pytest.mark.cluster
 def test_an_existing_cluster_makes_the_same_and_survives_a_lost_worker(tmp_path, cluster) -> None:
     address, (scheduler, first, _) = cluster
     seen = []

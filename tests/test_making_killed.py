@@ -16,6 +16,8 @@ from gpgen.dataset import open_dataset
 from gpgen.errors import DatasetError, TargetError
 from gpgen.verification import verify
 
+pytestmark = pytest.mark.kill
+
 
 def run(out: Path, *options: str) -> subprocess.Popen:
     """Start making 40 tiny samples in shards of one."""

@@ -26,6 +26,8 @@ from gpgen.making.planning import plan_job
 from gpgen.making.run import carry_out, plan
 from gpgen.verification import verify
 
+pytestmark = pytest.mark.s3
+
 _ = bucket, local, store
 HERE = Path(__file__).parent
 

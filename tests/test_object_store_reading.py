@@ -24,6 +24,8 @@ from gpgen.publish.dataset_source import DatasetSource
 from gpgen.torch import TextureDataset
 from gpgen.verification import verify
 
+pytestmark = pytest.mark.s3
+
 _ = bucket, filled, new_client, store
 
 

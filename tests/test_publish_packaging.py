@@ -173,6 +173,7 @@ def test_a_recipe_only_deposit_makes_the_same_bytes_again(made, deposits, tmp_pa
         assert made_files == contents(made[form].parent)
 
 
+@pytest.mark.slow
 def test_the_figures_of_a_large_recipe_only_deposit_stay_small():
     """Everything but the tables and the figure takes kilobytes, so these two decide."""
     recipe = Recipe.load("two-scale")
@@ -316,6 +317,7 @@ def test_hashing_in_two_threads_gives_the_hashes(tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*builtin_recipes(), "line", "cube"])
 def test_a_contact_sheet_is_a_png_with_every_class(name):
     if name in builtin_recipes():

@@ -122,6 +122,7 @@ def check_whole(server, deposit, number):
     assert all(file.committed for file in there.values())
 
 
+@pytest.mark.kill
 def test_a_killed_process_goes_on_where_it_was(server, deposit):
     """Killed at several points, by the number of requests the server has seen."""
     rng = random.Random(1)

@@ -208,6 +208,7 @@ def test_golden_hashes_of_the_built_in_recipes() -> None:
         assert hashlib.sha256(pixels).hexdigest()[:16] == golden
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("machine", MACHINES)
 def test_golden_hashes_hold_on_other_machines(machine: str) -> None:
     """Other BLAS kernels and SIMD paths are what another CPU would take."""

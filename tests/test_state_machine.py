@@ -28,6 +28,8 @@ from gpgen.io import files
 from gpgen.making.converting import convert
 from gpgen.verification import verify
 
+pytestmark = pytest.mark.fuzz
+
 MEMORY = Path("/dev/shm")
 OUT = st.sampled_from(OUTS)
 STOP = st.none() | st.integers(1, 60)

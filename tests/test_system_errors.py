@@ -80,6 +80,7 @@ def in_a_small_process(tmp_path: Path, limit: int, threads: int, path: Path) -> 
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("out", FORMS)
 def test_few_descriptors_are_enough_for_many_threads(tmp_path: Path, many, out) -> None:
     """Eight threads would keep 64 files each: they give them back where the process has 32."""
@@ -196,6 +197,7 @@ def test_files_that_can_not_be_read_are_named_and_the_others_checked(
 UNPRIVILEGED = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", ["file", "folder"])
 def test_a_forbidden_file_or_folder_is_told_at_the_prompt(
     own: Path, tmp_path: Path, hidden

@@ -212,6 +212,7 @@ print(json.dumps(epochs[:3]))
 """
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("kind", ["plain", "stateful"])
 def test_training_goes_on_behind_a_workers_death(kind: str, tmp_path: Path) -> None:
     def train(*arguments: str) -> subprocess.CompletedProcess[str]:
