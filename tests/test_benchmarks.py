@@ -10,6 +10,8 @@ from benchmarks.circulant import CirculantEmbedding, CirculantPair, PrunedCircul
 from benchmarks.packages import PACKAGES
 from benchmarks.timing import interleaved
 
+pytestmark = pytest.mark.slow
+
 SIDE, LENGTH_SCALE = 12, 2.0
 
 

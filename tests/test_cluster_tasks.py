@@ -17,6 +17,8 @@ from gpgen.errors import UsageError
 from gpgen.format.zarr import ZarrStore
 from gpgen.making import dispatch
 
+pytestmark = pytest.mark.cluster
+
 N = 12
 
 

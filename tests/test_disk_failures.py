@@ -22,6 +22,8 @@ from gpgen import plan, verify
 from gpgen.errors import StorageError, TargetError
 from gpgen.making.converting import convert
 
+pytestmark = pytest.mark.slow
+
 CASES = [("make", out) for out in OUTS] + [("convert", "d.h5"), ("convert", "d-{shard:03d}.tar")]
 # Where one is like another.
 SOME = [CASES[0], CASES[-1], *only_long(CASES[1:-1])]

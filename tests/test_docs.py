@@ -36,6 +36,7 @@ def test_ci_runs_the_readmes_command_and_every_test_that_it_leaves_out() -> None
     assert set(left_out.split(" or ")) == marks - {"long"}
 
 
+@pytest.mark.slow
 def test_the_readmes_commands_run_in_their_order(tmp_path: Path) -> None:
     lines = [line for block in blocks("README.md", "") for line in block.splitlines()]
     commands = [line.split("&& ")[-1] for line in lines if "gpgen " in line]

@@ -16,6 +16,8 @@ from store_tools import OUTS, hashes, only_long, tiny, tiny_make
 from gpgen.errors import TargetError
 from gpgen.format.layout import Target
 
+pytestmark = pytest.mark.kill
+
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):

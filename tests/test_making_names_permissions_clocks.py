@@ -19,6 +19,8 @@ from gpgen.errors import UsageError
 from gpgen.making.cluster import connect
 from gpgen.making.run import plan
 
+pytestmark = pytest.mark.kill
+
 # To what each is converted.
 COPIES = (OUTS[1], "d-{shard:03d}.tar", OUTS[0])
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))

@@ -19,7 +19,7 @@ from gpgen.report.measuring import measure
 from gpgen.sampling import sampler_for
 
 # Of small n, of one class: what gpgen warns of is meant here.
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
 
 SHAPES = [
     (2,), (64,), (1000,), (2, 2), (2, 64), (16, 256), (32, 32), (24, 40), (2, 2, 2), (12, 14, 16)
