@@ -34,6 +34,7 @@ def counted(n: int) -> Counted:
     return Counted(example.recipe, n)
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_worker_uses_its_blocks_again(method: str) -> None:
     loader = DataLoader(
