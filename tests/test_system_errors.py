@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_support import unprivileged
 from publish_help import publication
 from store_tools import ENVIRONMENT, OUTS, drawn, tiny, tiny_make
 
@@ -194,18 +194,12 @@ def test_files_that_can_not_be_read_are_named_and_the_others_checked(
     assert report.is_damaged
 
 
-UNPRIVILEGED = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("hidden", ["file", "folder"])
 def test_a_forbidden_file_or_folder_is_told_at_the_prompt(
     own: Path, tmp_path: Path, hidden
 ) -> None:
-    """Permissions bind root too, without these capabilities."""
-    before = UNPRIVILEGED if os.geteuid() == 0 else ()
-    if before and shutil.which("setpriv") is None:
-        pytest.skip("root may read anything")
+    before = unprivileged()
     root = own if own.suffix == ".zarr" else own.parent
     (own.parent if hidden == "folder" else next(p for p in root.rglob("*") if p.is_file())).chmod(0)
     try:
