@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -55,11 +56,9 @@ def pixels_of(field: Field, noise: np.ndarray) -> np.ndarray:
 @cases
 def test_independent_noise_becomes_the_kernels_covariance(case) -> None:
     field = field_of(case)
-    count = math.prod(field.points)
-    noise = np.eye(count).reshape(count, *field.points)
-    for axis, factor in enumerate(field.factors, start=1):
-        noise = factor.wrap(noise, axis)
-    dense = pixels_of(field, noise).reshape(count, -1).T
+    pairs = zip(field.factors, matrices(field), strict=True)
+    axes = [matrix @ factor.wrap(np.eye(factor.points), 0) for factor, matrix in pairs]
+    dense = functools.reduce(np.kron, axes)
     error = np.abs(dense @ dense.T - true_covariance(case)).max()
     # Rounding in float64 is far below; 1e-6 is what a recipe is refused for.
     assert error <= field.covariance_error + 1e-13
