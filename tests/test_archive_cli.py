@@ -95,7 +95,9 @@ def test_the_examples_in_the_help_work_at_a_smaller_size(gpgen: Caller) -> None:
 
 def examples(verb: str) -> list[str]:
     command = importlib.import_module(VERBS[verb]).command
-    return [line.strip() for line in command.epilog.splitlines() if line.startswith("  gpgen ")]
+    found = [line.strip() for line in command.epilog.splitlines() if line.startswith("  gpgen ")]
+    assert found
+    return found
 
 
 def test_a_terminal_shows_how_far_it_is(tmp_path: Path, serve: Serve) -> None:

@@ -22,6 +22,8 @@ from backdrop.training import examples as examples_module
 from backdrop.training.report import interval
 from gpgen.errors import DatasetError, TargetError, UsageError
 
+pytestmark = pytest.mark.train
+
 RECIPE = """
 name = "tiny"
 shape = [32, 32]

@@ -36,7 +36,9 @@ ELSEWHERE = {
 def examples(verb):
     command = importlib.import_module(VERBS[verb]).command
     lines = (command.epilog or "").splitlines()
-    return [line.strip() for line in lines if line.startswith("  gpgen ")]
+    found = [line.strip() for line in lines if line.startswith("  gpgen ")]
+    assert found
+    return found
 
 
 def test_help_names_every_verb_in_a_process_of_its_own(tmp_path):

@@ -19,11 +19,13 @@ import pytest
 from cli_support import Caller
 from dask_cluster import DaskCluster
 from publish_help import publication
-from store_tools import ENVIRONMENT, drawn, tiny, tiny_make
+from store_tools import ENVIRONMENT, drawn, hashes, tiny, tiny_make
 
 from gpgen.errors import ClusterError, UsageError
 from gpgen.publish.packaging import package
 from gpgen.publish.regenerating import regenerate
+
+pytestmark = pytest.mark.cluster
 
 N = 12
 
@@ -159,6 +161,7 @@ def test_a_deposits_dataset_is_made_again_on_a_cluster(tmp_path: Path, cluster) 
     with tiny_make(tmp_path / "d.zarr", N) as dataset:
         package(str(dataset.path), publication(), tmp_path / "deposit")
     regenerate(tmp_path / "deposit", tmp_path / "again.zarr", scheduler=cluster).close()
+    assert hashes(tmp_path / "again.zarr") == hashes(tmp_path / "d.zarr")
 
 
 def _closed_port() -> int:

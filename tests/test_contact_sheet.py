@@ -92,6 +92,7 @@ def test_whole_class_names_stand_beside_the_rows():
     assert width(long) - width("4") == 12 * (len(long) - 1)
 
 
+@pytest.mark.slow
 def test_the_figures_of_a_large_recipe_only_deposit_stay_small():
     """Everything but the tables and the figure takes kilobytes, so these two decide."""
     recipe = Recipe.load("two-scale")

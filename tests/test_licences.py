@@ -31,7 +31,9 @@ SPELLINGS = {
 }
 # Weak copyleft, which asks for changes to these packages' own files only, and what declares none.
 NOT_PERMISSIVE = {"certifi", "isbnlib2"}
-NOT_PERMISSIVE_IN_TESTS = {"hypothesis", "mlcroissant", "pathspec", "tqdm"}
+NOT_PERMISSIVE_IN_TESTS = {
+    "gstools", "gstools-cython", "hypothesis", "mlcroissant", "pathspec", "tqdm"
+}  # fmt: skip
 # What PyTorch brings on Linux unless it is the build without CUDA: proprietary, as the docs say.
 CUDA = ("nvidia-", "cuda-", "triton")
 

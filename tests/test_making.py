@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from dask_cluster import DaskCluster
 from store_tools import OUTS, drawn, hashes, tiny, tiny_make
 
 import gpgen
@@ -25,7 +27,13 @@ N = 13
 EXPECTED = hashlib.sha256(drawn(tiny(), N).tobytes()).hexdigest()
 
 
-@pytest.mark.parametrize("processes", [False, True], ids=["threads", "processes"])
+@pytest.mark.parametrize(
+    "processes",
+    [
+        pytest.param(False, id="threads"),
+        pytest.param(True, id="processes", marks=pytest.mark.cluster),
+    ],
+)
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_pixels_do_not_depend_on_the_workers(tmp_path: Path, workers, processes) -> None:
     out = tmp_path / "d.zarr"
@@ -361,43 +369,17 @@ def test_the_plan_touches_nothing_and_agrees_with_what_is_made(tmp_path: Path) -
     assert 2**20 <= planned.memory_per_worker < 2**26
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 @pytest.fixture
-def cluster(tmp_path: Path):
+def cluster(tmp_path: Path) -> Iterator[DaskCluster]:
     """A scheduler and two workers, started with the dask command."""
-    port = _free_port()
-    address = f"tcp://127.0.0.1:{port}"
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    dask = [sys.executable, "-m", "dask"]
-    folder = ["--local-directory", tmp_path / "scratch"]
-    processes = [
-        subprocess.Popen(
-            [*dask, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"],
-            **quiet,
-        )
-    ]
-    processes += [
-        subprocess.Popen(
-            [*dask, "worker", address, "--nthreads", "1", "--no-dashboard", "--no-nanny", *folder],
-            **quiet,
-        )
-        for _ in range(2)
-    ]
-    yield address, processes
-    for process in reversed(processes):
-        process.kill()
-        process.wait()
+    (tmp_path / "cluster").mkdir()
+    with contextlib.closing(DaskCluster(tmp_path / "cluster", workers=2)) as cluster:
+        yield cluster
 
 
+@pytest.mark.cluster
 def test_an_existing_cluster_makes_the_same_and_survives_a_lost_worker(tmp_path, cluster) -> None:
-    address, (scheduler, first, _) = cluster
-    seen = []
+    address, first, seen = cluster.address, cluster.workers[0], []
 
     def progress(state) -> None:
         seen.append(state)
@@ -410,7 +392,7 @@ def test_an_existing_cluster_makes_the_same_and_survives_a_lost_worker(tmp_path,
 
     def kill_scheduler(state) -> None:
         if state.done >= 3:
-            scheduler.kill()
+            cluster.scheduler.kill()
 
     out = tmp_path / "e.zarr"
     with pytest.raises(ClusterError, match="scheduler"):

@@ -189,6 +189,7 @@ def test_what_a_deposit_fixes_is_not_taken_beside_it(gpgen):
     assert gpgen("make", "--out", "again.zarr").status == 2
 
 
+@pytest.mark.slow
 def test_on_a_terminal_every_verb_shows_a_bar(gpgen, server):
     succeed(gpgen.make("--shard-size", "2"))
     deposit = ["package", "data.zarr", "-p", "publication.toml", "--out"]

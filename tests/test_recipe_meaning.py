@@ -185,6 +185,7 @@ def test_plan_holds_the_warnings_and_make_warns_once_where_it_is_called(tmp_path
     assert plan.warnings[1] == "split 'validation', 'test' gets none of the 1 samples"
 
 
+@pytest.mark.cluster
 def test_workers_of_dask_and_of_a_loader_do_not_repeat_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     (tmp_path / "one.toml").write_text(loaded(([2.0], 1.0)).to_toml())

@@ -1,17 +1,17 @@
 """Pages about right datasets of all kinds: none crashes, none is told to be wrong.
 
-Twelve of them; GPGEN_LONG=1 tries all sixty.
+Twelve of them; --long tries all sixty.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import re
 
 import numpy as np
 import pytest
 from scipy import stats
+from store_tools import only_long
 
 from gpgen import Recipe, make
 from gpgen.errors import UsageError
@@ -20,7 +20,7 @@ from gpgen.report.measuring import measure
 from gpgen.sampling import sampler_for
 
 # Of small n, of one class: what gpgen warns of is meant here.
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
 
 SHAPES = [
     (2,), (64,), (1000,), (2, 2), (2, 64), (16, 256), (32, 32), (24, 40), (2, 2, 2), (12, 14, 16)
@@ -36,6 +36,8 @@ VARIANTS = [
     ("periodic", True, "float16", 3, False, HDF5, 2),
 ]
 KINDS = [(shape, *variant) for shape in SHAPES for variant in VARIANTS]
+SOME = KINDS[::5]
+REST = only_long((kind,) for kind in KINDS if kind not in SOME)
 
 
 def recipe_of(shape, boundary, standardize, dtype, components, per_axis):
@@ -71,7 +73,7 @@ def told(kind):
     return "-".join(["x".join(map(str, shape)), *options, "axes" if per_axis else "iso", f"n{n}"])
 
 
-@pytest.mark.parametrize("kind", KINDS if os.environ.get("GPGEN_LONG") else KINDS[::5], ids=told)
+@pytest.mark.parametrize("kind", SOME + REST, ids=told)
 def test_a_right_dataset_has_a_page_that_calls_nothing_wrong(tmp_path, kind):
     """No verdict is drawn, and what is expected is what is measured on many samples of a class.
 

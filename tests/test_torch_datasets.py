@@ -124,6 +124,7 @@ def test_a_batch_is_not_copied() -> None:
     assert torch.equal(again[0], images)
 
 
+@pytest.mark.train
 @pytest.mark.parametrize(("method", "name"), STARTED)
 def test_workers_of_every_start_method(method: str, name: str, paths: dict[str, Path]) -> None:
     dataset = kept(name, paths)

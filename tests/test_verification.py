@@ -237,7 +237,7 @@ def test_ctrl_c_does_not_wait_for_the_end_of_a_shard(tmp_path: Path, monkeypatch
             seen.append(progress)
             if len(seen) == 1:
                 signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-            time.sleep(0.05)
+            time.sleep(0.25)
 
     with pytest.raises(KeyboardInterrupt):
         verify(tmp_path / "d.h5", regenerate=regenerate, progress=press_ctrl_c)

@@ -15,16 +15,19 @@ from pathlib import Path
 
 import pytest
 from cli_making import Making, uninterrupted
+from cli_support import unprivileged
 from dask_cluster import DaskCluster
-from store_tools import ENVIRONMENT, OUTS, hashes, tiny, tiny_make
+from store_tools import ENVIRONMENT, OUTS, hashes, only_long, tiny, tiny_make
 
 from gpgen import plan, verify
 from gpgen.errors import StorageError, TargetError
 from gpgen.making.converting import convert
 
+pytestmark = pytest.mark.slow
+
 CASES = [("make", out) for out in OUTS] + [("convert", "d.h5"), ("convert", "d-{shard:03d}.tar")]
-# By default some of them where one is like another; with GPGEN_LONG=1 all.
-SOME = CASES if os.environ.get("GPGEN_LONG") else [CASES[0], CASES[-1]]
+# Where one is like another.
+SOME = [CASES[0], CASES[-1], *only_long(CASES[1:-1])]
 SAMPLES = {"make": 100, "convert": 400}  # copying is fast
 
 
@@ -160,19 +163,11 @@ def test_a_disk_that_turns_read_only_is_told_and_resumed_when_it_is_mended(
     assert hashes(folder) == expected(verb, out)
 
 
-# So that permissions bind root too.
-UNPRIVILEGED = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
-
-
 @pytest.mark.parametrize(("verb", "out"), [case for case in CASES if case[1] != "d.h5"])
 def test_a_forbidden_folder_is_told_and_resumed_when_it_is_allowed(
     tmp_path: Path, source: Path, expected, verb, out
 ) -> None:
-    before = ()
-    if os.geteuid() == 0:
-        before = UNPRIVILEGED
-        if shutil.which("setpriv") is None:
-            pytest.skip("root may write anywhere")
+    before = unprivileged()
     folder = tmp_path / "data"
     folder.mkdir()
     run = start(verb, folder / out, source, before=before)

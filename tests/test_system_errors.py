@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_support import unprivileged
 from publish_help import publication
 from store_tools import ENVIRONMENT, OUTS, drawn, tiny, tiny_make
 
@@ -80,6 +80,7 @@ def in_a_small_process(tmp_path: Path, limit: int, threads: int, path: Path) -> 
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("out", FORMS)
 def test_few_descriptors_are_enough_for_many_threads(tmp_path: Path, many, out) -> None:
     """Eight threads would keep 64 files each: they give them back where the process has 32."""
@@ -168,12 +169,11 @@ def test_no_error_of_the_system_is_taken_for_damage(
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.parametrize("own", [OUTS[0], OUTS[2]], indirect=True)
 def test_files_that_can_not_be_read_are_named_and_the_others_checked(
     own: Path, monkeypatch
 ) -> None:
     """Injected: one shard's reads fail, as at a bad block, and one of another is damaged."""
-    if own.suffix == ".h5" and "{" not in own.name:
-        pytest.skip("one file has no other")
     bad, damaged = (own.parent / f"d-00{k}.h5" for k in (0, 2))
     if own.suffix == ".zarr":
         bad, damaged = own / "image" / "c.0.0.0", own / "image" / "c.2.0.0"
@@ -194,17 +194,12 @@ def test_files_that_can_not_be_read_are_named_and_the_others_checked(
     assert report.is_damaged
 
 
-UNPRIVILEGED = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", ["file", "folder"])
 def test_a_forbidden_file_or_folder_is_told_at_the_prompt(
     own: Path, tmp_path: Path, hidden
 ) -> None:
-    """Permissions bind root too, without these capabilities."""
-    before = UNPRIVILEGED if os.geteuid() == 0 else ()
-    if before and shutil.which("setpriv") is None:
-        pytest.skip("root may read anything")
+    before = unprivileged()
     root = own if own.suffix == ".zarr" else own.parent
     (own.parent if hidden == "folder" else next(p for p in root.rglob("*") if p.is_file())).chmod(0)
     try:
@@ -228,10 +223,9 @@ def test_a_forbidden_file_or_folder_is_told_at_the_prompt(
                 path.chmod(0o755)
 
 
+@pytest.mark.parametrize("own", [OUTS[0], OUTS[2]], indirect=True)
 def test_a_file_that_is_missing_is_still_damage(own: Path) -> None:
     shard = own / "image" / "c.1.0.0" if own.suffix == ".zarr" else own.parent / "d-001.h5"
-    if not shard.exists():
-        pytest.skip("one file has no other")
     shard.unlink()
     with pytest.raises(DatasetError, match=r"no such file.*`gpgen verify`"):
         open_dataset(own).image[5]

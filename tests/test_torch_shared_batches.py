@@ -34,6 +34,7 @@ def counted(n: int) -> Counted:
     return Counted(example.recipe, n)
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_worker_uses_its_blocks_again(method: str) -> None:
     loader = DataLoader(
@@ -55,6 +56,7 @@ def test_what_is_held_never_changes() -> None:
             held.append((4 * step, images))
         if step % 10 == 5:
             parts.append((4 * step + 2, images[2], images.numpy()[2]))
+    assert (len(held), len(parts)) == (10, 10)
     for first, images in held:
         assert numbers(images) == [first, first + 1, first + 2, first + 3]
     for index, row, array in parts:
@@ -116,16 +118,19 @@ def doubled_in_place(batch: Any) -> Any:
 def test_what_a_collate_function_makes_of_a_batch_arrives() -> None:
     for step, (images, _) in enumerate(DataLoader(numbered(40), 4, num_workers=1)):
         assert numbers(images)[0] == 4 * step
+    assert step == 9
     for step, (images, _) in enumerate(
         DataLoader(numbered(40), 4, num_workers=1, collate_fn=halved)
     ):
         assert numbers(images * 2)[0] == 4 * step
+    assert step == 9
     for step, (images, same, rest, _) in enumerate(
         DataLoader(numbered(40), 4, num_workers=1, collate_fn=doubled_in_place)
     ):
         expected = [2 * (4 * step + k) for k in range(4)]
         assert numbers(images) == numbers(same) == expected
         assert numbers(rest) == expected[1:]
+    assert step == 9
 
 
 class Again:
@@ -146,6 +151,7 @@ def test_a_batch_that_is_sent_again_is_still_itself() -> None:
     for step, (first, images) in enumerate(loader):
         assert numbers(first) == [0, 1, 2, 3]
         assert numbers(images)[0] == 4 * step
+    assert step == 19
 
 
 def test_nothing_stays_open_or_mapped() -> None:

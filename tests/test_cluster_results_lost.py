@@ -14,6 +14,8 @@ from gpgen.errors import ClusterError
 from gpgen.making import dispatch
 from gpgen.making.run import make
 
+pytestmark = pytest.mark.cluster
+
 N = 60
 
 
