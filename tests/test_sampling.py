@@ -12,10 +12,12 @@ from scipy import stats
 
 from gpgen import Recipe, sample
 from gpgen.errors import UsageError
-from gpgen.exact.accuracy import field_of
+from gpgen.exact.arrays import NUMPY
 from gpgen.exact.axis import FACTOR_BITS
+from gpgen.exact.drawing import TextureClass
+from gpgen.exact.field_kinds import field_of
 from gpgen.exact.normal import NORMAL_BITS
-from gpgen.sampling import Sampler, sampler_for, seeds
+from gpgen.sampling import Sampler, sampler_for, seeds, seeds_at
 
 
 def recipe_of(shape, scales, **fields) -> Recipe:
@@ -145,6 +147,16 @@ def test_the_seed_of_an_index_depends_on_nothing_else() -> None:
     assert (whole[1024:2048] == words).all()
 
 
+def test_samples_are_drawn_by_any_indices(small: Recipe) -> None:
+    chosen = np.array([3000, 7, 0, 4, 7, 3, 1023, 1024])
+    everything = seeds(small.seed, 0, 3001)
+    assert (seeds_at(small.seed, chosen) == everything[chosen]).all()
+    assert seeds_at(small.seed, np.array([2**61]))[0] == seeds(small.seed, 2**61, 2**61 + 1)[0]
+    images = Sampler(small).images_at(chosen)
+    for index, image in zip(chosen.tolist(), images, strict=True):
+        assert (image == Sampler(small).images(index, index + 1)[0]).all()
+
+
 def test_sample_by_index_and_by_its_seed_agree(small: Recipe) -> None:
     by_index = sample(small, 6)
     by_seed = sample(small, seed=by_index.seed, label=by_index.label)
@@ -231,10 +243,9 @@ def _integers(x: np.ndarray) -> np.ndarray:
 def test_sums_are_exact_in_integers() -> None:
     """The largest partial sum fits in 53 bits: the same product in Python integers agrees."""
     recipe = RECIPES[1]
-    sampler = Sampler(recipe)
-    what = sampler.class_of(0)
-    rows, _, _ = sampler._rows(what, np.array([9], dtype=np.uint64))
-    for block in what.last:
+    drawn = TextureClass.of(recipe.texture, 0, NUMPY)
+    rows = [part.rows for part in drawn.contributions(np.array([9], dtype=np.uint64))]
+    for block in drawn.blocks:
         left = np.concatenate(
             [r[0][:, c] for r, c in zip(rows, block.columns, strict=True)], axis=1
         )
