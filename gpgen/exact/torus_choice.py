@@ -22,8 +22,8 @@ MOST_POINTS: Final = 2**27
 """Of a torus: 1 GB an array."""
 
 _SMALL: Final = {1: 1024, 2: 96, 3: 24}
-"""Pixels of the longest axis of a small image, by the number of axes: what fits depends on the ratio
-of length-scale and image, and is found on one before it is tried on the image itself."""
+"""Pixels of the longest axis of a small image, by the number of axes. What fits depends on the
+ratio of length-scale and image: it is found on a small one before it is tried on the image."""
 
 
 @lru_cache(maxsize=64)
