@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import MissingPackageError, TargetError, UsageError
-from gpgen.exact.texture import length_scale_name
 from gpgen.format.stored_recipe import StoredRecipe
 from gpgen.io.output_files import check_output_file
 from gpgen.io.user_paths import AnyText, given, text_of
@@ -104,8 +103,8 @@ def components_figure(recipe: AnyRecipe, *, index: int = 0) -> Figure:
                 fields["weight"] = _NOTHING
         one = StoredRecipe.from_dict(alone)  # as a new recipe it would be refused
         images.append(sample(one, seed=seed, label=label).image)
-        scale = length_scale_name(recipe.length_scales_of(label)[position])
-        titles.append(rf"{component.weight:g} $\times$ GP, $\ell$ = {scale} px")
+        name = component.name_of(recipe.texture.chosen(label)[position])
+        titles.append(rf"{component.weight:g} $\times$ GP, $\ell$ = {name} px")
     images.append(sample(recipe, index).image)
     titles.append(f"class {recipe.classes[label]}")
     grid = _Grid(recipe, [[_reduced(image) for image in images]], left=0.1, top=0.3, gap=0.3)

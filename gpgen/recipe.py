@@ -31,6 +31,8 @@ from gpgen.splits import ComputedSplit, Split, split_codes
 
 __all__ = ["AnyRecipe", "Component", "LengthScale", "Recipe", "builtin_recipes"]
 
+Boundary = Literal["open", "periodic"]
+
 _PERHAPS_RECIPES = ("a recipe", "a TOML file", "a text file")
 
 
@@ -44,9 +46,10 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     shape
         Pixels of each axis; one, two or three axes, the last one contiguous in memory.
     components
-        The fields to add up. One length-scale chosen from each makes a class.
+        The fields to add up. One choice from each, as a rule of its length-scales, makes a class.
     boundary
-        "open", or "periodic" for textures whose opposite edges meet.
+        "open", or "periodic" for textures whose opposite edges meet; one of them for each axis
+        if they differ.
     standardize
         Whether each field is shifted and scaled to mean 0 and standard deviation 1 over its
         pixels before it is weighted.
@@ -68,7 +71,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     name: str
     shape: tuple[int, ...]
     components: tuple[Component, ...]
-    boundary: Literal["open", "periodic"] = "open"
+    boundary: Boundary | tuple[Boundary, ...] = "open"
     standardize: bool = True
     dtype: Literal["float32", "float16"] = "float32"
     seed: int = 0
@@ -162,6 +165,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         """Return all fields as plain values that JSON can hold."""
         fields = {name: getattr(self, name) for name in self.__struct_fields__}
         plain: dict[str, Any] = json.loads(json.dumps(msgspec.to_builtins(fields)))
+        # Numbers that a component doesn't have: recipes without them keep their hashes.
+        plain["components"] = [
+            {name: value for name, value in component.items() if value is not None}
+            for component in plain["components"]
+        ]
         return plain
 
     def to_toml(self) -> str:
@@ -229,7 +237,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes' names, by label: the length-scales, joined by "-"."""
+        """The classes' names, by label: the length-scales or other choices, joined by "-"."""
         return self.texture.class_names
 
     @property

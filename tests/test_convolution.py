@@ -10,7 +10,7 @@ from test_torus import CASES, covariance_from, torus_of
 from gpgen.errors import GpgenError
 from gpgen.exact.convolution import PIXEL_BITS, Convolution, standardized
 from gpgen.exact.fourier import SCIPY, Fourier, NumpyFourier, ScipyFourier
-from gpgen.exact.torus_size import Grid
+from gpgen.exact.torus_size import ImageGrid
 from gpgen.torch.fourier import TorchFourier
 
 SMALL = [name for name in CASES if name != "long"]
@@ -204,7 +204,7 @@ def test_torch_on_several_threads_gives_the_same_integers() -> None:
 
 def test_a_grid_of_an_open_and_a_periodic_axis() -> None:
     torus = torus_of("mixed")
-    assert torus.grid == Grid((75, 40), (True, False))
+    assert torus.grid == ImageGrid((75, 40), (True, False))
     image = Convolution(torus).draw(1, 0, SCIPY) * 2.0**-PIXEL_BITS
     steps = np.abs(np.diff(image, axis=0)).mean(), np.abs(image[0] - image[-1]).mean()
     assert steps[0] == pytest.approx(steps[1], rel=0.3)

@@ -17,7 +17,7 @@ from gpgen.exact.stationary import (
 )
 from gpgen.exact.torus import Torus
 from gpgen.exact.torus_choice import torus_for
-from gpgen.exact.torus_size import Grid, sizes_for
+from gpgen.exact.torus_size import ImageGrid, sizes_for
 
 CASES = {
     "1d": (Exponential(), (20.0,), 0.0, (300,), (False,)),
@@ -37,7 +37,7 @@ CASES = {
 
 def torus_of(name: str) -> Torus:
     family, lengths, angle, pixels, periodic = CASES[name]
-    return torus_for(ScaledKernel(family, lengths, angle), Grid(pixels, periodic))
+    return torus_for(ScaledKernel(family, lengths, angle), ImageGrid(pixels, periodic))
 
 
 def covariance_from(torus: Torus, origin: tuple[int, ...]) -> np.ndarray:
@@ -109,7 +109,7 @@ def test_the_mean_covariance_is_that_over_all_pairs(name: str) -> None:
     ],
 )
 def test_sizes_for_an_image_of_1024(family: Stationary, length: float, size: int) -> None:
-    kernel, grid = ScaledKernel(family, (length, length)), Grid((1024, 1024), (False, False))
+    kernel, grid = ScaledKernel(family, (length, length)), ImageGrid((1024, 1024), (False, False))
     assert sizes_for(kernel, grid, 2.25) == (size, size)
 
 
@@ -119,7 +119,7 @@ def test_a_power_law_has_its_spectrum_and_variance_one(
     periodic: tuple[bool, bool], angle: float
 ) -> None:
     family = PowerLaw(3.0, inner_scale=2.0)
-    torus = torus_for(ScaledKernel(family, (20.0, 40.0), angle), Grid((48, 60), periodic))
+    torus = torus_for(ScaledKernel(family, (20.0, 40.0), angle), ImageGrid((48, 60), periodic))
     assert torus.sizes == tuple(
         n if closed else 2 * n for n, closed in zip((48, 60), periodic, strict=True)
     )
@@ -138,7 +138,7 @@ def test_a_power_law_has_its_spectrum_and_variance_one(
 
 
 def test_what_would_fit_is_told_and_fits() -> None:
-    grid = Grid((128, 128), (True, True))
+    grid = ImageGrid((128, 128), (True, True))
     with pytest.raises(RecipeError, match=r"more than 1e-6.*at most ([\d.]+) px") as caught:
         torus_for(ScaledKernel(Matern(1.5), (30.0, 30.0)), grid)
     length = float(str(caught.value).split("at most ")[1].split(" px")[0])
@@ -148,9 +148,9 @@ def test_what_would_fit_is_told_and_fits() -> None:
 
 def test_a_kernel_whose_torus_would_fill_the_memory_is_refused() -> None:
     with pytest.raises(RecipeError, match="needs a torus of more than"):
-        torus_for(ScaledKernel(Exponential(), (1e3,) * 3), Grid((600,) * 3, (False,) * 3))
+        torus_for(ScaledKernel(Exponential(), (1e3,) * 3), ImageGrid((600,) * 3, (False,) * 3))
 
 
 def test_a_periodic_axis_with_a_large_prime_factor_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"prime factor above 127.*use 1022 pixels"):
-        torus_for(ScaledKernel(Exponential(), (3.0,)), Grid((1021,), (True,)))
+        torus_for(ScaledKernel(Exponential(), (3.0,)), ImageGrid((1021,), (True,)))

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from gpgen.exact.reproducible_fft import symmetric_transform
 from gpgen.exact.scaled_kernel import ScaledKernel, root_of_squares
 from gpgen.exact.stationary import SpectralKernel
-from gpgen.exact.torus_size import Grid
+from gpgen.exact.torus_size import ImageGrid
 
 __all__ = ["ROOT_BITS", "Torus"]
 
@@ -52,7 +52,7 @@ class Torus:
     """
 
     kernel: ScaledKernel
-    grid: Grid
+    grid: ImageGrid
     sizes: tuple[int, ...]
 
     @property

@@ -12,7 +12,7 @@ from gpgen.exact.scaled_kernel import ScaledKernel
 from gpgen.exact.stationary import SpectralKernel
 from gpgen.exact.texture import length_scale_name
 from gpgen.exact.torus import Torus
-from gpgen.exact.torus_size import TORUS_FACTORS, Grid, sizes_for, transformable
+from gpgen.exact.torus_size import TORUS_FACTORS, ImageGrid, sizes_for, transformable
 
 __all__ = ["LARGEST_COVARIANCE_ERROR", "MOST_POINTS", "torus_for"]
 
@@ -27,7 +27,7 @@ ratio of length-scale and image: it is found on a small one before it is tried o
 
 
 @lru_cache(maxsize=64)
-def torus_for(kernel: ScaledKernel, grid: Grid) -> Torus:
+def torus_for(kernel: ScaledKernel, grid: ImageGrid) -> Torus:
     """Choose a torus on which the covariance is drawn to within 1e-6.
 
     Parameters
@@ -75,7 +75,7 @@ def torus_for(kernel: ScaledKernel, grid: Grid) -> Torus:
     )
 
 
-def _best(kernel: ScaledKernel, grid: Grid) -> tuple[Torus | None, float]:
+def _best(kernel: ScaledKernel, grid: ImageGrid) -> tuple[Torus | None, float]:
     """Return the first torus that is exact, or None and the smallest error of any."""
     least, tried = math.inf, set()
     for factor in TORUS_FACTORS:
@@ -93,7 +93,7 @@ def _best(kernel: ScaledKernel, grid: Grid) -> tuple[Torus | None, float]:
     return None, least
 
 
-def _what_fits(kernel: ScaledKernel, grid: Grid) -> float | None:
+def _what_fits(kernel: ScaledKernel, grid: ImageGrid) -> float | None:
     """Return nearly the largest length-scale that fits, in pixels; None if none does."""
     if isinstance(kernel.family, SpectralKernel):
         return None
@@ -102,7 +102,7 @@ def _what_fits(kernel: ScaledKernel, grid: Grid) -> float | None:
         _transformable_from(max(2, round(n * shrunk))) if closed else max(2, round(n * shrunk))
         for n, closed in zip(grid.pixels, grid.periodic, strict=True)
     )
-    small = Grid(pixels, grid.periodic)
+    small = ImageGrid(pixels, grid.periodic)
     low, high = 0.0, 1.0
     for _ in range(8):
         middle = (low + high) / 2

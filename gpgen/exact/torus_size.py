@@ -11,14 +11,14 @@ from gpgen.exact.reproducible_fft import LARGEST_PRIME, prime_factors
 from gpgen.exact.scaled_kernel import ScaledKernel
 from gpgen.exact.stationary import SpectralKernel
 
-__all__ = ["TORUS_FACTORS", "Grid", "sizes_for", "transformable"]
+__all__ = ["TORUS_FACTORS", "ImageGrid", "sizes_for", "transformable"]
 
 TORUS_FACTORS: Final = (2.25, 2.5, 3.0, 4.0)
 """How many times as long as an open axis a torus may be, in the order of trying."""
 
 
 @dataclass(frozen=True)
-class Grid:
+class ImageGrid:
     """The pixels of an image.
 
     Parameters
@@ -47,7 +47,7 @@ def _smooth_from(size: float) -> int:
     return candidate
 
 
-def sizes_for(kernel: ScaledKernel, grid: Grid, factor: float) -> tuple[int, ...]:
+def sizes_for(kernel: ScaledKernel, grid: ImageGrid, factor: float) -> tuple[int, ...]:
     """Return a torus's sizes.
 
     Parameters
