@@ -22,7 +22,6 @@ from gpgen.format.pixels_ahead import pixel_reader
 from gpgen.format.replacing import check_unchanged, same_dataset
 from gpgen.indexing import sample_indices, samples_of_key
 from gpgen.io.paths import AnyPath, Given
-from gpgen.recipe import Recipe
 from gpgen.sampling import SAMPLING_VERSION
 from gpgen.workspace.unfinished import find
 
@@ -243,7 +242,7 @@ class Dataset:
         self._reader = reader
         self.format = form
         self.path: AnyPath = reader.path
-        self.recipe: Recipe = reader.recipe
+        self.recipe = reader.recipe
         self.manifest: Manifest = reader.manifest
         self.n = reader.manifest.n
         self._add_arrays()

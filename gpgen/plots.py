@@ -16,6 +16,7 @@ from gpgen.errors import MissingPackageError, TargetError, UsageError
 from gpgen.format.stored_recipe import StoredRecipe
 from gpgen.io.output_files import check_output_file
 from gpgen.io.user_paths import AnyText, given, text_of
+from gpgen.labelled_images import LabelledImages
 from gpgen.recipe import Recipe
 from gpgen.sampling import sample, seeds
 
@@ -208,7 +209,7 @@ def _limit(images: Iterable[Image], share: float) -> float:
 
 
 def _sheet(
-    recipe: Recipe, read: Callable[[int], npt.NDArray[Any]], n: int | None, columns: int
+    recipe: LabelledImages, read: Callable[[int], npt.NDArray[Any]], n: int | None, columns: int
 ) -> Figure:
     """Draw the first `columns` samples of each class; `n` limits the indices."""
     if columns < 1:
@@ -241,7 +242,7 @@ class _Grid:
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: LabelledImages,
         rows: Sequence[Sequence[Image]],
         *,
         left: float,
@@ -319,7 +320,7 @@ class _Grid:
         axes.set_yticks([-self.limit, 0, self.limit])
         axes.tick_params(labelsize=_LABEL - 1, width=0.5, length=2)
 
-    def _mark_width(self, recipe: Recipe, note: str) -> None:
+    def _mark_width(self, recipe: LabelledImages, note: str) -> None:
         """Draw a bar as long as an image is wide, with its pixels, under the first column."""
         y = self.bottom - 0.08
         bar = self.place(self.left, y - 0.03, self.cell, 0.06)

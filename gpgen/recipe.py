@@ -6,18 +6,14 @@ SHA-256 of its canonical form.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from gpgen.errors import RecipeError
 from gpgen.exact.accuracy import Accuracy, accuracy
@@ -25,9 +21,9 @@ from gpgen.exact.texture import Component, LengthScale, Texture
 from gpgen.io.object_path import ObjectPath
 from gpgen.io.recognizing import recognize
 from gpgen.io.user_paths import AnyText, given, text_of
+from gpgen.labelled_images import LabelledImages
 from gpgen.recipe_checks import check, check_keys, check_names, nearest
 from gpgen.recipe_meaning import check_grid, check_meaning
-from gpgen.splits import ComputedSplit, Split, split_codes
 
 __all__ = ["AnyRecipe", "Component", "LengthScale", "Recipe", "builtin_recipes"]
 
@@ -36,7 +32,9 @@ Boundary = Literal["open", "periodic"]
 _PERHAPS_RECIPES = ("a recipe", "a TOML file", "a text file")
 
 
-class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Recipe(
+    msgspec.Struct, LabelledImages, frozen=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """What to draw: the sizes, the components and the root seed.
 
     Parameters
@@ -163,8 +161,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain values that JSON can hold."""
-        fields = {name: getattr(self, name) for name in self.__struct_fields__}
-        plain: dict[str, Any] = json.loads(json.dumps(msgspec.to_builtins(fields)))
+        plain = LabelledImages.to_dict(self)
         # Numbers that a component doesn't have: recipes without them keep their hashes.
         plain["components"] = [
             {name: value for name, value in component.items() if value is not None}
@@ -186,21 +183,6 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         """Return a recipe with some fields changed, checked like any other."""
         return self.from_dict({**self.to_dict(), **changes}, self.name)
 
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of the canonical form: JSON, sorted keys, no spaces, defaults left out.
-
-        Leaving the defaults out keeps today's hashes when recipes learn a new field. The splits
-        are a list, since their order matters.
-        """
-        # Not msgspec's omit_defaults, which compares by identity: a string that was pickled or
-        # put together is not the default's object, and the hash would change on a worker.
-        defaults = {field.name: field.default for field in msgspec.structs.fields(self)}
-        fields = {name: v for name, v in self.to_dict().items() if v != defaults[name]}
-        fields["splits"] = list(self.splits.items())
-        canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()
-
     # What it describes
 
     @property
@@ -216,24 +198,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         )
 
     @property
-    def is_drawn(self) -> bool:
-        """Whether its samples can be drawn; those of imported datasets can't."""
-        return True
-
-    @property
     def accuracy(self) -> Accuracy:
         """How exactly it is drawn, by computation."""
         return accuracy(self.texture)
-
-    @property
-    def numpy_dtype(self) -> np.dtype[Any]:
-        """The pixels' type, little-endian."""
-        return np.dtype(self.dtype).newbyteorder("<")
-
-    @property
-    def image_nbytes(self) -> int:
-        """Bytes of one image."""
-        return math.prod(self.shape) * self.numpy_dtype.itemsize
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -248,71 +215,6 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     def length_scales_of(self, label: int) -> tuple[LengthScale, ...]:
         """Return each component's length-scale in a class, in pixels."""
         return self.texture.length_scales_of(label)
-
-    def label_of(self, index: int) -> int:
-        """Return the label of a sample: its index modulo the number of classes."""
-        return index % self.class_count
-
-    def labels(self, start: int, stop: int) -> npt.NDArray[np.int64]:
-        """Return the labels of samples start..stop-1."""
-        return np.arange(start, stop, dtype=np.int64) % self.class_count
-
-    def length_scale_array(self, start: int, stop: int) -> npt.NDArray[np.float64]:
-        """Return the length-scales of samples start..stop-1, in pixels.
-
-        Returns
-        -------
-        ndarray of float64
-            Shape (sample, component), or (sample, component, axis) if any component has one
-            length-scale an axis.
-        """
-        return self.length_scale_table[self.labels(start, stop)]
-
-    @property
-    def length_scale_table(self) -> npt.NDArray[np.float64]:
-        """Each class's length-scales in pixels, shaped like `length_scale_array`, by label."""
-        per_axis = any(isinstance(scale, tuple) for scale in self._all_length_scales())
-        return np.array(
-            [
-                [self.per_axis(scale) if per_axis else scale for scale in self.length_scales_of(c)]
-                for c in range(self.class_count)
-            ],
-            dtype=np.float64,
-        )
-
-    def per_axis(self, length_scale: LengthScale) -> tuple[float, ...]:
-        """Return a length-scale as one number for each axis, in pixels."""
-        return self.texture.per_axis(length_scale)
-
-    def _all_length_scales(self) -> Iterator[LengthScale]:
-        for component in self.components:
-            yield from component.length_scales
-
-    def split_codes(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
-        """Return the position in `splits` of the part that each of samples start..stop-1 is in.
-
-        A group of one sample of each class stays together, and every prefix of the groups is
-        divided as `splits` asks, to within a group for each split: the first split takes the
-        groups at which its rounded share grows, the next the same of the others.
-        """
-        return split_codes(self.splits, self.class_count, start, stop)
-
-    def split(self, name: str, n: int) -> Split:
-        """Return which of the first n samples are in a split.
-
-        Parameters
-        ----------
-        name
-            A key of `splits`.
-        n
-            Number of samples.
-        """
-        return ComputedSplit.of(self.splits, name, self.class_count, n)
-
-    def split_indices(self, name: str, n: int) -> npt.NDArray[np.int64]:
-        """Return the indices of a split's samples among the first n, ascending."""
-        split = self.split(name, n)
-        return split.indices(np.arange(len(split), dtype=np.int64))
 
 
 AnyRecipe = Recipe | AnyText

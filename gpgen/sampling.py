@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -19,7 +18,16 @@ from gpgen.exact.drawing import TextureClass
 from gpgen.exact.finite import check_finite
 from gpgen.recipe import AnyRecipe, LengthScale, Recipe
 
-__all__ = ["SAMPLING_VERSION", "Sample", "Sampler", "sample", "sampler_for", "seeds", "seeds_at"]
+__all__ = [
+    "SAMPLING_VERSION",
+    "DrawnImages",
+    "Sample",
+    "Sampler",
+    "sample",
+    "sampler_for",
+    "seeds",
+    "seeds_at",
+]
 
 SAMPLING_VERSION: Final = 1
 """Changes whenever the pixels of a recipe, seed and label would."""
@@ -181,7 +189,7 @@ class Sampler:
 
     def _draw(self, label: int, sample_seeds: npt.NDArray[np.uint64], out: Image) -> None:
         """Draw samples of one class into out, shape (samples, *recipe.shape)."""
-        with np.errstate(over="ignore", invalid="ignore"):  # told below
+        with np.errstate(over="ignore", invalid="ignore"):  # check_finite names the sample
             self._class(label).draw(sample_seeds, out)
         if not self.arrays.all_finite(out):
             images = self.arrays.to_numpy(out)
@@ -268,18 +276,35 @@ def sample(
     return Sample(image, label, classes[label], recipe.length_scales_of(label), seed, index)
 
 
+@dataclass(frozen=True)
+class DrawnImages:
+    """A source of images (`gpgen.format.job.ImageSource`): drawn from a recipe when asked for.
+
+    Parameters
+    ----------
+    described
+        The recipe. It is all that is sent to a worker, whose threads have their own samplers.
+    """
+
+    described: Recipe
+
+    def images(self, start: int, stop: int, out: Image | None = None) -> Image:
+        """Draw the images of samples start..stop-1, as `Sampler.images` does."""
+        return sampler_for(self.described).images(start, stop, out)
+
+
 _local = threading.local()
 _SAMPLERS_KEPT: Final = 4
 
 
 def sampler_for(recipe: Recipe, arrays: Arrays = NUMPY) -> Sampler:
     """Return this thread's sampler of a recipe; the last few are kept."""
-    kept: OrderedDict[tuple[str, Arrays], Sampler]
-    kept = _local.__dict__.setdefault("samplers", OrderedDict())
-    key = recipe.sha256, arrays
-    if key not in kept:
-        kept[key] = Sampler(recipe, arrays)
-        if len(kept) > _SAMPLERS_KEPT:
-            kept.popitem(last=False)
-    kept.move_to_end(key)
-    return kept[key]
+    kept: list[Sampler] = _local.__dict__.setdefault("samplers", [])
+    for place, sampler in enumerate(kept):
+        if sampler.arrays == arrays and sampler.recipe == recipe:
+            kept.append(kept.pop(place))
+            return sampler
+    sampler = Sampler(recipe, arrays)
+    kept.append(sampler)
+    del kept[:-_SAMPLERS_KEPT]
+    return sampler

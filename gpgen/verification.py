@@ -23,6 +23,7 @@ from gpgen.format.replacing import check_unchanged
 from gpgen.format.stream import batch_size, crc32c
 from gpgen.io.failures import UNPACK, VERIFY
 from gpgen.io.paths import AnyPath, Given, local_path, open_file, size_of
+from gpgen.recipe import Recipe
 from gpgen.sampling import SAMPLING_VERSION, sampler_for
 from gpgen.workers import worker_count
 from gpgen.workspace.unfinished import hdf5_form, locate
@@ -137,7 +138,7 @@ def verify(
         kind: Kind = "unclear" if error.hint == NEWER else "damage"
         problems = problems or [Problem(name, error.message, kind)]
         return Report(manifest, tuple(problems), 0, 0)
-    if regenerate is not None and not reader.recipe.is_drawn:
+    if regenerate is not None and not isinstance(reader.recipe, Recipe):
         raise UsageError(
             f"{manifest} was imported, so nothing can draw its samples again",
             "leave out --regenerate",
@@ -393,10 +394,10 @@ class _Run:
 
     def _regenerate(self, shard: int, name: str) -> list[Problem]:
         start, stop = self.layout.bounds(shard)
-        chosen = self._chosen(start, stop)
-        if not chosen:
+        recipe, chosen = self.reader.recipe, self._chosen(start, stop)
+        if not chosen or not isinstance(recipe, Recipe):
             return []
-        recipe, wrong = self.reader.recipe, []
+        wrong: list[int] = []
         place = self.reader.place(shard)
         step = batch_size(recipe)
         runs = (

@@ -59,7 +59,7 @@ def recipe() -> Recipe:
 def file_of(dataset: Dataset) -> dict[str, str]:
     """SHA-256 of what a dataset reads as: its pixels and its small arrays."""
     names = ["image", "label", "length_scale", "split"]
-    names += ["seed"] if dataset.recipe.is_drawn else []
+    names += ["seed"] if isinstance(dataset.recipe, Recipe) else []
     return {
         name: hashlib.sha256(np.ascontiguousarray(getattr(dataset, name)[:]).tobytes()).hexdigest()
         for name in names

@@ -22,6 +22,7 @@ from gpgen.golkar2018.gp_writing import write_gp
 from gpgen.golkar2018.import_source import open_source
 from gpgen.golkar2018.importing import content_sha256, import_dataset
 from gpgen.imported import Imported
+from gpgen.making.converting import convert
 
 PLAN = ArchivePlan(((9.5, 6), (10.0, 7), (80.0, 6), (140.0, 6)), size=128)
 
@@ -109,6 +110,31 @@ def test_seeds_are_absent_and_said_to_be(tmp_path: Path, archive: Path) -> None:
     assert str(archive) not in json.dumps(stored)
     with pytest.raises(UsageError, match="imported"):
         gpgen.verify(tmp_path / "a.zarr", regenerate=1)
+
+
+def test_tar_files_of_imported_images_claim_no_seeds(tmp_path: Path, archive: Path) -> None:
+    import_dataset(archive / "dataset.zip", tmp_path / "a.zarr").close()
+    convert(tmp_path / "a.zarr", tmp_path / "a-{shard:05d}.tar").close()
+    shutil.unpack_archive(tmp_path / "a-00000.tar", tmp_path / "samples")
+    about = json.loads((tmp_path / "samples" / "00000001.json").read_bytes())
+    assert about.pop("recipe_sha256")
+    assert about == {
+        "index": 1,
+        "label": 1,
+        "class": "10-80",
+        "length_scale": [10, 80],
+        "split": "train",
+    }
+    assert gpgen.verify(tmp_path / "a-manifest.tar.h5").ok
+
+
+def test_training_on_imported_images_is_refused(tmp_path: Path, archive: Path) -> None:
+    pytest.importorskip("torch")
+    from backdrop.training import Source
+
+    import_dataset(archive / "dataset.zip", tmp_path / "a.zarr").close()
+    with pytest.raises(UsageError, match="was imported, so the scale of its images is not known"):
+        Source(str(tmp_path / "a.zarr"))
 
 
 def test_splits_hold_the_same_share_of_every_class(tmp_path: Path, archive: Path) -> None:

@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpgen.errors import DatasetError, UsageError
+from gpgen.exact.texture import length_scale_name
 from gpgen.golkar2018.gp_reading import read_gp_images, read_gp_index
 from gpgen.golkar2018.gp_writing import write_gp
 from gpgen.golkar2018.npy_header import HEADER_BYTES, npy_header, parse_npy_header
-from gpgen.golkar2018.texture_sums import Cross, length_scale_name
+from gpgen.golkar2018.texture_sums import Cross
 from gpgen.golkar2018.zip_reading import GuardedZip
 from gpgen.io.zip_writing import ZipLayout, ZipMember
 

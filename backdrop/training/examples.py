@@ -56,6 +56,11 @@ class Source:
         The recipe.
     n
         Samples to choose from.
+
+    Raises
+    ------
+    UsageError
+        If it is an imported dataset.
     """
 
     def __init__(self, source: str) -> None:
@@ -65,6 +70,11 @@ class Source:
         if isinstance(found, Recipe):
             self.recipe, self.n = found, POOL
         else:
+            if not isinstance(found.recipe, Recipe):
+                raise UsageError(
+                    f"{found.path} was imported, so the scale of its images is not known",
+                    "train on a recipe, or on a dataset that was made from one",
+                )
             self._dataset, self.recipe, self.n = found, found.recipe, found.n
 
     @property

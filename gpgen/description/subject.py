@@ -9,6 +9,7 @@ from typing import Any, Final
 from gpgen._version import __version__
 from gpgen.description.publication import Related
 from gpgen.exact.texture import length_scale_name
+from gpgen.labelled_images import LabelledImages
 from gpgen.recipe import Recipe
 
 __all__ = [
@@ -186,12 +187,12 @@ def dataset_subject(
     )
 
 
-def _split_counts(recipe: Recipe, n: int) -> dict[str, int]:
+def _split_counts(recipe: LabelledImages, n: int) -> dict[str, int]:
     """Return how many samples each split has."""
     return {split: len(recipe.split(split, n)) for split in recipe.splits}
 
 
-def imported_subject(recipe: Recipe, n: int, form: str, *, gpgen_version: str) -> Subject:
+def imported_subject(recipe: LabelledImages, n: int, form: str, *, gpgen_version: str) -> Subject:
     """Describe a dataset that was imported from the files of 2018, or from files like them.
 
     Parameters
@@ -229,7 +230,7 @@ def imported_subject(recipe: Recipe, n: int, form: str, *, gpgen_version: str) -
 
 
 def _is_of_2018(recipe: Recipe) -> bool:
-    return getattr(recipe, "algorithm", "exact") == "golkar2018"
+    return recipe.algorithm == "golkar2018"
 
 
 def _summary(recipe: Recipe, n: int) -> str:

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.exact.finite import all_finite
-from gpgen.exact.fourier import SCIPY, Fourier
+from gpgen.exact.fourier import SCIPY, Fourier, LibraryArray
 
-__all__ = ["NUMPY", "Arrays", "NumpyArrays", "round_samples"]
+__all__ = ["NUMPY", "Arrays", "LibraryArray", "NumpyArrays", "round_samples"]
 
 Shape = tuple[int, ...]
 
@@ -50,35 +50,37 @@ class Arrays(Protocol):
         """The transforms of the library in float64; NumPy's arrays if it doesn't compute so."""
         ...
 
-    def load(self, values: npt.NDArray[np.float64]) -> Any:  # noqa: ANN401
+    def load(self, values: npt.NDArray[np.float64]) -> LibraryArray:
         """Return NumPy's array as one of the library; it may share its memory."""
         ...
 
-    def empty(self, shape: Shape) -> Any:  # noqa: ANN401
+    def empty(self, shape: Shape) -> LibraryArray:
         """Return an array to compute in, not initialized."""
         ...
 
-    def matmul(self, a: Any, b: Any, out: Any) -> None:  # noqa: ANN401
+    def matmul(self, a: LibraryArray, b: LibraryArray, out: LibraryArray) -> None:
         """Write the matrix product to `out`; leading axes broadcast."""
         ...
 
-    def concatenate(self, parts: Sequence[Any], axis: int, out: Any = None) -> Any:  # noqa: ANN401
+    def concatenate(
+        self, parts: Sequence[LibraryArray], axis: int, out: LibraryArray = None
+    ) -> LibraryArray:
         """Join arrays along an axis, into `out` if it is given."""
         ...
 
-    def empty_images(self, shape: Shape, dtype: str) -> Any:  # noqa: ANN401
+    def empty_images(self, shape: Shape, dtype: str) -> LibraryArray:
         """Return an array for finished images, not initialized; `dtype` is the recipe's."""
         ...
 
-    def store(self, pixels: Any, images: Any, dtype: str) -> None:  # noqa: ANN401
+    def store(self, pixels: LibraryArray, images: LibraryArray, dtype: str) -> None:
         """Write `pixels` to `images`, rounded once, to the nearest number of `dtype`."""
         ...
 
-    def all_finite(self, images: Any) -> bool:  # noqa: ANN401
+    def all_finite(self, images: LibraryArray) -> bool:
         """Return whether every pixel is a finite number."""
         ...
 
-    def to_numpy(self, images: Any) -> npt.NDArray[Any]:  # noqa: ANN401
+    def to_numpy(self, images: LibraryArray) -> npt.NDArray[Any]:
         """Return images as NumPy's array."""
         ...
 
@@ -100,11 +102,13 @@ class NumpyArrays:
         """Return an array of float64, not initialized."""
         return np.empty(shape)
 
-    def matmul(self, a: Any, b: Any, out: Any) -> None:  # noqa: ANN401
+    def matmul(self, a: LibraryArray, b: LibraryArray, out: LibraryArray) -> None:
         """Write the matrix product to `out`."""
         np.matmul(a, b, out=out)
 
-    def concatenate(self, parts: Sequence[Any], axis: int, out: Any = None) -> Any:  # noqa: ANN401
+    def concatenate(
+        self, parts: Sequence[LibraryArray], axis: int, out: LibraryArray = None
+    ) -> LibraryArray:
         """Join arrays along an axis."""
         return np.concatenate(parts, axis=axis, out=out)
 
@@ -112,15 +116,15 @@ class NumpyArrays:
         """Return an array of the recipe's type, little-endian, not initialized."""
         return np.empty(shape, np.dtype(dtype).newbyteorder("<"))
 
-    def store(self, pixels: Any, images: Any, dtype: str) -> None:  # noqa: ANN401, ARG002
+    def store(self, pixels: LibraryArray, images: LibraryArray, dtype: str) -> None:  # noqa: ARG002
         """Write `pixels` to `images`, whose type is the recipe's."""
         images[...] = pixels
 
-    def all_finite(self, images: Any) -> bool:  # noqa: ANN401
+    def all_finite(self, images: LibraryArray) -> bool:
         """Return whether every pixel is a finite number."""
         return all_finite(images)
 
-    def to_numpy(self, images: Any) -> npt.NDArray[Any]:  # noqa: ANN401
+    def to_numpy(self, images: LibraryArray) -> npt.NDArray[Any]:
         """Return the array itself."""
         found: npt.NDArray[Any] = images
         return found
@@ -129,7 +133,7 @@ class NumpyArrays:
 NUMPY: Final = NumpyArrays()
 
 
-def round_samples(arrays: Arrays, x: Any, bits: npt.NDArray[np.int64]) -> None:  # noqa: ANN401
+def round_samples(arrays: Arrays, x: LibraryArray, bits: npt.NDArray[np.int64]) -> None:
     """Round each sample in place to multiples of ``2**-bits``, ties to even.
 
     Parameters

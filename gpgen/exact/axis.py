@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import RecipeError
-from gpgen.exact.arrays import NUMPY, Arrays
+from gpgen.exact.arrays import NUMPY, Arrays, LibraryArray
 from gpgen.exact.fixed_point import fraction_bits, round_to_grid
 from gpgen.exact.kernels import SeparableKernel
 
@@ -43,7 +43,7 @@ class Band:
     stop: int
     first: int
     last: int
-    matrix: Any
+    matrix: LibraryArray
     """Shape (stop - start, last - first): float64, or an array of another library."""
 
 
@@ -62,7 +62,7 @@ class Banded:
     shape: tuple[int, int]
     bands: tuple[Band, ...]
 
-    def apply(self, x: Any, arrays: Arrays = NUMPY) -> Any:  # noqa: ANN401
+    def apply(self, x: LibraryArray, arrays: Arrays = NUMPY) -> LibraryArray:
         """Multiply along the second axis of ``x``, shape (samples, columns, rest).
 
         Returns
@@ -74,7 +74,7 @@ class Banded:
             arrays.matmul(band.matrix, x[:, band.first : band.last], out[:, band.start : band.stop])
         return out
 
-    def apply_last(self, x: Any, arrays: Arrays = NUMPY) -> Any:  # noqa: ANN401
+    def apply_last(self, x: LibraryArray, arrays: Arrays = NUMPY) -> LibraryArray:
         """Multiply along the last axis of ``x``, shape (rest, columns).
 
         Returns

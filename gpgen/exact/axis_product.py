@@ -11,12 +11,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.exact.arrays import NUMPY, Arrays, round_samples
+from gpgen.exact.arrays import NUMPY, Arrays, LibraryArray, round_samples
 from gpgen.exact.axis import FACTOR_BITS, AxisFactor, Banded
 from gpgen.exact.fixed_point import fraction_bits, round_to_grid
 from gpgen.exact.normal import LARGEST, NORMAL_BITS, random_words, standard_normal
@@ -149,7 +149,7 @@ class AxisProduct:
         scale: Array,
         arrays: Arrays = NUMPY,
         matrices: Sequence[Banded] | None = None,
-    ) -> tuple[Any, Array]:
+    ) -> tuple[LibraryArray, Array]:
         """Multiply scaled noise by the factors of all axes but the last.
 
         Parameters
@@ -184,7 +184,7 @@ def grid_below(bound: float | Array, factor_bits: int = FACTOR_BITS) -> npt.NDAr
     return np.asarray(52 - np.frexp(bound)[1].astype(np.int64) - factor_bits)
 
 
-def apply_along(matrix: Banded, x: Any, axis: int, arrays: Arrays = NUMPY) -> Any:  # noqa: ANN401
+def apply_along(matrix: Banded, x: LibraryArray, axis: int, arrays: Arrays = NUMPY) -> LibraryArray:
     """Multiply one axis of x, shape (samples, ...), by a banded matrix."""
     before, after = tuple(x.shape[:axis]), tuple(x.shape[axis + 1 :])
     shape = (*before, matrix.shape[0], *after)

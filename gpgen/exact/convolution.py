@@ -18,13 +18,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import GpgenError
-from gpgen.exact.fourier import Fourier
+from gpgen.exact.fourier import Fourier, LibraryArray
 from gpgen.exact.normal import random_words, standard_normal
 from gpgen.exact.torus import ROOT_BITS, Torus
 
@@ -95,7 +95,7 @@ class Convolution:
         noise *= 2.0**NOISE_BITS
         return np.rint(noise, out=noise).reshape(self.torus.sizes)
 
-    def draw(self, seed: int, stream: int, fourier: Fourier) -> Any:  # noqa: ANN401
+    def draw(self, seed: int, stream: int, fourier: Fourier) -> LibraryArray:
         """Draw one sample's field.
 
         Parameters
@@ -137,7 +137,7 @@ class Convolution:
         # Unsigned, since overflow is meant.
         return int(np.dot(whole.view(np.uint64), self.sums.reshape(-1).view(np.uint64)))
 
-    def _rounded(self, noise: Array, fourier: Fourier) -> tuple[Any, float]:
+    def _rounded(self, noise: Array, fourier: Fourier) -> tuple[LibraryArray, float]:
         """Convolve, and return the nearest integers and the largest distance from them."""
         exact = self.convolve(noise, fourier)
         nearest = exact.round()
@@ -145,7 +145,7 @@ class Convolution:
         distance = max(float(exact.max()), -float(exact.min()))
         return fourier.integers(nearest), distance if math.isfinite(distance) else math.inf
 
-    def convolve(self, noise: Array, fourier: Fourier) -> Any:  # noqa: ANN401
+    def convolve(self, noise: Array, fourier: Fourier) -> LibraryArray:
         """Return the convolution as an FFT gives it, in the image: float64, not rounded."""
         values = fourier.load(noise)
         last = values.ndim - 1
@@ -159,12 +159,12 @@ class Convolution:
 
 
 @lru_cache(maxsize=64)
-def loaded_spectrum(torus: Torus, fourier: Fourier) -> Any:  # noqa: ANN401
+def loaded_spectrum(torus: Torus, fourier: Fourier) -> LibraryArray:
     """Return the root's transform as an array of the library."""
     return fourier.load(torus.spectrum())
 
 
-def standardized(pixels: Any, fourier: Fourier) -> tuple[Any, float]:  # noqa: ANN401
+def standardized(pixels: LibraryArray, fourier: Fourier) -> tuple[LibraryArray, float]:
     """Take the mean from one field, and find its deviation, from the integers.
 
     Parameters

@@ -8,12 +8,11 @@ one product, a block of the last axis at a time: a block stays in the cache unti
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.exact.arrays import Arrays, round_samples
+from gpgen.exact.arrays import Arrays, LibraryArray, round_samples
 from gpgen.exact.axis_product import grid_below
 from gpgen.exact.field import Contribution, Field
 from gpgen.exact.field_kinds import field_of
@@ -30,7 +29,7 @@ class JointBlock:
     start: int
     stop: int
     columns: tuple[slice, ...]
-    matrix: Any
+    matrix: LibraryArray
     """The library's array, shape (columns of all components, stop - start)."""
 
 
@@ -64,7 +63,7 @@ class TextureClass:
         )
         return cls(texture, fields, _joint_blocks(texture, fields, arrays), arrays)
 
-    def draw(self, seeds: npt.NDArray[np.uint64], images: Any) -> None:  # noqa: ANN401
+    def draw(self, seeds: npt.NDArray[np.uint64], images: LibraryArray) -> None:
         """Draw samples.
 
         Parameters

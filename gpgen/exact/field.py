@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.exact.arrays import Arrays
+from gpgen.exact.arrays import Arrays, LibraryArray
 from gpgen.exact.axis import AxisFactor
 
 __all__ = ["Contribution", "Field", "Grid"]
@@ -35,11 +35,11 @@ class Contribution(NamedTuple):
         Which samples, and the library's array, shape (how many, *shape); None for none.
     """
 
-    rows: Any
+    rows: LibraryArray | None
     bound: npt.NDArray[np.float64]
     shift: npt.NDArray[np.float64]
     samples: npt.NDArray[np.int64] | slice = slice(None)
-    pixels: Any = None
+    pixels: LibraryArray | None = None
 
 
 class Grid(NamedTuple):

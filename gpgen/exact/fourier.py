@@ -12,7 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-__all__ = ["SCIPY", "Fourier", "NumpyFourier", "ScipyFourier"]
+__all__ = ["SCIPY", "Fourier", "LibraryArray", "NumpyFourier", "ScipyFourier"]
+
+LibraryArray = Any
+"""An array of the library in question: of NumPy or PyTorch."""
 
 
 class Fourier(Protocol):
@@ -23,31 +26,31 @@ class Fourier(Protocol):
 
     def __hash__(self) -> int: ...
 
-    def load(self, values: npt.NDArray[np.float64]) -> Any:  # noqa: ANN401
+    def load(self, values: npt.NDArray[np.float64]) -> LibraryArray:
         """Return NumPy's array as one of the library's of float64, on its device."""
         ...
 
-    def rfft(self, x: Any, axis: int) -> Any:  # noqa: ANN401
+    def rfft(self, x: LibraryArray, axis: int) -> LibraryArray:
         """Transform real numbers along an axis."""
         ...
 
-    def fft(self, x: Any, axis: int) -> Any:  # noqa: ANN401
+    def fft(self, x: LibraryArray, axis: int) -> LibraryArray:
         """Transform complex numbers along an axis."""
         ...
 
-    def ifft(self, x: Any, axis: int) -> Any:  # noqa: ANN401
+    def ifft(self, x: LibraryArray, axis: int) -> LibraryArray:
         """Transform complex numbers back."""
         ...
 
-    def irfft(self, x: Any, n: int, axis: int) -> Any:  # noqa: ANN401
+    def irfft(self, x: LibraryArray, n: int, axis: int) -> LibraryArray:
         """Transform back to n real numbers."""
         ...
 
-    def integers(self, x: Any) -> Any:  # noqa: ANN401
+    def integers(self, x: LibraryArray) -> LibraryArray:
         """Return whole numbers of float64 as int64."""
         ...
 
-    def floats(self, x: Any) -> Any:  # noqa: ANN401
+    def floats(self, x: LibraryArray) -> LibraryArray:
         """Return int64, below 2**53, as float64."""
         ...
 
@@ -72,19 +75,19 @@ class _OfNumpy:
 class NumpyFourier(_OfNumpy):
     """`numpy.fft`."""
 
-    def rfft(self, x: Any, axis: int) -> Any:  # noqa: ANN401
+    def rfft(self, x: LibraryArray, axis: int) -> LibraryArray:
         """Transform real numbers along an axis."""
         return np.fft.rfft(x, axis=axis)
 
-    def fft(self, x: Any, axis: int) -> Any:  # noqa: ANN401
+    def fft(self, x: LibraryArray, axis: int) -> LibraryArray:
         """Transform complex numbers along an axis."""
         return np.fft.fft(x, axis=axis)
 
-    def ifft(self, x: Any, axis: int) -> Any:  # noqa: ANN401
+    def ifft(self, x: LibraryArray, axis: int) -> LibraryArray:
         """Transform complex numbers back."""
         return np.fft.ifft(x, axis=axis)
 
-    def irfft(self, x: Any, n: int, axis: int) -> Any:  # noqa: ANN401
+    def irfft(self, x: LibraryArray, n: int, axis: int) -> LibraryArray:
         """Transform back to n real numbers."""
         return np.fft.irfft(x, n, axis=axis)
 
@@ -93,19 +96,19 @@ class NumpyFourier(_OfNumpy):
 class ScipyFourier(_OfNumpy):
     """`scipy.fft`: the fastest on a CPU of those that are always there."""
 
-    def rfft(self, x: Any, axis: int) -> Any:  # noqa: ANN401
+    def rfft(self, x: LibraryArray, axis: int) -> LibraryArray:
         """Transform real numbers along an axis."""
         return scipy.fft.rfft(x, axis=axis)
 
-    def fft(self, x: Any, axis: int) -> Any:  # noqa: ANN401
+    def fft(self, x: LibraryArray, axis: int) -> LibraryArray:
         """Transform complex numbers along an axis, in place."""
         return scipy.fft.fft(x, axis=axis, overwrite_x=True)
 
-    def ifft(self, x: Any, axis: int) -> Any:  # noqa: ANN401
+    def ifft(self, x: LibraryArray, axis: int) -> LibraryArray:
         """Transform complex numbers back, in place."""
         return scipy.fft.ifft(x, axis=axis, overwrite_x=True)
 
-    def irfft(self, x: Any, n: int, axis: int) -> Any:  # noqa: ANN401
+    def irfft(self, x: LibraryArray, n: int, axis: int) -> LibraryArray:
         """Transform back to n real numbers."""
         return scipy.fft.irfft(x, n, axis=axis)
 

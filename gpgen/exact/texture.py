@@ -24,7 +24,7 @@ _NUMBERS: Final = ("smoothness", "alpha", "exponent", "hurst", "inner_scale", "a
 
 
 def length_scale_name(scale: LengthScale) -> str:
-    """Return a length-scale as class names write it: 80, 9.5, 10x12."""
+    """Return a length-scale as class names and the files of 2018 write it: 80, 9.5, 10x12."""
     if isinstance(scale, tuple):
         return "x".join(length_scale_name(s) for s in scale)
     return str(int(scale)) if scale == int(scale) else repr(scale)

@@ -12,7 +12,7 @@ from gpgen.errors import printable
 from gpgen.format.job import FinishedShards, Job, ShardRecord
 from gpgen.format.manifest import Manifest
 from gpgen.io.paths import AnyPath, Mark
-from gpgen.recipe import Recipe
+from gpgen.labelled_images import LabelledImages
 
 __all__ = ["Kind", "Place", "Problem", "Reader", "Region", "Store"]
 
@@ -101,7 +101,7 @@ class Reader(Protocol):
     """A finished dataset. Holds no open files, so that it pickles and forks."""
 
     manifest: Manifest
-    recipe: Recipe
+    recipe: LabelledImages
     mark: Mark | None
 
     @property

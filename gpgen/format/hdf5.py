@@ -32,13 +32,13 @@ from gpgen.format.stream import Stream, write_images
 from gpgen.io import files
 from gpgen.io.lock import naming
 from gpgen.io.paths import AnyPath, local_path
-from gpgen.recipe import Recipe
+from gpgen.labelled_images import LabelledImages
 
 __all__ = ["Hdf5Reader", "Hdf5Store"]
 
 
 @functools.lru_cache(maxsize=8)
-def _skeleton(recipe: Recipe, layout: Layout, version: str) -> Skeleton:
+def _skeleton(recipe: LabelledImages, layout: Layout, version: str) -> Skeleton:
     *derived, crc, sha = manifest_arrays(recipe, layout)
     attributes = seal(root_attributes(recipe, layout, version))
     # The image comes late, so that all that opening needs lies together in front.

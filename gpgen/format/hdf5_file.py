@@ -45,7 +45,7 @@ from gpgen.format.pixels import file_sha256, read_rows, unread
 from gpgen.io import files
 from gpgen.io.failures import reading, unreadable
 from gpgen.io.paths import mark_of
-from gpgen.recipe import Recipe
+from gpgen.labelled_images import LabelledImages
 
 __all__ = [
     "USER_BLOCK",
@@ -193,7 +193,7 @@ def lay_out(
     return Skeleton(memory.extents(), offsets, memory.size)
 
 
-def manifest_arrays(recipe: Recipe, layout: Layout) -> tuple[SmallArray, ...]:
+def manifest_arrays(recipe: LabelledImages, layout: Layout) -> tuple[SmallArray, ...]:
     """Return all small arrays of a dataset; the rows of the checksums are the caller's."""
     return (*derived_arrays(recipe, layout.n), *checksum_arrays(layout))
 
@@ -260,7 +260,7 @@ class Hdf5Dataset:
         self.mark = mark_of(path)
         attributes, self._datasets = read_hdf5(path)
         self.manifest: Manifest
-        self.recipe: Recipe
+        self.recipe: LabelledImages
         self.manifest, self.recipe = read_manifest(attributes, str(path))
         arrays = manifest_arrays(self.recipe, self.manifest.layout)
         self._arrays = {array.name: array for array in arrays}

@@ -40,13 +40,13 @@ from gpgen.format.manifest import (
 from gpgen.format.stream import new_file, write_images
 from gpgen.io import files
 from gpgen.io.paths import AnyPath, local_path
-from gpgen.recipe import Recipe
+from gpgen.labelled_images import LabelledImages
 
 __all__ = ["Hdf5ShardsReader", "Hdf5ShardsStore"]
 
 
 def _shard_skeleton(
-    recipe: Recipe, layout: Layout, shard: int, version: str
+    recipe: LabelledImages, layout: Layout, shard: int, version: str
 ) -> tuple[Skeleton, list[SmallArray]]:
     """Return a shard file's layout and its small arrays, the CRC-32C left out."""
     start, stop = layout.bounds(shard)

@@ -20,10 +20,9 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from gpgen.format.job import Images, Job
+from gpgen.format.job import Job
 from gpgen.io import files
-from gpgen.recipe import Recipe
-from gpgen.sampling import sampler_for
+from gpgen.labelled_images import LabelledImages
 
 __all__ = [
     "BATCH_BYTES",
@@ -49,7 +48,7 @@ def crc32c(data: Any, start: int = 0) -> int:  # noqa: ANN401 - any buffer
     return int(google_crc32c.extend(start, data))
 
 
-def batch_size(recipe: Recipe) -> int:
+def batch_size(recipe: LabelledImages) -> int:
     """Return how many samples are drawn at once."""
     return max(1, BATCH_BYTES // recipe.image_nbytes)
 
@@ -73,8 +72,9 @@ def batches(job: Job, start: int, stop: int, check: Check) -> Iterator[tuple[int
     ndarray
         The batch ``(samples, *shape)``, overwritten by the next.
     """
-    recipe = job.recipe
-    source: Images = job.images or sampler_for(recipe)
+    recipe, source = job.recipe, job.images
+    if source is None:
+        raise ValueError("the job has no source of images")
     size = min(batch_size(recipe), stop - start)
     buffer = np.empty((size, *recipe.shape), recipe.numpy_dtype)
     for first in range(start, stop, size):

@@ -37,7 +37,7 @@ from gpgen.io.failures import unreadable
 from gpgen.io.litter import is_litter
 from gpgen.io.paths import AnyPath, mark_of, names_under, read_whole
 from gpgen.io.recognizing import no_dataset
-from gpgen.recipe import Recipe
+from gpgen.labelled_images import LabelledImages
 
 __all__ = ["ZarrReader"]
 
@@ -61,7 +61,7 @@ class ZarrReader:
         if attributes.get("format") != "gpgen" and not path.name.endswith(".zip"):
             raise no_dataset(path)
         self.manifest: Manifest
-        self.recipe: Recipe
+        self.recipe: LabelledImages
         self.manifest, self.recipe = read_manifest(attributes, where)
         if self.manifest.chunk_size is None:
             raise DatasetError(f"{where}: the manifest lacks chunk_size", VERIFY)

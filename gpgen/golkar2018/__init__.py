@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from gpgen.golkar2018.archive import Archive, ArchiveProgress, make_archive
     from gpgen.golkar2018.archive_plan import ArchivePlan, parse_plan
     from gpgen.golkar2018.downloading import RECORD_FILES, DownloadProgress, download
-    from gpgen.golkar2018.import_source import Source, open_source
+    from gpgen.golkar2018.import_source import LabelledFiles, open_source
     from gpgen.golkar2018.importing import import_dataset, parse_splits
     from gpgen.golkar2018.texture_sums import Cross
 
@@ -21,9 +21,9 @@ __all__ = [
     "ArchiveProgress",
     "Cross",
     "DownloadProgress",
+    "LabelledFiles",
     "Mosaic",
     "Patch",
-    "Source",
     "download",
     "import_dataset",
     "make_archive",
@@ -43,7 +43,7 @@ _HOME = {
     "DownloadProgress": "gpgen.golkar2018.downloading",
     "Mosaic": "gpgen.exact.mosaic",
     "Patch": "gpgen.exact.mosaic",
-    "Source": "gpgen.golkar2018.import_source",
+    "LabelledFiles": "gpgen.golkar2018.import_source",
     "download": "gpgen.golkar2018.downloading",
     "import_dataset": "gpgen.golkar2018.importing",
     "make_archive": "gpgen.golkar2018.archive",

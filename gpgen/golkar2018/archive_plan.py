@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from gpgen.errors import UsageError
 from gpgen.exact.mosaic import texture
+from gpgen.exact.texture import length_scale_name
 from gpgen.golkar2018.gp_writing import write_gp
 from gpgen.golkar2018.npy_header import HEADER_BYTES
-from gpgen.golkar2018.texture_sums import Cross, length_scale_name
+from gpgen.golkar2018.texture_sums import Cross
 from gpgen.io.zip_writing import ZipLayout
 
 __all__ = ["AUTHORS_CROSS", "AUTHORS_SAMPLES", "ArchivePlan", "parse_plan", "sample_name"]

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gpgen.errors import UsageError
+from gpgen.exact.texture import length_scale_name
 
-__all__ = ["Cross", "length_scale_name"]
+__all__ = ["Cross"]
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,3 @@ class Cross:
     def _digits(self, label: int) -> tuple[int, ...]:
         base = len(self.length_scales[0])
         return tuple(label // base**place % base for place in range(len(self.length_scales)))
-
-
-def length_scale_name(length_scale: float) -> str:
-    """Write a length-scale as the 2018 program does: integral ones without a decimal point."""
-    return str(int(length_scale)) if length_scale == int(length_scale) else str(length_scale)

@@ -17,7 +17,7 @@ from gpgen.errors import DatasetError, UsageError
 from gpgen.format import store_for
 from gpgen.format.job import Job, ShardRecord
 from gpgen.io.paths import Given
-from gpgen.making.planning import plan_job
+from gpgen.making.planning import job_of
 from gpgen.making.run import Progress, carry_out
 from gpgen.sampling import SAMPLING_VERSION
 
@@ -83,26 +83,26 @@ def convert(
                 "others",
                 "convert it with that version",
             )
-        job = plan_job(
-            dataset.recipe,
+        job = job_of(
+            ConvertedImages(dataset),
             dataset.n,
             out,
             chunk_size=chunk_size,
             shard_size=shard_size,
             overwrite=overwrite,
             gpgen_version=manifest.gpgen_version,
-            images=_Copied(dataset),
         )
         if job.target.manifest == dataset.path:
             raise UsageError(f"{dataset.path} is both source and target", "choose another target")
         return carry_out(job, one_by_one, resume=resume, progress=progress)
 
 
-class _Copied:
-    """The images of a dataset."""
+class ConvertedImages:
+    """A source of images (`gpgen.format.job.ImageSource`): read from a dataset."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
+        self.described = dataset.recipe
 
     def images(
         self,

@@ -21,7 +21,7 @@ from gpgen.making.in_threads import make_in_threads
 from gpgen.making.planning import Plan, plan, plan_job
 from gpgen.making.targets import check_still_free, look
 from gpgen.making.worker_processes import worker_processes
-from gpgen.recipe import AnyRecipe
+from gpgen.recipe import AnyRecipe, Recipe
 from gpgen.recipe_warnings import warn_about
 from gpgen.workers import worker_count
 from gpgen.workspace import site_of
@@ -136,10 +136,11 @@ def make(
     """
     _check_arguments(workers, scheduler, security, processes, resume, overwrite)
     count = worker_count(workers)
+    recipe = Recipe.load(recipe)
     job = plan_job(
         recipe, n, out, chunk_size=chunk_size, shard_size=shard_size, overwrite=overwrite
     )
-    warn_about(job.recipe, n)
+    warn_about(recipe, n)
 
     def work(job: Job, left: int, missing: Iterator[int], finished: Finished) -> None:
         if scheduler is None and not processes:

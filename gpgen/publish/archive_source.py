@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from gpgen.description.subject import Column, Subject
 from gpgen.errors import DatasetError
+from gpgen.exact.texture import length_scale_name
 from gpgen.golkar2018.archive import PLAN, read_plan
 from gpgen.golkar2018.archive_plan import ArchivePlan, sample_name
 from gpgen.golkar2018.npy_header import parse_npy_header
-from gpgen.golkar2018.texture_sums import length_scale_name
 from gpgen.io.failures import reading
 from gpgen.publish.figure import TILES_A_ROW, sheet, shown_classes
 from gpgen.publish.parts import Part

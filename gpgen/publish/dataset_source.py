@@ -25,6 +25,7 @@ from gpgen.publish.parts import Part
 from gpgen.publish.sources import VERIFY, copy_file
 from gpgen.publish.tables import samples_table, shards_table
 from gpgen.publish.zarr_zip import pack_zarr
+from gpgen.recipe import Recipe
 from gpgen.verification import verify
 
 __all__ = ["DatasetSource", "describe_dataset"]
@@ -40,7 +41,7 @@ _HINTS: Final = {
 def describe_dataset(dataset: Dataset, *, recipe_only: bool = False) -> Subject:
     """Describe a dataset, drawn or imported."""
     recipe, manifest = dataset.recipe, dataset.manifest
-    if not recipe.is_drawn:
+    if not isinstance(recipe, Recipe):
         return imported_subject(
             recipe, dataset.n, dataset.format, gpgen_version=manifest.gpgen_version
         )
@@ -69,7 +70,8 @@ class DatasetSource:
     """
 
     def __init__(self, dataset: Dataset, recipe_only: bool) -> None:
-        if not dataset.recipe.is_drawn:
+        recipe = dataset.recipe
+        if not isinstance(recipe, Recipe):
             raise UsageError(
                 f"{dataset.path} was imported, and has no recipe that could make it again",
                 "share and cite its source instead",
@@ -81,6 +83,7 @@ class DatasetSource:
                 f"package the folder: `gpgen convert {shlex.quote(str(dataset.path))} data.zarr`",
             )
         self._dataset = dataset
+        self._recipe = recipe
         self._path = path
         self._reader: Reader = store_for(dataset.format).reader(dataset.path)
         manifest = dataset.manifest
@@ -92,12 +95,12 @@ class DatasetSource:
         self._names = [path.relative_to(root).as_posix() for path in self._shards]
         if dataset.format == "hdf5":
             self._names = ["data.h5"] * len(self._shards)
-        self.nbytes = 0 if recipe_only else manifest.n * dataset.recipe.image_nbytes
+        self.nbytes = 0 if recipe_only else manifest.n * recipe.image_nbytes
 
     @property
     def recipe_file(self) -> tuple[str, str]:
         """recipe.toml."""
-        return "recipe.toml", self._dataset.recipe.to_toml()
+        return "recipe.toml", self._recipe.to_toml()
 
     def tables(self) -> Iterator[tuple[str, str, Iterable[bytes]]]:
         """Yield samples.csv and shards.csv."""
@@ -106,7 +109,7 @@ class DatasetSource:
             "samples.csv",
             "A line for each sample: class, length-scales, seed, split, shard",
             samples_table(
-                dataset.recipe, dataset.n, self.subject, dataset.manifest.shard_size, self._names
+                self._recipe, dataset.n, self.subject, dataset.manifest.shard_size, self._names
             ),
         )
         ranges = " (of its range of the file)" if dataset.format == "hdf5" else ""
@@ -124,7 +127,7 @@ class DatasetSource:
     def figure(self) -> bytes:
         """Return a contact sheet."""
         dataset = self._dataset
-        sheet = contact_sheet(dataset.recipe, dataset.n, lambda index: dataset.read([index])[0])
+        sheet = contact_sheet(self._recipe, dataset.n, lambda index: dataset.read([index])[0])
         dataset.close()
         return sheet
 

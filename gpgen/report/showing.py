@@ -17,6 +17,7 @@ from gpgen.description.subject import Subject
 from gpgen.format import store_for
 from gpgen.imported import Imported
 from gpgen.io.paths import Given, place_of
+from gpgen.labelled_images import LabelledImages
 from gpgen.publish.archive_source import ArchiveSource, is_archive
 from gpgen.publish.dataset_source import describe_dataset
 from gpgen.recipe import Recipe
@@ -53,7 +54,7 @@ class Shown:
     """
 
     subject: Subject
-    recipe: Recipe
+    recipe: LabelledImages
     source: str
     layout: str
     hashes: dict[str, str]
@@ -91,7 +92,7 @@ def _dataset(dataset: Dataset) -> Shown:
         layout += f", {manifest.chunk_size:,} a chunk"
 
     def indices(label: int) -> Sequence[int]:
-        if recipe.is_drawn:
+        if isinstance(recipe, Recipe):
             return range(label, dataset.n, len(recipe.classes))
         found: list[int] = np.flatnonzero(recipe.labels(0, dataset.n) == label).tolist()
         return found

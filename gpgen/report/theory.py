@@ -30,6 +30,7 @@ import numpy.typing as npt
 from gpgen.exact.field_kinds import scaled_kernel
 from gpgen.exact.kernels import KERNELS
 from gpgen.exact.stationary import SpectralKernel
+from gpgen.labelled_images import LabelledImages
 from gpgen.recipe import Component, Recipe
 
 __all__ = ["expected_power", "kernel_correlation"]
@@ -148,7 +149,7 @@ def _nodes(total: float) -> Iterator[tuple[float, float]]:
         y += _STEP
 
 
-def expected_power(recipe: Recipe, label: int) -> Array | None:
+def expected_power(recipe: LabelledImages, label: int) -> Array | None:
     """Return the expected periodogram of a class, or none where none is computed.
 
     None is computed of another algorithm than "exact", of kernels that don't separate over the
@@ -159,7 +160,9 @@ def expected_power(recipe: Recipe, label: int) -> Array | None:
     ndarray of float64, the recipe's shape
         By wave vector, in the order of `numpy.fft.fftn`.
     """
-    if max(recipe.shape) > _LONGEST_AXIS or getattr(recipe, "algorithm", None) != "exact":
+    if not isinstance(recipe, Recipe) or recipe.algorithm != "exact":
+        return None
+    if max(recipe.shape) > _LONGEST_AXIS:
         return None
     if not all(_separates(component) for component in recipe.components):
         return None
@@ -180,14 +183,15 @@ def _separates(component: Component) -> bool:
     return component.kernel in KERNELS and component.angle is None
 
 
-def kernel_correlation(recipe: Recipe, label: int, distance: Array) -> Array | None:
+def kernel_correlation(recipe: LabelledImages, label: int, distance: Array) -> Array | None:
     """Return the correlation that the kernels give at a distance, in pixels.
 
     None if the length-scales differ by axis, or there is no formula.
     """
+    if not isinstance(recipe, Recipe) or recipe.algorithm != "exact":
+        return None
     scales = recipe.length_scales_of(label)
-    per_axis = any(isinstance(scale, tuple) for scale in scales)
-    if per_axis or getattr(recipe, "algorithm", None) != "exact":
+    if any(isinstance(scale, tuple) for scale in scales):
         return None
     total = np.zeros_like(distance)
     weights = 0.0

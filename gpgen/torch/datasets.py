@@ -18,7 +18,7 @@ from gpgen.format.pixels import PixelReader
 from gpgen.format.pixels_ahead import pixel_reader
 from gpgen.indexing import sample_index, sample_indices
 from gpgen.io.paths import AnyPath
-from gpgen.recipe import Recipe
+from gpgen.labelled_images import LabelledImages
 from gpgen.splits import Split
 from gpgen.torch.batches import Batch, empty_images
 from gpgen.workspace.unfinished import find
@@ -55,7 +55,7 @@ class Textures(Dataset[Sample]):
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: LabelledImages,
         n: int,
         split: str | None = None,
         target: Target = "label",

@@ -47,6 +47,8 @@ class GeneratedTextures(Textures):
         If n is not positive, or there is no such split or target.
     """
 
+    recipe: Recipe
+
     def __init__(
         self,
         recipe: AnyRecipe,

@@ -95,7 +95,7 @@ def store_job(job: Job) -> None:
 
 def resume_command(job: Job) -> str:
     """Return the command line that finishes a job, to be copied as it stands."""
-    if not job.recipe.is_drawn:
+    if not isinstance(job.recipe, Recipe):
         return shlex.join(["gpgen", "import", "SOURCE", "--out", str(job.target.path), "--resume"])
     recipe = str(job.recipe_file)
     for name in builtin_recipes():
