@@ -14,7 +14,7 @@ from torch import Tensor
 from gpgen.errors import UsageError
 from gpgen.opening import recipe_or_dataset
 from gpgen.recipe import Recipe
-from gpgen.sampling import sampler_for, seeds
+from gpgen.sampling import sampler_for
 
 __all__ = ["POOL", "Examples", "Source"]
 
@@ -173,6 +173,4 @@ class Source:
         if self._dataset is not None:
             pixels: npt.NDArray[Any] = self._dataset.read(index)
             return pixels
-        sampler = sampler_for(self.recipe)
-        words = seeds(self.recipe.seed, 0, self.n)
-        return np.stack([sampler.image(int(words[i]), self.recipe.label_of(int(i))) for i in index])
+        return sampler_for(self.recipe).images_at(index)
