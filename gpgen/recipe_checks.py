@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from gpgen.errors import RecipeError
 from gpgen.exact.field_kinds import check_drawable
+from gpgen.exact.offered_kernels import kernel_names
 from gpgen.exact.stationary import STATIONARY
 from gpgen.exact.texture import Component, Texture
 
@@ -165,8 +166,13 @@ def _check_boundaries(boundaries: tuple[str, ...], axes: int) -> None:
     )
 
 
+def _kernels(name: str) -> Iterable[str]:
+    """Return the kernels' names, looking for other packages' only where one is meant."""
+    return STATIONARY if name in STATIONARY else kernel_names()
+
+
 def _check_component(texture: Texture, component: Component, where: str) -> None:
-    _check_choice(f"{where}: ", "kernel", component.kernel, STATIONARY)
+    _check_choice(f"{where}: ", "kernel", component.kernel, _kernels(component.kernel))
     _require(
         0 < component.weight <= 1e6,
         f"{where}: weight {component.weight} is not above 0 and at most 1e6",

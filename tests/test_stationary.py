@@ -4,6 +4,7 @@ from scipy.special import gamma, kv
 
 from gpgen.errors import RecipeError
 from gpgen.exact.kernels import RBF
+from gpgen.exact.offered_kernels import stationary_kernel
 from gpgen.exact.stationary import (
     STATIONARY,
     Exponential,
@@ -14,7 +15,6 @@ from gpgen.exact.stationary import (
     Stationary,
     White,
     reach,
-    stationary_kernel,
 )
 
 R = np.concatenate([[0.0], np.geomspace(1e-6, 100, 2000)])

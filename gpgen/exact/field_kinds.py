@@ -9,9 +9,10 @@ from gpgen.exact import mosaic_field
 from gpgen.exact.convolved import ConvolvedField
 from gpgen.exact.field import Field
 from gpgen.exact.kernels import KERNELS
+from gpgen.exact.offered_kernels import stationary_kernel
 from gpgen.exact.scaled_kernel import ScaledKernel
 from gpgen.exact.separable import SeparableField
-from gpgen.exact.stationary import White, stationary_kernel
+from gpgen.exact.stationary import White
 from gpgen.exact.texture import LengthScale, Texture
 from gpgen.exact.torus_size import ImageGrid
 

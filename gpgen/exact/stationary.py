@@ -8,7 +8,6 @@ of a C library or of NumPy differ in the last bit between machines.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,7 +31,6 @@ __all__ = [
     "Stationary",
     "White",
     "reach",
-    "stationary_kernel",
 ]
 
 Array = npt.NDArray[np.float64]
@@ -241,59 +239,27 @@ STATIONARY: Final[dict[str, type[Stationary | SpectralKernel]]] = {
 _NEGLIGIBLE: Final = 1e-7
 
 
-def stationary_kernel(
-    name: str, axes: int, parameters: dict[str, float]
-) -> Stationary | SpectralKernel:
-    """Return a kernel from what a recipe says.
-
-    Parameters
-    ----------
-    name
-        A key of `STATIONARY`.
-    axes
-        The image's axes, which a Hurst exponent needs.
-    parameters
-        The kernel's own numbers; `hurst` may stand for `exponent`.
-
-    Raises
-    ------
-    RecipeError
-        If one is missing, out of range, or not the kernel's.
-    """
-    chosen, given = STATIONARY[name], dict(parameters)
-    if chosen is PowerLaw and "hurst" in given:
-        if "exponent" in given:
-            raise RecipeError("power-law: exponent and hurst are both given", "give one of them")
-        hurst = given.pop("hurst")
-        if not 0 < hurst < 1:
-            raise RecipeError(f"power-law: hurst {hurst} is not between 0 and 1", "try 0.5")
-        given["exponent"] = 2 * hurst + axes
-    fields = {field.name: field for field in dataclasses.fields(chosen)}  # type: ignore[arg-type]
-    for key in given:
-        if key not in fields:
-            own = " or ".join(fields) or "no number of its own"
-            raise RecipeError(f"kernel {name!r} has no {key}", f"leave it out; it takes {own}")
-    for key, field in fields.items():
-        if key not in given and field.default is dataclasses.MISSING:
-            raise RecipeError(f"kernel {name!r} needs {key}", f"add {key}, for example 1.5")
-    return chosen(**given)
-
-
 @lru_cache(maxsize=256)
 def reach(kernel: Stationary) -> float:
     """Return the distance in length-scales from which on the covariance is at most 1e-7."""
     near, far = 0.0, 1.0
-    while float(kernel.covariance(np.array([far]))[0]) > _NEGLIGIBLE:
+    while not _negligible_beyond(kernel, far):
         near, far = far, 2 * far
         if far > 1e9:
             return math.inf
     for _ in range(20):
         middle = (near + far) / 2
-        if float(kernel.covariance(np.array([middle]))[0]) > _NEGLIGIBLE:
-            near = middle
-        else:
+        if _negligible_beyond(kernel, middle):
             far = middle
+        else:
+            near = middle
     return far
+
+
+def _negligible_beyond(kernel: Stationary, distance: float) -> bool:
+    # Up to three times as far, since a covariance may pass through 0 and come back.
+    beyond = kernel.covariance(distance * np.arange(64, 193, dtype=np.float64) / 64)
+    return bool(np.abs(beyond).max() <= _NEGLIGIBLE)
 
 
 def _exp(x: Array) -> Array:
