@@ -114,7 +114,7 @@ class Sampler:
         label
             The class.
         out
-            Where to write: the recipe's shape and dtype, C-contiguous.
+            Where to write: the recipe's shape and dtype.
 
         Returns
         -------

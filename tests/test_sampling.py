@@ -138,6 +138,16 @@ def test_float16_is_the_same_texture_rounded_once() -> None:
     assert np.abs(half.astype(float) - single).max() <= np.spacing(np.float16(4)) / 2
 
 
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: f"{r.shape}-{r.boundary}")
+def test_an_output_that_is_not_contiguous_is_filled(recipe: Recipe) -> None:
+    """Reshaped, it would be copied, and the images be lost with the copy."""
+    sampler = Sampler(recipe)
+    out = np.zeros([4, *(2 * pixels for pixels in recipe.shape)], np.float32)
+    part = out[(slice(None), *(slice(None, None, 2) for _ in recipe.shape))]
+    assert (sampler.images(0, 4, out=part) == sampler.images(0, 4)).all()
+    assert (part == sampler.images(0, 4)).all()
+
+
 def test_the_seed_of_an_index_depends_on_nothing_else() -> None:
     whole = seeds(7, 0, 5000)
     assert len(np.unique(whole)) == 5000

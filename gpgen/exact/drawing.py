@@ -7,6 +7,7 @@ one product, a block of the last axis at a time: a block stays in the cache unti
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,11 +74,11 @@ class TextureClass:
         images
             Where to write: the library's array, shape (samples, *texture.shape).
         """
-        arrays, count, width = self.arrays, len(seeds), self.texture.shape[-1]
+        arrays, count = self.arrays, len(seeds)
+        *leading, width = self.texture.shape
+        lines = math.prod(leading)
         contributions = self.contributions(seeds)
         rows = [c.rows.reshape(-1, c.rows.shape[-1]) for c in contributions if c.rows is not None]
-        images = images.reshape(count, -1, width)
-        lines = images.shape[1]
         shift = arrays.load(sum((c.shift for c in contributions), np.zeros(count)))[:, None, None]
         joined = arrays.empty((count * lines, max(b.matrix.shape[0] for b in self.blocks)))
         values = arrays.empty((count * lines, max(b.stop - b.start for b in self.blocks)))
@@ -95,7 +96,9 @@ class TextureClass:
                 if c.pixels is not None:
                     added = c.pixels.reshape(-1, lines, width)
                     pixels[c.samples] += added[:, :, block.start : block.stop]
-            arrays.store(pixels, images[:, :, block.start : block.stop], self.texture.dtype)
+            # Not images in lines: that would be a copy if they aren't contiguous.
+            part = images[..., block.start : block.stop]
+            arrays.store(pixels.reshape(part.shape), part, self.texture.dtype)
 
     def contributions(self, seeds: npt.NDArray[np.uint64]) -> list[Contribution]:
         """Draw each component for some samples; rows are rounded to the grid of the sum."""
