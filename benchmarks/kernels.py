@@ -101,7 +101,7 @@ def main() -> None:
     arguments = parser.parse_args()
     table = Table("kernel", "torus", "error", "load, s", "image, ms", "noise", "SciPy", "ratio")
     for name in KERNELS:
-        for length_scale in (10.0, 80.0):
+        for length_scale in (arguments.side * 10 / 1024, arguments.side * 80 / 1024):
             table.add_row(*measure(name, length_scale, arguments.side, arguments.rounds))
     console = Console()
     console.print(describe_machine())
