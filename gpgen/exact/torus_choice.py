@@ -67,7 +67,7 @@ def torus_for(kernel: ScaledKernel, grid: ImageGrid) -> Torus:
         larger = (math.ceil(n * max(kernel.lengths) / fitting) for n in grid.pixels)
         hints.append(f"about {'x'.join(map(str, larger))} px")
     if closed_axes:
-        hints.append('boundary = "open"')
+        hints.append('boundary = "open"' if hints else 'use boundary = "open"')
     raise RecipeError(
         f"{what} would be drawn with a covariance wrong by {error:.1e}, more than 1e-6, on any "
         "torus",
@@ -98,21 +98,29 @@ def _what_fits(kernel: ScaledKernel, grid: ImageGrid) -> float | None:
     if isinstance(kernel.family, SpectralKernel):
         return None
     shrunk = min(1.0, _SMALL[len(grid.pixels)] / max(grid.pixels))
+    if all(grid.periodic):  # a torus of the image's size takes little time
+        shrunk = 1.0
     pixels = tuple(
         _transformable_from(max(2, round(n * shrunk))) if closed else max(2, round(n * shrunk))
         for n, closed in zip(grid.pixels, grid.periodic, strict=True)
     )
-    small = ImageGrid(pixels, grid.periodic)
-    low, high = 0.0, 1.0
-    for _ in range(8):
-        middle = (low + high) / 2
-        fits = _best(kernel.scaled(middle * shrunk), small)[0] is not None
-        low, high = (middle, high) if fits else (low, middle)
-    for _ in range(6):
-        low *= 0.96
+    low = _bisect(kernel.scaled(shrunk), ImageGrid(pixels, grid.periodic))
+    # On the image itself pixels are smaller beside a length-scale, which may cost some of it.
+    for step in (0.96, 0.96, 0.9, 0.9, 0.8):
+        low *= step
         if low and _best(kernel.scaled(low), grid)[0] is not None:
             return math.floor(low * max(kernel.lengths) * 100) / 100
     return None
+
+
+def _bisect(kernel: ScaledKernel, grid: ImageGrid) -> float:
+    """Return the largest part of the length-scales that fits, to 1/256; 0 if none does."""
+    low, high = 0.0, 1.0
+    for _ in range(8):
+        middle = (low + high) / 2
+        fits = _best(kernel.scaled(middle), grid)[0] is not None
+        low, high = (middle, high) if fits else (low, middle)
+    return low
 
 
 def _transformable_from(pixels: int) -> int:
