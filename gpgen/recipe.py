@@ -92,7 +92,8 @@ class Recipe(
     def load(cls, source: AnyRecipe) -> Recipe:
         """Load a built-in recipe by its name, or one from a TOML file or object by its path.
 
-        A recipe is returned as it is, so that whatever takes one takes a name or path too.
+        A dict is read by `from_dict`, and a recipe is returned as it is, so that whatever takes a
+        recipe takes any of these.
 
         Raises
         ------
@@ -102,8 +103,10 @@ class Recipe(
         """
         if isinstance(source, Recipe):
             return source
+        if isinstance(source, Mapping):
+            return cls.from_dict(source)
         if not isinstance(source, str | bytes | os.PathLike | ObjectPath):
-            hint = "give a Recipe, a name or a path, or use Recipe.from_dict"
+            hint = "give a Recipe, a name, a path or a dict of its fields"
             raise RecipeError(f"{repr(source)[:60]} is no path, and no recipe", hint)
         text = text_of(source)
         if text in builtin_recipes():
@@ -114,7 +117,7 @@ class Recipe(
                 f"no built-in recipe is called {text!r}",
                 nearest(text, builtin_recipes()) + ", or give the path of a .toml file",
             )
-        found = recognize(path) if isinstance(path, Path) else None
+        found = None if path.is_remote else recognize(path)
         if found is not None and found.what not in _PERHAPS_RECIPES:
             raise RecipeError(
                 f"recipe {text!r} can't be read: it is {found.what}",
@@ -205,7 +208,7 @@ class Recipe(
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes' names, by label: the length-scales or other choices, joined by "-"."""
-        return self.texture.class_names
+        return self.texture.classes
 
     @property
     def class_count(self) -> int:
@@ -217,8 +220,8 @@ class Recipe(
         return self.texture.length_scales_of(label)
 
 
-AnyRecipe = Recipe | AnyText
-"""A recipe, the name of a built-in one, or the path of a TOML file."""
+AnyRecipe = Recipe | AnyText | Mapping[str, Any]
+"""A recipe, the name of a built-in one, the path of a TOML file, or a dict of the fields."""
 
 
 def builtin_recipes() -> tuple[str, ...]:

@@ -86,7 +86,7 @@ class Sampler:
     Parameters
     ----------
     recipe
-        What to draw: a recipe, the name of a built-in one, or a path.
+        What to draw: a recipe, the name of a built-in one, a path, or a dict.
     arrays
         The array library that computes the products, and whose arrays the images are.
 
@@ -207,7 +207,7 @@ def _as_slice(positions: Indices) -> slice | None:
 
 @dataclass(frozen=True)
 class Sample:
-    """One drawn sample.
+    """One sample, drawn or read.
 
     Parameters
     ----------
@@ -220,16 +220,16 @@ class Sample:
     length_scales
         Each component's length-scale, in pixels.
     seed
-        The sample's own seed.
+        The sample's own seed; ``None`` if it was imported, so that nothing draws it again.
     index
-        Its place in the dataset, if it was asked for by index.
+        Its place in the dataset; ``None`` if it was drawn from a seed of its own.
     """
 
     image: Image
     label: int
     class_name: str
     length_scales: tuple[LengthScale, ...]
-    seed: int
+    seed: int | None
     index: int | None
 
 
@@ -245,7 +245,7 @@ def sample(
     Parameters
     ----------
     recipe
-        What to draw: a recipe, the name of a built-in one, or a path.
+        What to draw: a recipe, the name of a built-in one, a path, or a dict.
     index
         The sample's place in the dataset that the recipe describes.
     seed, label

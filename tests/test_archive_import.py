@@ -47,9 +47,9 @@ def test_crosses_come_back_pixel_by_pixel(
     tmp_path: Path, archive: Path, source: str, target: str
 ) -> None:
     with import_dataset(archive / source, tmp_path / target, shard_size=4) as dataset:
-        assert dataset.class_names == ("9.5-80", "10-80", "9.5-140", "10-140")
+        assert dataset.classes == ("9.5-80", "10-80", "9.5-140", "10-140")
         assert dataset.label[:].tolist() == [0, 1, 2, 3] * 3
-        assert dataset.length_scale[:4].tolist() == [[9.5, 80], [10, 80], [9.5, 140], [10, 140]]
+        assert dataset.length_scales[:4].tolist() == [[9.5, 80], [10, 80], [9.5, 140], [10, 140]]
         assert dataset.image.dtype == np.float32
         images = dataset.read(range(len(dataset)))
     samples = {key: PLAN.sample(*key) for key in PLAN.members}
@@ -67,10 +67,10 @@ def test_samples_come_back_in_their_own_precision(
     tmp_path: Path, archive: Path, source: str, target: str
 ) -> None:
     with import_dataset(archive / source, tmp_path / target, shard_size=7) as dataset:
-        assert dataset.class_names == ("9.5", "10", "80", "140")
+        assert dataset.classes == ("9.5", "10", "80", "140")
         assert dataset.image.dtype == np.float64
         labels, images = dataset.label[:], dataset.read(range(len(dataset)))
-        scales = dataset.length_scale[:]
+        scales = dataset.length_scales[:]
     # One of each in turn; the seventh of 10 px is left over at the end.
     assert labels.tolist() == [0, 1, 2, 3] * 6 + [1]
     for position, (label, image) in enumerate(zip(labels, images, strict=True)):
@@ -141,7 +141,7 @@ def test_splits_hold_the_same_share_of_every_class(tmp_path: Path, archive: Path
     splits = {"train": 2 / 3, "test": 1 / 3}
     with import_dataset(archive / "dataset.zip", tmp_path / "a.zarr", splits=splits) as dataset:
         for split, per_class in (("train", 2), ("test", 1)):
-            labels = dataset.label[:][dataset.indices(split)]
+            labels = dataset.label[:][dataset.split(split).indices]
             assert np.bincount(labels).tolist() == [per_class] * 4
     with pytest.raises(RecipeError):
         import_dataset(archive / "dataset.zip", tmp_path / "b.zarr", splits={"train": 0.5})
@@ -162,7 +162,7 @@ class Stop(Exception):
 
 def stop_after(shards: int) -> Callable[[object], None]:
     def follow(progress: object) -> None:
-        if progress.shards_done >= shards:  # type: ignore[attr-defined]
+        if progress.done >= 4 * shards:  # type: ignore[attr-defined]
             raise Stop
 
     return follow
@@ -218,8 +218,8 @@ def test_labels_in_any_order_are_kept(tmp_path: Path) -> None:
     splits = {"a": 2 / 3, "b": 1 / 3}
     with import_dataset(tmp_path / "x.gp", tmp_path / "a.h5", splits=splits) as dataset:
         assert dataset.label[:].tolist() == labels
-        assert dataset.length_scale[3].tolist() == [7, 1]
-        assert np.bincount(dataset.label[:][dataset.indices("b")]).tolist() == [1, 1, 1]
+        assert dataset.length_scales[3].tolist() == [7, 1]
+        assert np.bincount(dataset.split("b").label[:]).tolist() == [1, 1, 1]
         assert np.array_equal(dataset.read(range(9)), images)
     assert gpgen.verify(tmp_path / "a.h5").ok
     pytest.importorskip("torch")

@@ -50,6 +50,7 @@ def test_the_issues_example_is_finite_and_its_components_are_right() -> None:
         np.testing.assert_allclose(images[index].ravel(), expected, rtol=0, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "scale", "boundary"),
     [
@@ -125,6 +126,7 @@ print(json.dumps([images_sha256(recipe, 60) for recipe in RECIPES]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("machine", MACHINES)
 def test_nearly_constant_images_have_the_same_bytes_on_other_machines(machine: str) -> None:
     run = subprocess.run(

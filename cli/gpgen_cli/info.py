@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpgen.formatting import count, nbytes, size
 from gpgen_cli._describe import FORMATS, component_line, headline, shard_sizes
-from gpgen_cli._format import count, nbytes, size
 from gpgen_cli._output import Output, details, output_options
 from gpgen_cli._paths import Source
 
@@ -131,7 +131,7 @@ def _how_to_load(dataset: Dataset) -> list[str]:
         "load it:",
         "  import gpgen",
         f"  ds = gpgen.open_dataset({path!r})",
-        "  ds.image[0], ds.label[0], ds.length_scale[0]",
+        "  ds.image[0], ds.label[0], ds.length_scales[0]",
     ]
     if "://" in path:
         return lines

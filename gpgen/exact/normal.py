@@ -8,7 +8,9 @@ distribution function, in correctly rounded operations only.
 
 from __future__ import annotations
 
+import math
 import threading
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +18,15 @@ import numpy.typing as npt
 
 from gpgen.exact.fixed_point import log, round_to_grid
 
-__all__ = ["LARGEST", "NORMAL_BITS", "normal_quantile", "random_words", "standard_normal"]
+__all__ = [
+    "LARGEST",
+    "NORMAL_BITS",
+    "computed_normal",
+    "normal_quantile",
+    "quantile_table",
+    "random_words",
+    "standard_normal",
+]
 
 Array = npt.NDArray[np.float64]
 Words = npt.NDArray[np.uint64]
@@ -95,6 +105,9 @@ _philox = _Philox()
 def standard_normal(words: Words) -> Array:
     """Turn random words into standard normal numbers, multiples of ``2**-NORMAL_BITS``.
 
+    The number of a word is `normal_quantile` of the word's place in (0, 1), rounded. A table finds
+    nearly all of them; the few that it leaves in doubt are computed.
+
     Parameters
     ----------
     words
@@ -104,6 +117,20 @@ def standard_normal(words: Words) -> Array:
     -------
     ndarray of float64, the shape of `words`
     """
+    flat = words.reshape(-1)
+    z = np.empty(flat.size)
+    doubtful = [
+        start + _look_up(flat[start : start + _LOOK_UP_BLOCK], z[start : start + _LOOK_UP_BLOCK])
+        for start in range(0, flat.size, _LOOK_UP_BLOCK)
+    ]
+    if doubtful:
+        where = np.concatenate(doubtful)
+        z[where] = computed_normal(flat[where])
+    return z.reshape(words.shape)
+
+
+def computed_normal(words: Words) -> Array:
+    """Return what `standard_normal` does, without its table: the definition of those numbers."""
     # The middle of one of 2**53 equal parts of (-1/2, 1/2): exact, symmetric, never at an end.
     q = (words >> np.uint64(11)).astype(np.float64)
     q -= 2.0**52
@@ -132,7 +159,7 @@ def normal_quantile(q: Array) -> Array:
         part = flat[start : start + _BLOCK]
         np.multiply(part, _ratio(_CENTRE, 0.180625 - part * part), out=z[start : start + _BLOCK])
     outer = np.flatnonzero(np.abs(flat) > 0.425)
-    z[outer] = _outer_quantile(flat[outer])
+    z[outer] = np.copysign(_tail_quantile(0.5 - np.abs(flat[outer])), flat[outer])
     return z.reshape(q.shape)
 
 
@@ -140,12 +167,86 @@ _BLOCK: Final = 4096
 """Numbers at a time: three arrays of them stay in a core's first two caches."""
 
 
-def _outer_quantile(q: Array) -> Array:
-    r = np.sqrt(-log(0.5 - np.abs(q)))
+def _tail_quantile(tail: Array) -> Array:
+    """Return the number that a normal one exceeds with a probability below 0.075."""
+    r = np.sqrt(-log(tail))
     z = _ratio(_TAIL, r - 1.6)
     far = np.flatnonzero(r > 5.0)
     z[far] = _ratio(_FAR_TAIL, r[far] - 5.0)
-    return np.copysign(z, q)
+    return z
+
+
+# The table: the lower tail's probability v / 2**53, v from 1/2 to 2**52, is divided at the powers
+# of two, and between two of them into 2**_PART_BITS equal parts: the upper bits of the float64 v
+# are the number of its part. There the quantile is a parabola through three of its points.
+
+_PART_BITS: Final = 7
+_EXPONENTS: Final = range(-1, 52)
+
+_TABLE_ERROR: Final = 4e-9
+"""Above the largest error of a parabola, 2.6e-9 (tests/test_normal.py). Where the quantile is
+nearer than this to the middle between two multiples of ``2**-NORMAL_BITS``, it is computed."""
+
+_LOOK_UP_BLOCK: Final = 16384
+"""Numbers at a time: the table and four arrays of them stay in a core's second cache."""
+
+
+@cache
+def quantile_table() -> tuple[Array, Array, Array]:
+    """Return the coefficients of 1, v and v**2 in each part of the table."""
+    exponent = np.repeat(np.array(_EXPONENTS), 2**_PART_BITS)
+    part = np.tile(np.arange(2.0**_PART_BITS), len(_EXPONENTS))
+    # The points at which the error of a parabola is smallest, as places in the part.
+    low, middle, high = (
+        np.ldexp(1 + (part + place) * 2.0**-_PART_BITS, exponent)
+        for place in (0.5 - math.sqrt(0.1875), 0.5, 0.5 + math.sqrt(0.1875))
+    )
+    z_low, z_middle, z_high = (_lower_quantile(v) for v in (low, middle, high))
+    slope = (z_middle - z_low) / (middle - low)
+    bend = ((z_high - z_middle) / (high - middle) - slope) / (high - low)
+    return (
+        z_low - low * (slope - bend * middle),
+        slope - bend * (low + middle),
+        bend,
+    )
+
+
+def _lower_quantile(v: Array) -> Array:
+    """Return the quantile of ``v / 2**53``, at most 1/2."""
+    tail = v * 2.0**-53
+    z = normal_quantile(np.maximum(tail, 0.075) - 0.5)
+    outer = np.flatnonzero(tail < 0.075)
+    z[outer] = -_tail_quantile(tail[outer])
+    return z
+
+
+def _look_up(words: Words, out: Array) -> npt.NDArray[np.intp]:
+    """Write the normal numbers of words to out, and return which of them are in doubt."""
+    upper_half = words & _TOP_BIT
+    # v = k + 1/2 for the word's upper 53 bits k, or for their complement in the upper half. As the
+    # last bits of 2**52 + k they need no conversion.
+    v_bits = words ^ (words.view(np.int64) >> 63).view(np.uint64)
+    v_bits >>= np.uint64(11)
+    v_bits |= np.float64(2.0**52).view(np.uint64)
+    v = v_bits.view(np.float64)
+    v -= 2.0**52 - 0.5
+    part = v.view(np.int64) >> (52 - _PART_BITS)
+    part -= (1023 + _EXPONENTS[0]) << _PART_BITS
+    constant, linear, square = quantile_table()
+    # mode="clip", since NumPy otherwise copies what it writes to `out`. No index is clipped.
+    z, term = square.take(part), np.empty_like(v)
+    z *= v
+    z += linear.take(part, out=term, mode="clip")
+    z *= v
+    z += constant.take(part, out=term, mode="clip")
+    z.view(np.uint64)[:] ^= upper_half
+    round_to_grid(z, NORMAL_BITS, out=out)
+    z -= out
+    np.abs(z, out=z)
+    return np.flatnonzero(z > 2.0 ** -(NORMAL_BITS + 1) - _TABLE_ERROR)
+
+
+_TOP_BIT: Final = np.uint64(2**63)
 
 
 def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: Array) -> Array:

@@ -140,7 +140,7 @@ class Texture:
     dtype
         The pixels' type.
     algorithm
-        "exact" or "golkar2018" (`gpgen.exact.algorithms`).
+        "exact" or "golkar2018" (`gpgen.exact.field_kinds`).
     """
 
     shape: tuple[int, ...]
@@ -156,7 +156,7 @@ class Texture:
         return math.prod(component.choice_count for component in self.components)
 
     @property
-    def class_names(self) -> tuple[str, ...]:
+    def classes(self) -> tuple[str, ...]:
         """The classes' names, by label: the components' choices, joined by "-"."""
         names = [[c.name_of(choice) for choice in c.choices] for c in self.components]
         return tuple(

@@ -31,6 +31,7 @@ __all__ = [
     "batch_size",
     "batches",
     "crc32c",
+    "never_stop",
     "new_file",
     "write_images",
 ]
@@ -41,6 +42,10 @@ _BUFFER_BYTES = 2**22
 _PAGE = mmap.PAGESIZE
 
 Check = Callable[[], None]
+
+
+def never_stop() -> None:
+    """Be the check of a shard that is written to its end, whatever happens elsewhere."""
 
 
 def crc32c(data: Any, start: int = 0) -> int:  # noqa: ANN401 - any buffer
@@ -142,7 +147,7 @@ class Stream:
         return self._digest.digest()
 
     def _hand_over(self) -> None:
-        """Let the thread have the buffer, and go on with the other."""
+        """Pass the buffer to the writing thread, and go on with the other."""
         self._wait()
         full = memoryview(self._buffer)
         self._pending = self._writer.submit(self._put, full, self._base, self._begin, self._end)

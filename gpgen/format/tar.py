@@ -25,7 +25,7 @@ from gpgen.format.job import Job, ShardRecord
 from gpgen.format.layout import Format
 from gpgen.format.stream import batches, crc32c, new_file
 from gpgen.io.failures import VERIFY, unreadable
-from gpgen.io.paths import AnyPath, local_path, size_of
+from gpgen.io.paths import AnyPath
 from gpgen.labelled_images import LabelledImages
 from gpgen.recipe import Recipe
 from gpgen.sampling import seeds
@@ -94,7 +94,9 @@ def _stride(recipe: LabelledImages) -> int:
 
 
 class WebDatasetStore(Hdf5ShardsStore):
-    """Makes tar files after a pattern."""
+    """Exports tar files after a pattern: written beside, and renamed when all are whole."""
+
+    resumable: ClassVar[bool] = False
 
     def nbytes(self, job: Job) -> int:
         """Return the exact bytes that the finished dataset takes."""
@@ -109,7 +111,7 @@ class WebDatasetStore(Hdf5ShardsStore):
         crcs = np.empty(stop - start, "<u4")
         npy, texts = _npy_header(recipe), _Texts(recipe, start, stop)
         image_nbytes = len(npy) + recipe.image_nbytes
-        with new_file(local_path(job.temporary), self._shard_path(job, shard)) as stream:
+        with new_file(job.temporary.on_disk(), self._shard_path(job, shard)) as stream:
             for first, images in batches(job, start, stop, check):
                 for index, image in enumerate(images, first):
                     crcs[index - start] = crc32c(image)
@@ -121,7 +123,7 @@ class WebDatasetStore(Hdf5ShardsStore):
 
     def reader(self, path: AnyPath) -> Reader:
         """Open a finished dataset by its manifest file."""
-        return WebDatasetReader(local_path(path))
+        return WebDatasetReader(path.on_disk())
 
 
 class _Texts:
@@ -167,7 +169,7 @@ class WebDatasetReader(Hdf5ShardsReader):
         start, stop = self.manifest.layout.bounds(shard)
         expected = (stop - start) * _stride(self.recipe) + len(_END)
         try:
-            found = size_of(path)
+            found = path.size()
         except OSError as error:
             raise unreadable(path, error) from error
         if found != expected:

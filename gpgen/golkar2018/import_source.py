@@ -25,6 +25,7 @@ from gpgen.golkar2018.gp_unpickler import ByteStream
 from gpgen.golkar2018.npy_header import NpyHeader, parse_npy_header
 from gpgen.golkar2018.zip_reading import GuardedZip
 from gpgen.io.failures import reading
+from gpgen.io.local_path import LocalPath
 from gpgen.io.recognizing import recognize, refused
 from gpgen.io.user_paths import AnyText, given
 
@@ -146,7 +147,7 @@ def _files_in(folder: Path) -> dict[str, tuple[int, Opener]]:
     return found
 
 
-def _choose(path: Path, found: Mapping[str, tuple[int, Opener]]) -> LabelledFiles:
+def _choose(path: LocalPath, found: Mapping[str, tuple[int, Opener]]) -> LabelledFiles:
     # Skip hidden files, such as .DS_Store and ._name.
     found = {n: f for n, f in found.items() if not n.rpartition("/")[2].startswith(".")}
     crosses = {n: f for n, f in found.items() if n.endswith(".gp")}

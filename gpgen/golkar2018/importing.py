@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,8 @@ from gpgen.io.litter import is_litter
 from gpgen.io.user_paths import AnyText, given
 from gpgen.making.converting import one_by_one
 from gpgen.making.planning import job_of
-from gpgen.making.run import Progress, carry_out
+from gpgen.making.run import carry_out
+from gpgen.progress import Follow
 
 if TYPE_CHECKING:
     from gpgen.dataset import Dataset
@@ -38,7 +39,7 @@ def import_dataset(
     overwrite: bool = False,
     chunk_size: int | None = None,
     shard_size: int | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Follow = None,
 ) -> Dataset:
     """Turn a ``.gp`` file or ``.npy`` samples into a Zarr or HDF5 dataset.
 
@@ -67,11 +68,6 @@ def import_dataset(
     """
     if dtype not in (None, "float32", "float64"):
         raise UsageError(f"dtype is {dtype!r}", 'use "float32" or "float64"')
-    if resume and overwrite:
-        raise UsageError(
-            "resume and overwrite exclude each other",
-            "give --resume to continue, or --overwrite to start again",
-        )
     path = given(source)
     fractions = splits or {"train": 0.8, "validation": 0.1, "test": 0.1}
     with open_source(path) as opened:

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from gpgen.errors import ClusterError, UsageError
+from gpgen.errors import Argument, ClusterError, UsageError
 
 __all__ = [
     "Client",
@@ -37,7 +37,7 @@ Security = Any
 # An address, a scheduler file, or one of Dask's `Client` or `Cluster`.
 Scheduler = Any
 
-_CERTIFICATES = "give --tls-ca-file, --tls-cert and --tls-key, or a Security of Dask"
+_CERTIFICATES = f"give {Argument.SECURITY}, the certificates of the cluster"
 
 
 def dask_distributed() -> Any:  # noqa: ANN401 - see above
@@ -89,7 +89,7 @@ def connect(scheduler: Scheduler, security: Security = None) -> Iterator[Client]
             ) from error
         raise ClusterError(
             f"no connection to the scheduler at {address}: {root_cause(error)}",
-            "mend that, then run again with --resume",
+            f"mend that, then run again with {Argument.RESUME}",
         ) from error
     try:
         with _out_of_the_workers_pool():
@@ -220,9 +220,10 @@ def _explained(address: str, error: Exception) -> ClusterError | UsageError:
     who = f"the scheduler at {address}"
     silent = f"{who} does not answer"
     cause = _first(error)
-    if isinstance(cause, TimeoutError):
-        # Dask's last attempt may have had no time left, and hides what the earlier ones met.
+    if unanswered := isinstance(cause, TimeoutError | asyncio.CancelledError):
+        # Dask gives up while a name is still being looked up, and hides what its attempts met.
         cause = _met_by_a_socket(address) or cause
+        unanswered = isinstance(cause, TimeoutError | asyncio.CancelledError)
     said = str(cause)
     if isinstance(cause, TypeError) and "ssl_context" in said:
         return UsageError(f"{who} needs TLS certificates", _CERTIFICATES)
@@ -246,7 +247,7 @@ def _explained(address: str, error: Exception) -> ClusterError | UsageError:
         return ClusterError(
             f"{silent}: the name {host} can't be resolved", "correct it, or give an IP address"
         )
-    if isinstance(cause, TimeoutError | asyncio.CancelledError) or "Timed out" in said:
+    if unanswered or "Timed out" in said:
         return ClusterError(
             f"{silent} within {CONNECT_SECONDS:.0f} seconds",
             "check host and port, the firewall, and that `dask scheduler` runs there",

@@ -15,7 +15,6 @@ from gpgen.recipe_warnings import recipe_warnings
 from gpgen.sampling import DrawnImages
 from gpgen.workers import worker_count
 from gpgen.workspace import site_of
-from gpgen.workspace.unfinished import made_at
 
 __all__ = ["Plan", "job_of", "plan", "plan_job"]
 
@@ -79,16 +78,8 @@ def plan(
 
     Parameters
     ----------
-    recipe
-        A recipe, the name of a built-in one, or a path.
-    n
-        Number of samples.
-    out
-        The target: ``data.zarr``, ``data.h5`` or ``data-{shard:05d}.h5``.
-    workers
-        Number of workers; all cores if ``None``.
-    chunk_size, shard_size
-        Samples a chunk and a shard; chosen from the image's size if ``None``.
+    recipe, n, out, workers, chunk_size, shard_size
+        As for `gpgen.make`.
 
     Raises
     ------
@@ -158,7 +149,7 @@ def job_of(
         The version that has drawn them.
     """
     described = source.described
-    target = Target.parse(made_at(place_of(out)))
+    target = Target.parse(place_of(out).followed())
     layout = choose_layout(target.form, described.image_nbytes, n, chunk_size, shard_size)
     site_of(target.path).check(target, overwrite=overwrite)
     return Job(target, described, layout, overwrite, gpgen_version, source)

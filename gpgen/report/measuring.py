@@ -10,9 +10,9 @@ import numpy.typing as npt
 import scipy.fft
 import scipy.stats
 
+from gpgen.contact_sheet.content import LARGEST
 from gpgen.labelled_images import LabelledImages
 from gpgen.recipe import Recipe
-from gpgen.report.pictures import LARGEST
 from gpgen.report.theory import expected_power, kernel_correlation
 
 __all__ = ["Curve", "Measured", "measurable", "measure"]
@@ -89,7 +89,7 @@ def measure(recipe: LabelledImages, label: int, images: npt.NDArray[Any]) -> Mea
     images
         Its images, two or more, all `measurable`, shape (sample, *recipe.shape).
     """
-    # The image is real, so half of its waves tell all, and half of its lags.
+    # The image is real: half of its wave vectors, and of its lags, hold everything.
     rings, frequencies = _rings(recipe.shape)
     shells, distances = _shells(recipe.shape)
     mean, deviation = _moments(recipe, images)

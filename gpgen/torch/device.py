@@ -29,7 +29,7 @@ def sample_batch(
     Parameters
     ----------
     recipe
-        What to draw: a recipe, the name of a built-in one, or a path.
+        What to draw: a recipe, the name of a built-in one, a path, or a dict.
     indices
         The samples, from 0; repeats are allowed.
     device

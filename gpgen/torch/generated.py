@@ -27,13 +27,13 @@ class GeneratedTextures(Textures):
     Parameters
     ----------
     recipe
-        What to draw: a recipe, the name of a built-in one, or the path of a TOML file.
+        What to draw: a recipe, the name of a built-in one, a path, or a dict.
     n
         Samples of the whole dataset.
     split
         Which part of it; None for all of it.
     target
-        "label" (an int), "length_scale" (float32 pixels, for regression) or "both".
+        "label" (an int), "length_scales" (float32 pixels, for regression) or "both".
     transform
         Applied to each image, a float32 tensor (1, *shape).
     target_transform
