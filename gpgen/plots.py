@@ -291,12 +291,7 @@ class _Grid:
     def name_row(self, row: int, name: str) -> None:
         """Write a class name to the left of its row."""
         self.axes[row][0].set_ylabel(
-            name.replace("(", "\n("),
-            rotation=0,
-            ha="right",
-            va="center",
-            fontsize=_LABEL,
-            labelpad=6,
+            name, rotation=0, ha="right", va="center", fontsize=_LABEL, labelpad=6
         )
 
     def _add_colour_bar(self, top: float) -> None:

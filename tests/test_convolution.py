@@ -169,6 +169,7 @@ def test_equal_pixels_have_the_deviation_0() -> None:
     assert not centred.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["open", "periodic", "rotated", "3d"])
 def test_the_covariance_of_many_samples_is_the_models(name: str) -> None:
     convolution = Convolution(torus_of(name))

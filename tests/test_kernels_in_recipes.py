@@ -105,6 +105,7 @@ def test_golden_hashes() -> None:
     assert hashes() == GOLDEN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("machine", MACHINES)
 def test_golden_hashes_hold_on_other_machines(machine: str) -> None:
     run = subprocess.run(
@@ -220,6 +221,7 @@ def test_matern_one_half_is_the_exponential() -> None:
     assert (half == Sampler(recipe_of("exponential")).images(0, 4)).all()
 
 
+@pytest.mark.slow
 def test_a_dataset_is_made_read_and_whole(tmp_path: Path) -> None:
     for name in ("mixed", "rotated-matern", "cylinder"):
         path = tmp_path / f"{name}.zarr"
