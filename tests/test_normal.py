@@ -52,7 +52,10 @@ def test_streams_and_seeds_differ_and_repeat() -> None:
 
 def test_the_table_gives_the_numbers_that_define_the_stream() -> None:
     words = random_words(7, 0, 3_000_000)
-    np.testing.assert_array_equal(standard_normal(words), computed_normal(words))
+    for bits in (NORMAL_BITS, 14):
+        z = standard_normal(words, bits)
+        np.testing.assert_array_equal(z, computed_normal(words, bits))
+        assert (z * 2**bits == np.rint(z * 2**bits)).all()
 
 
 def test_the_table_gives_the_tails_bit_for_bit() -> None:

@@ -102,8 +102,8 @@ class _Philox(threading.local):
 _philox = _Philox()
 
 
-def standard_normal(words: Words) -> Array:
-    """Turn random words into standard normal numbers, multiples of ``2**-NORMAL_BITS``.
+def standard_normal(words: Words, bits: int = NORMAL_BITS) -> Array:
+    """Turn random words into standard normal numbers, multiples of ``2**-bits``.
 
     The number of a word is `normal_quantile` of the word's place in (0, 1), rounded. A table finds
     nearly all of them; the few that it leaves in doubt are computed.
@@ -112,6 +112,8 @@ def standard_normal(words: Words) -> Array:
     ----------
     words
         uint64, any shape. The upper 53 bits of each are used.
+    bits
+        Bits after the binary point, at most `NORMAL_BITS`.
 
     Returns
     -------
@@ -120,16 +122,16 @@ def standard_normal(words: Words) -> Array:
     flat = words.reshape(-1)
     z = np.empty(flat.size)
     doubtful = [
-        start + _look_up(flat[start : start + _LOOK_UP_BLOCK], z[start : start + _LOOK_UP_BLOCK])
-        for start in range(0, flat.size, _LOOK_UP_BLOCK)
+        start + _look_up(flat[start : start + _BLOCK], bits, z[start : start + _BLOCK])
+        for start in range(0, flat.size, _BLOCK)
     ]
     if doubtful:
         where = np.concatenate(doubtful)
-        z[where] = computed_normal(flat[where])
+        z[where] = computed_normal(flat[where], bits)
     return z.reshape(words.shape)
 
 
-def computed_normal(words: Words) -> Array:
+def computed_normal(words: Words, bits: int = NORMAL_BITS) -> Array:
     """Return what `standard_normal` does, without its table: the definition of those numbers."""
     # The middle of one of 2**53 equal parts of (-1/2, 1/2): exact, symmetric, never at an end.
     q = (words >> np.uint64(11)).astype(np.float64)
@@ -137,7 +139,7 @@ def computed_normal(words: Words) -> Array:
     q += 0.5
     q *= 2.0**-53
     z = normal_quantile(q)
-    return round_to_grid(z, NORMAL_BITS, out=z)
+    return round_to_grid(z, bits, out=z)
 
 
 def normal_quantile(q: Array) -> Array:
@@ -155,15 +157,16 @@ def normal_quantile(q: Array) -> Array:
     """
     flat = q.reshape(-1)
     z = np.empty_like(flat)
-    for start in range(0, flat.size, _BLOCK):
-        part = flat[start : start + _BLOCK]
-        np.multiply(part, _ratio(_CENTRE, 0.180625 - part * part), out=z[start : start + _BLOCK])
+    for start in range(0, flat.size, _RATIO_BLOCK):
+        part = flat[start : start + _RATIO_BLOCK]
+        centre = _ratio(_CENTRE, 0.180625 - part * part)
+        np.multiply(part, centre, out=z[start : start + _RATIO_BLOCK])
     outer = np.flatnonzero(np.abs(flat) > 0.425)
     z[outer] = np.copysign(_tail_quantile(0.5 - np.abs(flat[outer])), flat[outer])
     return z.reshape(q.shape)
 
 
-_BLOCK: Final = 4096
+_RATIO_BLOCK: Final = 4096
 """Numbers at a time: three arrays of them stay in a core's first two caches."""
 
 
@@ -185,9 +188,9 @@ _EXPONENTS: Final = range(-1, 52)
 
 _TABLE_ERROR: Final = 4e-9
 """Above the largest error of a parabola, 2.6e-9 (tests/test_normal.py). Where the quantile is
-nearer than this to the middle between two multiples of ``2**-NORMAL_BITS``, it is computed."""
+nearer than this to the middle between two neighbouring results, it is computed."""
 
-_LOOK_UP_BLOCK: Final = 16384
+_BLOCK: Final = 16384
 """Numbers at a time: the table and four arrays of them stay in a core's second cache."""
 
 
@@ -220,7 +223,7 @@ def _lower_quantile(v: Array) -> Array:
     return z
 
 
-def _look_up(words: Words, out: Array) -> npt.NDArray[np.intp]:
+def _look_up(words: Words, bits: int, out: Array) -> npt.NDArray[np.intp]:
     """Write the normal numbers of words to out, and return which of them are in doubt."""
     upper_half = words & _TOP_BIT
     # v = k + 1/2 for the word's upper 53 bits k, or for their complement in the upper half. As the
@@ -240,10 +243,10 @@ def _look_up(words: Words, out: Array) -> npt.NDArray[np.intp]:
     z *= v
     z += constant.take(part, out=term, mode="clip")
     z.view(np.uint64)[:] ^= upper_half
-    round_to_grid(z, NORMAL_BITS, out=out)
+    round_to_grid(z, bits, out=out)
     z -= out
     np.abs(z, out=z)
-    return np.flatnonzero(z > 2.0 ** -(NORMAL_BITS + 1) - _TABLE_ERROR)
+    return np.flatnonzero(z > 2.0 ** -(bits + 1) - _TABLE_ERROR)
 
 
 _TOP_BIT: Final = np.uint64(2**63)

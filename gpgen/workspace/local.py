@@ -63,7 +63,8 @@ class Disk(Site):
             yield
         finally:
             try:
-                if not (working / "job.json").exists():
+                # A shared folder may be gone, which the error in flight tells.
+                if working.exists() and not (working / "job.json").exists():
                     # The lock last: whoever takes it next finds the folder empty, and is alone.
                     _empty(working)
                     files.remove_tree(working)
