@@ -91,9 +91,9 @@ class Convolution:
         ndarray of float64, shape `torus.sizes`
             Whole numbers, in units of ``2**-NOISE_BITS``.
         """
-        noise = standard_normal(random_words(seed, stream, self.torus.points))
+        noise = standard_normal(random_words(seed, stream, self.torus.points), NOISE_BITS)
         noise *= 2.0**NOISE_BITS
-        return np.rint(noise, out=noise).reshape(self.torus.sizes)
+        return noise.reshape(self.torus.sizes)
 
     def draw(self, seed: int, stream: int, fourier: Fourier) -> LibraryArray:
         """Draw one sample's field.
