@@ -193,6 +193,9 @@ def standardized(pixels: LibraryArray, fourier: Fourier) -> tuple[LibraryArray, 
     # So many bits of each that their squares add up to less than 2^63.
     kept = (62 - count.bit_length()) // 2
     dropped = max(0, largest.bit_length() - kept)
-    squared = centred if not dropped else (centred + (1 << (dropped - 1))) >> dropped
-    squares = int((squared * squared).sum())
+    # In place: new arrays of this size cost more than what is computed.
+    squared = centred + ((1 << dropped) >> 1)
+    squared >>= dropped
+    squared *= squared
+    squares = int(squared.sum())
     return fourier.floats(centred), math.ldexp(math.sqrt(squares / count), dropped)
