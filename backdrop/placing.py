@@ -256,12 +256,12 @@ def _example(model: nn.Module, shape: tuple[int, ...]) -> Tensor:
 
 
 def length_scales_of(recipe: Recipe) -> tuple[float, ...]:
-    """Return each component's length-scale in pixels, the mean of those that it offers."""
+    """Return each component's length-scale in pixels, the mean of all that it can have."""
     means = []
     for component in recipe.components:
         flat = [
             value
-            for scale in component.length_scales
+            for scale in component.all_length_scales
             for value in (scale if isinstance(scale, tuple) else (scale,))
         ]
         means.append(sum(flat) / len(flat))

@@ -104,7 +104,7 @@ class Imported(msgspec.Struct, LabelledImages, frozen=True, forbid_unknown_field
         """The classes' names, by label."""
         return self.class_names
 
-    def length_scales_of(self, label: int) -> tuple[float, ...]:
+    def length_scales_of(self, label: int, seed: int | None = None) -> tuple[float, ...]:  # noqa: ARG002
         """Return the length-scales that a class's name says, in pixels."""
         return tuple(map(float, self.class_names[label].split("-")))
 

@@ -48,8 +48,16 @@ class LabelledImages:
         """The classes' names, by label."""
         raise NotImplementedError
 
-    def length_scales_of(self, label: int) -> tuple[LengthScale, ...]:
-        """Return each component's length-scale in a class, in pixels."""
+    def length_scales_of(self, label: int, seed: int | None = None) -> tuple[LengthScale, ...]:
+        """Return each component's length-scale in pixels.
+
+        Parameters
+        ----------
+        label
+            The class.
+        seed
+            The sample's seed, from which length-scales are drawn if the recipe says so.
+        """
         raise NotImplementedError
 
     def to_toml(self) -> str:
@@ -112,15 +120,33 @@ class LabelledImages:
             Shape (sample, component), or (sample, component, axis) if any component has one
             length-scale an axis.
         """
-        return self.length_scale_table[self.labels(start, stop)]
+        scales = self.length_scale_table[self.labels(start, stop)]
+        self.fill_drawn(scales, np.arange(start, stop, dtype=np.int64))
+        return scales
 
     @property
     def length_scale_table(self) -> npt.NDArray[np.float64]:
-        """Each class's length-scales in pixels, shaped like `length_scale_array`, by label."""
+        """Each class's length-scales in pixels, shaped like `length_scale_array`, by label.
+
+        NaN where each sample has its own.
+        """
         table = [self.length_scales_of(label) for label in range(self.class_count)]
         if any(isinstance(scale, tuple) for scales in table for scale in scales):
             table = [tuple(self.per_axis(scale) for scale in scales) for scales in table]
         return np.array(table, dtype=np.float64)
+
+    def fill_drawn(
+        self, length_scales: npt.NDArray[np.float64], indices: npt.NDArray[np.int64]
+    ) -> None:
+        """Write those length-scales that samples have of their own; here there are none.
+
+        Parameters
+        ----------
+        length_scales
+            Shaped like `length_scale_array`: of each sample, from the table.
+        indices
+            The samples.
+        """
 
     def per_axis(self, length_scale: LengthScale) -> tuple[float, ...]:
         """Return a length-scale as one number for each axis, in pixels."""

@@ -123,6 +123,7 @@ def components_figure(recipe: AnyRecipe, *, index: int = 0) -> Figure:
     recipe = Recipe.load(recipe)
     label = recipe.label_of(index)
     seed = int(seeds(recipe.seed, index, index + 1)[0])
+    drawn = recipe.texture.drawn(np.array([seed], dtype=np.uint64))[0]
     images, titles = [], []
     for position, component in enumerate(recipe.components):
         alone = recipe.to_dict()
@@ -131,7 +132,8 @@ def components_figure(recipe: AnyRecipe, *, index: int = 0) -> Figure:
                 fields["weight"] = _NOTHING
         one = StoredRecipe.from_dict(alone)  # as a new recipe it would be refused
         images.append(sample(one, seed=seed, label=label).image)
-        name = component.name_of(recipe.texture.chosen(label)[position])
+        choice = recipe.texture.chosen(label)[position][drawn[position]]
+        name = component.name_of((choice,))
         titles.append(rf"{component.weight:g} $\times$ GP, $\ell$ = {name} px")
     images.append(sample(recipe, index).image)
     titles.append(f"class {recipe.classes[label]}")

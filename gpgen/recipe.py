@@ -7,6 +7,7 @@ SHA-256 of its canonical form.
 from __future__ import annotations
 
 import json
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -14,9 +15,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from gpgen.errors import RecipeError
 from gpgen.exact.accuracy import Accuracy, accuracy
+from gpgen.exact.scale_range import ScaleRange
 from gpgen.exact.texture import Component, LengthScale, Texture
 from gpgen.io.object_path import ObjectPath
 from gpgen.io.recognizing import recognize
@@ -24,6 +28,7 @@ from gpgen.io.user_paths import AnyText, given, text_of
 from gpgen.labelled_images import LabelledImages
 from gpgen.recipe_checks import check, check_keys, check_names, nearest
 from gpgen.recipe_meaning import check_grid, check_meaning
+from gpgen.sample_seeds import seeds_at
 
 __all__ = ["AnyRecipe", "Component", "LengthScale", "Recipe", "builtin_recipes"]
 
@@ -45,6 +50,7 @@ class Recipe(
         Pixels of each axis; one, two or three axes, the last one contiguous in memory.
     components
         The fields to add up. One choice from each, as a rule of its length-scales, makes a class.
+        A range of length-scales makes none: each sample draws its own.
     boundary
         "open", or "periodic" for textures whose opposite edges meet; one of them for each axis
         if they differ.
@@ -145,7 +151,13 @@ class Recipe(
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any], where: str = "recipe") -> Recipe:
         """Read a recipe from plain values, as `to_dict` gives them."""
-        check_keys(fields, where, cls.__struct_fields__, Component.__struct_fields__)
+        check_keys(
+            fields,
+            where,
+            cls.__struct_fields__,
+            Component.__struct_fields__,
+            ScaleRange.__struct_fields__,
+        )
         try:
             recipe = msgspec.convert(dict(fields), cls)
         except msgspec.ValidationError as error:
@@ -215,9 +227,39 @@ class Recipe(
         """How many classes there are."""
         return self.texture.class_count
 
-    def length_scales_of(self, label: int) -> tuple[LengthScale, ...]:
-        """Return each component's length-scale in a class, in pixels."""
-        return self.texture.length_scales_of(label)
+    def length_scales_of(self, label: int, seed: int | None = None) -> tuple[LengthScale, ...]:
+        """Return each component's length-scale in pixels.
+
+        Parameters
+        ----------
+        label
+            The class.
+        seed
+            The sample's seed, from which length-scales are drawn. Without it they are NaN.
+        """
+        positions: list[int] | None = None
+        if seed is not None:
+            positions = self.texture.drawn(np.array([seed], dtype=np.uint64))[0].tolist()
+        scales: list[LengthScale] = []
+        for number, alternatives in enumerate(self.texture.chosen(label)):
+            if len(alternatives) > 1 and positions is None:
+                scales.append(math.nan)
+            else:
+                k = positions[number] if positions is not None else 0
+                scales.append(alternatives[k].length_scale)
+        return tuple(scales)
+
+    def fill_drawn(
+        self, length_scales: npt.NDArray[np.float64], indices: npt.NDArray[np.int64]
+    ) -> None:
+        """Write those length-scales that samples have of their own (`LabelledImages`)."""
+        if not self.texture.draws_length_scales:
+            return
+        positions = self.texture.drawn(seeds_at(self.seed, indices))
+        for number, component in enumerate(self.components):
+            if component.drawn_count > 1:
+                values = np.array(component.all_length_scales)[positions[:, number]]
+                length_scales[:, number] = values.reshape(-1, *(1,) * (length_scales.ndim - 2))
 
 
 AnyRecipe = Recipe | AnyText | Mapping[str, Any]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any, Final
 from gpgen.errors import RecipeError
 from gpgen.exact.field_kinds import check_drawable
 from gpgen.exact.offered_kernels import kernel_names
+from gpgen.exact.scale_range import DRAWS, ScaleRange
 from gpgen.exact.stationary import STATIONARY
 from gpgen.exact.texture import Component, Texture
 
@@ -32,6 +34,9 @@ _LONGEST_AXIS: Final = 2**16
 _MOST_CLASSES: Final = 2**12
 
 _MOST_COMPONENTS: Final = 64
+
+_MOST_STEPS: Final = 256
+"""As many factors of a range are kept (`gpgen.exact.axis`)."""
 
 _SHORTEST_LENGTH: Final = 0.25
 """Pixels; neighbouring pixels' correlation is 3e-4 there."""
@@ -71,7 +76,11 @@ def _check_choice(where: str, key: str, value: object, allowed: Iterable[str]) -
 
 
 def check_keys(
-    fields: Mapping[str, Any], where: str, known: Sequence[str], known_of_component: Sequence[str]
+    fields: Mapping[str, Any],
+    where: str,
+    known: Sequence[str],
+    known_of_component: Sequence[str],
+    known_of_range: Sequence[str],
 ) -> None:
     """Refuse plain values under unknown keys, and unknown values of keys that have few."""
     _refuse_unknown(fields, where, known)
@@ -83,6 +92,10 @@ def check_keys(
         for number, component in enumerate(components, start=1):
             if isinstance(component, Mapping):
                 _refuse_unknown(component, f"{where}, component {number}", known_of_component)
+                scales = component.get("length_scales")
+                if isinstance(scales, Mapping):
+                    inside = f"{where}, component {number}, length_scales"
+                    _refuse_unknown(scales, inside, known_of_range)
 
 
 def _each(key: str, value: object) -> Sequence[object]:
@@ -178,7 +191,9 @@ def _check_component(texture: Texture, component: Component, where: str) -> None
         f"{where}: weight {component.weight} is not above 0 and at most 1e6",
         "give a positive number",
     )
-    scales = component.length_scales
+    if isinstance(component.length_scales, ScaleRange):
+        _check_range(texture, component.length_scales, where)
+    scales = component.all_length_scales
     _require(len(scales) > 0, f"{where}: no length_scales", "give at least one, in pixels")
     _require(
         component.choice_count > 0,
@@ -193,11 +208,49 @@ def _check_component(texture: Texture, component: Component, where: str) -> None
             "give one number, or one for each axis",
         )
         for length in lengths:
-            _require(
-                _SHORTEST_LENGTH <= length <= 1e9,
-                f"{where}: length-scale {length} px is not between {_SHORTEST_LENGTH} and 1e9 px",
-                "give a positive number of pixels",
-            )
+            _require_length(length, where)
+
+
+def _check_range(texture: Texture, scales: ScaleRange, where: str) -> None:
+    low, high, steps = scales.low, scales.high, scales.steps
+    _require(
+        texture.algorithm == "exact",
+        f'{where}: algorithm "golkar2018" draws no length-scale from a range',
+        'list the length-scales, or use algorithm = "exact"',
+    )
+    _check_choice(f"{where}: ", "draw", scales.draw, DRAWS)
+    for end in (low, high):
+        _require_length(end, where)
+    _require(
+        low <= high,
+        f"{where}: the range of length-scales ends at {high:g} px, below its low end of {low:g} px",
+        f"exchange them: low = {high:g}, high = {low:g}",
+    )
+    _require(
+        low < high,
+        f"{where}: both ends of the range of length-scales are {low:g} px",
+        f"write length_scales = [{low:g}], or a higher end",
+    )
+    _require(
+        2 <= steps <= _MOST_STEPS,
+        f"{where}: {steps} steps from {low:g} to {high:g} px are out of range",
+        f"use 2 to {_MOST_STEPS}",
+    )
+    values = scales.values
+    _require(
+        all(a < b for a, b in itertools.pairwise(values)),
+        f"{where}: {steps} steps from {low:g} to {high:g} px are too close for numbers of four "
+        "decimals",
+        "use fewer steps, or a wider range",
+    )
+
+
+def _require_length(length: float, where: str) -> None:
+    _require(
+        _SHORTEST_LENGTH <= length <= 1e9,
+        f"{where}: length-scale {length} px is not between {_SHORTEST_LENGTH} and 1e9 px",
+        "give a positive number of pixels",
+    )
 
 
 def _check_splits(splits: dict[str, float]) -> None:

@@ -30,6 +30,8 @@ _DISTANCES: Final = 64
 
 Array = npt.NDArray[np.float64]
 Part = tuple[str, tuple[int, ...]]
+Parts = tuple[Part, ...]
+"""Of a component with drawn length-scales all of them, as likely one as the other."""
 
 
 class UnclearRecipeError(RecipeError):
@@ -71,17 +73,20 @@ def _contents(texture: Texture) -> Iterator[frozenset[Any]]:
     they are not standardized their sum is Gaussian, and equal covariances add up to one.
     """
     parts_of = _parts(texture)
-    classes: list[list[tuple[Part, float]]] = []
+    classes: list[list[tuple[Parts, float]]] = []
     for label in range(texture.class_count):
         parts = [
-            (parts_of[component.kernel, choice], component.weight**2)
-            for component, choice in zip(texture.components, texture.chosen(label), strict=True)
+            (tuple(parts_of[component.kernel, c] for c in alternatives), component.weight**2)
+            for component, alternatives in zip(
+                texture.components, texture.chosen(label), strict=True
+            )
         ]
         if not texture.standardize:
-            sums: dict[Part, float] = {}
+            sums: dict[Parts, float] = {}
             for part, variance in parts:
-                sums[part] = sums.get(part, 0.0) + variance
-            parts = list(sums.items())
+                if len(part) == 1:
+                    sums[part] = sums.get(part, 0.0) + variance
+            parts = [*sums.items(), *((part, v) for part, v in parts if len(part) > 1)]
         classes.append(parts)
     variances = np.unique([variance for parts in classes for _, variance in parts])
     number = _numbered(variances, np.log(variances)[:, None])
@@ -91,7 +96,11 @@ def _contents(texture: Texture) -> Iterator[frozenset[Any]]:
 
 def _parts(texture: Texture) -> dict[tuple[str, Choice], Part]:
     """Return each kernel and choice with what is equal where their covariances are."""
-    choices = {(c.kernel, choice) for c in texture.components for choice in c.choices}
+    choices = {
+        (c.kernel, choice)
+        for c in texture.components
+        for choice in itertools.chain.from_iterable(c.choices)
+    }
     kernels = {c: scaled_kernel(texture, c[0], *c[1]) for c in choices}
     separate = [c for c in choices if c[0] in KERNELS and not kernels[c].is_rotated]
     parts: dict[tuple[str, Choice], Part] = {}

@@ -30,14 +30,14 @@ def recipe_warnings(recipe: Recipe, n: int | None = None) -> tuple[str, ...]:
         Number of samples, if it is known: a split may get none of them.
     """
     found = []
-    if recipe.class_count == 1:
+    if recipe.class_count == 1 and not recipe.texture.draws_length_scales:
         found.append(f"there is one class only, {recipe.classes[0]!r}: nothing to classify")
     elif recipe.standardize and math.prod(recipe.shape) == 2:
         found.append("a standardized image of 2 pixels looks alike in every class")
     for number, component in enumerate(recipe.components, start=1):
         names = [
             length_scale_name(scale)
-            for scale in component.length_scales
+            for scale in component.all_length_scales
             if any(x > n for x, n in zip(recipe.per_axis(scale), recipe.shape, strict=True))
         ]
         if names:

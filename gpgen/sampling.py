@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from gpgen.exact.arrays import NUMPY, Arrays
 from gpgen.exact.drawing import TextureClass
 from gpgen.exact.finite import check_finite
 from gpgen.recipe import AnyRecipe, LengthScale, Recipe
+from gpgen.sample_seeds import seeds, seeds_at
 
 __all__ = [
     "SAMPLING_VERSION",
@@ -32,49 +33,16 @@ __all__ = [
 SAMPLING_VERSION: Final = 1
 """Changes whenever the pixels of a recipe, seed and label would."""
 
-_SEED_BLOCK: Final = 1024
-"""Samples whose seeds come from one SeedSequence."""
-
 Image = npt.NDArray[Any]
 """Of the recipe's dtype; a sampler with other `arrays` takes and returns that library's."""
 
 Indices = npt.NDArray[np.int64]
 
+Kind = tuple[int, tuple[int, ...]]
+"""A label, and which length-scale each component has drawn; none if classes determine them."""
 
-def seeds(root_seed: int, start: int, stop: int) -> npt.NDArray[np.uint64]:
-    """Return the seeds of samples start..stop-1.
-
-    The seed of sample i is word ``i % 1024`` of
-    ``numpy.random.SeedSequence(root_seed, spawn_key=(i // 1024,))``: it depends on the root
-    seed and i alone.
-
-    Returns
-    -------
-    ndarray of uint64, shape (stop - start,)
-    """
-    first, last = start // _SEED_BLOCK, -(-stop // _SEED_BLOCK)
-    if first >= last:
-        return np.empty(0, dtype=np.uint64)
-    blocks = [_seed_block(root_seed, block) for block in range(first, last)]
-    offset = first * _SEED_BLOCK
-    words: npt.NDArray[np.uint64] = np.concatenate(blocks)[start - offset : stop - offset]
-    return words
-
-
-def seeds_at(root_seed: int, indices: Indices) -> npt.NDArray[np.uint64]:
-    """Return the seeds of any samples, as `seeds` does: uint64, shape (len(indices),)."""
-    words = np.empty(len(indices), dtype=np.uint64)
-    blocks, places = np.divmod(indices, _SEED_BLOCK)
-    for block in np.unique(blocks).tolist():
-        here = blocks == block
-        words[here] = _seed_block(root_seed, block)[places[here]]
-    return words
-
-
-@lru_cache(maxsize=1024)
-def _seed_block(root_seed: int, block: int) -> npt.NDArray[np.uint64]:
-    sequence = np.random.SeedSequence(root_seed, spawn_key=(block,))
-    return sequence.generate_state(_SEED_BLOCK, np.uint64).astype(np.uint64)
+_KINDS_KEPT: Final = 64
+"""Kinds of samples whose joint matrices are kept, where length-scales are drawn."""
 
 
 class Sampler:
@@ -101,7 +69,7 @@ class Sampler:
         self.recipe = recipe = Recipe.load(recipe)
         self.accuracy = accuracy(recipe.texture)
         self.arrays = arrays
-        self._classes: dict[int, TextureClass] = {}
+        self._classes: dict[Kind, TextureClass] = {}
         self._dtype = arrays.empty_images((0,), recipe.dtype).dtype
 
     def image(self, seed: int, label: int, out: Image | None = None) -> Image:
@@ -121,7 +89,9 @@ class Sampler:
         ndarray, the recipe's shape and dtype
         """
         out = self._out(out, self.recipe.shape)
-        self._draw(label, np.array([seed], dtype=np.uint64), out[None])
+        sample_seeds = np.array([seed], dtype=np.uint64)
+        ((kind, _),) = self._alike(np.array([label]), sample_seeds)
+        self._draw(kind, sample_seeds, out[None])
         return out
 
     def images(self, start: int, stop: int, out: Image | None = None) -> Image:
@@ -158,18 +128,28 @@ class Sampler:
         sample_seeds = seeds_at(self.recipe.seed, indices)
         labels = indices % self.recipe.class_count
         together = max(1, self.arrays.batch_bytes // (8 * math.prod(self.recipe.shape)))
-        for label in np.unique(labels).tolist():
-            positions = np.flatnonzero(labels == label)
+        for kind, positions in self._alike(labels, sample_seeds):
             for low in range(0, len(positions), together):
                 part = positions[low : low + together]
                 where = _as_slice(part)
                 if where is not None:
-                    self._draw(label, sample_seeds[part], out[where])
+                    self._draw(kind, sample_seeds[part], out[where])
                 else:
                     images = self._out(None, (len(part), *self.recipe.shape))
-                    self._draw(label, sample_seeds[part], images)
+                    self._draw(kind, sample_seeds[part], images)
                     out[part] = images
         return out
+
+    def _alike(
+        self, labels: Indices, sample_seeds: npt.NDArray[np.uint64]
+    ) -> Iterator[tuple[Kind, Indices]]:
+        """Yield the positions of samples of one class, with the same drawn length-scales."""
+        kinds = labels[:, None]
+        if self.recipe.texture.draws_length_scales:
+            kinds = np.column_stack([labels, self.recipe.texture.drawn(sample_seeds)])
+        for row in np.unique(kinds, axis=0):
+            label, *drawn = row.tolist()
+            yield (label, tuple(drawn)), np.flatnonzero((kinds == row).all(axis=1))
 
     def _out(self, out: Image | None, shape: tuple[int, ...]) -> Image:
         if out is None:
@@ -182,18 +162,21 @@ class Sampler:
             )
         return out
 
-    def _class(self, label: int) -> TextureClass:
-        if label not in self._classes:
-            self._classes[label] = TextureClass.of(self.recipe.texture, label, self.arrays)
-        return self._classes[label]
+    def _class(self, kind: Kind) -> TextureClass:
+        if kind not in self._classes:
+            if len(self._classes) >= max(self.recipe.class_count, _KINDS_KEPT):
+                del self._classes[next(iter(self._classes))]
+            label, drawn = kind
+            self._classes[kind] = TextureClass.of(self.recipe.texture, label, self.arrays, drawn)
+        return self._classes[kind]
 
-    def _draw(self, label: int, sample_seeds: npt.NDArray[np.uint64], out: Image) -> None:
-        """Draw samples of one class into out, shape (samples, *recipe.shape)."""
+    def _draw(self, kind: Kind, sample_seeds: npt.NDArray[np.uint64], out: Image) -> None:
+        """Draw samples of one kind into out, shape (samples, *recipe.shape)."""
         with np.errstate(over="ignore", invalid="ignore"):  # check_finite names the sample
-            self._class(label).draw(sample_seeds, out)
+            self._class(kind).draw(sample_seeds, out)
         if not self.arrays.all_finite(out):
             images = self.arrays.to_numpy(out)
-            check_finite(self.recipe.name, self.recipe.dtype, label, sample_seeds, images)
+            check_finite(self.recipe.name, self.recipe.dtype, kind[0], sample_seeds, images)
 
 
 def _as_slice(positions: Indices) -> slice | None:
@@ -273,7 +256,7 @@ def sample(
     if not 0 <= seed < 2**64:
         raise UsageError(f"seed {seed} is out of range", "use 0 to 2**64 - 1")
     image = sampler_for(recipe).image(seed, label)
-    return Sample(image, label, classes[label], recipe.length_scales_of(label), seed, index)
+    return Sample(image, label, classes[label], recipe.length_scales_of(label, seed), seed, index)
 
 
 @dataclass(frozen=True)

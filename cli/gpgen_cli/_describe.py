@@ -38,7 +38,11 @@ def length_scale_text(scale: LengthScale) -> str:
 
 def component_line(component: Component) -> str:
     """Return ``0.75 x rbf, length-scale 9.5 or 10 px``, and the kernel's own numbers."""
-    scales = " or ".join(length_scale_text(scale) for scale in component.length_scales)
+    offered = component.length_scales
+    if isinstance(offered, tuple):
+        scales = " or ".join(map(length_scale_text, offered))
+    else:
+        scales = f"{offered.low:g} to {offered.high:g} ({offered.draw}, {offered.steps} steps)"
     numbers = "".join(
         f", {name.replace('_', ' ')} {' or '.join(f'{value:g}' for value in values)}"
         for name, values in component.offers.items()

@@ -168,7 +168,7 @@ class Samples:
 
     def _sample(self, image: npt.NDArray[Any], index: int, seed: int | None) -> Sample:
         label = self.recipe.label_of(index)
-        scales = self.recipe.length_scales_of(label)
+        scales = self.recipe.length_scales_of(label, seed)
         return Sample(image, label, self.classes[label], scales, seed, index)
 
     def _seeds(self, positions: Numbers) -> Sequence[int | None]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gpgen._version import __version__
 from gpgen.description.publication import Related
-from gpgen.exact.texture import length_scale_name
+from gpgen.exact.scale_range import ScaleRange
+from gpgen.exact.texture import Component, length_scale_name
 from gpgen.labelled_images import LabelledImages
 from gpgen.recipe import Recipe
 
@@ -263,7 +264,7 @@ def _summary(recipe: Recipe, n: int) -> str:
     size = " x ".join(map(str, recipe.shape))
     parts = [
         f"{component.weight:g} times a field of length-scale "
-        + " or ".join(length_scale_name(scale) for scale in component.length_scales)
+        + _scales(component)
         + " pixels"
         + "".join(
             f", {name.replace('_', ' ')} {' or '.join(f'{value:g}' for value in values)}"
@@ -274,11 +275,23 @@ def _summary(recipe: Recipe, n: int) -> str:
     kind = "fields" if _is_of_2018(recipe) else "Gaussian-process realizations"
     count = len(recipe.classes)
     classes = "one class" if count == 1 else f"{count} classes"
+    made = f"{_choice(recipe)} from each makes a class."
+    if recipe.texture.draws_length_scales:
+        made = "Tables and arrays give the length-scales of each image, in pixels."
     return (
         f"{n:,} synthetic textures of {size} pixels ({recipe.dtype}) in {classes}. "
-        f"Each is a sum of independent {kind}: {'; '.join(parts)}. "
-        f"{_choice(recipe)} from each makes a class."
+        f"Each is a sum of independent {kind}: {'; '.join(parts)}. {made}"
     )
+
+
+def _scales(component: Component) -> str:
+    scales = component.length_scales
+    if isinstance(scales, ScaleRange):
+        return (
+            f"{length_scale_name(scales.low)} to {length_scale_name(scales.high)} "
+            f"({scales.draw}, drawn for each image from {scales.steps} values)"
+        )
+    return " or ".join(map(length_scale_name, scales))
 
 
 def _choice(recipe: Recipe) -> str:

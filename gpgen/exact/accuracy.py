@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -67,7 +68,7 @@ def accuracy(texture: Texture) -> Accuracy:
     grids = []
     for component in texture.components:
         gain = 0.0
-        for choice in component.choices:
+        for choice in itertools.chain(*component.choices):
             field = field_of(texture, component.kernel, *choice)
             deviation = 1.0
             if texture.standardize:
@@ -101,7 +102,7 @@ def _check_effort(texture: Texture) -> None:
     fields = {
         field_of(texture, component.kernel, *choice)
         for component in texture.components
-        for choice in component.choices
+        for choice in itertools.chain(*component.choices)
     }
     factors = {factor for field in fields for factor in field.factors}
     entries = sum(factor.entries_bound for factor in factors)

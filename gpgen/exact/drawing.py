@@ -36,7 +36,7 @@ class JointBlock:
 
 @dataclass(frozen=True)
 class TextureClass:
-    """A class, ready to be drawn.
+    """A class, ready to be drawn; of one with drawn length-scales, the samples that share them.
 
     Parameters
     ----------
@@ -56,11 +56,26 @@ class TextureClass:
     arrays: Arrays
 
     @classmethod
-    def of(cls, texture: Texture, label: int, arrays: Arrays) -> TextureClass:
-        """Build what drawing a class needs; factors shared by classes are built once."""
+    def of(
+        cls, texture: Texture, label: int, arrays: Arrays, drawn: tuple[int, ...] = ()
+    ) -> TextureClass:
+        """Build what drawing a class needs; factors shared by classes are built once.
+
+        Parameters
+        ----------
+        texture, label
+            The class.
+        arrays
+            Where it is drawn.
+        drawn
+            Which of its alternatives each component is (`Texture.drawn`); empty for the first.
+        """
+        positions = drawn or (0,) * len(texture.components)
         fields = tuple(
-            field_of(texture, component.kernel, *choice)
-            for component, choice in zip(texture.components, texture.chosen(label), strict=True)
+            field_of(texture, component.kernel, *choices[k])
+            for component, choices, k in zip(
+                texture.components, texture.chosen(label), positions, strict=True
+            )
         )
         return cls(texture, fields, _joint_blocks(texture, fields, arrays), arrays)
 

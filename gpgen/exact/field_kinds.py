@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import lru_cache
 
 from gpgen.errors import RecipeError
@@ -77,7 +78,7 @@ def scaled_kernel(
 def check_drawable(texture: Texture) -> None:
     """Raise `RecipeError` for what the texture's algorithm can't draw."""
     for number, component in enumerate(texture.components, start=1):
-        for choice in component.choices:
+        for choice in itertools.chain(*component.choices):
             try:
                 scaled_kernel(texture, component.kernel, *choice)
             except RecipeError as error:

@@ -28,7 +28,7 @@ def check(what: Texture) -> None:
             'mend shape, standardize and boundary, or use algorithm = "exact"',
         )
     for number, component in enumerate(what.components, start=1):
-        for scale in component.length_scales:
+        for scale in component.all_length_scales:
             if component.kernel != "rbf" or isinstance(scale, tuple):
                 raise RecipeError(
                     f'component {number}: algorithm "golkar2018" knows the rbf kernel only, with '

@@ -12,8 +12,20 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
-__all__ = ["Choice", "Component", "LengthScale", "Numbers", "Texture", "length_scale_name"]
+from gpgen.exact.scale_range import ScaleRange, drawn_positions
+
+__all__ = [
+    "Alternatives",
+    "Choice",
+    "Component",
+    "LengthScale",
+    "Numbers",
+    "Texture",
+    "length_scale_name",
+]
 
 LengthScale = float | tuple[float, ...]
 
@@ -48,6 +60,10 @@ class Choice(NamedTuple):
     angle: float = 0.0
 
 
+Alternatives = tuple[Choice, ...]
+"""What a component is in one class: one choice, or several of which each sample draws one."""
+
+
 class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One of the fields that add up to a texture.
 
@@ -56,7 +72,8 @@ class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kernel
         Name of the covariance function, of `gpgen.exact.stationary.STATIONARY`.
     length_scales
-        The length-scales on offer, in pixels: numbers, or one number for each axis.
+        The length-scales on offer, in pixels: numbers, or one number for each axis. Or a range
+        that each sample's is drawn from.
     weight
         The factor of the field in the sum.
     smoothness, alpha, exponent, hurst, inner_scale
@@ -67,7 +84,7 @@ class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     kernel: str
-    length_scales: tuple[LengthScale, ...]
+    length_scales: tuple[LengthScale, ...] | ScaleRange
     weight: float = 1.0
     smoothness: Numbers = None
     alpha: Numbers = None
@@ -77,9 +94,24 @@ class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     angle: Numbers = None
 
     @property
-    def choices(self) -> tuple[Choice, ...]:
-        """What it offers: length-scales, counted fastest, with its numbers and its angles."""
+    def choices(self) -> tuple[Alternatives, ...]:
+        """What it offers: length-scales, counted fastest, with its numbers and its angles.
+
+        A range counts as one.
+        """
         return _choices(self)
+
+    @property
+    def all_length_scales(self) -> tuple[LengthScale, ...]:
+        """All length-scales that it can have, whether offered or drawn from a range."""
+        scales = self.length_scales
+        return scales.values if isinstance(scales, ScaleRange) else scales
+
+    @property
+    def drawn_count(self) -> int:
+        """How many length-scales a sample's is drawn from; 1 if the class determines it."""
+        scales = self.length_scales
+        return scales.steps if isinstance(scales, ScaleRange) else 1
 
     @property
     def offers(self) -> dict[str, tuple[float, ...]]:
@@ -90,31 +122,39 @@ class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def choice_count(self) -> int:
         """How many choices there are."""
-        return math.prod(map(len, (self.length_scales, *self.offers.values())))
+        scales = self.length_scales
+        lengths = 1 if isinstance(scales, ScaleRange) else len(scales)
+        return lengths * math.prod(map(len, self.offers.values()))
 
-    def name_of(self, choice: Choice) -> str:
-        """Return a choice as class names write it: the length-scale, and what else differs."""
-        offers = self.offers
+    def name_of(self, choices: Alternatives) -> str:
+        """Return a choice as class names write it: the length-scale, and what else differs.
+
+        A range's length-scales are written 3..12.
+        """
+        offers, choice = self.offers, choices[0]
         differing = [
             f"{name}={value:g}"
             for name, value in (*choice.numbers, ("angle", choice.angle))
             if len(offers.get(name, ())) > 1
         ]
         more = f"({','.join(differing)})" if differing else ""
-        return length_scale_name(choice.length_scale) + more
+        ends = dict.fromkeys((choice.length_scale, choices[-1].length_scale))
+        return "..".join(map(length_scale_name, ends)) + more
 
 
 @lru_cache(maxsize=256)
-def _choices(component: Component) -> tuple[Choice, ...]:
+def _choices(component: Component) -> tuple[Alternatives, ...]:
     offers = component.offers
+    lengths = component.all_length_scales
+    together = component.drawn_count
     angles = offers.pop("angle", (0.0,))
     named = [[(name, value) for value in values] for name, values in offers.items()]
     # The last of a product counts fastest.
     return tuple(
-        Choice(length, numbers, angle)
+        tuple(Choice(length, numbers, angle) for length in lengths[start : start + together])
         for angle in angles
         for numbers in itertools.product(*named)
-        for length in component.length_scales
+        for start in range(0, len(lengths), together)
     )
 
 
@@ -182,11 +222,30 @@ class Texture:
             choices.append(choice)
         return tuple(choices)
 
-    def length_scales_of(self, label: int) -> tuple[LengthScale, ...]:
-        """Return each component's length-scale in a class, in pixels."""
-        return tuple(choice.length_scale for choice in self.chosen(label))
+    def drawn(self, seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+        """Return which of its alternatives each component is in some samples.
 
-    def chosen(self, label: int) -> tuple[Choice, ...]:
+        Parameters
+        ----------
+        seeds
+            The samples' seeds, shape (samples,).
+
+        Returns
+        -------
+        ndarray of int64, shape (samples, components)
+        """
+        positions = np.zeros((len(seeds), len(self.components)), dtype=np.int64)
+        for number, component in enumerate(self.components):
+            if component.drawn_count > 1:
+                positions[:, number] = drawn_positions(seeds, number, component.drawn_count)
+        return positions
+
+    @property
+    def draws_length_scales(self) -> bool:
+        """Whether any length-scale depends on the sample, and not on its class alone."""
+        return any(component.drawn_count > 1 for component in self.components)
+
+    def chosen(self, label: int) -> tuple[Alternatives, ...]:
         """Return what each component is in a class."""
         return tuple(
             component.choices[k]

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpgen.errors import DatasetError
+from gpgen.exact.texture import LengthScale
 from gpgen.format.base import Place, Reader
 from gpgen.format.hdf5_shards import Hdf5ShardsReader, Hdf5ShardsStore
 from gpgen.format.job import Job, ShardRecord
@@ -58,27 +59,42 @@ class _Descriptions:
     """The JSON of a recipe's samples, all of the same length: spaces behind it mean nothing."""
 
     def __init__(self, recipe: LabelledImages) -> None:
-        self._classes = [
-            {"label": label, "class": name, "length_scale": recipe.length_scales_of(label)}
-            for label, name in enumerate(recipe.classes)
-        ]
+        self._classes = recipe.classes
         self._splits = tuple(recipe.splits)
         self._recipe_sha256 = recipe.sha256
         self.nbytes = 0
         longest = max(
-            len(self.of(2**63, label, 2**64 - 1, split))
+            len(self.of(2**63, label, _longest_scales(recipe, label), 2**64 - 1, split))
             for label in range(recipe.class_count)
             for split in range(len(self._splits))
         )
         self.nbytes = longest + len(_padding(longest))
 
-    def of(self, index: int, label: int, seed: int | None, split: int) -> bytes:
+    def of(
+        self,
+        index: int,
+        label: int,
+        scales: tuple[LengthScale, ...],
+        seed: int | None,
+        split: int,
+    ) -> bytes:
         """Return what is to be known about a sample; `split` is its code."""
-        content = {"index": index, **self._classes[label]}
+        content: dict[str, Any] = {"index": index, "label": label, "class": self._classes[label]}
+        content["length_scale"] = scales
         if seed is not None:
             content["seed"] = seed
         content |= {"split": self._splits[split], "recipe_sha256": self._recipe_sha256}
         return json.dumps(content).encode().ljust(self.nbytes)
+
+
+def _longest_scales(recipe: LabelledImages, label: int) -> tuple[LengthScale, ...]:
+    """Return those length-scales of a class's samples that take most letters."""
+    if not isinstance(recipe, Recipe):
+        return recipe.length_scales_of(label)
+    return tuple(
+        max((choice.length_scale for choice in choices), key=lambda scale: len(json.dumps(scale)))
+        for choices in recipe.texture.chosen(label)
+    )
 
 
 @functools.lru_cache(maxsize=8)
@@ -131,6 +147,7 @@ class _Texts:
 
     def __init__(self, recipe: LabelledImages, start: int, stop: int) -> None:
         self._start = start
+        self._recipe = recipe
         self._descriptions = _descriptions(recipe)
         self._labels = recipe.labels(start, stop).tolist()
         self._seeds: list[int | None] = [None] * (stop - start)  # of imported images
@@ -142,7 +159,10 @@ class _Texts:
         """Return a sample's label and description, as they stand in the tar file."""
         k = index - self._start
         label = str(self._labels[k]).encode()
-        text = self._descriptions.of(index, self._labels[k], self._seeds[k], self._splits[k])
+        scales = self._recipe.length_scales_of(self._labels[k], self._seeds[k])
+        text = self._descriptions.of(
+            index, self._labels[k], scales, self._seeds[k], self._splits[k]
+        )
         parts = (
             _header(f"{index:08d}.cls", len(label)),
             label.ljust(_BLOCK, b"\0"),

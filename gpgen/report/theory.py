@@ -168,12 +168,15 @@ def expected_power(recipe: LabelledImages, label: int) -> Array | None:
         return None
     periodic = tuple(boundary == "periodic" for boundary in recipe.texture.boundaries)
     total: Array = np.zeros([pixels // 2 + 1 for pixels in recipe.shape])
-    for component, scale in zip(recipe.components, recipe.length_scales_of(label), strict=True):
-        lengths = recipe.per_axis(scale)
-        power = _field_power(component.kernel, lengths, recipe.shape, periodic, recipe.standardize)
-        if power is None:
-            return None
-        total += component.weight**2 * power
+    for component, choices in zip(recipe.components, recipe.texture.chosen(label), strict=True):
+        for choice in choices:  # each as likely, if there are several
+            lengths = recipe.per_axis(choice.length_scale)
+            power = _field_power(
+                component.kernel, lengths, recipe.shape, periodic, recipe.standardize
+            )
+            if power is None:
+                return None
+            total += component.weight**2 / len(choices) * power
     # An image may be mirrored along any axis: a wave and its mirror image have the same power.
     waves = [np.abs(np.rint(np.fft.fftfreq(n) * n)).astype(int) for n in recipe.shape]
     return total[np.ix_(*waves)]
@@ -190,16 +193,15 @@ def kernel_correlation(recipe: LabelledImages, label: int, distance: Array) -> A
     """
     if not isinstance(recipe, Recipe) or recipe.algorithm != "exact":
         return None
-    scales = recipe.length_scales_of(label)
-    if any(isinstance(scale, tuple) for scale in scales):
-        return None
     total = np.zeros_like(distance)
     weights = 0.0
     chosen = recipe.texture.chosen(label)
-    for component, choice in zip(recipe.components, chosen, strict=True):
-        kernel = scaled_kernel(recipe.texture, component.kernel, *choice)
-        if isinstance(kernel.family, SpectralKernel):
-            return None
-        total += component.weight**2 * kernel.family.covariance(distance / kernel.lengths[0])
+    for component, choices in zip(recipe.components, chosen, strict=True):
+        for choice in choices:
+            kernel = scaled_kernel(recipe.texture, component.kernel, *choice)
+            if isinstance(kernel.family, SpectralKernel) or isinstance(choice.length_scale, tuple):
+                return None
+            covariance = kernel.family.covariance(distance / kernel.lengths[0])
+            total += component.weight**2 / len(choices) * covariance
         weights += component.weight**2
     return np.asarray(total / weights)

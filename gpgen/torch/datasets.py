@@ -75,7 +75,7 @@ class Textures(Dataset[Sample]):
         self.target_transform = target_transform
         self.classes = list(recipe.classes)
         self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
-        self._length_scales = torch.from_numpy(recipe.length_scale_table.astype(np.float32))
+        self._length_scales = recipe.length_scale_table
 
     @cached_property
     def chosen(self) -> Split | None:
@@ -196,7 +196,9 @@ class Textures(Dataset[Sample]):
         )
         if self.target == "label":
             return labels
-        length_scales = self._length_scales[labels]
+        scales = self._length_scales[labels.numpy()]
+        self.recipe.fill_drawn(scales, indices)
+        length_scales = torch.from_numpy(scales.astype(np.float32))
         return length_scales if self.target == "length_scales" else [labels, length_scales]
 
     def _each_of(self, targets: Any) -> list[Any]:  # noqa: ANN401 - by `target`
