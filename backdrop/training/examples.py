@@ -60,7 +60,7 @@ class Source:
     Raises
     ------
     UsageError
-        If it is an imported dataset.
+        If it is an imported dataset, or there is one class only.
     """
 
     def __init__(self, source: str) -> None:
@@ -76,6 +76,16 @@ class Source:
                     "train on a recipe, or on a dataset that was made from one",
                 )
             self._dataset, self.recipe, self.n = found, found.recipe, found.n
+
+        if self.recipe.class_count == 1:
+            what = "one class: the networks that are trained here tell classes apart"
+            if self.recipe.texture.draws_length_scales:
+                what = "no classes but drawn length-scales, and the networks tell classes apart"
+            raise UsageError(
+                f"{source} has {what}",
+                "list length_scales instead, or train a network of your own with "
+                'gpgen.torch, target="length_scales"',
+            )
 
     @property
     def sizes(self) -> tuple[int, ...]:

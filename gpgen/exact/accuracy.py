@@ -112,7 +112,7 @@ def _check_effort(texture: Texture) -> None:
         raise RecipeError(
             f"its length-scales and axes are so many or so long that its factors would take "
             f"{8 * entries / 1e9:.1f} GB and their proof {pairs / 1e9:.1f} billion pairs of pixels",
-            "use fewer length-scales, none far longer than the image, or shorter axes",
+            "use fewer length-scales or steps, none far longer than the image, or shorter axes",
         )
 
 

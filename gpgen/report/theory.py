@@ -153,7 +153,7 @@ def expected_power(recipe: LabelledImages, label: int) -> Array | None:
     """Return the expected periodogram of a class, or none where none is computed.
 
     None is computed of another algorithm than "exact", of kernels that don't separate over the
-    axes, of imported images, and of very large ones.
+    axes, of drawn length-scales, of imported images, and of very large ones.
 
     Returns
     -------
@@ -166,17 +166,16 @@ def expected_power(recipe: LabelledImages, label: int) -> Array | None:
         return None
     if not all(_separates(component) for component in recipe.components):
         return None
+    if recipe.texture.draws_length_scales:  # some seconds for each that can be drawn
+        return None
     periodic = tuple(boundary == "periodic" for boundary in recipe.texture.boundaries)
     total: Array = np.zeros([pixels // 2 + 1 for pixels in recipe.shape])
-    for component, choices in zip(recipe.components, recipe.texture.chosen(label), strict=True):
-        for choice in choices:  # each as likely, if there are several
-            lengths = recipe.per_axis(choice.length_scale)
-            power = _field_power(
-                component.kernel, lengths, recipe.shape, periodic, recipe.standardize
-            )
-            if power is None:
-                return None
-            total += component.weight**2 / len(choices) * power
+    for component, scale in zip(recipe.components, recipe.length_scales_of(label), strict=True):
+        lengths = recipe.per_axis(scale)
+        power = _field_power(component.kernel, lengths, recipe.shape, periodic, recipe.standardize)
+        if power is None:
+            return None
+        total += component.weight**2 * power
     # An image may be mirrored along any axis: a wave and its mirror image have the same power.
     waves = [np.abs(np.rint(np.fft.fftfreq(n) * n)).astype(int) for n in recipe.shape]
     return total[np.ix_(*waves)]
@@ -188,6 +187,8 @@ def _separates(component: Component) -> bool:
 
 def kernel_correlation(recipe: LabelledImages, label: int, distance: Array) -> Array | None:
     """Return the correlation that the kernels give at a distance, in pixels.
+
+    The mean over all length-scales that can be drawn, if they are.
 
     None if the length-scales differ by axis, or there is no formula.
     """
