@@ -53,8 +53,8 @@ def test_a_field_of_pixels_is_added_to_those_that_separate(shape, monkeypatch) -
     both, one = texture_of(shape, (2.0, 5.0)), texture_of(shape, (2.0,))
     chosen = field_kinds.field_of
 
-    def field_of(texture, kernel, scale) -> Field:
-        return Ramp(shape) if scale == 5.0 else chosen(texture, kernel, scale)
+    def field_of(texture, kernel, scale, *more) -> Field:
+        return Ramp(shape) if scale == 5.0 else chosen(texture, kernel, scale, *more)
 
     monkeypatch.setattr(drawing, "field_of", field_of)
     for arrays in libraries():

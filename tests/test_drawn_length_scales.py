@@ -239,7 +239,7 @@ def test_tables_and_descriptions_tell_them(tmp_path: Path) -> None:
     rows = csv.DictReader(io.StringIO((tmp_path / "deposit" / "samples.csv").read_text()))
     found = [[float(row[f"length_scale_{k}"]) for k in (1, 2)] for row in rows]
     assert found == recipe.length_scale_array(0, n).tolist()
-    summary = describe_drawn(recipe, n, "zarr").summary
+    summary = describe_drawn(recipe, n, "zarr", layout={}).summary
     assert "length-scale 2 to 6 (log-uniform, drawn for each image from 16 values)" in summary
     assert "makes a class" not in summary
 
