@@ -131,7 +131,7 @@ def test_errors_at_random_places_of_the_spectrum_are_caught() -> None:
 
     convolution = Convolution(torus_of("open"))
     right = convolution.draw(5, 0, SCIPY)
-    for seed in range(200):
+    for seed in range(1000):
         np.testing.assert_array_equal(convolution.draw(5, 0, Noisy(seed)), right)
 
 

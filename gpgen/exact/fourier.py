@@ -6,7 +6,7 @@ Results may differ in the last bits between libraries: `gpgen.exact.convolution`
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,21 @@ class Fourier(Protocol):
 
     def __hash__(self) -> int: ...
 
+    @property
+    def block_numbers(self) -> int | None:
+        """How many numbers to work on at a time; None for all."""
+        ...
+
     def load(self, values: npt.NDArray[np.float64]) -> LibraryArray:
         """Return NumPy's array as one of the library's of float64, on its device."""
+        ...
+
+    def empty_integers(self, shape: tuple[int, ...]) -> LibraryArray:
+        """Return an array of int64, not initialized."""
+        ...
+
+    def empty_floats(self, shape: tuple[int, ...]) -> LibraryArray:
+        """Return an array of float64, not initialized."""
         ...
 
     def rfft(self, x: LibraryArray, axis: int) -> LibraryArray:
@@ -57,6 +70,16 @@ class Fourier(Protocol):
 
 class _OfNumpy:
     """What libraries on NumPy's arrays share."""
+
+    block_numbers: ClassVar[int] = 2**16
+
+    def empty_integers(self, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+        """Return an array of int64, not initialized."""
+        return np.empty(shape, dtype=np.int64)
+
+    def empty_floats(self, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+        """Return an array of float64, not initialized."""
+        return np.empty(shape)
 
     def load(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the array itself."""

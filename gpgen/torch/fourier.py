@@ -24,6 +24,19 @@ class TorchFourier:
 
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
 
+    @property
+    def block_numbers(self) -> int | None:
+        """All at a time on a GPU."""
+        return 2**16 if self.device.type == "cpu" else None
+
+    def empty_integers(self, shape: tuple[int, ...]) -> Tensor:
+        """Return a tensor of int64, not initialized."""
+        return torch.empty(shape, dtype=torch.int64, device=self.device)
+
+    def empty_floats(self, shape: tuple[int, ...]) -> Tensor:
+        """Return a tensor of float64, not initialized."""
+        return torch.empty(shape, dtype=torch.float64, device=self.device)
+
     def load(self, values: npt.NDArray[np.float64]) -> Tensor:
         """Return NumPy's array as a tensor on the device."""
         return torch.from_numpy(values).to(self.device)
