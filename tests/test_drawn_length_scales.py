@@ -48,7 +48,7 @@ RECIPES = {
 }
 GOLDEN = {
     "separable": "633bc1b75d3f21fc",
-    "convolved": "943875562cb0d6e6",
+    "convolved": "3fd3b33625159561",
     "beside-fixed": "0496a7a84ad6e145",
 }
 
