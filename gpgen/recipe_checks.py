@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from gpgen.errors import RecipeError
 from gpgen.exact.field_kinds import check_drawable
+from gpgen.exact.marginals import MARGINALS
 from gpgen.exact.offered_kernels import kernel_names
 from gpgen.exact.scale_range import DRAWS, ScaleRange
 from gpgen.exact.stationary import STATIONARY
@@ -37,6 +38,9 @@ _MOST_COMPONENTS: Final = 64
 
 _MOST_STEPS: Final = 256
 """As many factors of a range are kept (`gpgen.exact.axis`)."""
+
+_MOST_LOGNORMAL: Final = 13
+"""Of float16 recipes: normal numbers reach 8.5, and 13 exp(8.5) is 63,889, below 65,504."""
 
 _SHORTEST_LENGTH: Final = 0.25
 """Pixels; neighbouring pixels' correlation is 3e-4 there."""
@@ -163,6 +167,12 @@ def check(texture: Texture) -> None:
         f"weights that sum to {total:g} overflow float16",
         'use smaller weights or dtype = "float32"',
     )
+    skewed = sum(c.weight for c in texture.components if c.transform == "lognormal")
+    _require(
+        texture.dtype == "float32" or skewed <= _MOST_LOGNORMAL,
+        f"lognormal components with weights that sum to {skewed:g} overflow float16",
+        f'use weights of at most {_MOST_LOGNORMAL} in sum, or dtype = "float32"',
+    )
     check_drawable(texture)
 
 
@@ -186,6 +196,13 @@ def _kernels(name: str) -> Iterable[str]:
 
 def _check_component(texture: Texture, component: Component, where: str) -> None:
     _check_choice(f"{where}: ", "kernel", component.kernel, _kernels(component.kernel))
+    if component.transform is not None:
+        _check_choice(f"{where}: ", "transform", component.transform, MARGINALS)
+        _require(
+            texture.algorithm == "exact",
+            f'{where}: algorithm "golkar2018" has no transforms',
+            'leave transform out, or use algorithm = "exact"',
+        )
     _require(
         0 < component.weight <= 1e6,
         f"{where}: weight {component.weight} is not above 0 and at most 1e6",

@@ -30,8 +30,8 @@ _DISTANCES: Final = 64
 
 Array = npt.NDArray[np.float64]
 Part = tuple[str, tuple[int, ...]]
-Parts = tuple[Part, ...]
-"""Of a component with drawn length-scales all of them, as likely one as the other."""
+Parts = tuple[str | Part | None, ...]
+"""The transform, and the covariance; with drawn length-scales all of them, as likely each."""
 
 
 class UnclearRecipeError(RecipeError):
@@ -76,7 +76,10 @@ def _contents(texture: Texture) -> Iterator[frozenset[Any]]:
     classes: list[list[tuple[Parts, float]]] = []
     for label in range(texture.class_count):
         parts = [
-            (tuple(parts_of[component.kernel, c] for c in alternatives), component.weight**2)
+            (
+                (component.transform, *(parts_of[component.kernel, c] for c in alternatives)),
+                component.weight**2,
+            )
             for component, alternatives in zip(
                 texture.components, texture.chosen(label), strict=True
             )
@@ -84,14 +87,18 @@ def _contents(texture: Texture) -> Iterator[frozenset[Any]]:
         if not texture.standardize:
             sums: dict[Parts, float] = {}
             for part, variance in parts:
-                if len(part) == 1:
+                if _is_gaussian(part):
                     sums[part] = sums.get(part, 0.0) + variance
-            parts = [*sums.items(), *((part, v) for part, v in parts if len(part) > 1)]
+            parts = [*sums.items(), *(pair for pair in parts if not _is_gaussian(pair[0]))]
         classes.append(parts)
     variances = np.unique([variance for parts in classes for _, variance in parts])
     number = _numbered(variances, np.log(variances)[:, None])
     for parts in classes:
         yield frozenset(Counter((part, number[variance]) for part, variance in parts).items())
+
+
+def _is_gaussian(part: Parts) -> bool:
+    return part[0] is None and len(part) == 2
 
 
 def _parts(texture: Texture) -> dict[tuple[str, Choice], Part]:

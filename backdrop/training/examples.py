@@ -30,7 +30,7 @@ class Examples:
     ----------
     image
         float32, shape ``(sample, 1, *axes)``, divided by the root of the sum of
-        the components' squared weights, so about unit variance.
+        the weighted components' variances, so about unit variance.
     label
         int64, shape ``(sample,)``.
     """
@@ -140,7 +140,7 @@ class Source:
     def _examples(self, split: str, size: int, random: np.random.Generator | None) -> Examples:
         index = self._choose(split, size, random)
         image = self._read(index).astype(np.float32)
-        scale = math.sqrt(sum(component.weight**2 for component in self.recipe.components))
+        scale = math.sqrt(sum(component.moments[1] for component in self.recipe.components))
         image /= np.float32(scale)
         label = self.recipe.labels(0, self.n)[index]
         return Examples(torch.from_numpy(image[:, None]), torch.from_numpy(label))

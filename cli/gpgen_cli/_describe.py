@@ -47,7 +47,8 @@ def component_line(component: Component) -> str:
         f", {name.replace('_', ' ')} {' or '.join(f'{value:g}' for value in values)}"
         for name, values in component.offers.items()
     )
-    return f"{component.weight:g} x {component.kernel}, length-scale {scales} px{numbers}"
+    made = "" if component.transform is None else f", {component.transform}"
+    return f"{component.weight:g} x {component.kernel}, length-scale {scales} px{numbers}{made}"
 
 
 def class_list(recipe: Recipe) -> str:

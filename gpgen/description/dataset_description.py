@@ -256,6 +256,13 @@ def describe_imported(
     )
 
 
+_TRANSFORMED: Final = {
+    "lognormal": "lognormal (the exponential of each value)",
+    "uniform": "uniform (the normal distribution function of each value)",
+    "threshold": "binary (1 where it is above 0, otherwise 0)",
+}
+
+
 def _is_of_2018(recipe: Recipe) -> bool:
     return recipe.algorithm == "golkar2018"
 
@@ -270,6 +277,7 @@ def _summary(recipe: Recipe, n: int) -> str:
             f", {name.replace('_', ' ')} {' or '.join(f'{value:g}' for value in values)}"
             for name, values in component.offers.items()
         )
+        + ("" if component.transform is None else f", made {_TRANSFORMED[component.transform]}")
         for component in recipe.components
     ]
     kind = "fields" if _is_of_2018(recipe) else "Gaussian-process realizations"

@@ -15,6 +15,7 @@ from gpgen.exact.field import Grid
 from gpgen.exact.field_kinds import field_of
 from gpgen.exact.normal import LARGEST
 from gpgen.exact.texture import Choice, Texture, length_scale_name
+from gpgen.exact.transformed_field import transformed
 
 __all__ = ["Accuracy", "accuracy"]
 
@@ -69,7 +70,7 @@ def accuracy(texture: Texture) -> Accuracy:
     for component in texture.components:
         gain = 0.0
         for choice in itertools.chain(*component.choices):
-            field = field_of(texture, component.kernel, *choice)
+            field = transformed(field_of(texture, component.kernel, *choice), component.transform)
             deviation = 1.0
             if texture.standardize:
                 deviation = field.relative_deviation

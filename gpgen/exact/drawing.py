@@ -19,6 +19,7 @@ from gpgen.exact.field import Contribution, Field
 from gpgen.exact.field_kinds import field_of
 from gpgen.exact.separable import loaded_matrix
 from gpgen.exact.texture import Texture
+from gpgen.exact.transformed_field import transformed
 
 __all__ = ["JointBlock", "TextureClass"]
 
@@ -72,7 +73,7 @@ class TextureClass:
         """
         positions = drawn or (0,) * len(texture.components)
         fields = tuple(
-            field_of(texture, component.kernel, *choices[k])
+            transformed(field_of(texture, component.kernel, *choices[k]), component.transform)
             for component, choices, k in zip(
                 texture.components, texture.chosen(label), positions, strict=True
             )

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from gpgen.exact.marginals import MARGINALS
 from gpgen.exact.scale_range import ScaleRange, drawn_positions
 
 __all__ = [
@@ -81,6 +82,9 @@ class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     angle
         Degrees, one or several, by which the axes of two length-scales are turned, from the
         image's first axis (down) towards its second (right).
+    transform
+        What each value x of the field becomes before it is weighted: "lognormal" (e^x), "uniform"
+        (the normal distribution function) or "threshold" (1 above 0, otherwise 0).
     """
 
     kernel: str
@@ -92,6 +96,15 @@ class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hurst: Numbers = None
     inner_scale: Numbers = None
     angle: Numbers = None
+    transform: str | None = None
+
+    @property
+    def moments(self) -> tuple[float, float]:
+        """Mean and variance of the weighted field's values, for a Gaussian field of variance 1."""
+        if self.transform is None:
+            return 0.0, self.weight**2
+        marginal = MARGINALS[self.transform]
+        return self.weight * marginal.mean, self.weight**2 * marginal.variance
 
     @property
     def choices(self) -> tuple[Alternatives, ...]:
@@ -244,6 +257,11 @@ class Texture:
     def draws_length_scales(self) -> bool:
         """Whether any length-scale depends on the sample, and not on its class alone."""
         return any(component.drawn_count > 1 for component in self.components)
+
+    @property
+    def is_transformed(self) -> bool:
+        """Whether the values of any component are no longer normal."""
+        return any(component.transform is not None for component in self.components)
 
     def chosen(self, label: int) -> tuple[Alternatives, ...]:
         """Return what each component is in a class."""

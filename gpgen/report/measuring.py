@@ -110,7 +110,9 @@ def measure(recipe: LabelledImages, label: int, images: npt.NDArray[Any]) -> Mea
         expected_powers[expected_powers < _COMPARED * expected.max()] = np.nan
         expected_correlations = _covariance(half, shells, recipe.shape) / deviation**2
     centres = (edges[1:] + edges[:-1]) / 2
-    normal = np.diff(scipy.stats.norm.cdf(edges, scale=deviation)) / np.diff(edges)
+    normal: Array | None = None
+    if not isinstance(recipe, Recipe) or not recipe.texture.is_transformed:
+        normal = np.diff(scipy.stats.norm.cdf(edges, scale=deviation)) / np.diff(edges)
     return Measured(
         label,
         recipe.classes[label],
@@ -122,15 +124,15 @@ def measure(recipe: LabelledImages, label: int, images: npt.NDArray[Any]) -> Mea
             expected_correlations,
             kernel_correlation(recipe, label, distances),
         ),
-        _curve(centres + mean, histograms, None, np.asarray(normal)),
+        _curve(centres + mean, histograms, None, normal),
     )
 
 
 def _moments(recipe: LabelledImages, images: npt.NDArray[Any]) -> tuple[float, float]:
     """Return mean and deviation of a pixel: the recipe's, or of the images without one."""
     if isinstance(recipe, Recipe):
-        weights = [component.weight for component in recipe.components]
-        return 0.0, float(np.linalg.norm(weights))
+        means, variances = zip(*(c.moments for c in recipe.components), strict=True)
+        return sum(means), float(np.sqrt(sum(variances)))
     pixels = images.astype(np.float64)
     low, high = float(pixels.min()), float(pixels.max())
     mean, deviation = float(np.mean(pixels)), float(np.std(pixels))

@@ -29,6 +29,7 @@ import numpy.typing as npt
 
 from gpgen.exact.field_kinds import scaled_kernel
 from gpgen.exact.kernels import KERNELS
+from gpgen.exact.marginals import MARGINALS
 from gpgen.exact.stationary import SpectralKernel
 from gpgen.labelled_images import LabelledImages
 from gpgen.recipe import Component, Recipe
@@ -153,7 +154,7 @@ def expected_power(recipe: LabelledImages, label: int) -> Array | None:
     """Return the expected periodogram of a class, or none where none is computed.
 
     None is computed of another algorithm than "exact", of kernels that don't separate over the
-    axes, of drawn length-scales, of imported images, and of very large ones.
+    axes, of drawn length-scales or transformed values, of imported images, and of very large ones.
 
     Returns
     -------
@@ -165,6 +166,8 @@ def expected_power(recipe: LabelledImages, label: int) -> Array | None:
     if max(recipe.shape) > _LONGEST_AXIS:
         return None
     if not all(_separates(component) for component in recipe.components):
+        return None
+    if recipe.texture.is_transformed:
         return None
     if recipe.texture.draws_length_scales:  # some seconds for each that can be drawn
         return None
@@ -198,11 +201,14 @@ def kernel_correlation(recipe: LabelledImages, label: int, distance: Array) -> A
     weights = 0.0
     chosen = recipe.texture.chosen(label)
     for component, choices in zip(recipe.components, chosen, strict=True):
+        variance = component.moments[1]
         for choice in choices:
             kernel = scaled_kernel(recipe.texture, component.kernel, *choice)
             if isinstance(kernel.family, SpectralKernel) or isinstance(choice.length_scale, tuple):
                 return None
-            covariance = kernel.family.covariance(distance / kernel.lengths[0])
-            total += component.weight**2 / len(choices) * covariance
-        weights += component.weight**2
+            correlation = kernel.family.covariance(distance / kernel.lengths[0])
+            if component.transform is not None:
+                correlation = MARGINALS[component.transform].correlation(correlation)
+            total += variance / len(choices) * correlation
+        weights += variance
     return np.asarray(total / weights)
