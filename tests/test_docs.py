@@ -9,10 +9,11 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import gpgen
-from gpgen import Recipe
+from gpgen import Recipe, sample
 
 ROOT = Path(__file__).parents[1]
 
@@ -64,8 +65,9 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_recipe_of_the_page_of_kernels_has_the_classes_that_it_says() -> None:
-    text, drawn = blocks("docs/kernels.md", "toml")
+    text, drawn, transformed = blocks("docs/kernels.md", "toml")
     assert Recipe.from_toml(drawn).classes == ("3..12",)
+    assert set(np.unique(sample(Recipe.from_toml(transformed), 0).image)) == {0, 1}
     assert Recipe.from_toml(text).classes[0] == "2x6(smoothness=0.5,angle=0)-1"
     assert Recipe.from_toml(text).class_count == 4
 
