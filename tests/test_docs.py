@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,6 +68,12 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_the_recipe_of_the_page_of_kernels_has_the_classes_that_it_says() -> None:
     text, drawn, transformed = blocks("docs/kernels.md", "toml")
     assert Recipe.from_toml(drawn).classes == ("3..12",)
+    target, _ = blocks("docs/kernels.md", "python")
+    names: dict[str, Any] = {}
+    exec(compile(target, "docs/kernels.md", "exec"), names)  # noqa: S102
+    assert names["length_scales"].tolist() == pytest.approx(
+        Recipe.load("regression").length_scale_array(0, 1)[0]
+    )
     assert set(np.unique(sample(Recipe.from_toml(transformed), 0).image)) == {0, 1}
     assert Recipe.from_toml(text).classes[0] == "2x6(smoothness=0.5,angle=0)-1"
     assert Recipe.from_toml(text).class_count == 4

@@ -120,7 +120,7 @@ def test_a_kernel_that_cannot_be_used_is_refused_in_one_line(kernel: str, messag
 
 
 def test_the_kernel_of_the_docs_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = blocks("docs/kernels.md", "python")
+    _, code = blocks("docs/kernels.md", "python")
     offer(tmp_path, "my_kernels", code, {"spherical": "Spherical"})
     monkeypatch.syspath_prepend(str(tmp_path))
     assert recipe_of("spherical").accuracy.covariance_error <= 1e-6

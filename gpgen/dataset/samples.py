@@ -14,6 +14,7 @@ from gpgen.errors import DatasetError, MissingPackageError, UsageError
 from gpgen.format.base import Reader
 from gpgen.format.manifest import Manifest
 from gpgen.format.stream import batch_size
+from gpgen.formatting import count
 from gpgen.indexing import sample_index, sample_indices
 from gpgen.io.paths import AnyPath
 from gpgen.labelled_images import LabelledImages
@@ -297,7 +298,7 @@ class Samples:
 
     def _description(self) -> str:
         shape = " x ".join(map(str, self.recipe.shape))
-        return f"{len(self)} samples {shape}, {len(self.classes)} classes"
+        return f"{len(self)} samples {shape}, {count(len(self.classes), 'class')}"
 
 
 class DatasetView(Samples):
