@@ -34,6 +34,9 @@ _LONGEST_AXIS: Final = 2**16
 
 _MOST_CLASSES: Final = 2**12
 
+_MOST_CHOICES: Final = 2**12
+"""Of all components; each is proved."""
+
 _MOST_COMPONENTS: Final = 64
 
 _MOST_STEPS: Final = 256
@@ -160,6 +163,12 @@ def check(texture: Texture) -> None:
         texture.class_count <= _MOST_CLASSES,
         f"the components make {texture.class_count} classes",
         f"use at most {_MOST_CLASSES}",
+    )
+    choices = sum(c.choice_count * c.drawn_count for c in texture.components)
+    _require(
+        choices <= _MOST_CHOICES,
+        f"the components make {choices} choices, each step of a range counted",
+        f"use at most {_MOST_CHOICES}: fewer steps, components or numbers",
     )
     total = sum(component.weight for component in texture.components)
     _require(

@@ -29,7 +29,7 @@ from gpgen.exact.scale_range import ScaleRange, drawn_positions
 from gpgen.recipe_warnings import recipe_warnings
 from gpgen.report.theory import expected_power, kernel_correlation
 from gpgen.sampling import sample
-from gpgen.torch import GeneratedTextures, TextureDataset, sample_batch
+from gpgen.torch import EndlessTextures, GeneratedTextures, TextureDataset, sample_batch
 
 RANGE = {"low": 2.0, "high": 6.0, "draw": "log-uniform", "steps": 16}
 SMALL = {"kernel": "rbf", "length_scales": RANGE, "weight": 0.75}
@@ -230,6 +230,46 @@ def test_stored_datasets_tell_them(tmp_path: Path, out: str) -> None:
         assert [text["length_scale"] for text in texts] == expected.tolist()
 
 
+def test_a_run_that_is_resumed_draws_the_same(tmp_path: Path) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(progress: gpgen.Progress) -> None:
+        if progress.done >= 4:
+            raise Stopped
+
+    recipe, n = recipe_of("beside-fixed"), 12
+    gpgen.make(recipe, n, tmp_path / "whole.zarr", shard_size=2).close()
+    with pytest.raises(Stopped):
+        gpgen.make(recipe, n, tmp_path / "d.zarr", shard_size=2, workers=1, progress=stop)
+    gpgen.make(recipe, n, tmp_path / "d.zarr", shard_size=2, resume=True).close()
+    whole, resumed = (
+        {p.name: p.read_bytes() for p in sorted((tmp_path / name).rglob("*")) if p.is_file()}
+        for name in ("whole.zarr", "d.zarr")
+    )
+    assert whole == resumed
+
+
+def test_a_deposit_without_pixels_is_drawn_again(tmp_path: Path) -> None:
+    from gpgen.publish import package
+
+    recipe = recipe_of("separable")
+    gpgen.make(recipe, 6, tmp_path / "d.zarr").close()
+    package(tmp_path / "d.zarr", publication(), tmp_path / "deposit", recipe_only=True)
+    stored = Recipe.load(str(tmp_path / "deposit" / "recipe.toml"))
+    assert stored == recipe
+    np.testing.assert_array_equal(stored.length_scale_array(0, 6), recipe.length_scale_array(0, 6))
+
+
+def test_endless_textures_give_them_too() -> None:
+    recipe = recipe_of("separable")
+    images, scales = next(iter(EndlessTextures(recipe, target="length_scales", batch_size=3)))
+    assert (images.shape, scales.shape) == ((3, 1, 48, 40), (3, 2))
+    values = [component.all_length_scales for component in recipe.components]
+    for column, known in enumerate(values):
+        assert set(scales[:, column].tolist()) <= {float(np.float32(v)) for v in known}
+
+
 def test_tables_and_descriptions_tell_them(tmp_path: Path) -> None:
     from gpgen.publish import package
 
@@ -346,6 +386,10 @@ def test_what_has_no_range_refuses_it() -> None:
         recipe_of("separable", shape=[64, 64], algorithm="golkar2018")
     with pytest.raises(RecipeError, match="white noise has no length-scale"):
         recipe_of("separable", components=[{**SMALL, "kernel": "white"}])
+    with pytest.raises(RecipeError, match="make 4352 choices, each step of a range counted"):
+        recipe_of(
+            "separable", components=[{**SMALL, "length_scales": {**RANGE, "steps": 256}}] * 17
+        )
     with pytest.raises(RecipeError, match="whose length-scales are equal"):
         recipe_of("separable", components=[{**SMALL, "angle": 30.0}])
 
