@@ -88,7 +88,7 @@ class Steps:
     def _name(self, path: str) -> str:
         """Leave out of a path what differs from run to run."""
         path = os.path.relpath(path.removesuffix(" (deleted)"), self._folder)
-        return re.sub(r"\.[0-9a-f]{12}$", "", path)
+        return re.sub(r"\.[0-9a-f]{12}(?=/|$)", "", path)
 
     def _note(self, name: list, nbytes: int) -> None:
         self._write(self._listing, json.dumps([*name, nbytes]).encode() + b"\n")
