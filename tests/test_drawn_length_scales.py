@@ -282,6 +282,8 @@ def test_tables_and_descriptions_tell_them(tmp_path: Path) -> None:
     summary = describe_drawn(recipe, n, "zarr", layout={}).summary
     assert "length-scale 2 to 6 (log-uniform, drawn for each image from 16 values)" in summary
     assert "makes a class" not in summary
+    with_classes = describe_drawn(recipe_of("convolved"), n, "zarr", layout={}).summary
+    assert "makes a class. Tables and arrays give the length-scales of each image" in with_classes
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -41,7 +41,8 @@ def summary_of(recipe: Recipe, n: int) -> str:
     classes = "one class" if count == 1 else f"{count} classes"
     made = f"{_choice(recipe)} from each makes a class."
     if recipe.texture.draws_length_scales:
-        made = "Tables and arrays give the length-scales of each image, in pixels."
+        told = "Tables and arrays give the length-scales of each image, in pixels."
+        made = told if count == 1 else f"{made} {told}"
     return (
         f"{n:,} synthetic textures of {size} pixels ({recipe.dtype}) in {classes}. "
         f"Each is a sum of independent {kind}: {'; '.join(parts)}. {made}"
