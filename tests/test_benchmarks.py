@@ -123,7 +123,7 @@ def test_images_of_every_kernel_are_timed(capsys, monkeypatch):
     peers.main(["--side", "64", "--rounds", "1", "--tables", "time"])
     printed = capsys.readouterr().out
     assert all(kernel in printed for kernel in peers.KERNELS)
-    assert printed.count("gpgen") == len(peers.KERNELS)
+    assert printed.count("│ gpgen") == len(peers.KERNELS)
 
 
 def test_others_samples_are_standardized_and_weighted_as_ours():
