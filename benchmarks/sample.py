@@ -36,7 +36,6 @@ LENGTH_SCALES = (10.0, 80.0)  # pixels
 WEIGHTS = (0.75, 1.25)
 OURS = "gpgen"
 REFERENCE = "scipy.fft.irfft2, float32"
-CAPPED_SIDE = 128
 PAIRED = "circulant, two per complex FFT"
 
 EMBEDDINGS = {
@@ -49,10 +48,7 @@ NOTES = {
     "circulant embedding": "scipy, as an expert writes it",
     PAIRED: "scipy, half of a call that makes two",
     "circulant, pruned modes": "scipy, noise and first FFT for live modes only",
-    "gaussianfft": "C++",
-    "powerbox": "periodic boundary only",
-    "gstools": "1000 random waves: approximate",
-}
+} | {name: package.note for name, package in PACKAGES.items()}
 
 
 def inverse_fft(side: int, dtype: type[np.floating]) -> Draw:
@@ -128,6 +124,13 @@ def embedded(
     return partial(kind(side, length_scale, dtype).draw, random)
 
 
+def timed_side(name: str, side: int, full: bool) -> int:
+    """The side that a method is timed at: a sum of waves at a small one, unless it is asked for."""
+    if name not in PACKAGES or (full and name == "gstools"):
+        return side
+    return min(side, PACKAGES[name].side)
+
+
 def contenders(side: int, length_scales: Sequence[float], full: bool) -> dict[str, Draw]:
     """What is timed: ``method | column`` to a call. Columns are 0, 1 and ``both``."""
     calls: dict[str, Draw] = {}
@@ -147,15 +150,15 @@ def contenders(side: int, length_scales: Sequence[float], full: bool) -> dict[st
         for dtype in (np.float32, np.float64):
             random = np.random.Generator(np.random.SFC64(0))
             add(f"{name}, {dtype.__name__}", partial(embedded, kind, side, dtype, random))
-    for name, make_field in PACKAGES.items():
-        if not installed(name):
+    for name, package in PACKAGES.items():
+        if "rbf" not in package.kernels or not installed(name):
             continue
-        drawn = side if name != "gstools" or full else min(side, CAPPED_SIDE)
+        drawn = timed_side(name, side, full)
         if drawn == side:
-            add(name, partial(make_field, side))
+            add(name, partial(package.field, "rbf", side))
         else:
             for column, length_scale in enumerate(length_scales):
-                calls[f"{name}|{column}"] = make_field(drawn, length_scale)
+                calls[f"{name}|{column}"] = package.field("rbf", drawn, length_scale)
     return calls
 
 
@@ -171,7 +174,6 @@ def sample_table(
     calls = contenders(side, length_scales, full)
     slow = frozenset(call for call in calls if call.split("|")[0] in PACKAGES)
     timings = interleaved(calls, repeats, slow, slow_repeats)
-    capped = "gstools" in PACKAGES and "gstools|both" not in calls
     reference = timings[f"{REFERENCE}|both"].seconds(clock)
 
     def seconds(name: str, column: str) -> float | None:
@@ -180,8 +182,7 @@ def sample_table(
             return None
         if name.startswith(PAIRED):
             return 0.5 * timing.seconds(clock)
-        scale = (side / min(side, CAPPED_SIDE)) ** 2 if capped and name == "gstools" else 1.0
-        return timing.seconds(clock) * scale
+        return timing.seconds(clock) * (side / timed_side(name, side, full)) ** 2
 
     rows: list[dict[str, Any]] = []
     for name in dict.fromkeys(call.split("|")[0] for call in calls):
@@ -190,8 +191,9 @@ def sample_table(
             both = first + second
         base = name.removesuffix(", float32").removesuffix(", float64")
         note = NOTES.get(base, "")
-        if capped and name == "gstools":
-            note += f"; timed on {CAPPED_SIDE} x {CAPPED_SIDE} pixels, scaled up"
+        drawn = timed_side(name, side, full)
+        if drawn < side:
+            note += f"; timed on {drawn} x {drawn} pixels, scaled up"
         threads = max(t.threads for call, t in timings.items() if call.split("|")[0] == name)
         rows.append(
             {"method": name, "first_s": first, "second_s": second, "sample_s": both}

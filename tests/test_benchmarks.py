@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+import scipy.fft
 
-from benchmarks import make, package, sample
+from benchmarks import make, package, peers, sample
 from benchmarks.circulant import CirculantEmbedding, CirculantPair, PrunedCirculantEmbedding
 from benchmarks.packages import PACKAGES
 from benchmarks.timing import interleaved
+from gpgen import Recipe, Sampler
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:`axes` should not be:DeprecationWarning"),  # rfgen's
+]
 
 SIDE, LENGTH_SCALE = 12, 2.0
 
@@ -54,22 +61,69 @@ def test_a_complex_fft_gives_two_independent_fields():
     np.testing.assert_allclose(products, expected, rtol=0, atol=6e-7)
 
 
+@pytest.mark.parametrize("kernel", ["rbf", "matern-1/2", "matern-3/2", "matern-5/2"])
 @pytest.mark.parametrize("name", PACKAGES)
-def test_packages_are_asked_for_the_same_kernel(name):
-    side, length_scale, draws = 64, 3.0, 60 if name != "gstools" else 20
-    draw = PACKAGES[name](side, length_scale)
+def test_packages_are_asked_for_the_same_kernel(name, kernel):
+    package = PACKAGES[name]
+    if kernel not in package.kernels:
+        pytest.skip("it has no such kernel")
+    pytest.importorskip(name)
+    side, length_scale, draws = 64, 3.0, 60 if package.side > 128 else 20
+    draw = package.field(kernel, side, length_scale)
     fields = np.stack([draw() for _ in range(draws)])
     # The mean of n products has a variance of at most 2 (pi l**2) / (pixels), by Isserlis:
-    # the squared correlation integrates to pi l**2.
-    error = np.sqrt(2 * np.pi * length_scale**2 / (draws * side**2))
+    # the squared correlation integrates to pi l**2, and to less for Matern kernels.
+    error = 5 * np.sqrt(2 * np.pi * length_scale**2 / (draws * side**2))
+    # Spectra without their mean, and without what is beyond the Nyquist frequency: a tenth of
+    # Matern 1/2's variance at this length-scale.
+    if package.note == "periodic only":
+        error += 2 * np.pi * length_scale**2 / side**2 + 0.11 * (kernel == "matern-1/2")
     lag = int(length_scale)
+    expected = peers.expected(kernel, np.array([0.0, 1.0]))
     for shifted in (
         fields[:, lag:, :] * fields[:, :-lag, :],
         fields[..., lag:] * fields[..., :-lag],
     ):
-        assert abs(shifted.mean() - np.exp(-0.5)) < 5 * error
-    assert abs((fields**2).mean() - 1) < 5 * error
+        assert abs(shifted.mean() - expected[1]) < error
+    assert abs((fields**2).mean() - expected[0]) < error
     assert not np.array_equal(fields[0], fields[1])
+
+
+def test_a_covariance_that_is_wrong_is_measured():
+    draw = peers.drawing("gpgen", "matern-3/2", 64, 4.0)
+    _, near, edges = peers.covariance_errors("matern-3/2", draw, 64, 4.0, 200, 60)
+    assert abs(near[0]) < 5 * near[1]
+    assert abs(edges[0]) < 5 * edges[1]
+    _, near, edges = peers.covariance_errors("matern-5/2", draw, 64, 4.0, 200, 60)
+    assert abs(near[0]) > 5 * near[1]
+    periodic = {"name": "p", "shape": [64, 64], "boundary": "periodic", "standardize": False}
+    component = {"kernel": "matern", "smoothness": 1.5, "length_scales": [4.0]}
+    sampler = Sampler(Recipe.from_dict(periodic | {"components": [component]}))
+    images = iter(sampler.images(0, 50))
+    _, _, edges = peers.covariance_errors("matern-3/2", images.__next__, 64, 4.0, 50, 60)
+    assert edges[0] > 0.7
+
+
+def test_fftw_does_the_work_and_gives_our_bytes(capsys, monkeypatch):
+    monkeypatch.setattr(peers, "KERNELS", {"matern-3/2": peers.KERNELS["matern-3/2"]})
+    monkeypatch.setattr(peers, "packages_with", lambda kernel: ["gpgen"])
+    for transforms in (np.fft, scipy.fft):
+        for name in ("fft", "ifft", "rfft", "irfft", "fftn", "ifftn", "rfftn", "irfftn"):
+            monkeypatch.setattr(transforms, name, getattr(transforms, name))  # put back
+    hashes = []
+    for fft in ("own", "fftw"):
+        peers.print_hashes(fft)
+        hashes.append(json.loads(capsys.readouterr().out)["matern-3/2|gpgen"])
+    assert hashes[0] == hashes[1] != peers.UNUSED
+
+
+def test_images_of_every_kernel_are_timed(capsys, monkeypatch):
+    names = ("powerbox", "gstools")  # one that is timed at its own size, one at a smaller one
+    monkeypatch.setattr(peers, "PACKAGES", {name: PACKAGES[name] for name in names})
+    peers.main(["--side", "64", "--rounds", "1", "--tables", "time"])
+    printed = capsys.readouterr().out
+    assert all(kernel in printed for kernel in peers.KERNELS)
+    assert printed.count("│ gpgen") == len(peers.KERNELS)
 
 
 def test_others_samples_are_standardized_and_weighted_as_ours():

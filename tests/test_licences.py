@@ -35,6 +35,8 @@ NOT_PERMISSIVE = {"certifi", "isbnlib2"}
 NOT_PERMISSIVE_IN_TESTS = {
     "gstools", "gstools-cython", "hypothesis", "mlcroissant", "pathspec", "tqdm"
 }  # fmt: skip
+# Their metadata is permissive, and a library in their wheels is not.
+BUNDLE = {"pyfftw": "GPL-2.0-or-later"}
 # What PyTorch brings on Linux unless it is the build without CUDA: proprietary, as the docs say.
 CUDA = ("nvidia-", "cuda-", "triton")
 
@@ -125,6 +127,13 @@ def test_the_table_in_the_docs_is_what_is_installed() -> None:
     listed = {name: (family(parts(licence)), set(by.split(", "))) for name, licence, by in rows}
     del listed["package"]
     assert listed == {name: (family(licences_of(name)), by) for name, by in brought().items()}
+
+
+def test_what_bundles_another_licence_is_needed_by_tests_alone() -> None:
+    text = (ROOT / "docs" / "dependencies.md").read_text()
+    for name, licence in BUNDLE.items():
+        assert name in for_tests_only()
+        assert re.search(rf"^{name} declares .* {licence}", text, re.MULTILINE)
 
 
 def test_the_docs_name_what_is_not_permissive() -> None:

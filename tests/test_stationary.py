@@ -1,6 +1,8 @@
+import gstools
 import numpy as np
 import pytest
 from scipy.special import gamma, kv
+from sklearn.gaussian_process import kernels
 
 from gpgen.errors import RecipeError
 from gpgen.exact.kernels import RBF
@@ -30,7 +32,6 @@ def test_matern_is_the_formula_with_scipys_bessel_function(smoothness: float) ->
 
 
 def test_kernels_agree_with_scikit_learn() -> None:
-    kernels = pytest.importorskip("sklearn.gaussian_process.kernels")
     length = 7.0
     x = length * R[:, None]
     for ours, theirs in (
@@ -44,7 +45,6 @@ def test_kernels_agree_with_scikit_learn() -> None:
 
 
 def test_kernels_agree_with_gstools_where_its_length_scale_is_rescaled() -> None:
-    gstools = pytest.importorskip("gstools")
     length, root = 7.0, 2**0.5
     for ours, theirs in (
         (Gaussian(), gstools.Gaussian(len_scale=length, rescale=1 / root)),
