@@ -1,0 +1,104 @@
+"""A component's covariance in the modes of an image."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from gpgen.exact.kernels import KERNELS
+from gpgen.exact.texture import LengthScale, Texture
+from gpgen.observer.axis_modes import mode_matrix, mode_powers, spectrum_of_modes
+
+__all__ = ["FieldModes", "Modes", "box_of", "field_modes"]
+
+Array = npt.NDArray[np.float64]
+Modes = npt.NDArray[np.int64]
+"""Numbers of modes along each axis, shape (modes, axes)."""
+
+_BOX: Final = {1: 256, 2: 32, 3: 12}
+"""By the image's axes: modes of an axis whose correlations are taken into account."""
+
+
+@dataclass(frozen=True, eq=False)
+class FieldModes:
+    """A field of variance one, whose covariance is a product over the axes, in modes.
+
+    Parameters
+    ----------
+    covariances
+        Along each axis, at the distances 0 to its pixels - 1.
+    periodic
+        Whether the ends meet, for each axis.
+    """
+
+    covariances: tuple[Array, ...]
+    periodic: tuple[bool, ...]
+
+    @functools.cached_property
+    def _powers(self) -> list[Array]:
+        return [mode_powers(*each) for each in zip(self.covariances, self.periodic, strict=True)]
+
+    @functools.cached_property
+    def _spectra(self) -> list[Array]:
+        pairs = zip(self.covariances, self.periodic, strict=True)
+        return [spectrum_of_modes(*each) for each in pairs]
+
+    @functools.cached_property
+    def _matrices(self) -> list[Array]:
+        box = box_of(tuple(map(len, self.covariances)), self.periodic)
+        return [
+            np.diag(powers[:count]) if periodic else mode_matrix(covariance, count)
+            for covariance, powers, periodic, count in zip(
+                self.covariances, self._powers, self.periodic, box, strict=True
+            )
+        ]
+
+    @property
+    def mean_covariance(self) -> float:
+        """The mean covariance over all pairs of pixels."""
+        pixels = math.prod(map(len, self.covariances))
+        return math.prod(float(powers[0]) for powers in self._powers) / pixels
+
+    def powers(self, modes: Modes) -> Array:
+        """Return the modes' variances."""
+        return _product(powers[k] for powers, k in zip(self._powers, modes.T, strict=True))
+
+    def spectrum(self, modes: Modes) -> Array:
+        """Return the variances that the modes would have on endless axes: without leakage."""
+        return _product(spectrum[k] for spectrum, k in zip(self._spectra, modes.T, strict=True))
+
+    def matrix(self, modes: Modes) -> Array:
+        """Return the covariance of modes within the box, shape (modes, modes)."""
+        return _product(
+            matrix[np.ix_(k, k)] for matrix, k in zip(self._matrices, modes.T, strict=True)
+        )
+
+
+def _product(factors: Iterable[Array]) -> Array:
+    product: Array = functools.reduce(np.multiply, factors)
+    return product
+
+
+def field_modes(texture: Texture, kernel: str, scale: LengthScale) -> FieldModes:
+    """Return one choice of a component in modes."""
+    periodic = texture.boundary == "periodic"
+    covariances = []
+    for pixels, length in zip(texture.shape, texture.per_axis(scale), strict=True):
+        distance = np.arange(pixels, dtype=np.float64)
+        if periodic:
+            distance = np.minimum(distance, pixels - distance)
+        covariances.append(KERNELS[kernel](length).covariance(distance))
+    return FieldModes(tuple(covariances), (periodic,) * len(texture.shape))
+
+
+def box_of(shape: tuple[int, ...], periodic: tuple[bool, ...]) -> tuple[int, ...]:
+    """Return how many of each axis's modes have correlations that count."""
+    if all(periodic):
+        return (0,) * len(shape)
+    return tuple(min(_BOX[len(shape)], count) for count in shape)
