@@ -85,7 +85,8 @@ def variance_of(field: FieldModes, weight: float, standardize: bool) -> float:
 
 
 def _is_constant(modes: Modes) -> npt.NDArray[np.bool_]:
-    return (modes == 0).all(axis=1)
+    constant: npt.NDArray[np.bool_] = (modes == 0).all(axis=1)
+    return constant
 
 
 ClassModes = Sequence[ComponentModes]

@@ -27,13 +27,16 @@ from scipy.special import logsumexp
 from gpgen.observer.class_modes import ClassModes, ComponentModes
 from gpgen.observer.simulation import SeenImages
 
-__all__ = ["log_likelihood", "relative_information"]
+__all__ = ["log_likelihood"]
 
 Array = npt.NDArray[np.float64]
 
 _SPREAD_THAT_COUNTS: Final = 0.03
 _REACH: Final = 3.0
 """Standard deviations of an amplitude's logarithm to either side."""
+
+_NOTICED: Final = 1e-4
+"""The part of a single mode's variance below which an amplitude makes no difference."""
 
 _MOST_NODES: Final = (65, 7)
 """Amplitudes of the component that varies most, and of the next."""
@@ -57,18 +60,24 @@ def log_likelihood(components: ClassModes, noise: float, images: SeenImages) -> 
     """
     order = sorted(range(len(components)), key=lambda k: -components[k].spread)
     main, *others = (components[k] for k in order)
-    amplitudes = _nodes(main, components, noise, _MOST_NODES[0])
+    of_main = _nodes(main, components, noise, _MOST_NODES[0])
     of_second = _nodes(others[0], components, noise, _MOST_NODES[1]) if others else np.ones(1)
-    terms = [
-        _given(main, amplitudes, [(float(a), others[0]), *((1.0, c) for c in others[1:])]
-               if others else [], noise, images)
-        for a in of_second
-    ]  # fmt: skip
-    summed: Array = logsumexp(np.concatenate(terms, axis=1), axis=1)
-    return summed - math.log(len(amplitudes) * len(of_second))
+    varied = [c for c, nodes in zip((main, *others[:1]), (of_main, of_second), strict=False)
+              if len(nodes) > 1]  # fmt: skip
+    whole = np.sum([c.single for c in components], axis=0) + noise
+    affected = np.sum([c.single for c in varied], axis=0) > _NOTICED * whole
+    alike = (images.squares[:, ~affected] @ _inverse(whole[~affected])).astype(np.float64)
+    alike += np.log(whole[~affected]).sum()
+    seen = SeenImages(images.blocks, images.squares[:, affected])
+    terms = []
+    for amplitude in of_second:
+        weighted = [(amplitude**2 if k == 0 else 1.0, c) for k, c in enumerate(others)]
+        terms.append(_given(main, of_main**2, weighted, affected, noise, seen))
+    summed: Array = np.asarray(logsumexp(np.concatenate(terms, axis=1), axis=1))
+    return summed - 0.5 * alike - math.log(len(of_main) * len(of_second))
 
 
-def relative_information(component: ComponentModes, all_of: ClassModes, noise: float) -> float:
+def _information(component: ComponentModes, all_of: ClassModes, noise: float) -> float:
     """Return the Fisher information about a component's log amplitude, modes independent."""
     whole = sum(c.single for c in all_of) + noise
     information = 2 * float(np.sum((component.single / whole) ** 2))
@@ -83,34 +92,37 @@ def _nodes(component: ComponentModes, all_of: ClassModes, noise: float, most: in
     if component.spread < _SPREAD_THAT_COUNTS:
         return np.ones(1)
     reach = _REACH * component.spread
-    width = 1 / math.sqrt(max(relative_information(component, all_of, noise), 1.0))
+    width = 1 / math.sqrt(max(_information(component, all_of, noise), 1.0))
     steps = min(most - 1, max(4, math.ceil(2 * reach / width)))
     return np.exp(np.linspace(-reach, reach, steps + 1))
 
 
 def _given(
     main: ComponentModes,
-    amplitudes: Array,
+    squared: Array,
     others: Sequence[tuple[float, ComponentModes]],
+    affected: npt.NDArray[np.bool_],
     noise: float,
     images: SeenImages,
 ) -> Array:
-    """Return the log density by amplitude of one component, given the others' amplitudes.
+    """Return the log density by one component's squared amplitude, given those of the others.
 
-    Shape (images, amplitudes).
+    Of single modes the affected ones are meant. Shape (images, amplitudes).
     """
-    squared = amplitudes**2
-    rest = sum((a * a * c.single for a, c in others), np.full(len(main.single), noise))
-    variances = rest[:, None] + main.single[:, None] * squared
-    total = images.squares @ (1 / variances).astype(np.float32) + np.log(variances).sum(axis=0)
-    total = total.astype(np.float64)
+    rest = sum((a * c.single[affected] for a, c in others), np.full(affected.sum(), noise))
+    variances = rest[:, None] + np.outer(main.single[affected], squared)
+    total = (images.squares @ _inverse(variances)).astype(np.float64)
+    total += np.log(variances).sum(axis=0)
     for k, block in enumerate(images.blocks):
-        base = sum((a * a * c.blocks[k] for a, c in others), noise * np.eye(block.shape[1]))
+        base = sum((a * c.blocks[k] for a, c in others), noise * np.eye(block.shape[1]))
         values, vectors, log_det = _against(main.blocks[k], base)
-        seen = (block @ vectors) ** 2
         widened = 1 + np.outer(values, squared)
-        total += seen @ (1 / widened) + np.log(widened).sum(axis=0) + log_det
+        total += (block @ vectors) ** 2 @ (1 / widened) + np.log(widened).sum(axis=0) + log_det
     return -0.5 * total
+
+
+def _inverse(variances: Array) -> npt.NDArray[np.float32]:
+    return (1 / variances).astype(np.float32)
 
 
 def _against(matrix: Array, base: Array) -> tuple[Array, Array, float]:

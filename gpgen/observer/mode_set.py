@@ -14,7 +14,9 @@ from gpgen.observer.field_modes import FieldModes, Modes, box_of
 
 __all__ = ["ModeSet", "levels", "mode_set"]
 
-_FEWEST: Final = 8
+_FEWEST: Final = {1: 256, 2: 32, 3: 12}
+"""By the image's axes: modes of an axis to begin with."""
+
 _MOST_MODES: Final = 2**14
 
 _MOST_LEAKED: Final = 0.1
@@ -46,10 +48,13 @@ class ModeSet:
 
 
 def levels(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    """Return modes of each axis, doubled until they are all there are, or too many."""
+    """Return modes of each axis, doubled until they are all there are, or too many.
+
+    The first are about the box.
+    """
     found: list[tuple[int, ...]] = []
     for exponent in itertools.count():
-        level = tuple(min(_FEWEST << exponent, pixels) for pixels in shape)
+        level = tuple(min(_FEWEST[len(shape)] << exponent, pixels) for pixels in shape)
         if found and math.prod(level) > _MOST_MODES:
             break
         found.append(level)
