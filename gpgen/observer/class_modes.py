@@ -66,6 +66,15 @@ class ComponentModes:
         return sum(float(np.trace(block)) for block in self.blocks) + float(self.single.sum())
 
     @cached_property
+    def roots(self) -> tuple[Array, ...]:
+        """Matrices whose products with their own transposes are the blocks."""
+        roots = []
+        for block in self.blocks:
+            values, vectors = np.linalg.eigh(block)
+            roots.append(vectors * np.sqrt(np.maximum(values, 0.0)))
+        return tuple(roots)
+
+    @cached_property
     def spread(self) -> float:
         """The standard deviation of the amplitude's logarithm; 0 if it isn't standardized.
 

@@ -56,10 +56,8 @@ def draw(
     single = np.zeros((count, len(modes.single)), dtype=np.float32)
     for number, component in enumerate(components):
         own_blocks = []
-        for k, matrix in enumerate(component.blocks):
-            values, vectors = np.linalg.eigh(matrix)
-            root = vectors * np.sqrt(np.maximum(values, 0.0))
-            z = np.random.default_rng([*seed, number, 0, k]).standard_normal((count, len(matrix)))
+        for k, root in enumerate(component.roots):
+            z = np.random.default_rng([*seed, number, 0, k]).standard_normal((count, len(root)))
             own_blocks.append(z @ root.T)
         own_single = _normal(modes, count, [*seed, number, 1])
         own_single *= np.sqrt(component.single).astype(np.float32)
