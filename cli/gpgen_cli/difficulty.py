@@ -91,11 +91,12 @@ def _table(recipe: Recipe, result: Difficulty) -> Table:
     headings += [count(images, "image") for images in result.by_images if images > 1]
     for heading in headings:
         table.add_column(heading, justify="right")
-    for component, each in zip(recipe.components, result.components, strict=True):
+    for number, each in enumerate(result.components, start=1):
+        name = f"{number}: {' or '.join(map(length_scale_text, each.length_scales))} px"
         if each.estimate is None:
-            table.add_row(component_line(component), "one length-scale")
+            table.add_row(name, "no choice")
         else:
-            table.add_row(component_line(component), *_figures(recipe, result, each.estimate, each))
+            table.add_row(name, *_figures(recipe, result, each.estimate, each))
     table.add_row("all classes", *_figures(recipe, result, result.estimate, result))
     return table
 
@@ -115,10 +116,8 @@ def _figures(
 def _remarks(result: Difficulty) -> list[str]:
     axes = " x ".join(map(str, result.modes_by_axis))
     simulated = f"{count(result.samples, 'image')} simulated in {count(result.modes, 'mode')}"
-    lines = [
-        f"ideal observer, {simulated} of the lowest {axes}, noise {result.noise:g} of the images'"
-        " deviation"
-    ]
+    noise = f"noise {result.noise:g} of the images' deviation"
+    lines = [f"ideal observer, {simulated} of the lowest {axes}, {noise}"]
     if not result.converged:
         lines.append("more modes would tell more apart: accuracies are at least these")
     for number, each in enumerate(result.components, start=1):
