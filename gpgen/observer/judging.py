@@ -102,7 +102,13 @@ class IdealObserver:
 
     def judge(self, images: SeenImages) -> Array:
         """Return the log-likelihood of each class, shape (classes, images)."""
-        return np.stack([log_likelihood(each, self.noise, images) for each in self.classes])
+        spreads = [
+            max(component.spread for component in choices)
+            for choices in zip(*self.classes, strict=True)
+        ]
+        return np.stack(
+            [log_likelihood(each, self.noise, images, spreads) for each in self.classes]
+        )
 
     def accuracies(self, log_likelihoods: Array, labels: Labels) -> Accuracies:
         """Return how often the most probable class is right, and each component's choice."""

@@ -42,7 +42,9 @@ _MOST_NODES: Final = (65, 5)
 """Amplitudes of the component that varies most, and of the next."""
 
 
-def log_likelihood(components: ClassModes, noise: float, images: SeenImages) -> Array:
+def log_likelihood(
+    components: ClassModes, noise: float, images: SeenImages, spreads: Sequence[float]
+) -> Array:
     """Return the logarithm of the density of images in one class, up to a constant.
 
     Parameters
@@ -53,15 +55,22 @@ def log_likelihood(components: ClassModes, noise: float, images: SeenImages) -> 
         The variance of white noise in a pixel.
     images
         What is seen of them.
+    spreads
+        Of each component's log amplitude, the largest in any class: all classes are integrated
+        over the same amplitudes, so that none gains by a shorter range.
 
     Returns
     -------
     ndarray of float64, shape (images,)
     """
-    order = sorted(range(len(components)), key=lambda k: -components[k].spread)
+    order = sorted(range(len(components)), key=lambda k: -spreads[k])
     main, *others = (components[k] for k in order)
-    of_main = _nodes(main, components, noise, _MOST_NODES[0])
-    of_second = _nodes(others[0], components, noise, _MOST_NODES[1]) if others else np.ones(1)
+    of_main, of_second = (
+        _nodes(components[k], spreads[k], components, noise, most)
+        for k, most in zip((order * 2)[:2], _MOST_NODES, strict=True)
+    )
+    if not others:
+        of_second = np.ones(1)
     varied = [c for c, nodes in zip((main, *others[:1]), (of_main, of_second), strict=False)
               if len(nodes) > 1]  # fmt: skip
     whole = np.sum([c.single for c in components], axis=0) + noise
@@ -87,11 +96,13 @@ def _information(component: ComponentModes, all_of: ClassModes, noise: float) ->
     return information
 
 
-def _nodes(component: ComponentModes, all_of: ClassModes, noise: float, most: int) -> Array:
+def _nodes(
+    component: ComponentModes, spread: float, all_of: ClassModes, noise: float, most: int
+) -> Array:
     """Return amplitudes to sum over, no further apart than the likelihood is wide."""
-    if component.spread < _SPREAD_THAT_COUNTS:
+    if spread < _SPREAD_THAT_COUNTS:
         return np.ones(1)
-    reach = _REACH * component.spread
+    reach = _REACH * spread
     width = 1 / math.sqrt(max(_information(component, all_of, noise), 1.0))
     steps = min(most - 1, max(4, math.ceil(2 * reach / width)))
     return np.exp(np.linspace(-reach, reach, steps + 1))
