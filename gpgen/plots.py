@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from gpgen.contact_sheet.content import ContactSheet, reduced, shown_plane
 from gpgen.errors import TargetError, UsageError
-from gpgen.exact.texture import length_scale_name
 from gpgen.figures import new_figure
 from gpgen.format.stored_recipe import StoredRecipe
 from gpgen.io.output_files import check_output_file
@@ -132,8 +131,8 @@ def components_figure(recipe: AnyRecipe, *, index: int = 0) -> Figure:
                 fields["weight"] = _NOTHING
         one = StoredRecipe.from_dict(alone)  # as a new recipe it would be refused
         images.append(sample(one, seed=seed, label=label).image)
-        scale = length_scale_name(recipe.length_scales_of(label)[position])
-        titles.append(rf"{component.weight:g} $\times$ GP, $\ell$ = {scale} px")
+        name = component.name_of(recipe.texture.chosen(label)[position])
+        titles.append(rf"{component.weight:g} $\times$ GP, $\ell$ = {name} px")
     images.append(sample(recipe, index).image)
     titles.append(f"class {recipe.classes[label]}")
     grid = _Grid(

@@ -27,6 +27,8 @@ from gpgen.recipe_meaning import check_grid, check_meaning
 
 __all__ = ["AnyRecipe", "Component", "LengthScale", "Recipe", "builtin_recipes"]
 
+Boundary = Literal["open", "periodic"]
+
 _PERHAPS_RECIPES = ("a recipe", "a TOML file", "a text file")
 
 
@@ -42,9 +44,10 @@ class Recipe(
     shape
         Pixels of each axis; one, two or three axes, the last one contiguous in memory.
     components
-        The fields to add up. One length-scale chosen from each makes a class.
+        The fields to add up. One choice from each, as a rule of its length-scales, makes a class.
     boundary
-        "open", or "periodic" for textures whose opposite edges meet.
+        "open", or "periodic" for textures whose opposite edges meet; one of them for each axis
+        if they differ.
     standardize
         Whether each field is shifted and scaled to mean 0 and standard deviation 1 over its
         pixels before it is weighted.
@@ -66,7 +69,7 @@ class Recipe(
     name: str
     shape: tuple[int, ...]
     components: tuple[Component, ...]
-    boundary: Literal["open", "periodic"] = "open"
+    boundary: Boundary | tuple[Boundary, ...] = "open"
     standardize: bool = True
     dtype: Literal["float32", "float16"] = "float32"
     seed: int = 0
@@ -159,6 +162,16 @@ class Recipe(
             raise type(error)(f"{where}: {error.message}", error.hint) from None
         return recipe
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields as plain values that JSON can hold."""
+        plain = LabelledImages.to_dict(self)
+        # Numbers that a component doesn't have: recipes without them keep their hashes.
+        plain["components"] = [
+            {name: value for name, value in component.items() if value is not None}
+            for component in plain["components"]
+        ]
+        return plain
+
     def to_toml(self) -> str:
         """Return the recipe as TOML, every field written out."""
         fields = self.to_dict()
@@ -194,7 +207,7 @@ class Recipe(
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes' names, by label: the length-scales, joined by "-"."""
+        """The classes' names, by label: the length-scales or other choices, joined by "-"."""
         return self.texture.classes
 
     @property

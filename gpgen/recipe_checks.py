@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from gpgen.errors import RecipeError
 from gpgen.exact.field_kinds import check_drawable
-from gpgen.exact.kernels import KERNELS
+from gpgen.exact.offered_kernels import kernel_names
+from gpgen.exact.stationary import STATIONARY
 from gpgen.exact.texture import Component, Texture
 
 __all__ = ["check", "check_keys", "check_names", "nearest"]
@@ -75,12 +76,18 @@ def check_keys(
     """Refuse plain values under unknown keys, and unknown values of keys that have few."""
     _refuse_unknown(fields, where, known)
     for key, allowed in _CHOICES.items():
-        _check_choice(f"{where}: ", key, fields.get(key, allowed[0]), allowed)
+        for value in _each(key, fields.get(key, allowed[0])):
+            _check_choice(f"{where}: ", key, value, allowed)
     components = fields.get("components")
     if isinstance(components, list | tuple):
         for number, component in enumerate(components, start=1):
             if isinstance(component, Mapping):
                 _refuse_unknown(component, f"{where}, component {number}", known_of_component)
+
+
+def _each(key: str, value: object) -> Sequence[object]:
+    """Return the values to be checked: of the boundary there may be one for each axis."""
+    return value if key == "boundary" and isinstance(value, list | tuple) else (value,)
 
 
 def _refuse_unknown(fields: Mapping[str, Any], where: str, known: Sequence[str]) -> None:
@@ -104,7 +111,8 @@ def check(texture: Texture) -> None:
     """Raise `RecipeError` for the first field whose value no texture could be drawn from."""
     chosen = {"boundary": texture.boundary, "dtype": texture.dtype, "algorithm": texture.algorithm}
     for key, allowed in _CHOICES.items():
-        _check_choice("", key, chosen[key], allowed)
+        for value in _each(key, chosen[key]):
+            _check_choice("", key, value, allowed)
     _require(
         1 <= len(texture.shape) <= 3,
         f"shape {list(texture.shape)[:5]} has {len(texture.shape)} axes",
@@ -121,6 +129,8 @@ def check(texture: Texture) -> None:
         f"an image of {math.prod(texture.shape)} pixels is too large",
         f"use at most {_LARGEST_IMAGE}",
     )
+    if isinstance(texture.boundary, tuple):
+        _check_boundaries(texture.boundary, len(texture.shape))
     _require(len(texture.components) > 0, "there are no components", "add a [[components]] table")
     _require(
         len(texture.components) <= _MOST_COMPONENTS,
@@ -143,8 +153,26 @@ def check(texture: Texture) -> None:
     check_drawable(texture)
 
 
+def _check_boundaries(boundaries: tuple[str, ...], axes: int) -> None:
+    _require(
+        len(boundaries) == axes,
+        f"{len(boundaries)} boundaries for {axes} axes",
+        "give one for all axes, or one for each",
+    )
+    _require(
+        len(set(boundaries)) > 1,
+        f"boundary {list(boundaries)} is the same for all axes",
+        f'write boundary = "{boundaries[0]}"',
+    )
+
+
+def _kernels(name: str) -> Iterable[str]:
+    """Return the kernels' names, looking for other packages' only where one is meant."""
+    return STATIONARY if name in STATIONARY else kernel_names()
+
+
 def _check_component(texture: Texture, component: Component, where: str) -> None:
-    _check_choice(f"{where}: ", "kernel", component.kernel, KERNELS)
+    _check_choice(f"{where}: ", "kernel", component.kernel, _kernels(component.kernel))
     _require(
         0 < component.weight <= 1e6,
         f"{where}: weight {component.weight} is not above 0 and at most 1e6",
@@ -152,6 +180,11 @@ def _check_component(texture: Texture, component: Component, where: str) -> None
     )
     scales = component.length_scales
     _require(len(scales) > 0, f"{where}: no length_scales", "give at least one, in pixels")
+    _require(
+        component.choice_count > 0,
+        f"{where}: an empty list of numbers",
+        "give at least one, or leave it out",
+    )
     for scale in scales:
         lengths = texture.per_axis(scale)
         _require(

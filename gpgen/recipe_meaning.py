@@ -6,6 +6,7 @@ whatever its recipe means (`gpgen.format.stored_recipe`).
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
@@ -14,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import RecipeError
-from gpgen.exact.kernels import KERNELS
-from gpgen.exact.texture import LengthScale, Texture, length_scale_name
+from gpgen.exact.field_kinds import scaled_kernel
+from gpgen.exact.kernels import KERNELS, RBF
+from gpgen.exact.stationary import SpectralKernel
+from gpgen.exact.texture import Choice, Texture
 
 __all__ = ["UnclearRecipeError", "check_grid", "check_meaning"]
 
@@ -25,6 +28,7 @@ _SAME: Final = 1e-6
 _DISTANCES: Final = 64
 """At which covariances are compared, each a factor from the next; kernels are smooth."""
 
+Array = npt.NDArray[np.float64]
 Part = tuple[str, tuple[int, ...]]
 
 
@@ -69,10 +73,9 @@ def _contents(texture: Texture) -> Iterator[frozenset[Any]]:
     parts_of = _parts(texture)
     classes: list[list[tuple[Part, float]]] = []
     for label in range(texture.class_count):
-        scales = texture.length_scales_of(label)
         parts = [
-            (parts_of[component.kernel, scale], component.weight**2)
-            for component, scale in zip(texture.components, scales, strict=True)
+            (parts_of[component.kernel, choice], component.weight**2)
+            for component, choice in zip(texture.components, texture.chosen(label), strict=True)
         ]
         if not texture.standardize:
             sums: dict[Part, float] = {}
@@ -86,27 +89,49 @@ def _contents(texture: Texture) -> Iterator[frozenset[Any]]:
         yield frozenset(Counter((part, number[variance]) for part, variance in parts).items())
 
 
-def _parts(texture: Texture) -> dict[tuple[str, LengthScale], Part]:
-    """Return each kernel and length-scale with what is equal where their covariances are."""
-    scales = {(c.kernel, scale) for c in texture.components for scale in c.length_scales}
-    numbers: dict[tuple[str, int], dict[float, int]] = {}
+def _parts(texture: Texture) -> dict[tuple[str, Choice], Part]:
+    """Return each kernel and choice with what is equal where their covariances are."""
+    choices = {(c.kernel, choice) for c in texture.components for choice in c.choices}
+    kernels = {c: scaled_kernel(texture, c[0], *c[1]) for c in choices}
+    separate = [c for c in choices if c[0] in KERNELS and not kernels[c].is_rotated]
+    parts: dict[tuple[str, Choice], Part] = {}
+    numbers = []
     for axis, pixels in enumerate(texture.shape):
         distances = np.unique(np.rint(np.geomspace(1, pixels - 1, _DISTANCES)))
-        for kernel in {kernel for kernel, _ in scales}:
-            lengths = np.unique([texture.per_axis(s)[axis] for k, s in scales if k == kernel])
-            covariances = np.array([KERNELS[kernel](x).covariance(distances) for x in lengths])
-            numbers[kernel, axis] = _numbered(lengths, covariances)
-    return {
-        (kernel, scale): (
-            kernel,
-            tuple(numbers[kernel, axis][x] for axis, x in enumerate(texture.per_axis(scale))),
-        )
-        for kernel, scale in scales
-    }
+        lengths = np.unique([kernels[c].lengths[axis] for c in separate])
+        covariances = np.array([RBF(x).covariance(distances) for x in lengths])
+        numbers.append(_numbered(lengths, covariances))
+    for c in separate:
+        parts[c] = ("rbf", tuple(numbers[axis][x] for axis, x in enumerate(kernels[c].lengths)))
+    places = _places(texture.shape)
+    found: list[Array] = []
+    for c in sorted(choices - set(separate)):
+        family = kernels[c].family
+        if isinstance(family, SpectralKernel):  # its covariance is known on a torus only
+            parts[c] = (repr(kernels[c]), ())
+            continue
+        row = family.covariance(kernels[c].norm(places))
+        same = [k for k, other in enumerate(found) if np.abs(row - other).max() <= _SAME]
+        parts[c] = ("convolved", (same[0] if same else len(found),))
+        if not same:
+            found.append(row)
+    return parts
 
 
-def _numbered(values: npt.NDArray[np.float64], rows: npt.NDArray[np.float64]) -> dict[float, int]:
+def _places(shape: tuple[int, ...]) -> tuple[Array, ...]:
+    """Return points whose distances from 0 tell covariances apart: along axes and between."""
+    rng = np.random.default_rng(1)
+    directions = np.array(list(itertools.product((-1, 0, 1), repeat=len(shape))))
+    along = np.geomspace(1, max(shape) - 1, _DISTANCES)[:, None, None] * directions
+    between = rng.uniform(-1, 1, (_DISTANCES, len(shape))) * (np.array(shape) - 1)
+    points = np.concatenate([along.reshape(-1, len(shape)), between])
+    return tuple(np.rint(points).T)
+
+
+def _numbered(values: Array, rows: Array) -> dict[float, int]:
     """Number ascending values, and those alike whose rows differ by no more than `_SAME`."""
+    if not len(values):
+        return {}
     steps = np.abs(np.diff(rows, axis=0)).max(axis=1) > _SAME
     return dict(zip(values.tolist(), [0, *np.cumsum(steps).tolist()], strict=True))
 
@@ -117,12 +142,15 @@ def _one_distribution(texture: Texture, first: int, second: int) -> UnclearRecip
     exchanged = [number for number, (ours, theirs) in enumerate(choices, start=1) if ours != theirs]
     if len(exchanged) == 1:
         where = exchanged[0] - 1
+        component = texture.components[where]
         ours, theirs = (
-            length_scale_name(texture.length_scales_of(label)[where]) for label in (first, second)
+            component.name_of(texture.chosen(label)[where]) for label in (first, second)
         )
         what = f"length-scale {ours} px appears twice"
         if ours != theirs:
             what = f"length-scales {ours} and {theirs} px are one and the same to within {_SAME:g}"
+        if component.offers:
+            what = f"choices {ours} and {theirs} are one and the same to within {_SAME:g}"
         return UnclearRecipeError(
             f"component {where + 1}: {what}", "remove one: two classes would be the same"
         )

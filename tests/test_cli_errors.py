@@ -150,7 +150,7 @@ def test_what_is_not_a_dataset_is_refused(gpgen):
 def test_wrong_wishes_of_the_other_verbs_are_refused(gpgen):
     gpgen.make()
     assert_one_line(gpgen("show", "data.zarr", "-o", "sheet.doc"), 2, "sheet.doc", ".pdf")
-    assert_one_line(gpgen("show", "data.zarr", "-o", "no/sheet.png"), 1, "no/sheet.png")
+    assert_one_line(gpgen("show", "data.zarr", "-o", "no/sheet.png"), 1, "/no does not exist")
     assert_one_line(gpgen("show", "data.zarr", "-o", "a.png", "--columns", "0"), 2, "columns")
     assert_one_line(gpgen("verify", "data.zarr", "--regenerate", "some"), 2, "'some'", "'all'")
     assert_one_line(gpgen("verify", "data.zarr", "--regenerate", "-1"), 2, "-1")

@@ -222,12 +222,12 @@ def test_backdrop_without_torch_says_what_installs_it():
 
 BAD_OUTPUTS = [
     (["show", "two-scale-mini", "-o", "q.bmp"], 2, "'q.bmp'"),
-    (["show", "two-scale-mini", "-o", "no/q.png"], 1, "no/q.png"),
+    (["show", "two-scale-mini", "-o", "no/q.png"], 1, "/no does not exist"),
     (["train", "two-scale-mini", "--out", "r", "--plot", "q.bmp"], 2, "'q.bmp'"),
-    (["train", "two-scale-mini", "--out", "r", "--plot", "no/q.png"], 1, "no/q.png"),
+    (["train", "two-scale-mini", "--out", "r", "--plot", "no/q.png"], 1, "/no does not exist"),
     (["train", "two-scale-mini", "--out", "r", "--plot", "/proc/q.png"], 1, "/proc/q.png"),
     (["train", "two-scale-mini", "--out", "small.toml"], 2, "small.toml"),
-    (["report", "data.zarr", "-o", "no/q.html"], 1, "no/q.html"),
+    (["report", "data.zarr", "-o", "no/q.html"], 1, "/no does not exist"),
     (["report", "data.zarr", "-o", "/proc/q.html"], 1, "/proc/q.html"),
     (["report", "data.zarr", "-o", "data.zarr", "--overwrite"], 1, "is a folder"),
 ]

@@ -78,7 +78,7 @@ def test_tar_files_are_read_by_webdataset(made: dict[str, Path], recipe: Recipe)
             "class": recipe.classes[i % 4],
             "length_scale": list(recipe.length_scales_of(i % 4)),
             "seed": int(dataset.seed[i]),
-            "split": list(recipe.splits)[dataset.split[i]],
+            "split": list(recipe.splits)[dataset.split_code[i]],
             "recipe_sha256": recipe.sha256,
         }
 

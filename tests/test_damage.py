@@ -30,6 +30,7 @@ from gpgen.errors import DatasetError
 from gpgen.format import store_for
 from gpgen.format.hdf5_file import write_user_block
 from gpgen.format.manifest import seal
+from gpgen.io.local_path import LocalPath
 from gpgen.io.zip_writing import ZipLayout
 from gpgen.publish.packaging import package
 from gpgen.torch import TextureDataset
@@ -236,7 +237,9 @@ def shard_bytes(own: Whole, shard: int) -> tuple[Path, slice]:
     if own.shards:
         return own.shards[shard], slice(None)
     region = (
-        store_for("hdf5" if own.path.suffix == ".h5" else "zarr").reader(own.path).region(shard)
+        store_for("hdf5" if own.path.suffix == ".h5" else "zarr")
+        .reader(LocalPath(own.path))
+        .region(shard)
     )
     return own.path, slice(region.offset, region.offset + region.nbytes)
 
@@ -322,7 +325,7 @@ def _put_in_hdf5(path: Path, attributes: dict[str, Any]) -> None:
                 file.attrs[key] = json.dumps(value) if isinstance(value, dict) else value
     descriptor = os.open(path, os.O_RDWR)
     try:
-        write_user_block(descriptor, path, attributes["n"] if n else n, (offset, nbytes))
+        write_user_block(descriptor, LocalPath(path), attributes["n"] if n else n, (offset, nbytes))
     finally:
         os.close(descriptor)
 

@@ -63,6 +63,12 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         exec(compile(block, "README.md", "exec"), {})  # noqa: S102
 
 
+def test_the_recipe_of_the_page_of_kernels_has_the_classes_that_it_says() -> None:
+    (text,) = blocks("docs/kernels.md", "toml")
+    assert Recipe.from_toml(text).classes[0] == "2x6(smoothness=0.5,angle=0)-1"
+    assert Recipe.from_toml(text).class_count == 4
+
+
 def test_what_the_page_on_python_shows_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,7 @@ _LOADING = "importlib.import_module"
 _TABLE = "a module of gpgen's own, by a table that stands in the file"
 _KEPT = "keeps there what was loaded by that table"
 _OWN = "for names that stand in the file"
+_KERNELS = "loads a kernel of a package that is installed here; data can only name it"
 _PROCESSES = "passes one's own objects between one's own processes"
 _STARTS = "starts a program that the file names, without a shell"
 _LOOKS = "whether a package is installed, by a name that stands in the file"
@@ -85,6 +86,9 @@ ALLOWED = {
     ("gpgen/__init__.py", "getattr(importlib.import_module(f'gpgen.{_HOME[name]}'), name)"): _TABLE,
     ("gpgen/__init__.py", "globals"): _KEPT,
     ("gpgen/__init__.py", "loads f'gpgen.{_HOME[name]}'"): _TABLE,
+    ("gpgen/exact/offered_kernels.py", "importlib.metadata.EntryPoint"): _KERNELS,
+    ("gpgen/exact/offered_kernels.py", "importlib.metadata.entry_points"): _KERNELS,
+    ("gpgen/exact/texture.py", "getattr(self, name)"): _OWN,
     ("gpgen/making/cluster.py", "imports distributed"): "tasks and results of one's own cluster",
     ("gpgen/making/worker_processes.py", "imports distributed"): _PROCESSES,
     ("gpgen/making/worker_processes.py", "imports multiprocessing"): _PROCESSES,
@@ -98,14 +102,15 @@ ALLOWED = {
     ("gpgen/publish/__init__.py", "getattr(importlib.import_module(_HOME[name]), name)"): _TABLE,
     ("gpgen/publish/__init__.py", "globals"): _KEPT,
     ("gpgen/publish/__init__.py", "loads _HOME[name]"): _TABLE,
+    ("gpgen/labelled_images.py", "getattr(self, name)"): "for its own fields",
+    ("gpgen/report/templates.py", "imports jinja2"): "fills in templates that lie beside the file",
     ("gpgen/publish/card.py", "imports jinja2"): "fills in a template that lies beside the file",
-    ("gpgen/recipe.py", "getattr(self, name)"): "for the recipe's own fields",
     ("gpgen/io/files.py", "imports ctypes"): "calls libc's sync_file_range",
     ("gpgen/torch/datasets.py", "vars"): "looks whether a subclass has a method of its own",
     ("gpgen/torch/iterations.py", "imports multiprocessing.context"): _PROCESSES,
     ("gpgen/torch/iterations.py", "imports multiprocessing.reduction"): _PROCESSES,
-    ("gpgen/torch/lending.py", "imports multiprocessing.reduction"): _PROCESSES,
-    ("gpgen/torch/lending.py", "imports torch.multiprocessing.reductions"): _PROCESSES,
+    ("gpgen/torch/shared_memory.py", "imports multiprocessing.reduction"): _PROCESSES,
+    ("gpgen/torch/shared_memory.py", "imports torch.multiprocessing.reductions"): _PROCESSES,
     ("gpgen/torch/ranks.py", "sys.modules"): "asks accelerate, if somebody else imported it",
 }  # fmt: skip
 

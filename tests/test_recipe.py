@@ -114,7 +114,9 @@ def test_splits_of_400_are_exact() -> None:
 
 
 BAD = {
-    "component 1: unknown kernel 'matern'; use one of: rbf": MINIMAL.replace("rbf", "matern"),
+    "component 1: unknown kernel 'spherical'; use one of: rbf, matern": MINIMAL.replace(
+        "rbf", "spherical"
+    ),
     "unknown kernel 'RBF'; did you mean 'rbf'?": MINIMAL.replace("rbf", "RBF"),
     "component 1: unknown key 'length_scale'; did you mean 'length_scales'?": MINIMAL.replace(
         "length_scales", "length_scale"

@@ -69,7 +69,7 @@ def test_the_issues_example_is_finite_and_its_components_are_right() -> None:
 )
 def test_the_moments_errors_are_not_underestimated(shape, scale: float, boundary: str) -> None:
     """What decides which samples are looked at again: were it too small, wrong ones would pass."""
-    field = SeparableField.of((RBF(scale),) * len(shape), shape, boundary)
+    field = SeparableField.of((RBF(scale),) * len(shape), shape, (boundary,) * len(shape))
     count = max(24, min(400, 50_000 // field.pixels))
     noise = field.noise(np.arange(count, dtype=np.uint64), 0)
     mean, deviation = field.moments(noise)

@@ -11,7 +11,7 @@ import zarr
 from store_tools import OUTS, drawn, hashes, tiny, tiny_make
 
 from gpgen.dataset import open_dataset
-from gpgen.format.stream import crc32c
+from gpgen.format.image_writing import crc32c
 from gpgen.making.run import plan
 from gpgen.sampling import seeds
 from gpgen.verification import verify

@@ -13,7 +13,7 @@ import psutil  # noqa: E402
 from torch.utils.data import DataLoader, default_collate  # noqa: E402
 from torch_support import Numbered, numbered, numbers  # noqa: E402
 
-from gpgen.torch.lending import CAN_LEND  # noqa: E402
+from gpgen.torch.shared_memory import CAN_LEND  # noqa: E402
 
 pytestmark = [
     pytest.mark.skipif(not CAN_LEND, reason="no files without names on this system"),

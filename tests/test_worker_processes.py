@@ -142,7 +142,7 @@ def test_without_a_network_it_is_told_at_once_and_threads_make(tmp_path: Path) -
 def test_a_program_without_an_interpreter_is_told(tmp_path: Path, monkeypatch, what) -> None:
     """It would be started again, instead of Python."""
     monkeypatch.setattr(sys, what, "", raising=False)
-    with pytest.raises(UsageError, match=r"need a Python interpreter.*; leave out --processes"):
+    with pytest.raises(UsageError, match=r"need a Python interpreter.*; leave out processes"):
         tiny_make(tmp_path / "d.zarr", N, processes=True)
 
 

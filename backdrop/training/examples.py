@@ -79,8 +79,8 @@ class Source:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """How many length-scales each component offers."""
-        return tuple(len(component.length_scales) for component in self.recipe.components)
+        """How many choices each component offers."""
+        return tuple(component.choice_count for component in self.recipe.components)
 
     def training(self, size: int, seed: int) -> Examples:
         """Choose training images at random from the split ``train``, as many of each class.

@@ -24,6 +24,7 @@ from benchmarks.fuzzing.outcome import REFUSED, Violation, answer
 from benchmarks.fuzzing.reading import look, reading_is_right
 from gpgen.format import hdf5_file
 from gpgen.format.manifest import canonical_json
+from gpgen.io.local_path import LocalPath
 
 __all__ = ["files_of", "forge_zip", "hdf5", "manifest", "zarr", "zipped"]
 
@@ -203,7 +204,7 @@ def _with_new_block(path: Path) -> None:
         return
     n, offset, length = (int(match.group(k)) for k in (1, 2, 3))
     with path.open("r+b") as file:
-        hdf5_file.write_user_block(file.fileno(), path, n, (offset, length))
+        hdf5_file.write_user_block(file.fileno(), LocalPath(path), n, (offset, length))
 
 
 def _set_attribute(file: h5py.File, key: str, value: Any) -> None:
@@ -285,7 +286,7 @@ def hdf5(data: st.DataObject) -> None:
 
 def _seal_hdf5(file: h5py.File) -> None:
     file.flush()
-    read = answer(lambda: hdf5_file.read_hdf5(Path(file.filename)))
+    read = answer(lambda: hdf5_file.read_hdf5(LocalPath(file.filename)))
     attributes = {} if read is REFUSED else read[0]
     if "manifest_sha256" in attributes:
         file.attrs["manifest_sha256"] = _sealed(attributes)["manifest_sha256"]

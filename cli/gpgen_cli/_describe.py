@@ -31,10 +31,11 @@ _MOST_NAMES = 12
 
 def headline(recipe: Recipe) -> str:
     """Return the recipe's name, size, type and boundary in one line."""
+    one = recipe.boundary
+    boundary = one if isinstance(one, str) else " x ".join(one)
     standardized = "standardized" if recipe.standardize else "not standardized"
     return (
-        f"{recipe.name}: {size(recipe.shape)}, {recipe.dtype}, {recipe.boundary} boundary, "
-        f"{standardized}"
+        f"{recipe.name}: {size(recipe.shape)}, {recipe.dtype}, {boundary} boundary, {standardized}"
     )
 
 
@@ -44,9 +45,13 @@ def length_scale_text(scale: LengthScale) -> str:
 
 
 def component_line(component: Component) -> str:
-    """Return ``0.75 x rbf, length-scale 9.5 or 10 px``."""
+    """Return ``0.75 x rbf, length-scale 9.5 or 10 px``, and the kernel's own numbers."""
     scales = " or ".join(length_scale_text(scale) for scale in component.length_scales)
-    return f"{component.weight:g} x {component.kernel}, length-scale {scales} px"
+    numbers = "".join(
+        f", {name.replace('_', ' ')} {' or '.join(f'{value:g}' for value in values)}"
+        for name, values in component.offers.items()
+    )
+    return f"{component.weight:g} x {component.kernel}, length-scale {scales} px{numbers}"
 
 
 def class_list(recipe: Recipe) -> str:

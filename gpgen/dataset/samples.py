@@ -12,8 +12,8 @@ import numpy.typing as npt
 from gpgen.dataset.arrays import ChosenArray, LazyArray
 from gpgen.errors import DatasetError, MissingPackageError, UsageError
 from gpgen.format.base import Reader
+from gpgen.format.image_writing import batch_size
 from gpgen.format.manifest import Manifest
-from gpgen.format.stream import batch_size
 from gpgen.indexing import sample_index, sample_indices
 from gpgen.io.paths import AnyPath
 from gpgen.labelled_images import LabelledImages

@@ -265,6 +265,10 @@ def _summary(recipe: Recipe, n: int) -> str:
         f"{component.weight:g} times a field of length-scale "
         + " or ".join(length_scale_name(scale) for scale in component.length_scales)
         + " pixels"
+        + "".join(
+            f", {name.replace('_', ' ')} {' or '.join(f'{value:g}' for value in values)}"
+            for name, values in component.offers.items()
+        )
         for component in recipe.components
     ]
     kind = "fields" if _is_of_2018(recipe) else "Gaussian-process realizations"
@@ -273,8 +277,13 @@ def _summary(recipe: Recipe, n: int) -> str:
     return (
         f"{n:,} synthetic textures of {size} pixels ({recipe.dtype}) in {classes}. "
         f"Each is a sum of independent {kind}: {'; '.join(parts)}. "
-        "One choice of a length-scale from each makes a class."
+        f"{_choice(recipe)} from each makes a class."
     )
+
+
+def _choice(recipe: Recipe) -> str:
+    differ = any(len(v) > 1 for c in recipe.components for v in c.offers.values())
+    return "One choice" if differ else "One choice of a length-scale"
 
 
 def _methods(recipe: Recipe) -> str:
@@ -287,7 +296,9 @@ def _methods(recipe: Recipe) -> str:
             "every pixel bit for bit on any machine."
         )
     kernels = " and ".join(sorted({component.kernel for component in recipe.components}))
-    edges = "opposite edges meet" if recipe.boundary == "periodic" else "open boundaries"
+    edges = {"periodic": "opposite edges meet", "open": "open boundaries"}.get(
+        str(recipe.boundary), f"boundaries {' and '.join(recipe.boundary)}, axis by axis"
+    )
     scaled = (
         " Each field is shifted and scaled to mean 0 and standard deviation 1 over its pixels "
         "before it is weighted."
@@ -298,8 +309,14 @@ def _methods(recipe: Recipe) -> str:
         f"Stationary Gaussian processes ({kernels} kernel, {edges}), drawn exactly: the covariance "
         f"differs from the kernel's by at most {recipe.accuracy.covariance_error:.1e}, by "
         f"computation.{scaled} Recipe, root seed and index determine every pixel bit for bit on "
-        "any machine. The length-scale l is that of exp(-r^2 / (2 l^2)), in pixels."
+        f"any machine. {_convention(recipe)}"
     )
+
+
+def _convention(recipe: Recipe) -> str:
+    if all(component.kernel == "rbf" for component in recipe.components):
+        return "The length-scale l is that of exp(-r^2 / (2 l^2)), in pixels."
+    return "Length-scales are in pixels, as Rasmussen and Williams (2006) define them."
 
 
 def _columns(recipe: Recipe) -> tuple[Column, ...]:

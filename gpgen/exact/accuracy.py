@@ -13,7 +13,7 @@ from gpgen.exact.axis_product import grid_below
 from gpgen.exact.field import Grid
 from gpgen.exact.field_kinds import field_of
 from gpgen.exact.normal import LARGEST
-from gpgen.exact.texture import LengthScale, Texture, length_scale_name
+from gpgen.exact.texture import Choice, Texture, length_scale_name
 
 __all__ = ["Accuracy", "accuracy"]
 
@@ -21,6 +21,9 @@ _LARGEST_COVARIANCE_ERROR: Final = 1e-6
 
 _MOST_ENTRIES: Final = 2**27
 """Of all factors together: 1 GB."""
+
+_KEPT_A_POINT: Final = 3
+"""Numbers that a convolution keeps for each point of its torus, roughly."""
 
 _MOST_PAIRS: Final = 2**32
 """Pairs of pixels of an axis, of all factors together: about a minute."""
@@ -64,13 +67,13 @@ def accuracy(texture: Texture) -> Accuracy:
     grids = []
     for component in texture.components:
         gain = 0.0
-        for scale in component.length_scales:
-            field = field_of(texture, component.kernel, scale)
+        for choice in component.choices:
+            field = field_of(texture, component.kernel, *choice)
             deviation = 1.0
             if texture.standardize:
                 deviation = field.relative_deviation
                 if deviation < _SMALLEST_DEVIATION:
-                    raise _too_smooth(texture, component.kernel, scale)
+                    raise _too_smooth(texture, component.kernel, choice)
             error = max(error, field.covariance_error)
             if field.grid is None:
                 gain = max(gain, field.gain / deviation)
@@ -95,13 +98,14 @@ def _check_effort(texture: Texture) -> None:
 
     A recipe may come from a stranger, in a manifest of a few hundred bytes.
     """
-    factors = {
-        factor
+    fields = {
+        field_of(texture, component.kernel, *choice)
         for component in texture.components
-        for scale in component.length_scales
-        for factor in field_of(texture, component.kernel, scale).factors
+        for choice in component.choices
     }
+    factors = {factor for field in fields for factor in field.factors}
     entries = sum(factor.entries_bound for factor in factors)
+    entries += _KEPT_A_POINT * sum(field.torus_points for field in fields)
     pairs = sum(factor.pairs_to_prove for factor in factors)
     if entries > _MOST_ENTRIES or pairs > _MOST_PAIRS:
         raise RecipeError(
@@ -111,12 +115,14 @@ def _check_effort(texture: Texture) -> None:
         )
 
 
-def _too_smooth(texture: Texture, kernel: str, scale: LengthScale) -> RecipeError:
+def _too_smooth(texture: Texture, kernel: str, choice: Choice) -> RecipeError:
+    scale = choice.length_scale
     lengths = texture.per_axis(scale)
     low, high = 0.0, 1.0
     for _ in range(30):
         middle = (low + high) / 2
-        field = field_of(texture, kernel, tuple(max(0.25, middle * x) for x in lengths))
+        shorter = tuple(max(0.25, middle * x) for x in lengths)
+        field = field_of(texture, kernel, *choice._replace(length_scale=shorter))
         if field.relative_deviation < _SMALLEST_DEVIATION:
             high = middle
         else:

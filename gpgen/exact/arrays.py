@@ -14,20 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.exact.finite import all_finite
+from gpgen.exact.fourier import SCIPY, Fourier, LibraryArray
 
 __all__ = ["NUMPY", "Arrays", "LibraryArray", "NumpyArrays", "round_samples"]
 
 Shape = tuple[int, ...]
-LibraryArray = Any
-"""An array of the library in question: of NumPy or PyTorch."""
 
 
 class Arrays(Protocol):
     """The operations of one array library, on one device, in one floating-point type.
 
     Frozen and hashable. The library's arrays must offer what NumPy's and PyTorch's have in
-    common: slices, `reshape`, ``+=``, ``-=``. A field drawn by FFT would add `rfftn` and
-    `irfftn` here.
+    common: slices, `reshape`, ``+=``, ``-=``.
     """
 
     def __hash__(self) -> int: ...
@@ -45,6 +43,11 @@ class Arrays(Protocol):
     @property
     def batch_bytes(self) -> int:
         """Images are drawn together up to about this many bytes of float64."""
+        ...
+
+    @property
+    def fourier(self) -> Fourier:
+        """The transforms of the library in float64; NumPy's arrays if it doesn't compute so."""
         ...
 
     def load(self, values: npt.NDArray[np.float64]) -> LibraryArray:
@@ -89,6 +92,7 @@ class NumpyArrays:
     exact: bool = True
     banded: bool = True
     batch_bytes: int = 2**20  # stays in a core's cache
+    fourier: Fourier = SCIPY
 
     def load(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the array itself."""

@@ -59,10 +59,8 @@ class TextureClass:
     def of(cls, texture: Texture, label: int, arrays: Arrays) -> TextureClass:
         """Build what drawing a class needs; factors shared by classes are built once."""
         fields = tuple(
-            field_of(texture, component.kernel, scale)
-            for component, scale in zip(
-                texture.components, texture.length_scales_of(label), strict=True
-            )
+            field_of(texture, component.kernel, *choice)
+            for component, choice in zip(texture.components, texture.chosen(label), strict=True)
         )
         return cls(texture, fields, _joint_blocks(texture, fields, arrays), arrays)
 

@@ -66,6 +66,11 @@ class Field(Protocol):
         ...
 
     @property
+    def torus_points(self) -> int:
+        """Points of a torus whose transforms it keeps; 0 if there is none."""
+        ...
+
+    @property
     def last_factor(self) -> AxisFactor | None:
         """What a contribution's rows are multiplied by; None if it has pixels alone.
 

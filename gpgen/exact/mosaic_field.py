@@ -54,6 +54,7 @@ class MosaicField:
     source: Patch | Mosaic
     factors: tuple[()] = ()
     last_factor: None = None
+    torus_points: int = 0
 
     @classmethod
     def of(cls, scale: LengthScale, size: int) -> MosaicField:

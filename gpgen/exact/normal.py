@@ -25,6 +25,7 @@ __all__ = [
     "normal_quantile",
     "quantile_table",
     "random_words",
+    "short_normal",
     "standard_normal",
 ]
 
@@ -35,7 +36,7 @@ NORMAL_BITS: Final = 20
 """Normal numbers are rounded to multiples of ``2**-NORMAL_BITS``."""
 
 LARGEST: Final = 8.5
-"""Above every normal number: the smallest uniform one is 2**-54, whose quantile is -8.29."""
+"""Above every normal number: the smallest uniform one is 2**-55, whose quantile is -8.37."""
 
 # Rational approximations of the normal quantile, 7th degree over 7th, good to 1e-16; numerator
 # and denominator, highest power first. From M. J. Wichura, Algorithm AS 241, "The percentage
@@ -102,8 +103,8 @@ class _Philox(threading.local):
 _philox = _Philox()
 
 
-def standard_normal(words: Words) -> Array:
-    """Turn random words into standard normal numbers, multiples of ``2**-NORMAL_BITS``.
+def standard_normal(words: Words, bits: int = NORMAL_BITS) -> Array:
+    """Turn random words into standard normal numbers, multiples of ``2**-bits``.
 
     The number of a word is `normal_quantile` of the word's place in (0, 1), rounded. A table finds
     nearly all of them; the few that it leaves in doubt are computed.
@@ -112,6 +113,8 @@ def standard_normal(words: Words) -> Array:
     ----------
     words
         uint64, any shape. The upper 53 bits of each are used.
+    bits
+        Bits after the binary point, at most `NORMAL_BITS`.
 
     Returns
     -------
@@ -120,16 +123,69 @@ def standard_normal(words: Words) -> Array:
     flat = words.reshape(-1)
     z = np.empty(flat.size)
     doubtful = [
-        start + _look_up(flat[start : start + _LOOK_UP_BLOCK], z[start : start + _LOOK_UP_BLOCK])
-        for start in range(0, flat.size, _LOOK_UP_BLOCK)
+        start + _look_up(part.view(np.int64) >> 11, 0, bits, z[start : start + _BLOCK])
+        for start in range(0, flat.size, _BLOCK)
+        for part in (flat[start : start + _BLOCK],)
     ]
     if doubtful:
         where = np.concatenate(doubtful)
-        z[where] = computed_normal(flat[where])
+        z[where] = computed_normal(flat[where], bits)
     return z.reshape(words.shape)
 
 
-def computed_normal(words: Words) -> Array:
+def short_normal(seed: int, stream: int, count: int, bits: int) -> Array:
+    """Return standard normal numbers of half a word each, multiples of ``2**-bits``.
+
+    The number of a half word h is the quantile of ``(h + 1/2) / 2**32``, rounded. The 2,048
+    outermost h of each tail, one number in a million, take 22 more bits from another word of the
+    stream, so that the tails are as fine as those of `standard_normal`, and end at 8.4.
+
+    Parameters
+    ----------
+    seed, stream
+        As in `random_words`.
+    count
+        How many.
+    bits
+        Bits after the binary point, at most `NORMAL_BITS`.
+
+    Returns
+    -------
+    ndarray of float64, shape (count,)
+    """
+    words = random_words(seed, stream, -(-count // 2)).astype("<u8", copy=False)
+    halves = words.view("<i4")[:count]
+    z = np.empty(count)
+    where = np.concatenate(
+        [
+            start + _look_up(halves[start : start + _BLOCK], 21, bits, z[start : start + _BLOCK])
+            for start in range(0, count, _BLOCK)
+        ]
+    )
+    z[where] = _computed_short(seed, stream, halves, where, bits)
+    return z
+
+
+def _computed_short(
+    seed: int, stream: int, halves: npt.NDArray[np.int32], where: npt.NDArray[np.intp], bits: int
+) -> Array:
+    """Return the numbers at some places without the table: the definition of those numbers."""
+    x = -0.5 - halves[where]
+    v = np.abs(x) * 2.0**21
+    for i in np.flatnonzero(np.abs(x) < _OUTERMOST):
+        (more,) = random_words(seed, stream, 1, _FURTHER_BITS + int(where[i]))
+        v[i] += (float(more >> np.uint64(42)) + 0.5) / 2 - 2.0**20
+    return round_to_grid(np.copysign(_lower_quantile(v), x), bits)
+
+
+_OUTERMOST: Final = 2048
+"""Half words of each tail that take more bits."""
+
+_FURTHER_BITS: Final = 2**62
+"""Where in a stream those begin."""
+
+
+def computed_normal(words: Words, bits: int = NORMAL_BITS) -> Array:
     """Return what `standard_normal` does, without its table: the definition of those numbers."""
     # The middle of one of 2**53 equal parts of (-1/2, 1/2): exact, symmetric, never at an end.
     q = (words >> np.uint64(11)).astype(np.float64)
@@ -137,7 +193,7 @@ def computed_normal(words: Words) -> Array:
     q += 0.5
     q *= 2.0**-53
     z = normal_quantile(q)
-    return round_to_grid(z, NORMAL_BITS, out=z)
+    return round_to_grid(z, bits, out=z)
 
 
 def normal_quantile(q: Array) -> Array:
@@ -155,15 +211,16 @@ def normal_quantile(q: Array) -> Array:
     """
     flat = q.reshape(-1)
     z = np.empty_like(flat)
-    for start in range(0, flat.size, _BLOCK):
-        part = flat[start : start + _BLOCK]
-        np.multiply(part, _ratio(_CENTRE, 0.180625 - part * part), out=z[start : start + _BLOCK])
+    for start in range(0, flat.size, _RATIO_BLOCK):
+        part = flat[start : start + _RATIO_BLOCK]
+        centre = _ratio(_CENTRE, 0.180625 - part * part)
+        np.multiply(part, centre, out=z[start : start + _RATIO_BLOCK])
     outer = np.flatnonzero(np.abs(flat) > 0.425)
     z[outer] = np.copysign(_tail_quantile(0.5 - np.abs(flat[outer])), flat[outer])
     return z.reshape(q.shape)
 
 
-_BLOCK: Final = 4096
+_RATIO_BLOCK: Final = 4096
 """Numbers at a time: three arrays of them stay in a core's first two caches."""
 
 
@@ -185,15 +242,15 @@ _EXPONENTS: Final = range(-1, 52)
 
 _TABLE_ERROR: Final = 4e-9
 """Above the largest error of a parabola, 2.6e-9 (tests/test_normal.py). Where the quantile is
-nearer than this to the middle between two multiples of ``2**-NORMAL_BITS``, it is computed."""
+nearer than this to the middle between two neighbouring results, it is computed."""
 
-_LOOK_UP_BLOCK: Final = 16384
+_BLOCK: Final = 16384
 """Numbers at a time: the table and four arrays of them stay in a core's second cache."""
 
 
 @cache
-def quantile_table() -> tuple[Array, Array, Array]:
-    """Return the coefficients of 1, v and v**2 in each part of the table."""
+def quantile_table(shift: int = 0) -> tuple[Array, Array, Array]:
+    """Return the coefficients of 1, v and v**2 in each part, for ``v / 2**(53 - shift)``."""
     exponent = np.repeat(np.array(_EXPONENTS), 2**_PART_BITS)
     part = np.tile(np.arange(2.0**_PART_BITS), len(_EXPONENTS))
     # The points at which the error of a parabola is smallest, as places in the part.
@@ -206,8 +263,8 @@ def quantile_table() -> tuple[Array, Array, Array]:
     bend = ((z_high - z_middle) / (high - middle) - slope) / (high - low)
     return (
         z_low - low * (slope - bend * middle),
-        slope - bend * (low + middle),
-        bend,
+        (slope - bend * (low + middle)) * 2.0**shift,
+        bend * 2.0 ** (2 * shift),
     )
 
 
@@ -220,33 +277,39 @@ def _lower_quantile(v: Array) -> Array:
     return z
 
 
-def _look_up(words: Words, out: Array) -> npt.NDArray[np.intp]:
-    """Write the normal numbers of words to out, and return which of them are in doubt."""
-    upper_half = words & _TOP_BIT
-    # v = k + 1/2 for the word's upper 53 bits k, or for their complement in the upper half. As the
-    # last bits of 2**52 + k they need no conversion.
-    v_bits = words ^ (words.view(np.int64) >> 63).view(np.uint64)
-    v_bits >>= np.uint64(11)
-    v_bits |= np.float64(2.0**52).view(np.uint64)
-    v = v_bits.view(np.float64)
-    v -= 2.0**52 - 0.5
+def _look_up(
+    whole: npt.NDArray[np.signedinteger[Any]], shift: int, bits: int, out: Array
+) -> npt.NDArray[np.intp]:
+    """Write normal numbers to out, and return which are to be computed.
+
+    Parameters
+    ----------
+    whole
+        Random integers of ``53 - shift`` bits: -1 - k stands for k counted from the upper end.
+    shift, bits
+        As for `quantile_table` and `standard_normal`.
+    out
+        float64, the shape of `whole`.
+    """
+    x = np.subtract(-0.5, whole)
+    v = np.abs(x)
     part = v.view(np.int64) >> (52 - _PART_BITS)
-    part -= (1023 + _EXPONENTS[0]) << _PART_BITS
-    constant, linear, square = quantile_table()
+    part -= (1023 + _EXPONENTS[0] - shift) << _PART_BITS
+    constant, linear, square = quantile_table(shift)
     # mode="clip", since NumPy otherwise copies what it writes to `out`. No index is clipped.
     z, term = square.take(part), np.empty_like(v)
     z *= v
     z += linear.take(part, out=term, mode="clip")
     z *= v
     z += constant.take(part, out=term, mode="clip")
-    z.view(np.uint64)[:] ^= upper_half
-    round_to_grid(z, NORMAL_BITS, out=out)
+    np.copysign(z, x, out=z)
+    round_to_grid(z, bits, out=out)
     z -= out
     np.abs(z, out=z)
-    return np.flatnonzero(z > 2.0 ** -(NORMAL_BITS + 1) - _TABLE_ERROR)
-
-
-_TOP_BIT: Final = np.uint64(2**63)
+    doubtful = np.flatnonzero(z > 2.0 ** -(bits + 1) - _TABLE_ERROR)
+    if shift and v.min() < _OUTERMOST:
+        return np.concatenate([doubtful, np.flatnonzero(v < _OUTERMOST)])
+    return doubtful
 
 
 def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: Array) -> Array:

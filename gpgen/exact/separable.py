@@ -25,15 +25,23 @@ class SeparableField(AxisProduct):
 
     @classmethod
     def of(
-        cls, kernels: tuple[SeparableKernel, ...], shape: tuple[int, ...], boundary: str
+        cls,
+        kernels: tuple[SeparableKernel, ...],
+        shape: tuple[int, ...],
+        boundaries: tuple[str, ...],
     ) -> SeparableField:
-        """Build the factors: one kernel an axis, the shape in pixels, "open" or "periodic"."""
-        return cls(tuple(axis_factor(k, n, boundary) for k, n in zip(kernels, shape, strict=True)))
+        """Build the factors: of each axis the kernel, its pixels, and "open" or "periodic"."""
+        return cls(tuple(map(axis_factor, kernels, shape, boundaries)))
 
     @property
     def last_factor(self) -> AxisFactor:
         """The factor of the last axis."""
         return self.factors[-1]
+
+    @property
+    def torus_points(self) -> int:
+        """0: it needs no torus."""
+        return 0
 
     @property
     def grid(self) -> None:

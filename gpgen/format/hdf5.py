@@ -23,10 +23,10 @@ from gpgen.format.hdf5_file import (
     write_small_arrays,
     write_user_block,
 )
+from gpgen.format.image_writing import Stream, write_images
 from gpgen.format.job import FinishedShards, Job, ShardRecord
 from gpgen.format.layout import Layout
 from gpgen.format.manifest import SmallArray, derived_arrays, image_array, root_attributes, seal
-from gpgen.format.stream import Stream, write_images
 from gpgen.io import files
 from gpgen.io.local_path import LocalPath
 from gpgen.io.paths import AnyPath

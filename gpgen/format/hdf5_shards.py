@@ -25,6 +25,7 @@ from gpgen.format.hdf5_file import (
     manifest_arrays,
     read_hdf5,
 )
+from gpgen.format.image_writing import new_file, write_images
 from gpgen.format.job import FinishedShards, Job, ShardRecord
 from gpgen.format.layout import Format, Layout, Target
 from gpgen.format.manifest import (
@@ -36,7 +37,6 @@ from gpgen.format.manifest import (
     root_attributes,
     seal,
 )
-from gpgen.format.stream import new_file, write_images
 from gpgen.io import files
 from gpgen.io.local_path import LocalPath
 from gpgen.io.paths import AnyPath

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from gpgen.errors import DatasetError
 from gpgen.exact.finite import not_finite_bytes
 from gpgen.format.base import Kind, Place, Problem, Reader
+from gpgen.format.image_writing import crc32c
 from gpgen.format.manifest import SmallArray
 from gpgen.format.replacing import check_unchanged, same_dataset
-from gpgen.format.stream import crc32c
 from gpgen.io.descriptors import keeps
 from gpgen.io.failures import VERIFY, is_damage, reason, unreadable
 from gpgen.io.paths import AnyPath, OpenFile

@@ -21,9 +21,9 @@ import numpy as np
 from gpgen.errors import DatasetError
 from gpgen.format.base import Place, Reader
 from gpgen.format.hdf5_shards import Hdf5ShardsReader, Hdf5ShardsStore
+from gpgen.format.image_writing import batches, crc32c, new_file
 from gpgen.format.job import Job, ShardRecord
 from gpgen.format.layout import Format
-from gpgen.format.stream import batches, crc32c, new_file
 from gpgen.io.failures import VERIFY, unreadable
 from gpgen.io.paths import AnyPath
 from gpgen.labelled_images import LabelledImages

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gpgen.format.base import Reader, Store
+from gpgen.format.image_writing import new_file
 from gpgen.format.job import FinishedShards, Job, ShardRecord
-from gpgen.format.stream import new_file
 from gpgen.format.zarr_content import (
     dataset_nbytes,
     members,

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpgen.format.image_writing import Stream, batches, crc32c
 from gpgen.format.job import FinishedShards, Job, ShardRecord
 from gpgen.format.layout import Layout
 from gpgen.format.manifest import (
@@ -27,7 +28,6 @@ from gpgen.format.manifest import (
     root_attributes,
     seal,
 )
-from gpgen.format.stream import Stream, batches, crc32c
 from gpgen.format.zarr_metadata import (
     BLOCK_ROWS,
     block_names,

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 from gpgen.errors import Argument, TargetError, UsageError
 from gpgen.format.base import Reader, Store
+from gpgen.format.image_writing import Stream
 from gpgen.format.job import FinishedShards, Job, ShardRecord
-from gpgen.format.stream import Stream
 from gpgen.format.zarr_content import (
     ROOT,
     dataset_nbytes,

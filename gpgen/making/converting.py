@@ -15,8 +15,8 @@ import numpy.typing as npt
 from gpgen.dataset import Dataset, open_dataset
 from gpgen.errors import DatasetError, UsageError
 from gpgen.format import store_for
+from gpgen.format.image_writing import never_stop
 from gpgen.format.job import Job, ShardRecord
-from gpgen.format.stream import never_stop
 from gpgen.io.paths import Given
 from gpgen.making.planning import job_of
 from gpgen.making.run import carry_out

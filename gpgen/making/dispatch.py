@@ -14,8 +14,8 @@ from typing import Any
 from gpgen.errors import Argument, ClusterError, GpgenError
 from gpgen.exact.blas import one_blas_thread
 from gpgen.format import store_for
+from gpgen.format.image_writing import never_stop
 from gpgen.format.job import Job, ShardRecord
-from gpgen.format.stream import never_stop
 from gpgen.making.cluster import Client, dask_distributed, differing_versions
 from gpgen.making.tries import TRIES, check_worth_trying_again
 

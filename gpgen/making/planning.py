@@ -6,15 +6,15 @@ import dataclasses
 
 from gpgen._version import __version__
 from gpgen.format import store_for
+from gpgen.format.image_writing import BATCH_BYTES
 from gpgen.format.job import ImageSource, Job
 from gpgen.format.layout import Format, Target, choose_layout
-from gpgen.format.stream import BATCH_BYTES
 from gpgen.io.paths import AnyPath, Given, place_of
 from gpgen.recipe import AnyRecipe, Recipe
 from gpgen.recipe_warnings import recipe_warnings
 from gpgen.sampling import DrawnImages
 from gpgen.workers import worker_count
-from gpgen.workspace import site_of
+from gpgen.workspace import workspace_of
 
 __all__ = ["Plan", "job_of", "plan", "plan_job"]
 
@@ -100,7 +100,7 @@ def plan(
         shard_size=layout.shard_size,
         shards=layout.shards,
         nbytes=store_for(job.target.form, job.target.path).nbytes(job),
-        free_bytes=site_of(job.target.path).free_bytes(job.target),
+        free_bytes=workspace_of(job.target.path).free_bytes(job.target),
         workers=worker_count(workers),
         memory_per_worker=_memory(recipe),
         warnings=recipe_warnings(recipe, n),
@@ -151,7 +151,7 @@ def job_of(
     described = source.described
     target = Target.parse(place_of(out).followed())
     layout = choose_layout(target.form, described.image_nbytes, n, chunk_size, shard_size)
-    site_of(target.path).check(target, overwrite=overwrite)
+    workspace_of(target.path).check(target, overwrite=overwrite)
     return Job(target, described, layout, overwrite, gpgen_version, source)
 
 

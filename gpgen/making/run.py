@@ -24,7 +24,7 @@ from gpgen.progress import Follow, Progress, Tell, following
 from gpgen.recipe import AnyRecipe, Recipe
 from gpgen.recipe_warnings import warn_about
 from gpgen.workers import worker_count
-from gpgen.workspace import site_of
+from gpgen.workspace import workspace_of
 from gpgen.workspace.journal import Journal
 from gpgen.workspace.record import resume_command
 
@@ -164,43 +164,43 @@ def carry_out(
             "resume and overwrite exclude each other",
             f"give {Argument.RESUME} to continue, or {Argument.OVERWRITE} to start again",
         )
-    store, site = store_for(job.target.form, job.target.path), site_of(job.target.path)
-    with target_errors(f"{job.target.path} can't be written"), site.claim(job):
-        there = look(job, store, site, resume=resume)
+    store, workspace = store_for(job.target.form, job.target.path), workspace_of(job.target.path)
+    with target_errors(f"{job.target.path} can't be written"), workspace.claim(job):
+        there = look(job, store, workspace, resume=resume)
         if isinstance(there, Dataset):
-            site.forget(job, failed=False)
+            workspace.forget(job, failed=False)
             return there
         if there is not None and resume:
             job = dataclasses.replace(there, images=job.images)
             if not store.committed(job):
-                site.resume(job)
+                workspace.resume(job)
         else:
             if there is not None and store.committing(there):
                 # The old dataset is gone already: to replace the new one, let it be whole first.
-                with contextlib.closing(site.journal(there)) as journal:
+                with contextlib.closing(workspace.journal(there)) as journal:
                     store.commit(there, journal)
-            site.begin(job)
+            workspace.begin(job)
             store.begin(job)
             if store.resumable:
-                site.record(job)
-        journal = site.journal(job)
+                workspace.record(job)
+        journal = workspace.journal(job)
         try:
             if not store.committed(job):
                 with following(progress) as tell:
                     _run(job, store, journal, tell, work)
                 check_still_free(job, store)
                 if store.resumable:
-                    site.check_record(job)
+                    workspace.check_record(job)
                 else:
-                    site.record(job)  # now that all shards are whole: to complete the commit
+                    workspace.record(job)  # now that all shards are whole: to complete the commit
                 store.commit(job, journal)
         except BaseException:
             if journal.finished == 0:
-                site.forget(job, failed=True)  # nothing to resume: leave nothing behind
+                workspace.forget(job, failed=True)  # nothing to resume: leave nothing behind
             raise
         finally:
             journal.close()
-        site.forget(job, failed=False)
+        workspace.forget(job, failed=False)
     return open_dataset(job.target.manifest)
 
 

@@ -14,7 +14,7 @@ from gpgen.format.base import Store
 from gpgen.format.job import Job
 from gpgen.format.layout import SHARDED, Target
 from gpgen.io.output_files import check_space
-from gpgen.workspace.base import Site
+from gpgen.workspace.base import Workspace
 from gpgen.workspace.journal import count_finished
 from gpgen.workspace.local import LOCK
 from gpgen.workspace.record import read_job, resume_command
@@ -22,7 +22,7 @@ from gpgen.workspace.record import read_job, resume_command
 __all__ = ["check_still_free", "look"]
 
 
-def look(job: Job, store: Store, site: Site, *, resume: bool) -> Job | Dataset | None:
+def look(job: Job, store: Store, workspace: Workspace, *, resume: bool) -> Job | Dataset | None:
     """Refuse what must not be touched. The target is claimed, so that nothing comes between.
 
     Returns
@@ -45,7 +45,7 @@ def look(job: Job, store: Store, site: Site, *, resume: bool) -> Job | Dataset |
     if job.overwrite:
         _check_replaceable(job, store)
     elif not resume:
-        _refuse_existing(job, store, site, begun)
+        _refuse_existing(job, store, workspace, begun)
     elif begun is not None:
         differences = begun.differences(job)
         if differences:
@@ -57,13 +57,13 @@ def look(job: Job, store: Store, site: Site, *, resume: bool) -> Job | Dataset |
         check_still_free(begun, store)
     elif store.occupied(job) is not None:
         return _finished(job, store)
-    _check_space(job, store, site, begun if resume else None)
+    _check_space(job, store, workspace, begun if resume else None)
     return begun
 
 
-def _refuse_existing(job: Job, store: Store, site: Site, begun: Job | None) -> None:
+def _refuse_existing(job: Job, store: Store, workspace: Workspace, begun: Job | None) -> None:
     if begun is not None:
-        done = _done(begun, site)
+        done = _done(begun, workspace)
         raise TargetError(
             f"{job.target.path} was begun before: {done} of {begun.layout.shards} shards are done",
             f"continue with {Argument.RESUME}, or {job.working.how_to_start_again()}",
@@ -154,21 +154,21 @@ def check_still_free(job: Job, store: Store) -> None:
         )
 
 
-def _check_space(job: Job, store: Store, site: Site, begun: Job | None) -> None:
-    free = site.free_bytes(job.target)
+def _check_space(job: Job, store: Store, workspace: Workspace, begun: Job | None) -> None:
+    free = workspace.free_bytes(job.target)
     if free is None:
         return
     done = 0
     if begun is not None:
-        done = min(_done(begun, site) * begun.layout.shard_size, begun.layout.n)
+        done = min(_done(begun, workspace) * begun.layout.shard_size, begun.layout.n)
     # A killed run's unfinished files take space that is used again, or given back.
     saved = max(done * job.recipe.image_nbytes, _taken(job.working.on_disk()))
     instead = f"make fewer samples, or choose another {Argument.OUT}"
     check_space(job.target.path, store.nbytes(job) - saved, free, instead)
 
 
-def _done(job: Job, site: Site) -> int:
-    return count_finished(site.journal_lines(job), job.layout)
+def _done(job: Job, workspace: Workspace) -> int:
+    return count_finished(workspace.journal_lines(job), job.layout)
 
 
 def _taken(folder: Path) -> int:

@@ -27,9 +27,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from gpgen.exact.field_kinds import scaled_kernel
 from gpgen.exact.kernels import KERNELS
+from gpgen.exact.stationary import SpectralKernel
 from gpgen.labelled_images import LabelledImages
-from gpgen.recipe import Recipe
+from gpgen.recipe import Component, Recipe
 
 __all__ = ["expected_power", "kernel_correlation"]
 
@@ -99,12 +101,16 @@ def _transform(matrices: Sequence[Array], x: Array) -> Array:
 
 @functools.lru_cache(maxsize=16)
 def _field_power(
-    kernel: str, lengths: tuple[float, ...], shape: tuple[int, ...], periodic: bool, ratio: bool
+    kernel: str,
+    lengths: tuple[float, ...],
+    shape: tuple[int, ...],
+    periodic: tuple[bool, ...],
+    ratio: bool,
 ) -> Array | None:
     """Return a field's expected power, of the waves 0 to half the pixels of each axis."""
     axes = [
-        _Axis.of(KERNELS[kernel](length).covariance, pixels, periodic)
-        for length, pixels in zip(lengths, shape, strict=True)
+        _Axis.of(KERNELS[kernel](length).covariance, pixels, closed)
+        for length, pixels, closed in zip(lengths, shape, periodic, strict=True)
     ]
     if math.prod(len(axis.values) for axis in axes) > _MOST_EIGENVALUES:
         return None
@@ -146,8 +152,8 @@ def _nodes(total: float) -> Iterator[tuple[float, float]]:
 def expected_power(recipe: LabelledImages, label: int) -> Array | None:
     """Return the expected periodogram of a class, or none where none is computed.
 
-    None is computed of another algorithm than "exact", of imported images, and of very large
-    ones.
+    None is computed of another algorithm than "exact", of kernels that don't separate over the
+    axes, of imported images, and of very large ones.
 
     Returns
     -------
@@ -158,7 +164,9 @@ def expected_power(recipe: LabelledImages, label: int) -> Array | None:
         return None
     if max(recipe.shape) > _LONGEST_AXIS:
         return None
-    periodic = recipe.boundary == "periodic"
+    if not all(_separates(component) for component in recipe.components):
+        return None
+    periodic = tuple(boundary == "periodic" for boundary in recipe.texture.boundaries)
     total: Array = np.zeros([pixels // 2 + 1 for pixels in recipe.shape])
     for component, scale in zip(recipe.components, recipe.length_scales_of(label), strict=True):
         lengths = recipe.per_axis(scale)
@@ -169,6 +177,10 @@ def expected_power(recipe: LabelledImages, label: int) -> Array | None:
     # An image may be mirrored along any axis: a wave and its mirror image have the same power.
     waves = [np.abs(np.rint(np.fft.fftfreq(n) * n)).astype(int) for n in recipe.shape]
     return total[np.ix_(*waves)]
+
+
+def _separates(component: Component) -> bool:
+    return component.kernel in KERNELS and component.angle is None
 
 
 def kernel_correlation(recipe: LabelledImages, label: int, distance: Array) -> Array | None:
@@ -183,8 +195,11 @@ def kernel_correlation(recipe: LabelledImages, label: int, distance: Array) -> A
         return None
     total = np.zeros_like(distance)
     weights = 0.0
-    for component, scale in zip(recipe.components, scales, strict=True):
-        kernel = KERNELS[component.kernel](recipe.per_axis(scale)[0])
-        total += component.weight**2 * kernel.covariance(distance)
+    chosen = recipe.texture.chosen(label)
+    for component, choice in zip(recipe.components, chosen, strict=True):
+        kernel = scaled_kernel(recipe.texture, component.kernel, *choice)
+        if isinstance(kernel.family, SpectralKernel):
+            return None
+        total += component.weight**2 * kernel.family.covariance(distance / kernel.lengths[0])
         weights += component.weight**2
     return np.asarray(total / weights)

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from gpgen.errors import UsageError
+from gpgen.exact.fourier import SCIPY, Fourier
+from gpgen.torch.fourier import TorchFourier
 
 __all__ = ["TorchArrays", "to_float16"]
 
@@ -43,6 +45,11 @@ class TorchArrays:
     def exact(self) -> bool:
         """Whether products on a grid are exact."""
         return self.dtype == torch.float64
+
+    @property
+    def fourier(self) -> Fourier:
+        """The device's transforms in float64; SciPy's, which are as good, for float32."""
+        return TorchFourier(self.device) if self.exact else SCIPY
 
     def load(self, values: npt.NDArray[np.float64]) -> Tensor:
         """Return NumPy's array as a tensor on the device.

@@ -2,7 +2,7 @@
 
 A DataLoader joins samples by stacking them, a second copy of every pixel; in a worker into
 shared memory, from which the main process takes the batch. Here a batch is one tensor from
-the start, in a worker in shared memory already (`gpgen.torch.lending`), and the samples are
+the start, in a worker in shared memory already (`gpgen.torch.shared_memory`), and the samples are
 views of it. Joining them again then costs nothing. A batch of 32 images of 1024 x 1024 is
 128 MiB, so this is half of the time of loading it.
 """
@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import default_collate, get_worker_info
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-from gpgen.torch.lending import CAN_LEND, shared_images
+from gpgen.torch.shared_memory import CAN_LEND, shared_images
 
 __all__ = ["Batch", "View", "empty_images"]
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from gpgen.errors import DatasetError, StorageError
 from gpgen.exact.blas import one_blas_thread
 from gpgen.format.base import Place, Problem, Reader
+from gpgen.format.image_writing import batch_size, crc32c
 from gpgen.format.pixels import file_sha256, images_not_finite, unread
-from gpgen.format.stream import batch_size, crc32c
 from gpgen.progress import Progress, Tell
 from gpgen.recipe import Recipe
 from gpgen.sampling import sampler_for

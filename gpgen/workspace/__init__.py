@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from gpgen.io.paths import AnyPath
-from gpgen.workspace.base import Site
+from gpgen.workspace.base import Workspace
 from gpgen.workspace.local import Disk
 from gpgen.workspace.remote import Bucket
 
-__all__ = ["site_of"]
+__all__ = ["workspace_of"]
 
 
-def site_of(path: AnyPath) -> Site:
+def workspace_of(path: AnyPath) -> Workspace:
     """Return where a dataset at a path is made."""
     return Bucket() if path.is_remote else Disk()

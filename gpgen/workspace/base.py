@@ -1,6 +1,6 @@
 """What making a dataset does differently on a disk and on an object store.
 
-A format (`Store`) knows what bytes a dataset has; a site knows how an unfinished one is kept:
+A format (`Store`) knows what bytes a dataset has; a workspace knows how an unfinished one is kept:
 who may work on it, what is on record, and what becomes of the working folder.
 """
 
@@ -14,10 +14,10 @@ from gpgen.format.job import Job
 from gpgen.format.layout import Target
 from gpgen.workspace.journal import Journal
 
-__all__ = ["Site"]
+__all__ = ["Workspace"]
 
 
-class Site(Protocol):
+class Workspace(Protocol):
     """A disk or an object store."""
 
     def check(self, target: Target, *, overwrite: bool) -> None:

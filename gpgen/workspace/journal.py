@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpgen.format.image_writing import crc32c
 from gpgen.format.job import Job, ShardRecord
 from gpgen.format.layout import Layout
 from gpgen.format.manifest import SmallArray, checksum_arrays
-from gpgen.format.stream import crc32c
 from gpgen.io import files
 
 __all__ = ["Journal", "count_finished", "line_of"]

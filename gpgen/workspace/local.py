@@ -14,7 +14,7 @@ from gpgen.format.layout import Target
 from gpgen.io import files
 from gpgen.io.output_files import check_folder, free_bytes
 from gpgen.io.renaming import check_rename
-from gpgen.workspace.base import Site
+from gpgen.workspace.base import Workspace
 from gpgen.workspace.journal import Journal
 from gpgen.workspace.record import store_job
 
@@ -24,7 +24,7 @@ LOCK = "lock"
 """The file in the working folder that the process which makes the dataset holds locked."""
 
 
-class Disk(Site):
+class Disk(Workspace):
     """A file system: a folder is locked, and what has grown in it is renamed."""
 
     def check(self, target: Target, *, overwrite: bool) -> None:  # noqa: ARG002
@@ -63,7 +63,8 @@ class Disk(Site):
             yield
         finally:
             try:
-                if not (working / "job.json").exists():
+                # A shared folder may be gone, which the error in flight tells.
+                if working.exists() and not (working / "job.json").exists():
                     # The lock last: whoever takes it next finds the folder empty, and is alone.
                     _empty(working)
                     files.remove_tree(working)

@@ -28,7 +28,7 @@ from gpgen.errors import Argument, TargetError, UsageError
 from gpgen.format.job import Job, ShardRecord
 from gpgen.format.layout import Target
 from gpgen.io.object_path import ObjectPath
-from gpgen.workspace.base import Site
+from gpgen.workspace.base import Workspace
 from gpgen.workspace.journal import Journal, line_of
 from gpgen.workspace.record import read_job
 
@@ -40,7 +40,7 @@ _READERS = 16
 _JOINED = 256
 
 
-class Bucket(Site):
+class Bucket(Workspace):
     """A bucket: nothing is locked or renamed, and one conditional put decides between two jobs."""
 
     def __init__(self) -> None:

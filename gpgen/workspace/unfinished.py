@@ -9,7 +9,7 @@ from gpgen.io.litter import is_litter
 from gpgen.io.local_path import LocalPath
 from gpgen.io.paths import AnyPath, Given, place_of
 from gpgen.io.recognizing import DATASET, NO_DATASET, no_dataset, refused
-from gpgen.workspace import site_of
+from gpgen.workspace import workspace_of
 from gpgen.workspace.journal import count_finished
 from gpgen.workspace.record import read_job, resume_command
 
@@ -100,7 +100,7 @@ def unfinished(manifest: AnyPath) -> DatasetError | None:
         return DatasetError(f"{manifest} is unfinished: {error.message}", error.hint)
     if job is None:
         return None
-    done = count_finished(site_of(working).journal_lines(job), job.layout)
+    done = count_finished(workspace_of(working).journal_lines(job), job.layout)
     return DatasetError(
         f"{job.target.path} is unfinished: {done} of {job.layout.shards} shards are done",
         f"finish it with `{resume_command(job)}`",
