@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     )
     from gpgen.making.converting import convert
     from gpgen.making.run import Plan, make, plan
+    from gpgen.observer.estimating import difficulty
+    from gpgen.observer.result import Difficulty
     from gpgen.progress import Progress
     from gpgen.recipe import Component, Recipe, builtin_recipes
     from gpgen.sampling import Sample, Sampler, sample
@@ -34,6 +36,7 @@ __all__ = [
     "Component",
     "Dataset",
     "DatasetError",
+    "Difficulty",
     "GpgenError",
     "MissingPackageError",
     "Plan",
@@ -50,6 +53,7 @@ __all__ = [
     "__version__",
     "builtin_recipes",
     "convert",
+    "difficulty",
     "make",
     "open_dataset",
     "plan",
@@ -78,6 +82,8 @@ _HOME = {
     "UsageError": "errors",
     "builtin_recipes": "recipe",
     "convert": "making.converting",
+    "difficulty": "observer.estimating",
+    "Difficulty": "observer.result",
     "make": "making.run",
     "open_dataset": "dataset",
     "plan": "making.run",

@@ -64,6 +64,7 @@ class Argument(enum.Enum):
     SECURITY = "security"
     SERVICE = "service"
     SHARD_SIZE = "shard_size"
+    TARGET = "target"
     WORKERS = "workers"
 
     def __str__(self) -> str:

@@ -10,7 +10,15 @@ if TYPE_CHECKING:
     from gpgen.making.run import Plan
     from gpgen.recipe import Component, LengthScale, Recipe
 
-__all__ = ["class_list", "component_line", "headline", "plan_rows", "shard_sizes", "split_list"]
+__all__ = [
+    "class_list",
+    "component_line",
+    "headline",
+    "length_scale_text",
+    "plan_rows",
+    "shard_sizes",
+    "split_list",
+]
 
 FORMATS = {
     "zarr": "Zarr v3",

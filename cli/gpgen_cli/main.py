@@ -33,6 +33,7 @@ _STOPPING = b"stopping; after 5 s, one more Ctrl-C breaks off\n"
 VERBS = {
     "make": "gpgen_cli.make",
     "recipes": "gpgen_cli.recipes",
+    "difficulty": "gpgen_cli.difficulty",
     "info": "gpgen_cli.info",
     "show": "gpgen_cli.show",
     "verify": "gpgen_cli.verify",

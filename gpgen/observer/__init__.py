@@ -1,0 +1,6 @@
+"""What is possible: how often the ideal observer is right."""
+
+from gpgen.observer.estimating import difficulty
+from gpgen.observer.result import ComponentDifficulty, Difficulty, Estimate, Wished
+
+__all__ = ["ComponentDifficulty", "Difficulty", "Estimate", "Wished", "difficulty"]
