@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, TypeVar
 
-from gpgen.errors import RecipeError, UsageError
+from gpgen.errors import Argument, RecipeError, UsageError
 from gpgen.exact.blas import one_blas_thread
 from gpgen.observer.bounds import coefficients, least_accuracy
 from gpgen.observer.judging import (
