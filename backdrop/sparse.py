@@ -6,15 +6,19 @@ import itertools
 import math
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from backdrop.functional import check_probability, draw_mask, draw_uniform
+from backdrop.blocking import masks_of
+from backdrop.functional import check_probability, draw_mask, draw_uniform, masked_identity
+from backdrop.layer import Backdrop
 from backdrop.patches import Box, Patch, StemGeometry, stem_geometry
 from gpgen.errors import UsageError
 
@@ -128,8 +132,7 @@ class SparseBackward(nn.Module):
             ``(sample, channel, *axes)``: a tensor, or what is read part by part (`ImageSource`),
             such as a Zarr array; then `tile` must be given.
         """
-        whole = isinstance(images, Tensor)
-        if not whole and self.tile is None:
+        if not isinstance(images, Tensor) and self.tile is None:
             raise UsageError(
                 f"images are {type(images).__name__}, no tensor", "give tile= to read them by parts"
             )
@@ -146,7 +149,8 @@ class SparseBackward(nn.Module):
         reader = _Reader(images, self.stem)
         before = _versions(self.stem, images)
         random_state = torch.get_rng_state()
-        with torch.no_grad():
+        masks = _InnerMasks(self.stem, geometry)
+        with torch.no_grad(), masks.drawn(self.tile is not None):
             output = self.stem(images) if self.tile is None else self._tiled(reader, geometry)
         if not learning:
             return output
@@ -158,14 +162,15 @@ class SparseBackward(nn.Module):
                 "leave empty batches out of the training loop",
             )
         if self.check:
-            self._check_patches(reader, output, geometry, drew)
+            with masks.ignored():
+                self._check_patches(reader, output, geometry, drew)
             self.check = False
         scale = self._draw(output)
         self.last_mask = scale != 0
-        plan = _Plan(self.stem, geometry, reader, scale, tuple(output.shape))
+        plan = _Plan(self.stem, geometry, reader, masks, scale, tuple(output.shape))
         plan.warn_if_dense()
         parameters = [p for p in self.stem.parameters() if p.requires_grad]
-        leaf = images if whole and images.requires_grad else None
+        leaf = images if isinstance(images, Tensor) and images.requires_grad else None
         result: Tensor = _SparseGradient.apply(plan, output, leaf, *parameters)  # type: ignore[no-untyped-call]
         return result
 
@@ -218,10 +223,10 @@ class SparseBackward(nn.Module):
         for sample in range(reader.shape[0]):
             for box in itertools.product(*grid):
                 patch = geometry.patch(box, reader.shape[2:])
-                values = self.stem(reader.read(sample, patch.pixels))[(..., *patch.local)]
+                values = self.stem(reader.read(sample, patch.pixels))[_over(patch.local)]
                 if output is None:
                     output = values.new_empty((reader.shape[0], values.shape[1], *sizes))
-                output[(sample, slice(None), *box)] = values[0]
+                output[sample : sample + 1][_over(box)] = values
         assert output is not None  # noqa: S101 - narrows the type
         return output
 
@@ -232,10 +237,17 @@ class SparseBackward(nn.Module):
         places = [[slice(i, i + 1) for i in sorted({0, n // 2, n - 1})] for n in output.shape[2:]]
         tolerance = {torch.float64: 1e-9, torch.float32: 1e-4}.get(output.dtype, 3e-2)
         for box in itertools.product(*places):
+            here = output[:1][_over(box)]
             patch = geometry.patch(box, reader.shape[2:])
-            with torch.no_grad():
-                there = self.stem(reader.read(0, patch.pixels))[(0, slice(None), *patch.local)]
-            here = output[(0, slice(None), *box)]
+            try:
+                with torch.no_grad():
+                    there: Tensor = self.stem(reader.read(0, patch.pixels))[_over(patch.local)]
+            except (RuntimeError, ValueError) as error:
+                raise UsageError(
+                    f"the stem fails on the part of the image that output position "
+                    f"{[s.start for s in box]} sees: {error}",
+                    "put layers that need more than that behind the stem, after the mask",
+                ) from error
             largest = output[0].abs().amax().clamp(min=torch.finfo(output.dtype).tiny)
             if there.shape != here.shape or bool((there - here).abs().amax() > tolerance * largest):
                 raise UsageError(
@@ -261,6 +273,11 @@ class _Reader:
         if isinstance(self.images, Tensor):
             return part.detach().clone()  # a stem may begin in place
         return torch.as_tensor(part).to(self._like)
+
+
+def _over(box: Box) -> tuple[slice, ...]:
+    """Return an index of these positions in every sample and channel."""
+    return (slice(None), slice(None), *box)
 
 
 def _output_sizes(stem: nn.Module, reader: _Reader, geometry: StemGeometry) -> tuple[int, ...]:
@@ -316,6 +333,72 @@ class _Entry:
     patch: Patch
 
 
+class _InnerMasks:
+    """The masks inside a stem: drawn for whole images, then cut out for patches."""
+
+    def __init__(self, stem: nn.Module, geometry: StemGeometry) -> None:
+        self._masks = {
+            name: mask for name, mask in masks_of(stem).items() if mask.training and mask.p
+        }
+        self._geometry = geometry
+        self._factors: dict[str, Tensor | None] = {}
+
+    @contextmanager
+    def drawn(self, by_parts: bool) -> Iterator[None]:
+        """Draw each mask while the stem runs on whole images."""
+        if by_parts and self._masks:
+            raise UsageError(
+                f"the stem has a mask inside, {next(iter(self._masks))!r}, and runs by parts",
+                "leave tile= out, or put one mask behind the stem",
+            )
+
+        def draw(name: str, mask: Backdrop, values: Tensor) -> Tensor:
+            self._factors[name] = mask.factors(values)
+            return values
+
+        with self._replaced(draw):
+            yield
+
+    @contextmanager
+    def ignored(self) -> Iterator[None]:
+        """Let the masks pass everything."""
+        with self._replaced(lambda name, mask, values: values):  # noqa: ARG005
+            yield
+
+    @contextmanager
+    def of(self, group: Sequence[_Entry]) -> Iterator[None]:
+        """Mask a group of patches as they were masked in the images."""
+
+        def cut(name: str, mask: Backdrop, values: Tensor) -> Tensor:  # noqa: ARG001
+            whole = self._factors[name]
+            if whole is None:
+                return values
+            parts = []
+            for entry in group:
+                where = [slice(entry.sample, entry.sample + 1), slice(None)]
+                strides = self._geometry.inner[name]
+                for pixels, stride, n in zip(
+                    entry.patch.pixels, strides, values.shape[2:], strict=True
+                ):
+                    start = int(pixels.start / Fraction(stride))
+                    where.append(slice(start, start + n))
+                # A dimension that the mask doesn't vary over has one entry, for all.
+                sizes = whole.shape
+                where = [w if n > 1 else slice(0, 1) for w, n in zip(where, sizes, strict=True)]
+                parts.append(whole[tuple(where)])
+            return masked_identity(values, torch.cat(parts))
+
+        with self._replaced(cut):
+            yield
+
+    @contextmanager
+    def _replaced(self, stand_in: Callable[[str, Backdrop, Tensor], Tensor]) -> Iterator[None]:
+        with ExitStack() as stack:
+            for name, mask in self._masks.items():
+                stack.enter_context(mask.replaced(partial(stand_in, name, mask)))
+            yield
+
+
 class _Plan:
     """What a backward pass must compute."""
 
@@ -324,10 +407,12 @@ class _Plan:
         stem: nn.Module,
         geometry: StemGeometry,
         reader: _Reader,
+        masks: _InnerMasks,
         scale: Tensor,
         output_shape: tuple[int, ...],
     ) -> None:
-        self.stem, self.geometry, self.reader, self.scale = stem, geometry, reader, scale
+        self.stem, self.geometry, self.reader, self.masks = stem, geometry, reader, masks
+        self.scale = scale
         self.output_shape = output_shape
         self.autocast = _autocast_as_now(scale.device.type)
 
@@ -345,14 +430,14 @@ class _Plan:
 
     def groups(self) -> Iterator[list[_Entry]]:
         """Yield entries whose patches have one size, few enough to fit a part of the memory."""
-        alike: dict[tuple[object, ...], list[_Entry]] = defaultdict(list)
+        alike: dict[tuple[tuple[int, ...], ...], list[_Entry]] = defaultdict(list)
         for entry in self.entries():
             pixels = tuple(p.stop - p.start for p in entry.patch.pixels)
-            local = tuple((p.start, p.stop) for p in entry.patch.local)
+            local = tuple(edge for p in entry.patch.local for edge in (p.start, p.stop))
             alike[pixels, local].append(entry)
         whole = self.output_shape[0] * math.prod(self.reader.shape[2:])
         for (pixels, _), entries in alike.items():
-            together = max(1, whole // _PARTS // math.prod(pixels))  # type: ignore[arg-type]
+            together = max(1, whole // _PARTS // math.prod(pixels))
             for low in range(0, len(entries), together):
                 yield entries[low : low + together]
 
@@ -381,8 +466,12 @@ class _SparseGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, plan: _Plan, output: Tensor, images: Tensor | None, *parameters: Tensor
-    ) -> Tensor:  # noqa: ANN401
+        ctx: Any,  # noqa: ANN401
+        plan: _Plan,
+        output: Tensor,
+        images: Tensor | None,
+        *parameters: Tensor,
+    ) -> Tensor:
         ctx.plan = plan
         ctx.parameters = parameters
         ctx.has_images = images is not None
@@ -398,7 +487,7 @@ class _SparseGradient(torch.autograd.Function):
         totals: list[Tensor | None] = [None] * len(ctx.parameters)
         image_gradient = None
         if ctx.has_images:
-            image_gradient = torch.zeros_like(plan.reader.images)
+            image_gradient = torch.zeros_like(ctx.saved_tensors[0])
         factors = plan.scale.expand(plan.output_shape[0], 1, *plan.output_shape[2:])
         for group in plan.groups():
             parts = [plan.reader.read(e.sample, e.patch.pixels) for e in group]
@@ -407,17 +496,18 @@ class _SparseGradient(torch.autograd.Function):
                 [(grad_output[w] * factors[w]).to(grad_output.dtype) for w in places]
             )
             patches = torch.cat(parts).requires_grad_(ctx.has_images)
-            with torch.enable_grad(), plan.autocast:
+            with torch.enable_grad(), plan.autocast, plan.masks.of(group):
                 # Not the leaf itself, which a stem may not change in place.
                 start = patches.view_as(patches) if ctx.has_images else patches
-                values = plan.stem(start)[(..., *group[0].patch.local)]
+                values = plan.stem(start)[_over(group[0].patch.local)]
             wanted = [*ctx.parameters, patches] if ctx.has_images else list(ctx.parameters)
             found = list(torch.autograd.grad(values, wanted, upstream, allow_unused=True))
             if image_gradient is not None:
                 of_patches = found.pop()
                 if of_patches is not None:
                     for e, gradient in zip(group, of_patches, strict=True):
-                        image_gradient[(e.sample, slice(None), *e.patch.pixels)] += gradient
+                        one = image_gradient[e.sample : e.sample + 1]
+                        one[_over(e.patch.pixels)] += gradient
             for k, gradient in enumerate(found):
                 if gradient is not None:
                     totals[k] = gradient if totals[k] is None else totals[k].add_(gradient)  # type: ignore[union-attr]
