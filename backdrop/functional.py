@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor
@@ -13,12 +13,22 @@ from torch.overrides import handle_torch_function
 
 from gpgen.errors import UsageError
 
-__all__ = ["backdrop", "draw_mask", "fixed_mask", "mask_factors", "masked_identity"]
+__all__ = [
+    "DEFAULT_P",
+    "backdrop",
+    "draw_mask",
+    "fixed_mask",
+    "mask_factors",
+    "masked_identity",
+]
+
+DEFAULT_P: Final = 0.5
+"""The masking probability where none is given, as `torch.nn.Dropout` has it."""
 
 
 def backdrop(
     input: Tensor,  # noqa: A002  the name torch.nn.functional gives it
-    p: float = 0.5,
+    p: float = DEFAULT_P,
     dims: Sequence[int] = (2, 3),
     per_sample: bool = True,
     training: bool = True,

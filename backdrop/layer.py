@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Proxy
 
-from backdrop.functional import backdrop, check_probability, mask_factors
+from backdrop.functional import DEFAULT_P, backdrop, check_probability, mask_factors
 from gpgen.errors import UsageError
 
 __all__ = ["Backdrop"]
@@ -59,7 +59,7 @@ class Backdrop(nn.Module):
 
     def __init__(
         self,
-        p: float = 0.5,
+        p: float = DEFAULT_P,
         dims: Sequence[int] = (2, 3),
         per_sample: bool = True,
         *,

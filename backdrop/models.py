@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Proxy
 
-from backdrop.functional import check_probability, draw_uniform
+from backdrop.functional import DEFAULT_P, check_probability, draw_uniform
 from backdrop.layer import Backdrop, fx_leaf
 from backdrop.placing import length_scales_of
 from gpgen.errors import UsageError
 
 if TYPE_CHECKING:
-    from gpgen.recipe import Recipe
+    from gpgen.recipe import AnyRecipe
 
 __all__ = ["BLOB", "TwoScaleCNN"]
 
@@ -52,8 +52,7 @@ class TwoScaleCNN(nn.Module):
         Number of outputs.
     p
         Masking probability of all masks, or one for each length-scale; 0 for
-        no mask. The default is 0.99 at the largest and none elsewhere, which
-        was best on ``two-scale-mini``.
+        no mask.
     dropout
         Probability that one of the averages is dropped.
     channel_dropout
@@ -84,7 +83,7 @@ class TwoScaleCNN(nn.Module):
         length_scales: Sequence[float],
         n_classes: int,
         *,
-        p: float | Sequence[float] | None = None,
+        p: float | Sequence[float] = DEFAULT_P,
         dropout: float = 0.0,
         channel_dropout: float | Sequence[float] = 0.0,
         in_channels: int = 1,
@@ -106,7 +105,7 @@ class TwoScaleCNN(nn.Module):
                 f"the length-scales are {scales}",
                 "give at least one, all positive numbers of pixels",
             )
-        masks = _one_each(_at_largest(0.99, scales) if p is None else p, len(scales))
+        masks = _one_each(p, len(scales))
         drops = _one_each(channel_dropout, len(scales))
         check_probability(dropout)
         stride = 1
@@ -143,13 +142,14 @@ class TwoScaleCNN(nn.Module):
         self.classify = nn.Linear(averages, n_classes)
 
     @classmethod
-    def from_recipe(cls, recipe: Recipe, **arguments: Any) -> TwoScaleCNN:  # noqa: ANN401
+    def from_recipe(cls, recipe: AnyRecipe, **arguments: Any) -> TwoScaleCNN:  # noqa: ANN401
         """Return the network for a recipe: its axes, its classes, a place a component.
 
         Parameters
         ----------
         recipe
-            Each place is found by the mean of its component's length-scales.
+            A recipe, the name of a built-in one, a path, or a dict. Each place is found by the
+            mean of its component's length-scales.
         **arguments
             Passed on.
 
@@ -158,6 +158,9 @@ class TwoScaleCNN(nn.Module):
         UsageError
             Also if the images are too small for the stages.
         """
+        from gpgen.recipe import Recipe
+
+        recipe = Recipe.load(recipe)
         arguments = {"ndim": len(recipe.shape), **arguments}
         scales = length_scales_of(recipe)
         model = cls(scales, len(recipe.classes), **arguments)
@@ -199,11 +202,6 @@ class _Dropout(nn.Module):
         drawn = draw_uniform(values.shape[:2], values.device, self.generator)
         keep = (drawn >= self.p).reshape(*drawn.shape, *(1,) * (values.ndim - 2))
         return values * keep / (1 - self.p)
-
-
-def _at_largest(p: float, length_scales: Sequence[float]) -> tuple[float, ...]:
-    """Return probabilities for `length_scales`: `p` for the largest, 0 for the others."""
-    return tuple(p if scale == max(length_scales) else 0.0 for scale in length_scales)
 
 
 def _one_each(p: float | Sequence[float], count: int) -> tuple[float, ...]:

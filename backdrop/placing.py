@@ -22,12 +22,13 @@ from backdrop.blocking import (
     open_masks,
     training_copy,
 )
-from backdrop.functional import check_probability
+from backdrop.functional import DEFAULT_P, check_probability
 from backdrop.geometry import ReceptiveField, receptive_field
 from backdrop.layer import Backdrop
 from gpgen.errors import UsageError
 
 if TYPE_CHECKING:
+    from gpgen.io.user_paths import AnyText
     from gpgen.recipe import Recipe
 
 __all__ = ["GradientSpreadWarning", "Insertion", "Place", "insert", "length_scales_of"]
@@ -86,10 +87,10 @@ class Insertion(NamedTuple):
 
 def insert(
     model: nn.Module,
-    masks: Mapping[float, float] | Recipe,
+    masks: Mapping[float, float] | Recipe | AnyText,
     input_shape: Sequence[int] | None = None,
     *,
-    p: float = 0.75,
+    p: float = DEFAULT_P,
     per_sample: bool = True,
     generator: torch.Generator | None = None,
 ) -> Insertion:
@@ -112,8 +113,8 @@ def insert(
     model
         A convolutional network; it is left as it was.
     masks
-        Length-scale in pixels to masking probability, or a recipe: then one
-        mask a component, at the mean of its length-scales.
+        Length-scale in pixels to masking probability, or a recipe (or its name
+        or path): then one mask a component, at the mean of its length-scales.
     input_shape
         ``(channel, *axes)`` of an input. The default follows the first
         convolution and, with a recipe, the recipe.
@@ -146,8 +147,11 @@ def insert(
         wanted = {float(scale): float(probability) for scale, probability in masks.items()}
         axes = None
     else:
-        wanted = dict.fromkeys(length_scales_of(masks), p)
-        axes = tuple(masks.shape)
+        from gpgen.recipe import Recipe
+
+        recipe = Recipe.load(masks)
+        wanted = dict.fromkeys(length_scales_of(recipe), p)
+        axes = tuple(recipe.shape)
     if not wanted:
         raise UsageError("no length-scale was given", "name at least one, as {length_scale: p}")
     for scale, probability in wanted.items():

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from backdrop.layer import Backdrop
-from gpgen.errors import MissingPackageError, UsageError
+from gpgen.errors import UsageError
+from gpgen.figures import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,11 +86,13 @@ def plot_gradients(panels: Sequence[tuple[str, Tensor]], image: Tensor | None = 
     image
         The input, shape ``(y, x)``, to be shown first in grey.
     """
-    figure_class, layout, colormaps, normalize = _matplotlib()
+    figure = new_figure(2.7 * (len(panels) + (image is not None)) + 0.7, 3.1, dpi=100)
+    from matplotlib import colormaps
+    from matplotlib.colors import Normalize
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    figure.set_layout_engine(ConstrainedLayoutEngine(h_pad=0.1))
     count = len(panels) + (image is not None)
-    figure: Figure = figure_class(
-        figsize=(2.7 * count + 0.7, 3.1), dpi=100, layout=layout(h_pad=0.1)
-    )
     axes = figure.subplots(1, count, squeeze=False)[0]
     for ax in axes:
         ax.set_xticks([])
@@ -99,7 +102,7 @@ def plot_gradients(panels: Sequence[tuple[str, Tensor]], image: Tensor | None = 
         axes[0].set_title("the input", fontsize=10)
     colors = colormaps["plasma_r"].with_extremes(under="0.92")
     top = max(float(gradient.max()) for _, gradient in panels)
-    scale = normalize(vmin=1e-6, vmax=top)
+    scale = Normalize(vmin=1e-6, vmax=top)
     for ax, (title, gradient) in zip(axes[-len(panels) :], panels, strict=True):
         drawn = ax.imshow(gradient.numpy(), cmap=colors, norm=scale, interpolation="nearest")
         ax.set_title(title, fontsize=10)
@@ -181,17 +184,3 @@ def _one_square() -> Backdrop:
     keep = torch.zeros(side, side)
     keep[1, 2] = 1
     return Backdrop().fix(keep)
-
-
-def _matplotlib() -> tuple[Any, Any, Any, Any]:
-    try:
-        from matplotlib import colormaps
-        from matplotlib.colors import Normalize
-        from matplotlib.figure import Figure
-        from matplotlib.layout_engine import ConstrainedLayoutEngine
-    except ImportError as error:
-        raise MissingPackageError(
-            "pictures need matplotlib, which isn't installed",
-            "install it with `pip install 'gpgen[plot]'`",
-        ) from error
-    return Figure, ConstrainedLayoutEngine, colormaps, Normalize

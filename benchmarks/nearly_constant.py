@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import describe_machine
-from gpgen.exact.accuracy import field_of
 from gpgen.exact.axis import FACTOR_BITS
-from gpgen.exact.field import Field
+from gpgen.exact.axis_product import AxisProduct
+from gpgen.exact.field_kinds import field_of
 from gpgen.exact.normal import NORMAL_BITS
 from gpgen.recipe import Recipe
 from gpgen.sampling import Sampler, seeds
@@ -141,7 +141,7 @@ def images_sha256(recipe: Recipe, n: int) -> str:
     return digest.hexdigest()
 
 
-def exact(field: Field, seed: int, stream: int = 0) -> tuple[Array, float]:
+def exact(field: AxisProduct, seed: int, stream: int = 0) -> tuple[Array, float]:
     """Return a sample's standardized pixels and its deviation, computed in Python's integers."""
     noise = field.noise(np.array([seed], dtype=np.uint64), stream)[0]
     values = _integers(noise, NORMAL_BITS)

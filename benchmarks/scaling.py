@@ -37,6 +37,7 @@ from gpgen.format.zarr_metadata import block_names, image_document, root_documen
 from gpgen.io import files
 from gpgen.making.worker_processes import worker_processes
 from gpgen.recipe import Recipe
+from gpgen.sampling import DrawnImages
 from gpgen.workspace.journal import Journal
 
 __all__ = ["main"]
@@ -46,7 +47,12 @@ WORKERS = (1, 2, 4, 8)
 
 
 def small_job(folder: Path, shards: int, shard_size: int) -> Job:
-    job = Job(Target.parse(folder / "d.zarr"), RECIPE, Layout(shards * shard_size, shard_size, 1))
+    job = Job(
+        Target.parse(folder / "d.zarr"),
+        RECIPE,
+        Layout(shards * shard_size, shard_size, 1),
+        images=DrawnImages(RECIPE),
+    )
     job.working.mkdir()
     return job
 

@@ -8,34 +8,76 @@ from typing import TYPE_CHECKING
 from gpgen._version import __version__
 
 if TYPE_CHECKING:
+    from gpgen import plots
     from gpgen.dataset import Dataset, open_dataset
-    from gpgen.making.run import make, plan
+    from gpgen.errors import (
+        ClusterError,
+        DatasetError,
+        GpgenError,
+        MissingPackageError,
+        RecipeError,
+        RecipeWarning,
+        SampleIndexError,
+        StorageError,
+        TargetError,
+        UsageError,
+    )
+    from gpgen.making.converting import convert
+    from gpgen.making.run import Plan, make, plan
+    from gpgen.progress import Progress
     from gpgen.recipe import Component, Recipe, builtin_recipes
     from gpgen.sampling import Sample, Sampler, sample
     from gpgen.verification import verify
 
 __all__ = [
+    "ClusterError",
     "Component",
     "Dataset",
+    "DatasetError",
+    "GpgenError",
+    "MissingPackageError",
+    "Plan",
+    "Progress",
     "Recipe",
+    "RecipeError",
+    "RecipeWarning",
     "Sample",
+    "SampleIndexError",
     "Sampler",
+    "StorageError",
+    "TargetError",
+    "UsageError",
     "__version__",
     "builtin_recipes",
+    "convert",
     "make",
     "open_dataset",
     "plan",
+    "plots",
     "sample",
     "verify",
 ]
 
 _HOME = {
+    "ClusterError": "errors",
     "Component": "recipe",
     "Dataset": "dataset",
+    "DatasetError": "errors",
+    "GpgenError": "errors",
+    "MissingPackageError": "errors",
+    "Plan": "making.run",
+    "Progress": "progress",
     "Recipe": "recipe",
+    "RecipeError": "errors",
+    "RecipeWarning": "errors",
     "Sample": "sampling",
+    "SampleIndexError": "errors",
     "Sampler": "sampling",
+    "StorageError": "errors",
+    "TargetError": "errors",
+    "UsageError": "errors",
     "builtin_recipes": "recipe",
+    "convert": "making.converting",
     "make": "making.run",
     "open_dataset": "dataset",
     "plan": "making.run",
@@ -46,6 +88,8 @@ _HOME = {
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first used: the command line starts fast."""
+    if name == "plots":
+        return importlib.import_module("gpgen.plots")
     if name not in _HOME:
         raise AttributeError(f"module 'gpgen' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"gpgen.{_HOME[name]}"), name)

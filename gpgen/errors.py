@@ -9,9 +9,12 @@ who has never heard of gpgen would catch.
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Callable
 from typing import ClassVar, Final
 
 __all__ = [
+    "Argument",
     "ClusterError",
     "DatasetError",
     "GpgenError",
@@ -23,6 +26,7 @@ __all__ = [
     "TargetError",
     "UsageError",
     "printable",
+    "worded",
 ]
 
 
@@ -39,6 +43,45 @@ def printable(text: str) -> str:
     )
 
 
+class Argument(enum.Enum):
+    """An argument of the call that failed, as a hint names it.
+
+    In an f-string it stands as ``{resume=True}``: so the hint remains data, and whoever shows it
+    words its arguments (`worded`). The value is Python's wording, up to an equals sign the
+    parameter's name.
+    """
+
+    CHUNK_SIZE = "chunk_size"
+    NEW_VERSION = "new_version_of"
+    OUT = "out"
+    OVERWRITE = "overwrite=True"
+    PROCESSES = "processes"
+    RECIPE_ONLY = "recipe_only=True"
+    REGENERATE = "regenerate"
+    RESUME = "resume=True"
+    SAMPLES = "samples"
+    SANDBOX = "sandbox"
+    SECURITY = "security"
+    SERVICE = "service"
+    SHARD_SIZE = "shard_size"
+    WORKERS = "workers"
+
+    def __str__(self) -> str:
+        return f"{{{self.value}}}"
+
+    @property
+    def parameter(self) -> str:
+        """The name of the parameter."""
+        return self.value.partition("=")[0]
+
+
+def worded(hint: str, word: Callable[[Argument], str]) -> str:
+    """Return a hint with each argument that it names as `word` words it."""
+    for argument in Argument:
+        hint = hint.replace(str(argument), word(argument))
+    return hint
+
+
 class GpgenError(Exception):
     """Anything that gpgen refuses or fails to do.
 
@@ -47,7 +90,8 @@ class GpgenError(Exception):
     message
         What was wrong, and where.
     hint
-        What to do next, as an imperative sentence without a full stop.
+        What to do next, as an imperative sentence without a full stop. It names arguments by
+        `Argument`; as text the error words them for Python (``resume=True``).
     """
 
     code: ClassVar[str] = "error"
@@ -65,7 +109,9 @@ class GpgenError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}; {self.hint}" if self.hint else self.message
+        if not self.hint:
+            return self.message
+        return f"{self.message}; {worded(self.hint, lambda argument: argument.value)}"
 
 
 class UsageError(GpgenError, ValueError):

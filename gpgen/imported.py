@@ -1,7 +1,6 @@
-"""What an imported dataset says of itself, in the place of a recipe.
+"""What an imported dataset says of itself, where others have a recipe.
 
-It can't be drawn again: a recipe says how to make the pixels, this names their source.
-It has all else that formats and readers ask of a recipe.
+A recipe says how to make the pixels; this names their source, and nothing can draw them again.
 """
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import RecipeError
-from gpgen.recipe import Component, Recipe
-from gpgen.splits import ListedSplit, Split
+from gpgen.labelled_images import LabelledImages
+from gpgen.recipe_checks import check_names
+from gpgen.splits import ListedSplit, Split, split_codes
 
 __all__ = ["CLASS_NAME", "Imported"]
 
@@ -27,11 +27,15 @@ CLASS_NAME: Final = re.compile(r"\d{1,6}(\.\d{1,9})?(-\d{1,6}(\.\d{1,9})?){0,15}
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
-class Imported(Recipe, frozen=True, forbid_unknown_fields=True):
+class Imported(msgspec.Struct, LabelledImages, frozen=True, forbid_unknown_fields=True):
     """An imported dataset.
 
     Parameters
     ----------
+    name, shape, dtype, splits
+        As `LabelledImages` has them.
+    components, boundary, standardize, seed, algorithm
+        Always the same: format version 1 stores them, and tells by `algorithm` what it holds.
     class_names
         By label.
     source_kind
@@ -42,10 +46,18 @@ class Imported(Recipe, frozen=True, forbid_unknown_fields=True):
         Of every image; empty where it is the index modulo the number of classes.
     """
 
-    components: tuple[Component, ...] = ()
+    # In the order in which they are stored.
+    name: str
+    shape: tuple[int, ...]
+    components: tuple[()] = ()
+    boundary: Literal["open"] = "open"
     standardize: bool = False
-    dtype: Literal["float32", "float64"] = "float32"  # type: ignore[assignment]
-    algorithm: Literal["imported"] = "imported"  # type: ignore[assignment]
+    dtype: Literal["float32", "float64"] = "float32"
+    seed: Literal[0] = 0
+    algorithm: Literal["imported"] = "imported"
+    splits: dict[str, float] = msgspec.field(
+        default_factory=lambda: {"train": 0.8, "validation": 0.1, "test": 0.1}
+    )
     class_names: tuple[str, ...] = ()
     source_kind: Literal["gp", "npy"] = "gp"
     source_name: str = ""
@@ -53,6 +65,7 @@ class Imported(Recipe, frozen=True, forbid_unknown_fields=True):
     image_labels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        check_names(self.name, self.seed, self.splits)
         names, labels = self.class_names, self.image_labels
         depths = {name.count("-") for name in names}
         good = (
@@ -63,16 +76,13 @@ class Imported(Recipe, frozen=True, forbid_unknown_fields=True):
             and len(depths) == 1
             and all(0 <= label < len(names) for label in labels)
             and _SHA256.fullmatch(self.source_sha256)
-            and self.name.isprintable()
-            and 0 < len(self.name) <= 100
             and self.source_name.isprintable()
-            and not self.components
+            and not self.standardize
         )
         if not good:
             raise RecipeError(
                 "the description of the imported dataset contradicts itself", "import it again"
             )
-        self._splitter()
 
     def __hash__(self) -> int:
         return hash(self.sha256)
@@ -90,19 +100,9 @@ class Imported(Recipe, frozen=True, forbid_unknown_fields=True):
         return f"# Imported: no recipe makes it.\nsource = {json.dumps(self.source_name)}\n"
 
     @property
-    def is_drawn(self) -> bool:
-        """No: nothing draws imported images again."""
-        return False
-
-    @property
     def classes(self) -> tuple[str, ...]:
         """The classes' names, by label."""
         return self.class_names
-
-    @property
-    def class_count(self) -> int:
-        """How many classes there are."""
-        return len(self.class_names)
 
     def length_scales_of(self, label: int) -> tuple[float, ...]:
         """Return the length-scales that a class's name says, in pixels."""
@@ -110,18 +110,13 @@ class Imported(Recipe, frozen=True, forbid_unknown_fields=True):
 
     def label_of(self, index: int) -> int:
         """Return the label of an image."""
-        return self.image_labels[index] if self.image_labels else index % self.class_count
+        return self.image_labels[index] if self.image_labels else super().label_of(index)
 
     def labels(self, start: int, stop: int) -> npt.NDArray[np.int64]:
         """Return the labels of images start..stop-1."""
         if not self.image_labels:
-            return np.arange(start, stop, dtype=np.int64) % self.class_count
+            return super().labels(start, stop)
         return np.array(self.image_labels[start:stop], dtype=np.int64)
-
-    @property
-    def length_scale_table(self) -> npt.NDArray[np.float64]:
-        """Each class's length-scales in pixels, shape (class, component)."""
-        return np.array([self.length_scales_of(label) for label in range(self.class_count)])
 
     def split_codes(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
         """Return the splits of images start..stop-1: of each class, the same share."""
@@ -133,7 +128,7 @@ class Imported(Recipe, frozen=True, forbid_unknown_fields=True):
         for label in range(self.class_count):
             mine = np.flatnonzero(labels == label)
             ranks[mine] = np.arange(len(mine))
-        return self._splitter().split_codes(0, stop)[ranks[start:]]
+        return split_codes(self.splits, 1, 0, stop)[ranks[start:]]
 
     def split(self, name: str, n: int) -> Split:
         """Return which of the first n images are in a split."""
@@ -141,7 +136,3 @@ class Imported(Recipe, frozen=True, forbid_unknown_fields=True):
             return super().split(name, n)
         code = list(self.splits).index(name)
         return ListedSplit(np.flatnonzero(self.split_codes(0, n) == code))
-
-    def _splitter(self) -> Recipe:
-        one = Component("rbf", (1.0,))
-        return Recipe(self.name, (2,), (one,), standardize=False, splits=self.splits)

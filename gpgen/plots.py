@@ -1,22 +1,26 @@
 """Pictures: a contact sheet of a dataset or a recipe, and a texture taken apart.
 
-Figures are made without pyplot, so nothing global is set and no window opens.
+Figures are made without pyplot, so nothing global is set and no window opens; a notebook shows
+them as the value of a cell.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.errors import MissingPackageError, TargetError, UsageError
+from gpgen.contact_sheet.content import ContactSheet, reduced, shown_plane
+from gpgen.errors import TargetError, UsageError
 from gpgen.exact.texture import length_scale_name
+from gpgen.figures import new_figure
 from gpgen.format.stored_recipe import StoredRecipe
 from gpgen.io.output_files import check_output_file
 from gpgen.io.user_paths import AnyText, given, text_of
+from gpgen.labelled_images import LabelledImages
 from gpgen.recipe import Recipe
 from gpgen.sampling import sample, seeds
 
@@ -24,12 +28,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from gpgen.dataset import Dataset
+    from gpgen.dataset import Samples
     from gpgen.recipe import AnyRecipe
 
 __all__ = ["check_picture", "components_figure", "contact_sheet", "recipe_sheet", "save"]
 
-Image = npt.NDArray[np.float32]
+Image = npt.NDArray[np.floating[Any]]
 
 COLOUR_MAP: Final = "RdBu_r"
 _WIDTH: Final = 7.0  # inches: the text width of a paper
@@ -42,40 +46,64 @@ _FORMATS: Final = (".png", ".pdf", ".svg")
 _NOTHING: Final = 1e-12
 
 
-def contact_sheet(dataset: Dataset, *, columns: int = 4) -> Figure:
+def contact_sheet(
+    dataset: Samples, *, columns: int = 4, classes: Sequence[str] | None = None
+) -> Figure:
     """Draw the first samples of each class of a dataset, one row a class.
 
     Parameters
     ----------
     dataset
-        An open dataset.
+        An open dataset, or a view of one.
     columns
         Samples a class.
+    classes
+        Names of the classes to draw; by default all, or sixteen evenly chosen if there are more.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Seven inches wide, all images on one colour scale.
+        Seven inches wide, all images on one colour scale. Of volumes it shows the middle slice.
 
     Raises
     ------
     MissingPackageError
         If matplotlib isn't installed.
+    UsageError
+        If there is no class of such a name.
     DatasetError
         If an image that is to be drawn is damaged.
     """
+    recipe = dataset.recipe
+    sheet = ContactSheet.read(
+        recipe.classes,
+        lambda start, stop: dataset.label[start:stop],
+        len(dataset),
+        dataset.read,
+        classes=classes,
+        columns=columns,
+        most_classes=_MOST_ROWS,
+        side=_FINEST,
+    )
+    return _draw_sheet(recipe, sheet)
 
-    def read(index: int) -> Image:
-        image: Image = dataset.read(np.array([index]))[0]
-        return image
 
-    return _sheet(dataset.recipe, read, len(dataset), columns)
-
-
-def recipe_sheet(recipe: AnyRecipe, *, columns: int = 4) -> Figure:
+def recipe_sheet(
+    recipe: AnyRecipe, *, columns: int = 4, classes: Sequence[str] | None = None
+) -> Figure:
     """Draw what `contact_sheet` would show of a dataset made from `recipe`."""
     recipe = Recipe.load(recipe)
-    return _sheet(recipe, lambda index: sample(recipe, index).image, None, columns)
+    sheet = ContactSheet.read(
+        recipe.classes,
+        recipe.labels,
+        columns * recipe.class_count,
+        lambda indices: [sample(recipe, index).image for index in indices],
+        classes=classes,
+        columns=columns,
+        most_classes=_MOST_ROWS,
+        side=_FINEST,
+    )
+    return _draw_sheet(recipe, sheet)
 
 
 def components_figure(recipe: AnyRecipe, *, index: int = 0) -> Figure:
@@ -84,7 +112,7 @@ def components_figure(recipe: AnyRecipe, *, index: int = 0) -> Figure:
     Parameters
     ----------
     recipe
-        What to draw from: a recipe, the name of a built-in one, or a path.
+        What to draw from: a recipe, the name of a built-in one, a path, or a dict.
     index
         Which sample.
 
@@ -108,7 +136,9 @@ def components_figure(recipe: AnyRecipe, *, index: int = 0) -> Figure:
         titles.append(rf"{component.weight:g} $\times$ GP, $\ell$ = {scale} px")
     images.append(sample(recipe, index).image)
     titles.append(f"class {recipe.classes[label]}")
-    grid = _Grid(recipe, [[_reduced(image) for image in images]], left=0.1, top=0.3, gap=0.3)
+    grid = _Grid(
+        recipe, [[reduced(image, _FINEST) for image in images]], left=0.1, top=0.3, gap=0.3
+    )
     signs = ["+"] * (len(images) - 2) + ["="]
     for axes, title in zip(grid.axes[0], titles, strict=True):
         axes.set_title(title, fontsize=_LABEL + 1, pad=4)
@@ -134,7 +164,7 @@ def check_picture(path: AnyText) -> None:
     """
     _check_suffix(path)
     check_output_file(given(path))
-    _new_figure(1, 1)
+    new_figure(1, 1)
 
 
 def save(figure: Figure, path: AnyText, *, dpi: int = 200) -> None:
@@ -173,32 +203,6 @@ def _check_suffix(path: AnyText) -> str:
     return suffix
 
 
-def _new_figure(width: float, height: float) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingPackageError(
-            "pictures need matplotlib, which isn't installed",
-            "install it with `pip install 'gpgen[plot]'`",
-        ) from error
-    return Figure(figsize=(width, height))
-
-
-def _reduced(image: npt.NDArray[Any]) -> Image:
-    """Return what fits into a small picture: a middle slice of a volume, means of blocks."""
-    with np.errstate(over="ignore"):  # imported ones may be beyond float32
-        values = image.astype(np.float32)
-    while values.ndim > 2:
-        values = values[len(values) // 2]
-    if values.ndim == 2:
-        y, x = (max(1, side // _FINEST) for side in values.shape)
-        rows, columns = values.shape[0] // y, values.shape[1] // x
-        blocks = values[: rows * y, : columns * x].reshape(rows, y, columns, x)
-        with np.errstate(invalid="ignore"):  # of infinities
-            values = blocks.mean(axis=(1, 3), dtype=np.float32)
-    return values
-
-
 def _limit(images: Iterable[Image], share: float) -> float:
     """Return the end of a symmetric scale for `share` per cent of the pixels, two digits."""
     values = np.concatenate([np.abs(image).ravel() for image in images])
@@ -208,23 +212,11 @@ def _limit(images: Iterable[Image], share: float) -> float:
     return max(step, step * math.ceil(largest / step))
 
 
-def _sheet(
-    recipe: Recipe, read: Callable[[int], npt.NDArray[Any]], n: int | None, columns: int
-) -> Figure:
-    """Draw the first `columns` samples of each class; `n` limits the indices."""
-    if columns < 1:
-        raise UsageError(f"columns is {columns}", "ask for 1 or more")
-    classes = recipe.class_count
-    rows: dict[str, list[Image]] = {}
-    for label in range(min(classes, _MOST_ROWS)):
-        indices = [label + column * classes for column in range(columns)]
-        images = [_reduced(read(index)) for index in indices if n is None or index < n]
-        if images:
-            rows[recipe.classes[label]] = images
-    omitted = classes - len(rows)
-    note = f"{omitted:,} of {classes:,} classes not shown" if omitted else ""
-    grid = _Grid(recipe, list(rows.values()), left=1.0, note=note)
-    for row, name in enumerate(rows):
+def _draw_sheet(recipe: LabelledImages, sheet: ContactSheet) -> Figure:
+    # Whole names, whatever their length: a digit of this size is 0.07 inches wide.
+    left = max(1.0, 0.2 + 0.07 * max(map(len, sheet.names)))
+    grid = _Grid(recipe, sheet.rows, left=left, note=sheet.omission)
+    for row, name in enumerate(sheet.names):
         grid.name_row(row, name)
     grid.remark(grid.left - 0.1, "length-scales, px")
     return grid.figure
@@ -242,7 +234,7 @@ class _Grid:
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: LabelledImages,
         rows: Sequence[Sequence[Image]],
         *,
         left: float,
@@ -264,7 +256,7 @@ class _Grid:
         self.height = top + self.bottom + len(rows) * (self.cell_height + self.gap) - self.gap
         self.end = left + columns * (self.cell + self.between) - self.between
         self.width = self.end + self.right
-        self.figure = _new_figure(self.width, self.height)
+        self.figure = new_figure(self.width, self.height)
         self.axes = [
             [self._draw(image, row, column, top, lines) for column, image in enumerate(images)]
             for row, images in enumerate(rows)
@@ -320,7 +312,7 @@ class _Grid:
         axes.set_yticks([-self.limit, 0, self.limit])
         axes.tick_params(labelsize=_LABEL - 1, width=0.5, length=2)
 
-    def _mark_width(self, recipe: Recipe, note: str) -> None:
+    def _mark_width(self, recipe: LabelledImages, note: str) -> None:
         """Draw a bar as long as an image is wide, with its pixels, under the first column."""
         y = self.bottom - 0.08
         bar = self.place(self.left, y - 0.03, self.cell, 0.06)
@@ -331,8 +323,8 @@ class _Grid:
             [0, 0, 0, 1, 1, 1], [-1, 1, 0, 0, 1, -1], color="0.2", linewidth=0.6, clip_on=False
         )
         text = f"{recipe.shape[-1]} px"
-        if len(recipe.shape) == 3:
-            text += f", slice {recipe.shape[0] // 2} of {recipe.shape[0]}"
+        if plane := shown_plane(recipe.shape):
+            text += f", {plane}"
         self.remark(self.left + self.cell / 2, text, align="center")
         self.remark(self.end, note)
 

@@ -6,18 +6,14 @@ SHA-256 of its canonical form.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from gpgen.errors import RecipeError
 from gpgen.exact.accuracy import Accuracy, accuracy
@@ -25,16 +21,18 @@ from gpgen.exact.texture import Component, LengthScale, Texture
 from gpgen.io.object_path import ObjectPath
 from gpgen.io.recognizing import recognize
 from gpgen.io.user_paths import AnyText, given, text_of
+from gpgen.labelled_images import LabelledImages
 from gpgen.recipe_checks import check, check_keys, check_names, nearest
 from gpgen.recipe_meaning import check_grid, check_meaning
-from gpgen.splits import ComputedSplit, Split, split_codes
 
 __all__ = ["AnyRecipe", "Component", "LengthScale", "Recipe", "builtin_recipes"]
 
 _PERHAPS_RECIPES = ("a recipe", "a TOML file", "a text file")
 
 
-class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Recipe(
+    msgspec.Struct, LabelledImages, frozen=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """What to draw: the sizes, the components and the root seed.
 
     Parameters
@@ -91,7 +89,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     def load(cls, source: AnyRecipe) -> Recipe:
         """Load a built-in recipe by its name, or one from a TOML file or object by its path.
 
-        A recipe is returned as it is, so that whatever takes one takes a name or path too.
+        A dict is read by `from_dict`, and a recipe is returned as it is, so that whatever takes a
+        recipe takes any of these.
 
         Raises
         ------
@@ -101,8 +100,10 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         """
         if isinstance(source, Recipe):
             return source
+        if isinstance(source, Mapping):
+            return cls.from_dict(source)
         if not isinstance(source, str | bytes | os.PathLike | ObjectPath):
-            hint = "give a Recipe, a name or a path, or use Recipe.from_dict"
+            hint = "give a Recipe, a name, a path or a dict of its fields"
             raise RecipeError(f"{repr(source)[:60]} is no path, and no recipe", hint)
         text = text_of(source)
         if text in builtin_recipes():
@@ -113,7 +114,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
                 f"no built-in recipe is called {text!r}",
                 nearest(text, builtin_recipes()) + ", or give the path of a .toml file",
             )
-        found = recognize(path) if isinstance(path, Path) else None
+        found = None if path.is_remote else recognize(path)
         if found is not None and found.what not in _PERHAPS_RECIPES:
             raise RecipeError(
                 f"recipe {text!r} can't be read: it is {found.what}",
@@ -158,12 +159,6 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             raise type(error)(f"{where}: {error.message}", error.hint) from None
         return recipe
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return all fields as plain values that JSON can hold."""
-        fields = {name: getattr(self, name) for name in self.__struct_fields__}
-        plain: dict[str, Any] = json.loads(json.dumps(msgspec.to_builtins(fields)))
-        return plain
-
     def to_toml(self) -> str:
         """Return the recipe as TOML, every field written out."""
         fields = self.to_dict()
@@ -177,21 +172,6 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     def replace(self, **changes: Any) -> Recipe:  # noqa: ANN401
         """Return a recipe with some fields changed, checked like any other."""
         return self.from_dict({**self.to_dict(), **changes}, self.name)
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of the canonical form: JSON, sorted keys, no spaces, defaults left out.
-
-        Leaving the defaults out keeps today's hashes when recipes learn a new field. The splits
-        are a list, since their order matters.
-        """
-        # Not msgspec's omit_defaults, which compares by identity: a string that was pickled or
-        # put together is not the default's object, and the hash would change on a worker.
-        defaults = {field.name: field.default for field in msgspec.structs.fields(self)}
-        fields = {name: v for name, v in self.to_dict().items() if v != defaults[name]}
-        fields["splits"] = list(self.splits.items())
-        canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()
 
     # What it describes
 
@@ -208,29 +188,14 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         )
 
     @property
-    def is_drawn(self) -> bool:
-        """Whether its samples can be drawn; those of imported datasets can't."""
-        return True
-
-    @property
     def accuracy(self) -> Accuracy:
         """How exactly it is drawn, by computation."""
         return accuracy(self.texture)
 
     @property
-    def numpy_dtype(self) -> np.dtype[Any]:
-        """The pixels' type, little-endian."""
-        return np.dtype(self.dtype).newbyteorder("<")
-
-    @property
-    def image_nbytes(self) -> int:
-        """Bytes of one image."""
-        return math.prod(self.shape) * self.numpy_dtype.itemsize
-
-    @property
     def classes(self) -> tuple[str, ...]:
         """The classes' names, by label: the length-scales, joined by "-"."""
-        return self.texture.class_names
+        return self.texture.classes
 
     @property
     def class_count(self) -> int:
@@ -241,74 +206,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         """Return each component's length-scale in a class, in pixels."""
         return self.texture.length_scales_of(label)
 
-    def label_of(self, index: int) -> int:
-        """Return the label of a sample: its index modulo the number of classes."""
-        return index % self.class_count
 
-    def labels(self, start: int, stop: int) -> npt.NDArray[np.int64]:
-        """Return the labels of samples start..stop-1."""
-        return np.arange(start, stop, dtype=np.int64) % self.class_count
-
-    def length_scale_array(self, start: int, stop: int) -> npt.NDArray[np.float64]:
-        """Return the length-scales of samples start..stop-1, in pixels.
-
-        Returns
-        -------
-        ndarray of float64
-            Shape (sample, component), or (sample, component, axis) if any component has one
-            length-scale an axis.
-        """
-        return self.length_scale_table[self.labels(start, stop)]
-
-    @property
-    def length_scale_table(self) -> npt.NDArray[np.float64]:
-        """Each class's length-scales in pixels, shaped like `length_scale_array`, by label."""
-        per_axis = any(isinstance(scale, tuple) for scale in self._all_length_scales())
-        return np.array(
-            [
-                [self.per_axis(scale) if per_axis else scale for scale in self.length_scales_of(c)]
-                for c in range(self.class_count)
-            ],
-            dtype=np.float64,
-        )
-
-    def per_axis(self, length_scale: LengthScale) -> tuple[float, ...]:
-        """Return a length-scale as one number for each axis, in pixels."""
-        return self.texture.per_axis(length_scale)
-
-    def _all_length_scales(self) -> Iterator[LengthScale]:
-        for component in self.components:
-            yield from component.length_scales
-
-    def split_codes(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
-        """Return the position in `splits` of the part that each of samples start..stop-1 is in.
-
-        A group of one sample of each class stays together, and every prefix of the groups is
-        divided as `splits` asks, to within a group for each split: the first split takes the
-        groups at which its rounded share grows, the next the same of the others.
-        """
-        return split_codes(self.splits, self.class_count, start, stop)
-
-    def split(self, name: str, n: int) -> Split:
-        """Return which of the first n samples are in a split.
-
-        Parameters
-        ----------
-        name
-            A key of `splits`.
-        n
-            Number of samples.
-        """
-        return ComputedSplit.of(self.splits, name, self.class_count, n)
-
-    def split_indices(self, name: str, n: int) -> npt.NDArray[np.int64]:
-        """Return the indices of a split's samples among the first n, ascending."""
-        split = self.split(name, n)
-        return split.indices(np.arange(len(split), dtype=np.int64))
-
-
-AnyRecipe = Recipe | AnyText
-"""A recipe, the name of a built-in one, or the path of a TOML file."""
+AnyRecipe = Recipe | AnyText | Mapping[str, Any]
+"""A recipe, the name of a built-in one, the path of a TOML file, or a dict of the fields."""
 
 
 def builtin_recipes() -> tuple[str, ...]:

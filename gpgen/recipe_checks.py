@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from gpgen.errors import RecipeError
-from gpgen.exact.algorithms import other_algorithm
+from gpgen.exact.field_kinds import check_drawable
 from gpgen.exact.kernels import KERNELS
 from gpgen.exact.texture import Component, Texture
 
@@ -140,9 +140,7 @@ def check(texture: Texture) -> None:
         f"weights that sum to {total:g} overflow float16",
         'use smaller weights or dtype = "float32"',
     )
-    other = other_algorithm(texture.algorithm)
-    if other is not None:
-        other.check(texture)
+    check_drawable(texture)
 
 
 def _check_component(texture: Texture, component: Component, where: str) -> None:

@@ -126,7 +126,7 @@ def _one_distribution(texture: Texture, first: int, second: int) -> UnclearRecip
         return UnclearRecipeError(
             f"component {where + 1}: {what}", "remove one: two classes would be the same"
         )
-    names = texture.class_names
+    names = texture.classes
     return UnclearRecipeError(
         f"labels {first} and {second}, classes {names[first]!r} and {names[second]!r}, are one "
         f"distribution: components {', '.join(map(str, exchanged))} can't be told apart in the sum",

@@ -1,27 +1,33 @@
-"""One sample from its recipe, seed and label."""
+"""Samples of a recipe, by index or by seed and label."""
 
 from __future__ import annotations
 
 import math
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import UsageError
-from gpgen.exact.accuracy import accuracy, field_of
-from gpgen.exact.algorithms import other_algorithm
-from gpgen.exact.axis import BLOCK
-from gpgen.exact.field import Field, grid_below
+from gpgen.exact.accuracy import accuracy
+from gpgen.exact.arrays import NUMPY, Arrays
+from gpgen.exact.drawing import TextureClass
 from gpgen.exact.finite import check_finite
-from gpgen.exact.fixed_point import round_to_grid
-from gpgen.exact.standardizing import standardize
 from gpgen.recipe import AnyRecipe, LengthScale, Recipe
 
-__all__ = ["SAMPLING_VERSION", "Sample", "Sampler", "sample", "sampler_for", "seeds"]
+__all__ = [
+    "SAMPLING_VERSION",
+    "DrawnImages",
+    "Sample",
+    "Sampler",
+    "sample",
+    "sampler_for",
+    "seeds",
+    "seeds_at",
+]
 
 SAMPLING_VERSION: Final = 1
 """Changes whenever the pixels of a recipe, seed and label would."""
@@ -29,11 +35,10 @@ SAMPLING_VERSION: Final = 1
 _SEED_BLOCK: Final = 1024
 """Samples whose seeds come from one SeedSequence."""
 
-_BATCH_BYTES: Final = 2**20
-"""Small images are drawn together up to about this many bytes of float64."""
-
-Array = npt.NDArray[np.float64]
 Image = npt.NDArray[Any]
+"""Of the recipe's dtype; a sampler with other `arrays` takes and returns that library's."""
+
+Indices = npt.NDArray[np.int64]
 
 
 def seeds(root_seed: int, start: int, stop: int) -> npt.NDArray[np.uint64]:
@@ -48,36 +53,28 @@ def seeds(root_seed: int, start: int, stop: int) -> npt.NDArray[np.uint64]:
     ndarray of uint64, shape (stop - start,)
     """
     first, last = start // _SEED_BLOCK, -(-stop // _SEED_BLOCK)
-    blocks = [
-        np.random.SeedSequence(root_seed, spawn_key=(block,))
-        .generate_state(_SEED_BLOCK, np.uint64)
-        .astype(np.uint64)
-        for block in range(first, last)
-    ]
-    if not blocks:
+    if first >= last:
         return np.empty(0, dtype=np.uint64)
+    blocks = [_seed_block(root_seed, block) for block in range(first, last)]
     offset = first * _SEED_BLOCK
     words: npt.NDArray[np.uint64] = np.concatenate(blocks)[start - offset : stop - offset]
     return words
 
 
-@dataclass(frozen=True)
-class _Class:
-    """What drawing one class needs."""
+def seeds_at(root_seed: int, indices: Indices) -> npt.NDArray[np.uint64]:
+    """Return the seeds of any samples, as `seeds` does: uint64, shape (len(indices),)."""
+    words = np.empty(len(indices), dtype=np.uint64)
+    blocks, places = np.divmod(indices, _SEED_BLOCK)
+    for block in np.unique(blocks).tolist():
+        here = blocks == block
+        words[here] = _seed_block(root_seed, block)[places[here]]
+    return words
 
-    fields: tuple[Field, ...]
-    last: tuple[_Block, ...]
 
-
-@dataclass(frozen=True)
-class _Block:
-    """Pixels ``start:stop`` of the last axis, from the components' columns, side by side."""
-
-    start: int
-    stop: int
-    columns: tuple[slice, ...]
-    matrix: Array
-    """float64, shape (columns of all components, stop - start)."""
+@lru_cache(maxsize=1024)
+def _seed_block(root_seed: int, block: int) -> npt.NDArray[np.uint64]:
+    sequence = np.random.SeedSequence(root_seed, spawn_key=(block,))
+    return sequence.generate_state(_SEED_BLOCK, np.uint64).astype(np.uint64)
 
 
 class Sampler:
@@ -89,7 +86,9 @@ class Sampler:
     Parameters
     ----------
     recipe
-        What to draw: a recipe, the name of a built-in one, or a path.
+        What to draw: a recipe, the name of a built-in one, a path, or a dict.
+    arrays
+        The array library that computes the products, and whose arrays the images are.
 
     Raises
     ------
@@ -98,12 +97,12 @@ class Sampler:
         periodic axis, or is so long that standardizing would turn the image into rounding noise.
     """
 
-    def __init__(self, recipe: AnyRecipe) -> None:
+    def __init__(self, recipe: AnyRecipe, arrays: Arrays = NUMPY) -> None:
         self.recipe = recipe = Recipe.load(recipe)
         self.accuracy = accuracy(recipe.texture)
-        self._other = other_algorithm(recipe.algorithm)
-        self._classes: dict[int, _Class] = {}
-        self._weights = np.array([component.weight for component in recipe.components])
+        self.arrays = arrays
+        self._classes: dict[int, TextureClass] = {}
+        self._dtype = arrays.empty_images((0,), recipe.dtype).dtype
 
     def image(self, seed: int, label: int, out: Image | None = None) -> Image:
         """Draw one image.
@@ -115,7 +114,7 @@ class Sampler:
         label
             The class.
         out
-            Where to write: the recipe's shape and dtype, C-contiguous.
+            Where to write: the recipe's shape and dtype.
 
         Returns
         -------
@@ -139,117 +138,76 @@ class Sampler:
         -------
         ndarray, shape (stop - start, *recipe.shape), the recipe's dtype
         """
-        out = self._out(out, (stop - start, *self.recipe.shape))
-        sample_seeds = seeds(self.recipe.seed, start, stop)
-        classes = len(self.recipe.classes)
-        batch = max(1, _BATCH_BYTES // (8 * math.prod(self.recipe.shape)))
-        for first in range(min(classes, stop - start)):
-            label = self.recipe.label_of(start + first)
-            chosen = range(first, stop - start, classes)
-            for low in range(0, len(chosen), batch):
-                part = chosen[low : low + batch]
-                where = slice(part.start, part.stop, part.step)
-                self._draw(label, sample_seeds[where], out[where])
+        return self.images_at(np.arange(start, stop, dtype=np.int64), out)
+
+    def images_at(self, indices: Indices, out: Image | None = None) -> Image:
+        """Draw the images of any samples, those of a class together.
+
+        Parameters
+        ----------
+        indices
+            The samples, from 0: int64, in any order; repeats are allowed.
+        out
+            Where to write: shape (len(indices), *recipe.shape), the recipe's dtype.
+
+        Returns
+        -------
+        ndarray, shape (len(indices), *recipe.shape), the recipe's dtype
+        """
+        out = self._out(out, (len(indices), *self.recipe.shape))
+        sample_seeds = seeds_at(self.recipe.seed, indices)
+        labels = indices % self.recipe.class_count
+        together = max(1, self.arrays.batch_bytes // (8 * math.prod(self.recipe.shape)))
+        for label in np.unique(labels).tolist():
+            positions = np.flatnonzero(labels == label)
+            for low in range(0, len(positions), together):
+                part = positions[low : low + together]
+                where = _as_slice(part)
+                if where is not None:
+                    self._draw(label, sample_seeds[part], out[where])
+                else:
+                    images = self._out(None, (len(part), *self.recipe.shape))
+                    self._draw(label, sample_seeds[part], images)
+                    out[part] = images
         return out
 
     def _out(self, out: Image | None, shape: tuple[int, ...]) -> Image:
         if out is None:
-            return np.empty(shape, self.recipe.numpy_dtype)
-        if out.shape != shape or out.dtype != self.recipe.numpy_dtype:
+            images: Image = self.arrays.empty_images(shape, self.recipe.dtype)
+            return images
+        if out.shape != shape or out.dtype != self._dtype:
             raise UsageError(
-                f"out has shape {out.shape} and dtype {out.dtype}",
-                f"give an array of shape {shape} and dtype {self.recipe.dtype}",
+                f"out has shape {tuple(out.shape)} and dtype {out.dtype}",
+                f"give an array of shape {shape} and dtype {self._dtype}",
             )
         return out
 
-    def class_of(self, label: int) -> _Class:
-        """Return the fields of a class and the joint factor of its last axis."""
+    def _class(self, label: int) -> TextureClass:
         if label not in self._classes:
-            scales = self.recipe.length_scales_of(label)
-            fields = tuple(
-                field_of(self.recipe.texture, component.kernel, scale)
-                for component, scale in zip(self.recipe.components, scales, strict=True)
-            )
-            self._classes[label] = _Class(fields, _join_last_axis(fields))
+            self._classes[label] = TextureClass.of(self.recipe.texture, label, self.arrays)
         return self._classes[label]
 
     def _draw(self, label: int, sample_seeds: npt.NDArray[np.uint64], out: Image) -> None:
         """Draw samples of one class into out, shape (samples, *recipe.shape)."""
-        with np.errstate(over="ignore", invalid="ignore"):  # told below
-            if self._other is not None:
-                scales = self.recipe.length_scales_of(label)
-                self._other.draw(self.recipe.texture, scales, sample_seeds, out)
-            else:
-                self._draw_exactly(label, sample_seeds, out)
-        check_finite(self.recipe.name, self.recipe.dtype, label, sample_seeds, out)
-
-    def _draw_exactly(self, label: int, sample_seeds: npt.NDArray[np.uint64], out: Image) -> None:
-        what = self.class_of(label)
-        rows, shift, exact = self._rows(what, sample_seeds)
-        count = len(sample_seeds)
-        flat_rows = [r.reshape(-1, r.shape[-1]) for r in rows]
-        flat_out = out.reshape(count, -1, self.recipe.shape[-1])
-        lines = flat_out.shape[1]
-        joined = np.empty((count * lines, max(b.matrix.shape[0] for b in what.last)))
-        values = np.empty((count * lines, BLOCK))
-        for block in what.last:
-            side_by_side = joined[:, : block.matrix.shape[0]]
-            np.concatenate(
-                [r[:, c] for r, c in zip(flat_rows, block.columns, strict=True)],
-                axis=1,
-                out=side_by_side,
-            )
-            part = values[:, : block.stop - block.start]
-            np.matmul(side_by_side, block.matrix, out=part)
-            part = part.reshape(count, lines, -1)
-            if self.recipe.standardize:
-                part -= shift[:, None, None]
-            for samples, pixels in exact:
-                exact_lines = pixels.reshape(len(samples), lines, -1)
-                part[samples] += exact_lines[:, :, block.start : block.stop]
-            flat_out[:, :, block.start : block.stop] = part
-
-    def _rows(
-        self, what: _Class, sample_seeds: npt.NDArray[np.uint64]
-    ) -> tuple[list[Array], Array, list[tuple[npt.NDArray[np.int64], Array]]]:
-        """Return each component's rows before the last axis, each sample's shift, exact pixels."""
-        rows, exact = [], []
-        shift = np.zeros(len(sample_seeds))
-        bound = np.zeros(len(sample_seeds))
-        for stream, (field, weight) in enumerate(zip(what.fields, self._weights, strict=True)):
-            noise = field.noise(sample_seeds, stream)
-            scale = np.full(len(sample_seeds), weight)
-            if self.recipe.standardize:
-                scale, offset, samples, pixels = standardize(field, noise, weight)
-                shift += offset
-                if len(samples):
-                    exact.append((samples, pixels))
-            part, part_bound = field.along_leading_axes(noise, scale)
-            rows.append(part)
-            bound += part_bound * field.factors[-1].matrix.row_sum
-        # All components are summed in one product, so they share one grid.
-        bits = grid_below(bound)
-        for part in rows:
-            round_to_grid(part, bits.reshape(-1, *(1,) * (part.ndim - 1)), out=part)
-        return rows, shift, exact
+        with np.errstate(over="ignore", invalid="ignore"):  # check_finite names the sample
+            self._class(label).draw(sample_seeds, out)
+        if not self.arrays.all_finite(out):
+            images = self.arrays.to_numpy(out)
+            check_finite(self.recipe.name, self.recipe.dtype, label, sample_seeds, images)
 
 
-def _join_last_axis(fields: tuple[Field, ...]) -> tuple[_Block, ...]:
-    bands = zip(*(field.factors[-1].matrix.bands for field in fields), strict=True)
-    return tuple(
-        _Block(
-            parts[0].start,
-            parts[0].stop,
-            tuple(slice(part.first, part.last) for part in parts),
-            np.concatenate([part.matrix.T for part in parts]),
-        )
-        for parts in bands
-    )
+def _as_slice(positions: Indices) -> slice | None:
+    """Return ascending positions as a slice, None if their steps differ."""
+    steps = np.diff(positions)
+    step = int(steps[0]) if len(steps) else 1
+    if (steps != step).any():
+        return None
+    return slice(int(positions[0]), int(positions[-1]) + 1, step)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One drawn sample.
+    """One sample, drawn or read.
 
     Parameters
     ----------
@@ -262,16 +220,16 @@ class Sample:
     length_scales
         Each component's length-scale, in pixels.
     seed
-        The sample's own seed.
+        The sample's own seed; ``None`` if it was imported, so that nothing draws it again.
     index
-        Its place in the dataset, if it was asked for by index.
+        Its place in the dataset; ``None`` if it was drawn from a seed of its own.
     """
 
     image: Image
     label: int
     class_name: str
     length_scales: tuple[LengthScale, ...]
-    seed: int
+    seed: int | None
     index: int | None
 
 
@@ -287,7 +245,7 @@ def sample(
     Parameters
     ----------
     recipe
-        What to draw: a recipe, the name of a built-in one, or a path.
+        What to draw: a recipe, the name of a built-in one, a path, or a dict.
     index
         The sample's place in the dataset that the recipe describes.
     seed, label
@@ -318,17 +276,35 @@ def sample(
     return Sample(image, label, classes[label], recipe.length_scales_of(label), seed, index)
 
 
+@dataclass(frozen=True)
+class DrawnImages:
+    """A source of images (`gpgen.format.job.ImageSource`): drawn from a recipe when asked for.
+
+    Parameters
+    ----------
+    described
+        The recipe. It is all that is sent to a worker, whose threads have their own samplers.
+    """
+
+    described: Recipe
+
+    def images(self, start: int, stop: int, out: Image | None = None) -> Image:
+        """Draw the images of samples start..stop-1, as `Sampler.images` does."""
+        return sampler_for(self.described).images(start, stop, out)
+
+
 _local = threading.local()
 _SAMPLERS_KEPT: Final = 4
 
 
-def sampler_for(recipe: Recipe) -> Sampler:
+def sampler_for(recipe: Recipe, arrays: Arrays = NUMPY) -> Sampler:
     """Return this thread's sampler of a recipe; the last few are kept."""
-    kept: OrderedDict[str, Sampler] = _local.__dict__.setdefault("samplers", OrderedDict())
-    key = recipe.sha256
-    if key not in kept:
-        kept[key] = Sampler(recipe)
-        if len(kept) > _SAMPLERS_KEPT:
-            kept.popitem(last=False)
-    kept.move_to_end(key)
-    return kept[key]
+    kept: list[Sampler] = _local.__dict__.setdefault("samplers", [])
+    for place, sampler in enumerate(kept):
+        if sampler.arrays == arrays and sampler.recipe == recipe:
+            kept.append(kept.pop(place))
+            return sampler
+    sampler = Sampler(recipe, arrays)
+    kept.append(sampler)
+    del kept[:-_SAMPLERS_KEPT]
+    return sampler

@@ -61,7 +61,7 @@ class Browser:
 
     def __exit__(self, *_):
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(120)
         os.close(self._out)
         os.close(self._in)
         self._profile.cleanup()
@@ -103,7 +103,7 @@ class Browser:
             features=[{"name": "prefers-color-scheme", "value": scheme}],
         )
         self.call("Page.navigate", url=Path(path).absolute().as_uri())
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while self.evaluate("document.readyState") != "complete":
             assert time.monotonic() < deadline
             time.sleep(0.02)

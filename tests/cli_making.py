@@ -87,7 +87,7 @@ class Making:
             os.killpg(self.process.pid, signal.SIGCONT)
 
     def end(self) -> Result:
-        out, err = self.process.communicate(timeout=120)
+        out, err = self.process.communicate(timeout=300)
         return Result(self.process.returncode, out, err)
 
     def succeed(self) -> str:

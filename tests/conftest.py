@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from pathlib import Path
+
+# Before NumPy and PyTorch are loaded, here and in the processes that tests start: OpenMP's threads
+# wait for each other by spinning, and with two test processes on two cores that took five times as
+# long. OpenBLAS would follow, but limiting its threads is what some tests are about.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", str(os.cpu_count() or 1))
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,6 +28,28 @@ settings.load_profile("gpgen")
 # A background shell starts its children with Ctrl-C ignored, and theirs inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+LONG = "the whole of what CI shortens: every kill, thousands of damaged bits, 30 minutes of fuzzing"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help=LONG)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without --long leave out the cases marked `long`."""
+    if config.getoption("long"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    items[:] = [item for item in items if not item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(scope="session")
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether a test shall try all that it can, however long that takes."""
+    return request.config.getoption("long")
 
 
 @pytest.fixture

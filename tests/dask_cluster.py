@@ -19,7 +19,8 @@ from gpgen.format.layout import Target
 DASK = [sys.executable, "-m", "dask"]
 
 
-def wait_until(condition, what: str, seconds: float = 60) -> None:
+def wait_until(condition, what: str, seconds: float = 300) -> None:
+    """Wait; so long a time only ends what would hang, on however busy a machine."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

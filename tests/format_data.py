@@ -56,12 +56,18 @@ def recipe() -> Recipe:
     )
 
 
+_ATTRIBUTES = {"length_scale": "length_scales", "split": "split_code"}
+"""What Python calls a stored array of another name."""
+
+
 def file_of(dataset: Dataset) -> dict[str, str]:
     """SHA-256 of what a dataset reads as: its pixels and its small arrays."""
     names = ["image", "label", "length_scale", "split"]
-    names += ["seed"] if dataset.recipe.is_drawn else []
+    names += ["seed"] if isinstance(dataset.recipe, Recipe) else []
     return {
-        name: hashlib.sha256(np.ascontiguousarray(getattr(dataset, name)[:]).tobytes()).hexdigest()
+        name: hashlib.sha256(
+            np.ascontiguousarray(getattr(dataset, _ATTRIBUTES.get(name, name))[:]).tobytes()
+        ).hexdigest()
         for name in names
     }
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from gpgen import Recipe
 from gpgen.dataset import Dataset
@@ -20,6 +22,12 @@ ENVIRONMENT = os.environ | {
     "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
 }
 OUTS = ("d.zarr", "d.h5", "d-{shard:03d}.h5")
+
+
+def only_long(cases: Iterable[Any]) -> list[Any]:
+    """Mark cases of a parametrized test as ones that only --long runs."""
+    tuples = (case if isinstance(case, tuple) else (case,) for case in cases)
+    return [pytest.param(*case, marks=pytest.mark.long) for case in tuples]
 
 
 def tiny(**changes: Any) -> Recipe:

@@ -23,7 +23,8 @@ from gpgen_cli.main import VERBS
 
 import gpgen as library
 from gpgen.errors import DatasetError, TargetError, UsageError
-from gpgen.golkar2018.downloading import DownloadProgress, download, read_record
+from gpgen.golkar2018.downloading import download, read_record
+from gpgen.progress import Progress
 
 SMALL = [f"--samples={v}=4" for v in ("9.5", "10", "80", "140")] + ["--size", "128"]
 
@@ -94,7 +95,9 @@ def test_the_examples_in_the_help_work_at_a_smaller_size(gpgen: Caller) -> None:
 
 def examples(verb: str) -> list[str]:
     command = importlib.import_module(VERBS[verb]).command
-    return [line.strip() for line in command.epilog.splitlines() if line.startswith("  gpgen ")]
+    found = [line.strip() for line in command.epilog.splitlines() if line.startswith("  gpgen ")]
+    assert found
+    return found
 
 
 def test_a_terminal_shows_how_far_it_is(tmp_path: Path, serve: Serve) -> None:
@@ -120,7 +123,7 @@ def test_a_terminal_shows_how_far_it_is(tmp_path: Path, serve: Serve) -> None:
     os.close(ours)
     assert process.returncode == 0, shown.decode()
     assert b"of 24 images" in shown
-    assert b"of 256 kilobytes" in shown
+    assert b"256 kB of 256 kB" in shown
 
 
 @pytest.mark.parametrize(
@@ -206,10 +209,10 @@ def fetch(address: str, out: Path, **options: object) -> tuple[Path, ...]:
 
 def test_a_file_is_fetched_and_its_checksum_right(serve: Serve, tmp_path: Path) -> None:
     pytest.importorskip("httpx")
-    seen: list[DownloadProgress] = []
+    seen: list[Progress] = []
     (path,) = fetch(serve(described()), tmp_path / "new" / "folder", progress=seen.append)
     assert path.read_bytes() == DATA
-    assert (seen[-1].bytes_done, seen[-1].total) == (len(DATA), len(DATA))
+    assert (seen[-1].done, seen[-1].total) == (len(DATA), len(DATA))
 
 
 def test_a_broken_download_goes_on_where_it_stopped(serve: Serve, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from gpgen.golkar2018.gp_writing import write_gp
 from gpgen.golkar2018.import_source import open_source
 from gpgen.golkar2018.importing import content_sha256, import_dataset
 from gpgen.imported import Imported
+from gpgen.making.converting import convert
 
 PLAN = ArchivePlan(((9.5, 6), (10.0, 7), (80.0, 6), (140.0, 6)), size=128)
 
@@ -46,9 +47,9 @@ def test_crosses_come_back_pixel_by_pixel(
     tmp_path: Path, archive: Path, source: str, target: str
 ) -> None:
     with import_dataset(archive / source, tmp_path / target, shard_size=4) as dataset:
-        assert dataset.class_names == ("9.5-80", "10-80", "9.5-140", "10-140")
+        assert dataset.classes == ("9.5-80", "10-80", "9.5-140", "10-140")
         assert dataset.label[:].tolist() == [0, 1, 2, 3] * 3
-        assert dataset.length_scale[:4].tolist() == [[9.5, 80], [10, 80], [9.5, 140], [10, 140]]
+        assert dataset.length_scales[:4].tolist() == [[9.5, 80], [10, 80], [9.5, 140], [10, 140]]
         assert dataset.image.dtype == np.float32
         images = dataset.read(range(len(dataset)))
     samples = {key: PLAN.sample(*key) for key in PLAN.members}
@@ -66,10 +67,10 @@ def test_samples_come_back_in_their_own_precision(
     tmp_path: Path, archive: Path, source: str, target: str
 ) -> None:
     with import_dataset(archive / source, tmp_path / target, shard_size=7) as dataset:
-        assert dataset.class_names == ("9.5", "10", "80", "140")
+        assert dataset.classes == ("9.5", "10", "80", "140")
         assert dataset.image.dtype == np.float64
         labels, images = dataset.label[:], dataset.read(range(len(dataset)))
-        scales = dataset.length_scale[:]
+        scales = dataset.length_scales[:]
     # One of each in turn; the seventh of 10 px is left over at the end.
     assert labels.tolist() == [0, 1, 2, 3] * 6 + [1]
     for position, (label, image) in enumerate(zip(labels, images, strict=True)):
@@ -111,11 +112,36 @@ def test_seeds_are_absent_and_said_to_be(tmp_path: Path, archive: Path) -> None:
         gpgen.verify(tmp_path / "a.zarr", regenerate=1)
 
 
+def test_tar_files_of_imported_images_claim_no_seeds(tmp_path: Path, archive: Path) -> None:
+    import_dataset(archive / "dataset.zip", tmp_path / "a.zarr").close()
+    convert(tmp_path / "a.zarr", tmp_path / "a-{shard:05d}.tar").close()
+    shutil.unpack_archive(tmp_path / "a-00000.tar", tmp_path / "samples")
+    about = json.loads((tmp_path / "samples" / "00000001.json").read_bytes())
+    assert about.pop("recipe_sha256")
+    assert about == {
+        "index": 1,
+        "label": 1,
+        "class": "10-80",
+        "length_scale": [10, 80],
+        "split": "train",
+    }
+    assert gpgen.verify(tmp_path / "a-manifest.tar.h5").ok
+
+
+def test_training_on_imported_images_is_refused(tmp_path: Path, archive: Path) -> None:
+    pytest.importorskip("torch")
+    from backdrop.training import Source
+
+    import_dataset(archive / "dataset.zip", tmp_path / "a.zarr").close()
+    with pytest.raises(UsageError, match="was imported, so the scale of its images is not known"):
+        Source(str(tmp_path / "a.zarr"))
+
+
 def test_splits_hold_the_same_share_of_every_class(tmp_path: Path, archive: Path) -> None:
     splits = {"train": 2 / 3, "test": 1 / 3}
     with import_dataset(archive / "dataset.zip", tmp_path / "a.zarr", splits=splits) as dataset:
         for split, per_class in (("train", 2), ("test", 1)):
-            labels = dataset.label[:][dataset.indices(split)]
+            labels = dataset.label[:][dataset.split(split).indices]
             assert np.bincount(labels).tolist() == [per_class] * 4
     with pytest.raises(RecipeError):
         import_dataset(archive / "dataset.zip", tmp_path / "b.zarr", splits={"train": 0.5})
@@ -136,7 +162,7 @@ class Stop(Exception):
 
 def stop_after(shards: int) -> Callable[[object], None]:
     def follow(progress: object) -> None:
-        if progress.shards_done >= shards:  # type: ignore[attr-defined]
+        if progress.done >= 4 * shards:  # type: ignore[attr-defined]
             raise Stop
 
     return follow
@@ -192,8 +218,8 @@ def test_labels_in_any_order_are_kept(tmp_path: Path) -> None:
     splits = {"a": 2 / 3, "b": 1 / 3}
     with import_dataset(tmp_path / "x.gp", tmp_path / "a.h5", splits=splits) as dataset:
         assert dataset.label[:].tolist() == labels
-        assert dataset.length_scale[3].tolist() == [7, 1]
-        assert np.bincount(dataset.label[:][dataset.indices("b")]).tolist() == [1, 1, 1]
+        assert dataset.length_scales[3].tolist() == [7, 1]
+        assert np.bincount(dataset.split("b").label[:]).tolist() == [1, 1, 1]
         assert np.array_equal(dataset.read(range(9)), images)
     assert gpgen.verify(tmp_path / "a.h5").ok
     pytest.importorskip("torch")

@@ -23,7 +23,10 @@ from backdrop.functional import backdrop
 from backdrop.models import TwoScaleCNN
 
 # torch's own code for forward-mode derivatives calls its deprecated torch.jit.
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),
+]
 
 
 def compiled(network, backend):

@@ -12,6 +12,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "backdrop.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.train
 def test_the_code_on_the_page_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)

@@ -179,8 +179,12 @@ CASES = {
 }
 
 
+SLOW = ("attention", "attention by hand", "gru")
+USUAL = [name for name in CASES if name not in ("unfold", "windows of attention", *SLOW)]
+
+
 @pytest.mark.parametrize(
-    "name", [name for name in CASES if name not in ("unfold", "windows of attention")]
+    "name", [*USUAL, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 )
 def test_the_field_is_what_the_gradient_shows(name):
     model, size = CASES[name]

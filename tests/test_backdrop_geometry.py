@@ -84,6 +84,7 @@ def build(ndim, channels, kind, kernel, stride, padding, dilation):
     return nn.ReLU()
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.lists(layer, min_size=1, max_size=4), st.sampled_from([1, 2, 2, 3]))
 def test_the_field_is_the_footprint_of_the_gradient(parameters, ndim):
@@ -134,6 +135,7 @@ def test_branches_join_and_functions_count():
     check_gradient_footprint(model, once, (40, 40))
 
 
+@pytest.mark.slow
 def test_max_pooling_and_padding_modes_against_spreading_nan():
     # The gradient of a maximum goes to one pixel only. A NaN instead reaches every position
     # that looks at its pixel, through maxima as well.

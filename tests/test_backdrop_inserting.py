@@ -24,6 +24,7 @@ def _same_weights():
     torch.manual_seed(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_mask_in_a_known_architecture_blocks_what_p_says(name):
     build, shape, scale, p = ARCHITECTURES[name]

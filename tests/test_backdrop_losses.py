@@ -189,6 +189,7 @@ def test_an_extreme_beta_is_precision_or_recall(beta):
     torch.testing.assert_close(fbeta_loss(scores, target, beta), 1 - q[target].sum() / whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_losses_compile_into_one_graph_for_all_batch_sizes(name):
     torch.compiler.reset()

@@ -8,6 +8,9 @@ import torch
 import backdrop
 from backdrop import Backdrop
 from backdrop.models import BLOB, TwoScaleCNN
+from backdrop.placing import length_scales_of
+from backdrop.training import Settings
+from backdrop.training.network import network
 from gpgen import Recipe
 from gpgen.errors import UsageError
 
@@ -46,16 +49,18 @@ def test_places_are_the_stages_nearest_to_the_blobs(name):
         assert any(isinstance(layer, Backdrop) for layer in model.stages[place])
 
 
-def test_by_default_only_the_largest_length_scale_is_masked():
-    for scales in ([3.0], [3.0, 12.0], [24.0, 3.0, 6.0]):
-        model = TwoScaleCNN(scales, 2, width=2)
+def test_what_was_tuned_masks_only_the_largest_length_scale():
+    for name in ("two-scale-mini", "three-scale"):
+        recipe = Recipe.load(name)
+        model = network(recipe, Settings.tuned("backdrop"), 0)
         (mask,) = masks_in(model)
         assert mask.p == 0.99
+        scales = length_scales_of(recipe)
         assert mask in list(model.stages[model.places[scales.index(max(scales))]])
 
 
 def test_the_coarse_mask_blocks_the_coarse_way_and_leaves_the_fine_one():
-    model = TwoScaleCNN(SCALES, 4, width=2).train()
+    model = TwoScaleCNN(SCALES, 4, width=2, p=(0, 0.99)).train()
     keep = torch.zeros(8, 8)
     keep[0, 0] = 1
     (mask,) = masks_in(model)

@@ -53,6 +53,7 @@ def test_wide_kernels_let_the_gradient_out_of_the_square():
     assert reached[1] > 3 * reached[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "plot",
     [plots.plot_one_mask, plots.plot_two_masks, plots.plot_fixed_masks, plots.plot_wide_kernels],

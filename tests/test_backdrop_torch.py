@@ -223,6 +223,7 @@ def train_as_rank(rank, meet):
         dist.destroy_process_group()
 
 
+@pytest.mark.train
 def test_distributed_training_averages_the_ranks_masked_gradients(tmp_path):
     meet = str(tmp_path / "meet")
     # gloo's threads sometimes abort the interpreter's own way out; _exit leaves it out.
@@ -231,7 +232,7 @@ def test_distributed_training_averages_the_ranks_masked_gradients(tmp_path):
         [sys.executable, "-c", code], cwd=Path(__file__).parent, stderr=subprocess.PIPE, text=True
     )
     together = train_as_rank(0, meet)
-    _, errors = other.communicate(timeout=120)
+    _, errors = other.communicate(timeout=300)
     assert other.returncode == 0, errors
     alone = [gradients(small_network(), rank) for rank in (0, 1)]
     for found, first, second in zip(together, *alone, strict=True):

@@ -22,6 +22,8 @@ from backdrop.training import examples as examples_module
 from backdrop.training.report import interval
 from gpgen.errors import DatasetError, TargetError, UsageError
 
+pytestmark = pytest.mark.train
+
 RECIPE = """
 name = "tiny"
 shape = [32, 32]
@@ -124,9 +126,9 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(source, method, t
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        training.train(source, long, 0, folder=tmp_path / "run", progress=stop)
+        training.train(source, long, 0, folder=tmp_path / "run", on_epoch=stop)
     seen = []
-    again = training.train(source, long, 0, folder=tmp_path / "run", progress=seen.append)
+    again = training.train(source, long, 0, folder=tmp_path / "run", on_epoch=seen.append)
     assert [epoch.epoch for epoch in seen] == [11, 12]  # from the checkpoint after epoch 10
     assert again == whole
 

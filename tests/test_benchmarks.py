@@ -10,6 +10,8 @@ from benchmarks.circulant import CirculantEmbedding, CirculantPair, PrunedCircul
 from benchmarks.packages import PACKAGES
 from benchmarks.timing import interleaved
 
+pytestmark = pytest.mark.slow
+
 SIDE, LENGTH_SCALE = 12, 2.0
 
 
@@ -54,7 +56,6 @@ def test_a_complex_fft_gives_two_independent_fields():
 
 @pytest.mark.parametrize("name", PACKAGES)
 def test_packages_are_asked_for_the_same_kernel(name):
-    pytest.importorskip(name)
     side, length_scale, draws = 64, 3.0, 60 if name != "gstools" else 20
     draw = PACKAGES[name](side, length_scale)
     fields = np.stack([draw() for _ in range(draws)])

@@ -19,11 +19,13 @@ import pytest
 from cli_support import Caller
 from dask_cluster import DaskCluster
 from publish_help import publication
-from store_tools import ENVIRONMENT, drawn, tiny, tiny_make
+from store_tools import ENVIRONMENT, drawn, hashes, tiny, tiny_make
 
 from gpgen.errors import ClusterError, UsageError
 from gpgen.publish.packaging import package
 from gpgen.publish.regenerating import regenerate
+
+pytestmark = pytest.mark.cluster
 
 N = 12
 
@@ -151,7 +153,7 @@ def test_certificates_are_given_at_the_prompt(tmp_path: Path, encrypted, securit
     assert missing.status == 2
     assert missing.err == (
         "error: the TLS certificates can't be read: no such file or directory; "
-        "give --tls-ca-file, --tls-cert and --tls-key, or a Security of Dask\n"
+        "give --tls-ca-file, --tls-cert and --tls-key, the certificates of the cluster\n"
     )
 
 
@@ -159,6 +161,7 @@ def test_a_deposits_dataset_is_made_again_on_a_cluster(tmp_path: Path, cluster) 
     with tiny_make(tmp_path / "d.zarr", N) as dataset:
         package(str(dataset.path), publication(), tmp_path / "deposit")
     regenerate(tmp_path / "deposit", tmp_path / "again.zarr", scheduler=cluster).close()
+    assert hashes(tmp_path / "again.zarr") == hashes(tmp_path / "d.zarr")
 
 
 def _closed_port() -> int:

@@ -1,6 +1,6 @@
 """Processes of a real Dask cluster, killed in the midst of work.
 
-By default a run of each kind; with GPGEN_LONG=1 fifty of killed workers and ten of the others.
+A run of each kind; with --long fifty of killed workers and ten of the others.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 from cli_making import Making, N, uninterrupted
 from dask_cluster import DaskCluster, shards_done, wait_until
-from store_tools import OUTS, hashes
+from store_tools import OUTS, hashes, only_long
 
 from gpgen.dataset import open_dataset
 
-LONG = bool(os.environ.get("GPGEN_LONG"))
+pytestmark = pytest.mark.cluster
+
 Expected = Callable[[str], dict[str, str]]
 
 
@@ -86,11 +87,11 @@ def kill_at_random(
     return kills, fewest
 
 
-@pytest.mark.parametrize("seed", range(50 if LONG else 1))
-def test_workers_killed_at_random_change_nothing(data: Path, cluster, expected, seed) -> None:
+@pytest.mark.parametrize("seed", [0, *only_long(range(1, 50))])
+def test_workers_killed_at_random_change_nothing(data: Path, cluster, expected, long, seed) -> None:
     generator = random.Random(seed)
     run = Making(data / OUTS[seed % 3], "--scheduler", cluster.address)
-    kills, fewest = kill_at_random(run, cluster, generator, 8 if LONG else 3)
+    kills, fewest = kill_at_random(run, cluster, generator, 8 if long else 3)
     run.succeed()
     check(run, expected)
     print(f"{kills} kills, {run.out.name}: complete, equal bytes, {N} different samples")  # noqa: T201
@@ -98,7 +99,7 @@ def test_workers_killed_at_random_change_nothing(data: Path, cluster, expected, 
     assert fewest == 1
 
 
-@pytest.mark.parametrize("seed", range(10 if LONG else 1))
+@pytest.mark.parametrize("seed", [0, *only_long(range(1, 10))])
 def test_a_killed_scheduler_is_told_and_a_new_one_finishes(
     data: Path, cluster, expected, seed
 ) -> None:
@@ -116,7 +117,7 @@ def test_a_killed_scheduler_is_told_and_a_new_one_finishes(
     check(run, expected)
 
 
-@pytest.mark.parametrize("seed", range(10 if LONG else 1))
+@pytest.mark.parametrize("seed", [0, *only_long(range(1, 10))])
 def test_a_killed_driver_is_resumed_while_its_last_tasks_still_run(
     data: Path, cluster, expected, seed
 ) -> None:

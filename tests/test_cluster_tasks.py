@@ -17,6 +17,8 @@ from gpgen.errors import UsageError
 from gpgen.format.zarr import ZarrStore
 from gpgen.making import dispatch
 
+pytestmark = pytest.mark.cluster
+
 N = 12
 
 
@@ -62,7 +64,7 @@ def test_tasks_that_fill_the_workers_make_on_the_same_cluster(
         address = cluster.scheduler_address
         futures = client.map(make, [address] * 4, outs, pure=False)
         for future in futures:
-            with open_dataset(future.result(timeout=60)) as dataset:
+            with open_dataset(future.result(timeout=300)) as dataset:
                 np.testing.assert_array_equal(dataset.image[:], drawn(tiny(), N))
         # The places that they gave up are there again.
         begun = client.map(time.sleep, [0.01] * 8, pure=False)
@@ -77,7 +79,7 @@ def test_a_coroutine_on_a_worker_is_refused(tmp_path: Path, cluster) -> None:
         out = str(tmp_path / "d.zarr")
         future = client.submit(make_in_coroutine, cluster.scheduler_address, out)
         with pytest.raises(UsageError, match=r"a coroutine on a Dask worker.*plain function"):
-            future.result(timeout=30)
+            future.result(timeout=300)
 
 
 def test_an_adaptive_cluster_grows_to_its_maximum(tmp_path: Path, monkeypatch) -> None:

@@ -55,7 +55,7 @@ def test_a_conversion_has_the_bytes_that_make_would_write(
     with convert(made[source], out, shard_size=SHARD, progress=told.append) as dataset:
         assert len(dataset) == N
     assert hashes(tmp_path) == hashes(made[target].parent)
-    assert [p.samples_done for p in told] == [0, 20, 40, 60, 75]
+    assert [p.done for p in told] == [0, 20, 40, 60, 75]
     assert gpgen.verify(out).ok
 
 
@@ -102,12 +102,12 @@ KILLED = """
 import os, signal, sys
 from gpgen.making.converting import convert
 def follow(progress):
-    if progress.shards_done == 2: os.kill(os.getpid(), signal.SIGKILL)
+    if progress.done == 40: os.kill(os.getpid(), signal.SIGKILL)
 convert(sys.argv[1], sys.argv[2], shard_size=int(sys.argv[3]), progress=follow)
 """
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", [name for name in TARGETS if name != "tar"])
 def test_killed_and_resumed_it_has_the_same_bytes(
     target: str, made: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -117,7 +117,7 @@ def test_killed_and_resumed_it_has_the_same_bytes(
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     with pytest.raises(DatasetError, match="unfinished: 2 of 4 shards are done"):
         gpgen.open_dataset(out)
-    with pytest.raises(TargetError, match="continue with --resume"):
+    with pytest.raises(TargetError, match="continue with resume=True"):
         convert(source, out, shard_size=SHARD)
     convert(source, out, shard_size=SHARD, resume=True).close()
     assert hashes(tmp_path) == hashes(made[target].parent)

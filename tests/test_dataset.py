@@ -60,7 +60,7 @@ def test_indexing_is_numpys(dataset: Dataset) -> None:
     for key in keys[:10]:
         np.testing.assert_array_equal(dataset.label[key], labels[key])
     np.testing.assert_array_equal(np.asarray(dataset.image), IMAGES)
-    assert list(dataset.split) == tiny().split_codes(0, N).tolist()
+    assert list(dataset.split_code) == tiny().split_codes(0, N).tolist()
     assert dataset.image.shape == IMAGES.shape
     assert len(dataset) == dataset.n == N
 
@@ -107,9 +107,9 @@ def test_an_index_is_no_sample_of_a_torch_dataset_because_it_overflows(made) -> 
 def test_splits_are_found_by_name_and_others_refused_with_those_that_are(dataset) -> None:
     codes = tiny().split_codes(0, N)
     for code, name in enumerate(("train", "validation", "test")):
-        assert dataset.indices(name).tolist() == np.flatnonzero(codes == code).tolist()
+        assert dataset.split(name).indices.tolist() == np.flatnonzero(codes == code).tolist()
     with pytest.raises(UsageError, match="train, validation, test"):
-        dataset.indices("tset")
+        dataset.split("tset")
 
 
 def test_a_dataset_of_shards_opens_by_pattern_folder_manifest(made) -> None:
@@ -255,7 +255,7 @@ def test_a_damaged_label_or_seed_raises(made, tmp_path: Path) -> None:
         raw[0] ^= 1
         path.write_bytes(raw)
     with open_dataset(tmp_path / "d.zarr") as dataset:
-        for array in (dataset.label, dataset.seed, dataset.split, dataset.length_scale):
+        for array in (dataset.label, dataset.seed, dataset.split_code, dataset.length_scales):
             with pytest.raises(DatasetError, match="sample 0 is damaged"):
                 array[:]
 

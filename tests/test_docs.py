@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,20 @@ def blocks(page: str, language: str) -> list[str]:
     return [code for name, code in fenced if name == language]
 
 
+def test_ci_runs_the_readmes_command_and_every_test_that_it_leaves_out() -> None:
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    (command,) = [line for block in blocks("README.md", "") for line in block.splitlines()
+                  if line.endswith("&& pytest")]  # fmt: skip
+    assert command.replace("pip install", "pip install -q") in ci
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    (left_out,) = re.findall(r"-m 'not \((.*)\)'", options["addopts"])
+    assert f"pytest -m '{left_out}'" in ci
+    marks = {line.partition(":")[0] for line in options["markers"]}
+    assert set(left_out.split(" or ")) == marks - {"long"}
+
+
+@pytest.mark.slow
 def test_the_readmes_commands_run_in_their_order(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     lines = [line for block in blocks("README.md", "") for line in block.splitlines()]
     commands = [line.split("&& ")[-1] for line in lines if "gpgen " in line]
     assert len(commands) >= 6
@@ -50,6 +63,17 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         exec(compile(block, "README.md", "exec"), {})  # noqa: S102
 
 
+def test_what_the_page_on_python_shows_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = blocks("docs/python.md", "python")
+    assert len(code) >= 5
+    for block in code:
+        exec(compile(block, "docs/python.md", "exec"), {})  # noqa: S102
+    assert (tmp_path / "small.zarr").is_dir()
+
+
 def test_the_readmes_recipe_is_one() -> None:
-    for text in blocks("README.md", "toml"):
-        assert Recipe.from_toml(text).classes == ("3x12", "12x3")
+    (text,) = blocks("README.md", "toml")
+    assert Recipe.from_toml(text).classes == ("3x12", "12x3")

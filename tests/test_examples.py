@@ -42,12 +42,14 @@ def accuracy(example: str, *arguments: str) -> float:
     return int(right) / int(total)
 
 
+@pytest.mark.train
 def test_the_stored_example_trains(tmp_path: Path) -> None:
     gpgen.make(EASY, 300, tmp_path / "easy.zarr", workers=1).close()
     # By chance 0.5 of 90 samples, give or take 0.05.
     assert accuracy("train_stored.py", str(tmp_path / "easy.zarr"), "--epochs", "4") > 0.75
 
 
+@pytest.mark.train
 def test_the_generated_example_trains(tmp_path: Path) -> None:
     recipe = tmp_path / "easy.toml"
     recipe.write_text(EASY.to_toml())
@@ -55,6 +57,7 @@ def test_the_generated_example_trains(tmp_path: Path) -> None:
     assert accuracy("train_generated.py", "--recipe", str(recipe), "--steps", "30") > 0.75
 
 
+@pytest.mark.train
 def test_the_example_of_a_loss_over_the_batch_compares_a_pair() -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "examples" / "auc.py"), "--seeds", "1", "--steps", "50"],
@@ -79,6 +82,7 @@ def test_an_example_is_under_forty_lines(example: str) -> None:
 
 
 # Lightning and torchdata have warnings of their own: of PyTorch's names, loaders, logging.
+@pytest.mark.train
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 def test_the_code_in_the_docs_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In one process, in order, as one would type it."""

@@ -14,6 +14,7 @@ from store_tools import OUTS, tiny, tiny_make
 import gpgen
 from gpgen import Recipe
 from gpgen.errors import DatasetError, RecipeError, UsageError
+from gpgen.exact.drawing import TextureClass
 from gpgen.exact.finite import all_finite, not_finite, not_finite_bytes
 from gpgen.format.base import Problem
 from gpgen.golkar2018.importing import import_dataset
@@ -96,20 +97,19 @@ def test_float16_that_overflows_is_refused_with_the_samples_seed(recipe: Recipe)
     with pytest.raises(RecipeError) as caught:
         GeneratedTextures(recipe, 4)[2]
     assert str(caught.value) == expected
-    if recipe.algorithm == "exact":
-        for dtype in (torch.float64, torch.float32):
-            with pytest.raises(RecipeError) as caught:
-                sample_batch(recipe, [2], dtype=dtype)
-            assert str(caught.value) == expected
+    for dtype in (torch.float64, torch.float32):
+        with pytest.raises(RecipeError) as caught:
+            sample_batch(recipe, [2], dtype=dtype)
+        assert str(caught.value) == expected
 
 
 def test_nothing_is_made_of_a_recipe_whose_samples_are_not_finite(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def draw(self: Sampler, label: int, sample_seeds: Any, out: Any) -> None:
+    def draw(self: TextureClass, sample_seeds: Any, out: Any) -> None:
         out[...] = np.where(sample_seeds == seeds(5, 9, 10)[0], np.nan, 0.0)[:, None, None]
 
-    monkeypatch.setattr(Sampler, "_draw_exactly", draw)
+    monkeypatch.setattr(TextureClass, "draw", draw)
     what = f"the sample of seed {seeds(5, 9, 10)[0]} and label 1 has pixels that are not finite in"
     with pytest.raises(RecipeError, match=what):
         tiny_make(tmp_path / "d.zarr")

@@ -1,11 +1,10 @@
 """Hostile input, a minute for all targets together; longer with ``python -m benchmarks.fuzz``.
 
-With GPGEN_FUZZ_MINUTES=30 each target gets that many minutes instead, and other inputs each time.
+With --long each target gets 30 minutes instead, and other inputs each time.
 """
 
 from __future__ import annotations
 
-import os
 import time
 
 import hypothesis
@@ -13,7 +12,7 @@ import pytest
 
 from benchmarks.fuzzing.targets import TARGETS
 
-MINUTES = float(os.environ.get("GPGEN_FUZZ_MINUTES", "0"))
+LONG_MINUTES = 30
 # Inputs that take about 7 s each target, on the two-core machine that these were chosen on.
 INPUTS = {
     "recipe": 300, "publication": 250, "journal": 120, "manifest": 150, "zarr": 150, "hdf5": 100,
@@ -25,15 +24,16 @@ def test_every_target_has_its_share() -> None:
     assert INPUTS.keys() == TARGETS.keys()
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("target", TARGETS)
-def test_hostile_input_gets_a_right_answer_or_one_line(target: str) -> None:
-    end = time.monotonic() + 60 * MINUTES
+def test_hostile_input_gets_a_right_answer_or_one_line(target: str, long: bool) -> None:
+    end = time.monotonic() + 60 * LONG_MINUTES * long
     settings = hypothesis.settings(
-        max_examples=INPUTS[target], derandomize=not MINUTES, database=None, deadline=None,
+        max_examples=INPUTS[target], derandomize=not long, database=None, deadline=None,
         suppress_health_check=list(hypothesis.HealthCheck),
     )  # fmt: skip
     test = settings(TARGETS[target])
     while True:
-        hypothesis.seed(time.time_ns())(test)() if MINUTES else test()
+        hypothesis.seed(time.time_ns())(test)() if long else test()
         if time.monotonic() >= end:
             break

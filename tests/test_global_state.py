@@ -90,6 +90,7 @@ def options(how: str, cluster) -> dict:
     return address if how == "cluster" else HOW[how] | {"workers": 2}
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize("how", HOW)
 def test_nothing_global_changes_while_it_is_made_nor_after(tmp_path: Path, cluster, how) -> None:
     before, blas = settings(), blas_threads()
@@ -106,13 +107,14 @@ def test_nothing_global_changes_while_it_is_made_nor_after(tmp_path: Path, clust
     assert blas_threads() == blas
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize("stop", [RuntimeError, KeyboardInterrupt])
 @pytest.mark.parametrize("how", HOW)
 def test_nor_when_it_ends_by_an_exception(tmp_path: Path, cluster, how, stop) -> None:
     before, blas = settings(), blas_threads()
 
     def progress(state) -> None:
-        if state.shards_done:
+        if state.done:
             raise stop
 
     with pytest.raises(stop):
@@ -138,6 +140,7 @@ def in_turns(first: Callable, second: Callable) -> None:
             future.result()
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize(
     ("first", "second"),
     [

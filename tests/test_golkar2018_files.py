@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpgen.errors import DatasetError, UsageError
+from gpgen.exact.texture import length_scale_name
 from gpgen.golkar2018.gp_reading import read_gp_images, read_gp_index
 from gpgen.golkar2018.gp_writing import write_gp
 from gpgen.golkar2018.npy_header import HEADER_BYTES, npy_header, parse_npy_header
-from gpgen.golkar2018.texture_sums import Cross, length_scale_name
+from gpgen.golkar2018.texture_sums import Cross
 from gpgen.golkar2018.zip_reading import GuardedZip
 from gpgen.io.zip_writing import ZipLayout, ZipMember
 
@@ -244,12 +245,12 @@ def test_guarded_reading_gives_the_same_bytes(tmp_path: Path, method: int) -> No
 def test_the_papers_classes_are_numbered_and_named_as_in_the_archive() -> None:
     cross = Cross.parse("9.5-10+80-140", (0.75, 1.25))
     assert cross.name == "GP_9.5-10+80-140"
-    assert cross.class_names == ("9.5-80", "10-80", "9.5-140", "10-140")
+    assert cross.classes == ("9.5-80", "10-80", "9.5-140", "10-140")
 
 
 def test_names_are_sorted_by_number() -> None:
     cross = Cross.parse("100-20+9.5-30", (1, 1))
-    assert cross.class_names == ("9.5-100", "9.5-20", "30-100", "20-30")
+    assert cross.classes == ("9.5-100", "9.5-20", "30-100", "20-30")
 
 
 @pytest.mark.parametrize(
@@ -265,12 +266,12 @@ def test_no_sample_is_dealt_twice_and_none_is_left_that_could_be_dealt(
     assert cross.images_per_class(counts) == per_class
     dealt = [
         key
-        for label in range(cross.classes)
+        for label in range(cross.class_count)
         for image in range(per_class)
         for key in cross.samples_of(label, image, per_class)
     ]
     base = len(cross.length_scales[0])
-    assert len(set(dealt)) == len(dealt) == cross.classes * per_class * lists
+    assert len(set(dealt)) == len(dealt) == cross.class_count * per_class * lists
     assert {number for _, number in dealt} == set(range(per_class * base ** (lists - 1)))
 
 

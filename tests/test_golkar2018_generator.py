@@ -76,6 +76,7 @@ def statistics(moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values(moments.mean(axis=0)), errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("generator", "authors", "images"),
     [(SMALL_MOSAIC, AUTHORS_MOSAIC, 800), (SMALL_PLAIN, AUTHORS_PLAIN, 2500)],

@@ -41,6 +41,7 @@ def forge(path: Path, **changes: object) -> None:
     (path / "zarr.json").write_text(json.dumps(root, indent=2) + "\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["pipe", "folder", "/dev/zero", "loop"])
 def test_what_is_no_file_is_neither_waited_for_nor_read_without_end(own: Path, what) -> None:
     """A pipe in a file's place used to hang `verify` and reading; /dev/zero filled the memory."""
@@ -74,6 +75,7 @@ def test_what_is_no_file_is_neither_waited_for_nor_read_without_end(own: Path, w
     assert verify(own).ok
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("out", [o for o in OUTS if ".h5" in o])
 @pytest.mark.parametrize("what", ["zeros", "no size", "too large"])
 def test_a_damaged_heap_in_an_hdf5_file_is_not_read_for_ever(made, tmp_path, out, what) -> None:

@@ -20,8 +20,8 @@ LABELS = tiny().labels(0, N)
 WHAT = {
     "image": IMAGES,
     "label": LABELS,
-    "length_scale": tiny().length_scale_array(0, N),
-    "split": tiny().split_codes(0, N),
+    "length_scales": tiny().length_scale_array(0, N),
+    "split_code": tiny().split_codes(0, N),
 }
 
 
@@ -166,7 +166,7 @@ def test_what_is_no_index_is_refused_in_one_line_before_anything_is_read(
     datasets, key, monkeypatch
 ) -> None:
     for dataset in datasets:
-        monkeypatch.setattr(type(dataset.image), "_read", None)
+        monkeypatch.setattr(type(dataset.image), "read", None)
         with pytest.raises(IndexError) as caught:
             dataset.image[key]
         assert isinstance(caught.value, SampleIndexError)
@@ -186,13 +186,13 @@ def test_read_takes_one_dimension_only(datasets) -> None:
 def test_small_arrays_compare_and_calculate_as_arrays(datasets) -> None:
     for ds in datasets:
         np.testing.assert_array_equal(ds.image[ds.label == 0], IMAGES[LABELS == 0])
-        mask = (ds.label != 0) & (ds.split == 0) & (ds.length_scale[:, 1] < 5)
+        mask = (ds.label != 0) & (ds.split_code == 0) & (ds.length_scales[:, 1] < 5)
         codes = tiny().split_codes(0, N)
         np.testing.assert_array_equal(ds.image[mask], IMAGES[(LABELS != 0) & (codes == 0)])
         np.testing.assert_array_equal(ds.image[ds.label], IMAGES[LABELS])
         np.testing.assert_array_equal(ds.label == ds.label, np.ones(N, bool))
         np.testing.assert_array_equal(1 - ds.label % 2, 1 - LABELS % 2)
-        np.testing.assert_array_equal(np.sqrt(ds.length_scale), np.sqrt(WHAT["length_scale"]))
+        np.testing.assert_array_equal(np.sqrt(ds.length_scales), np.sqrt(WHAT["length_scales"]))
         np.testing.assert_array_equal(ds.image > 1, IMAGES > 1)
         assert np.add.reduce(ds.label) == LABELS.sum()
         total = np.zeros(N, int)
@@ -206,9 +206,9 @@ def test_small_arrays_compare_and_calculate_as_arrays(datasets) -> None:
 def test_only_the_samples_asked_for_are_read(made, monkeypatch) -> None:
     with open_dataset(made["d.zarr"]) as dataset:
         read = []
-        whole = type(dataset.image)._read
+        whole = type(dataset.image).read
         monkeypatch.setattr(
-            type(dataset.image), "_read", lambda self, i: read.append(i.tolist()) or whole(self, i)
+            type(dataset.image), "read", lambda self, i: read.append(i.tolist()) or whole(self, i)
         )
         for key in (7, [5, 1, 5], slice(2, 9, 3), ([9, 3, 9], [1, 2, 3]), IMAGES[4] == IMAGES):
             np.testing.assert_array_equal(dataset.image[key], IMAGES[key])
@@ -231,9 +231,9 @@ def test_labels_far_apart_and_in_any_order_are_read_in_runs(tmp_path, monkeypatc
         seeds = dataset.seed[:]
         wanted = np.array([n - 1, 3, 3, 150_000, 0, n - 2])
         spans = []
-        rows = type(dataset._reader).rows
+        rows = type(dataset.reader).rows
         monkeypatch.setattr(
-            type(dataset._reader),
+            type(dataset.reader),
             "rows",
             lambda self, name, a, b: spans.append(b - a) or rows(self, name, a, b),
         )

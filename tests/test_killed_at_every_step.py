@@ -1,26 +1,26 @@
 """SIGKILL before and in every effect on the file system, for `make` and `convert`, in every format.
 
-With GPGEN_EVERY_STEP=1 `pytest -rP` shows how many kills there were of each case, and in all.
+With --long -rP it shows how many kills there were of each case, and in all.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from store_tools import ENVIRONMENT, OUTS, hashes, tiny, tiny_make
+from store_tools import ENVIRONMENT, OUTS, hashes, only_long, tiny, tiny_make
 
 from gpgen.dataset import open_dataset
 from gpgen.errors import DatasetError
 
+pytestmark = pytest.mark.kill
+
 HERE = Path(__file__).parent
-# CI kills at some steps of each case, and so many writes are torn; GPGEN_EVERY_STEP=1 takes all.
-EVERY = bool(os.environ.get("GPGEN_EVERY_STEP"))
+# At so many steps of each case it is killed, and so many writes are torn; --long takes all.
 PLAIN, TORN = 4, 2
 CASES = [(verb, out) for verb in ("make", "convert") for out in (*OUTS, "d-{shard:03d}.tar")]
 N, SHARD = 13, 4
@@ -112,7 +112,9 @@ def test_no_effect_on_files_comes_without_its_step(
     assert hashes(tmp_path / "d") == expected[out]
 
 
-def _points(killer: Killer, verb: str, folder: Path, out: str, **options) -> list[tuple]:
+def _points(
+    killer: Killer, verb: str, folder: Path, out: str, long: bool, **options
+) -> list[tuple]:
     """List the kills of a case that differ: before every step, and in the midst of every write.
 
     They are those of a run in which each shard had a write of the journal to itself.
@@ -129,7 +131,7 @@ def _points(killer: Killer, verb: str, folder: Path, out: str, **options) -> lis
     plain = [(name, False) for name, _ in steps]
     # Half of a byte is none: that is as killed before it.
     torn = [(name, True) for name, nbytes in steps if nbytes > 1]
-    return plain + torn if EVERY else _some(plain, PLAIN) + _some(torn, TORN)
+    return plain + torn if long else _some(plain, PLAIN) + _some(torn, TORN)
 
 
 def _some(points: list, count: int) -> list:
@@ -144,27 +146,25 @@ def _is_journal(name: list) -> bool:
 @pytest.mark.parametrize("overwrite", [False, True], ids=["new", "overwriting"])
 @pytest.mark.parametrize(("verb", "out"), CASES)
 def test_killed_at_any_step_it_resumes_to_equal_bytes(
-    tmp_path: Path, killer: Killer, expected, record_property, verb, out, overwrite
+    tmp_path: Path, killer: Killer, expected, long, verb, out, overwrite
 ) -> None:
-    points = _points(killer, verb, tmp_path, out, overwrite=overwrite)
+    points = _points(killer, verb, tmp_path, out, long, overwrite=overwrite)
     _kill_at(points, tmp_path, killer, expected[out], verb, out, overwrite=overwrite)
-    record_property("kills", len(points))
 
 
-@pytest.mark.parametrize("out", OUTS if EVERY else OUTS[:1])
+@pytest.mark.parametrize("out", [OUTS[0], *only_long(OUTS[1:])])
 def test_killed_with_its_worker_process_it_resumes_to_equal_bytes(
-    tmp_path: Path, killer: Killer, expected, record_property, out
+    tmp_path: Path, killer: Killer, expected, long, out
 ) -> None:
     """Steps of driver and worker alike; one worker, so that a step's name is that of one process.
 
     By default just one kill of each kind, for each run starts a process and its Dask.
     """
     options = {"overwrite": False, "processes": True}
-    points = _points(killer, "make", tmp_path, out, **options)
-    if not EVERY:
+    points = _points(killer, "make", tmp_path, out, long, **options)
+    if not long:
         points = [points[PLAIN // 2], points[-1]]
     _kill_at(points, tmp_path, killer, expected[out], "make", out, **options)
-    record_property("kills", len(points))
 
 
 def _kill_at(points, tmp_path, killer, expected, verb, out, *, overwrite, **options) -> None:
@@ -190,7 +190,7 @@ def _kill_at(points, tmp_path, killer, expected, verb, out, *, overwrite, **opti
 
 @pytest.mark.parametrize(("verb", "out"), CASES)
 def test_killed_again_and_again_it_still_gets_there(
-    tmp_path: Path, killer: Killer, expected, verb, out
+    tmp_path: Path, killer: Killer, expected, long, verb, out
 ) -> None:
     """Each run gets a little further than the one before; the resumed ones are killed too."""
     begin(tmp_path / "d", out, overwrite=False)
@@ -198,10 +198,34 @@ def test_killed_again_and_again_it_still_gets_there(
     while killer.run(verb, tmp_path / "d" / out, step, torn=kills % 2 == 1, resume=True)["status"]:
         _check_reader(tmp_path / "d" / out, expected[out], None)
         kills += 1
-        step += 3 if EVERY else 12
+        step += 3 if long else 12
         assert step < 400, "no run has so many steps: this one begins again and again"
     assert kills >= 3
     assert hashes(tmp_path / "d") == expected[out]
+
+
+@pytest.mark.parametrize("verb", ["make", "convert"])
+def test_a_killed_export_to_tar_leaves_no_target_and_is_begun_again(
+    tmp_path: Path, killer: Killer, expected, verb
+) -> None:
+    """Even when all shards are whole, and with no word of resuming."""
+    folder, out = tmp_path / "d", CASES[-1][1]
+    whole = killer.run(verb, _new(tmp_path / "whole") / out)["steps"]
+    record = next(n for n, _ in whole if n[0] == "rename" and n[1].endswith("/job.json"))
+    killed = killer.run(verb, _new(folder) / out, record)
+    assert killed["status"] == -signal.SIGKILL
+    assert [path.name for path in folder.iterdir()] == ["d-manifest.tar.h5.making"]
+    with pytest.raises(DatasetError, match="no dataset"):
+        open_dataset(folder / out)
+    again = killer.run(verb, folder / out)["steps"]
+    written = [name for name, _ in again if name[0] == "rename" and name[1].endswith(".tar")]
+    assert len(written) == 2 * SHARDS  # when it is whole, and when all are
+    assert hashes(folder) == expected[out]
+
+
+def _new(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def _now(folder: Path) -> dict[str, str]:

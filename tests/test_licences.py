@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = ("torch", "plot", "publish", "download", "s3")
+EXTRAS = ("torch", "plot", "publish", "download", "s3", "xarray", "zarr")
 PERMISSIVE = {
     "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD", "BSD-2-Clause",
     "BSD-2-Clause-Views", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CNRI-Python", "ISC", "MIT",
@@ -25,13 +25,16 @@ SPELLINGS = {
     "Apache License 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
     "BSD License": "BSD",
+    "ISC License (ISCL": "ISC",  # the bracket is stripped
     "MIT License": "MIT",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "Python Software Foundation License": "PSF-2.0",
 }
 # Weak copyleft, which asks for changes to these packages' own files only, and what declares none.
 NOT_PERMISSIVE = {"certifi", "isbnlib2"}
-NOT_PERMISSIVE_IN_TESTS = {"hypothesis", "mlcroissant", "pathspec", "tqdm"}
+NOT_PERMISSIVE_IN_TESTS = {
+    "gstools", "gstools-cython", "hypothesis", "mlcroissant", "pathspec", "tqdm"
+}  # fmt: skip
 # What PyTorch brings on Linux unless it is the build without CUDA: proprietary, as the docs say.
 CUDA = ("nvidia-", "cuda-", "triton")
 

@@ -16,6 +16,8 @@ from gpgen.dataset import open_dataset
 from gpgen.errors import DatasetError, TargetError
 from gpgen.verification import verify
 
+pytestmark = pytest.mark.kill
+
 
 def run(out: Path, *options: str) -> subprocess.Popen:
     """Start making 40 tiny samples in shards of one."""
@@ -37,12 +39,12 @@ def run(out: Path, *options: str) -> subprocess.Popen:
 
 def wait_for_shards(out: Path, count: int) -> None:
     journal = out.with_name(out.name + ".making") / "journal.jsonl"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         if journal.exists() and journal.read_bytes().count(b"\n") >= count:
             return
         time.sleep(0.01)
-    raise AssertionError("nothing was made in a minute")
+    raise AssertionError("nothing was made in five minutes")
 
 
 MANY = ("n=150", "shard_size=1")
@@ -84,7 +86,7 @@ def test_ctrl_c_stops_and_says_how_to_resume(tmp_path: Path) -> None:
     process = run(out, *MANY)
     wait_for_shards(out, 2)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" in errors
     assert "of 150 shards are done; continue with `gpgen make" in errors
@@ -99,7 +101,7 @@ def test_killed_workers_cost_nothing_but_time(tmp_path: Path) -> None:
         wait_for_shards(out, count)
         os.kill(_workers(process.pid)[0], signal.SIGKILL)
         assert process.poll() is None
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     report = verify(out, regenerate=20)
     assert report.ok

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import re
 import subprocess
@@ -15,7 +14,7 @@ import pytest
 import torch
 from cli_support import Caller
 from object_store_support import N, bucket, dataset_files, filled, new_client, store
-from store_tools import drawn, tiny, tiny_make
+from store_tools import drawn, only_long, tiny, tiny_make
 from torch.utils.data import DataLoader
 
 import gpgen
@@ -24,6 +23,8 @@ from gpgen.io import object_requests as requests
 from gpgen.publish.dataset_source import DatasetSource
 from gpgen.torch import TextureDataset
 from gpgen.verification import verify
+
+pytestmark = pytest.mark.s3
 
 _ = bucket, filled, new_client, store
 
@@ -46,7 +47,7 @@ def test_images_come_in_the_order_asked_for(filled) -> None:
 
 
 # The other ways of starting workers pickle the dataset, as the test above does.
-@pytest.mark.parametrize("start", ["fork", *(["spawn"] if os.environ.get("GPGEN_SLOW") else [])])
+@pytest.mark.parametrize("start", ["fork", *only_long(["spawn"])])
 def test_training_reads_from_a_bucket_in_workers_however_started(filled, start) -> None:
     dataset = pickle.loads(pickle.dumps(TextureDataset(filled.address())))  # noqa: S301
     np.testing.assert_array_equal(dataset[3][0].numpy()[0], drawn(tiny(), N)[3])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pickle
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +24,10 @@ from gpgen.errors import UsageError
 from gpgen.golkar2018 import import_dataset
 from gpgen.golkar2018.archive import make_archive
 from gpgen.golkar2018.archive_plan import ArchivePlan
+from gpgen.io.local_path import LocalPath
+from gpgen.io.object_path import ObjectPath
+from gpgen.io.paths import AnyPath, place_of
+from gpgen.io.recognizing import recognize
 from gpgen.making.converting import convert
 from gpgen.publish.describing import describe
 from gpgen.publish.fetching import fetch
@@ -157,3 +164,36 @@ def test_a_folder_that_was_removed_under_ones_feet_is_named(tmp_path: Path) -> N
     )  # fmt: skip
     assert done.returncode == 2
     assert "'d.zarr' is relative to a folder that was removed" in done.stderr
+
+
+def test_a_local_path_is_a_path_and_stays_one(tmp_path: Path) -> None:
+    path = place_of(tmp_path / "a" / "b.zarr")
+    assert path == tmp_path / "a" / "b.zarr"
+    assert hash(path) == hash(tmp_path / "a" / "b.zarr")
+    made = (
+        path,
+        path.with_name("c"),
+        path / "c",
+        path.parents[0],
+        pickle.loads(pickle.dumps(path)),  # noqa: S301
+    )
+    assert {type(each) for each in made} == {LocalPath}
+
+
+@pytest.mark.parametrize("kind", [LocalPath, ObjectPath])
+def test_both_kinds_of_path_do_all_that_the_protocol_asks(kind: type) -> None:
+    asked = {name for name in vars(AnyPath) if not name.startswith("_")}
+    assert asked > {"opened", "size", "on_disk"}
+    assert [name for name in asked if not hasattr(kind, name)] == []
+
+
+def test_what_is_no_file_is_named_without_opening_it(tmp_path: Path) -> None:
+    """To open a pipe would wait for a writer, and a socket can't be opened."""
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listening, contextlib.chdir(tmp_path):
+        listening.bind("socket")
+        for name in ("pipe", "socket"):
+            found = recognize(place_of(name))
+            assert found is not None
+            assert found.what == "a pipe, socket or device"
+    assert recognize(place_of(tmp_path / "missing")) is None

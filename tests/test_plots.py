@@ -10,6 +10,7 @@ import pytest
 
 import gpgen
 from gpgen.errors import UsageError
+from gpgen.golkar2018.importing import import_dataset
 
 pytest.importorskip("matplotlib")
 from gpgen import plots
@@ -76,7 +77,8 @@ def test_large_images_are_shown_as_means_of_blocks(small):
     recipe = small.replace(shape=[512, 1024])
     drawn = pictures(plots.recipe_sheet(recipe, columns=1))[0]
     image = gpgen.sample(recipe, 0).image.astype(np.float64)
-    np.testing.assert_allclose(drawn, (image[:, ::2] + image[:, 1::2]) / 2, atol=1e-6)
+    blocks = image.reshape(256, 2, 512, 2)
+    np.testing.assert_allclose(drawn, blocks.mean(axis=(1, 3)), atol=1e-6)
 
 
 def test_volumes_are_shown_by_their_middle_slice(small):
@@ -98,8 +100,49 @@ def test_many_classes_are_cut_short_and_counted(small):
     fields = small.to_dict()
     fields["components"][0]["length_scales"] = [2.0 + 0.1 * k for k in range(10)]
     figure = plots.recipe_sheet(small.replace(components=fields["components"]), columns=1)
-    assert len(pictures(figure)) == 16
+    drawn = pictures(figure)
+    assert len(drawn) == 16
     assert "4 of 20 classes not shown" in words(figure)
+    recipe = small.replace(components=fields["components"])
+    for picture, label in ((drawn[0], 0), (drawn[-1], 19)):
+        np.testing.assert_array_equal(picture, gpgen.sample(recipe, label).image)
+
+
+def test_classes_are_shown_as_asked_for(small, tmp_path):
+    names = [small.classes[2], small.classes[0]]
+    with gpgen.make(small, 8, tmp_path / "data.zarr") as dataset:
+        figure = plots.contact_sheet(dataset, columns=2, classes=names)
+        expected = [dataset.image[index] for index in (2, 6, 0, 4)]
+    np.testing.assert_array_equal(pictures(figure), expected)
+    assert [word for word in words(figure) if word in small.classes] == names
+    assert "2 of 4 classes not shown" in words(figure)
+    with pytest.raises(UsageError, match="there is no class '9-9'"):
+        plots.recipe_sheet(small, classes=["9-9"])
+
+
+def test_imported_images_stand_in_the_rows_of_their_classes(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    images = np.random.default_rng(0).normal(size=(5, 8, 8))
+    for number, image in enumerate(images):
+        scale = "5" if number < 3 else "9"
+        np.save(source / f"final_size-8_corr-{scale}_v{number + 1}.npy", image)
+    with import_dataset(source, tmp_path / "d.zarr") as dataset:
+        figure = plots.contact_sheet(dataset, columns=3)
+        stored, labels = dataset.image[:], dataset.label[:]
+    expected = [image for label in (0, 1) for image in stored[labels == label]]
+    np.testing.assert_array_equal(pictures(figure), expected)
+
+
+def test_long_class_names_are_not_cut(small, tmp_path):
+    fields = small.to_dict()
+    fields["components"][0]["length_scales"] = [2.123456789]
+    fields["components"][1]["length_scales"] = [8.123456789, 9.123456789]
+    figure = plots.recipe_sheet(small.replace(components=fields["components"]), columns=1)
+    plots.save(figure, tmp_path / "a.png")
+    label = figure.axes[0].yaxis.label
+    assert label.get_text() == "2.123456789-8.123456789"
+    assert label.get_window_extent().x0 > 0
 
 
 @pytest.mark.parametrize(

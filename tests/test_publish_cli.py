@@ -102,7 +102,7 @@ def test_ctrl_c_says_how_to_go_on(gpgen, server, monkeypatch, verb):
     succeed(
         gpgen("package", "data.zarr", "-p", "publication.toml", "--out", "deposit", "--recipe-only")
     )
-    monkeypatch.setattr("gpgen.publish.sending.DraftFiles.run", interrupted)
+    monkeypatch.setattr("gpgen.publish.draft_files.DraftFiles.run", interrupted)
     monkeypatch.setattr("gpgen.publish.fetching.regenerate", interrupted)
     arguments = [verb, "deposit", *(["--out", "back.zarr"] if verb == "fetch" else [])]
     result = gpgen(*arguments)
@@ -189,6 +189,7 @@ def test_what_a_deposit_fixes_is_not_taken_beside_it(gpgen):
     assert gpgen("make", "--out", "again.zarr").status == 2
 
 
+@pytest.mark.slow
 def test_on_a_terminal_every_verb_shows_a_bar(gpgen, server):
     succeed(gpgen.make("--shard-size", "2"))
     deposit = ["package", "data.zarr", "-p", "publication.toml", "--out"]

@@ -72,11 +72,9 @@ def test_a_dataset_goes_out_and_comes_back_the_same(server, made, tmp_path, form
     here.mkdir()
     seen = []
     with public(server) as service:
-        fetched = fetch(
-            number, here / form, service=service, workers=1, download_progress=seen.append
-        )
+        fetched = fetch(number, here / form, service=service, workers=1, progress=seen.append)
     assert fetched.regenerated is recipe_only
-    assert seen[-1].done == seen[-1].nbytes
+    assert seen[-1].done == seen[-1].total
     with open_dataset(fetched.path) as dataset:
         assert same(dataset.path, made[form])
     assert {path.suffix for path in here.iterdir()} <= {".zarr", ".h5", ".tar"}
@@ -178,15 +176,15 @@ def test_a_fetch_that_breaks_off_while_drawing_goes_on(made, archive, tmp_path):
     target = tmp_path / "back.zarr"
 
     def stop(progress):
-        if progress.samples_done >= 16:
+        if progress.done >= 16:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fetch(deposit, target, workers=1, make_progress=stop)
+        fetch(deposit, target, workers=1, progress=stop)
     assert not target.exists()
     seen = []
-    fetch(deposit, target, workers=1, make_progress=seen.append)
-    assert seen[0].samples_done >= 16
+    fetch(deposit, target, workers=1, progress=seen.append)
+    assert seen[0].done >= 16
     assert contents(target) == contents(made["data.zarr"])
     # Of an archive a half-made one is left, as by `gpgen archive`.
     deposit = package(archive, publication(), tmp_path / "old", recipe_only=True).path
@@ -234,7 +232,7 @@ def test_an_existing_target_or_a_wrong_format_is_refused_before_the_download(
         refusal(TargetError, fetch, number, tmp_path / "d.zarr", service=service)
         assert server.log == []
         message = refusal(UsageError, fetch, number, tmp_path / "d.h5", service=service)
-    assert "use --out data.zarr" in message
+    assert "use out data.zarr" in message
     assert not any(asked.path.endswith("data.zarr.zip/content") for asked in server.log)
 
 

@@ -31,9 +31,9 @@ from pybtex.database import parse_string
 
 from gpgen import Recipe, builtin_recipes
 from gpgen.description.citation import apa, bibtex, cff, cite, csl
+from gpgen.description.dataset_description import DepositFile, describe_drawn
 from gpgen.description.people import Creator
 from gpgen.description.publication import RELATIONS, Funding, Publication, Related
-from gpgen.description.subject import DepositFile, dataset_subject
 from gpgen.errors import UsageError
 from gpgen.publish.card import card, yaml_head
 from gpgen.publish.croissant import croissant_json
@@ -42,6 +42,7 @@ from gpgen.publish.invenio_record import invenio_record
 from gpgen.publish.tables import samples_table
 from gpgen.sampling import seeds
 
+CLASSES = small_recipe().classes
 FILES = (
     DepositFile("samples.csv", 10, "a" * 64, "b" * 32, "text/csv", "The samples"),
     DepositFile("data.zarr.zip", 10, "a" * 64, "b" * 32, "application/zip", "The dataset"),
@@ -75,7 +76,7 @@ relation = "IsDocumentedBy"
 
 def subject_of(recipe, **options):
     layout = {"shard_size": 16, "chunk_size": 4}
-    return dataset_subject(recipe, 10_000, "zarr", layout=layout, **options)
+    return describe_drawn(recipe, 10_000, "zarr", layout=layout, **options)
 
 
 def documents(publication, subject):
@@ -325,12 +326,14 @@ def test_a_dataset_can_be_cited_before_it_is_published():
 
 
 def test_the_cards_head_is_what_the_hub_reads():
-    text = card(publication(), subject_of(small_recipe()), FILES, figure="figure.png")
+    text = card(
+        publication(), subject_of(small_recipe()), FILES, figure="figure.png", shown=CLASSES
+    )
     head = yaml.safe_load(re.match(r"---\n(.*?)---\n", text, re.DOTALL)[1])
     assert head["license"] == "cc-by-4.0"
     assert head["size_categories"] == ["10K<n<100K"]
     odd = Publication.from_toml(PUBLICATION.replace("CC-BY-4.0", "ECL-1.0"))
-    other = card(odd, subject_of(small_recipe()), FILES, figure="figure.png")
+    other = card(odd, subject_of(small_recipe()), FILES, figure="figure.png", shown=CLASSES)
     head = yaml.safe_load(re.match(r"---\n(.*?)---\n", other, re.DOTALL)[1])
     assert (head["license"], head["license_name"]) == ("other", "ecl-1.0")
 
@@ -341,14 +344,16 @@ def test_the_cards_head_is_what_the_hub_reads():
 def test_the_hubs_own_parser_takes_the_head():
     from huggingface_hub import DatasetCard
 
-    text = card(publication(), subject_of(small_recipe()), FILES, figure="figure.png")
+    text = card(
+        publication(), subject_of(small_recipe()), FILES, figure="figure.png", shown=CLASSES
+    )
     assert DatasetCard(text).data.license == "cc-by-4.0"
 
 
 def test_every_python_block_of_the_card_compiles():
     for form in ("zarr", "hdf5", "hdf5-shards", "webdataset"):
-        subject = dataset_subject(small_recipe(), 40, form, layout={"shard_size": 16})
-        text = card(publication(), subject, FILES, figure="figure.png")
+        subject = describe_drawn(small_recipe(), 40, form, layout={"shard_size": 16})
+        text = card(publication(), subject, FILES, figure="figure.png", shown=CLASSES)
         blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
         assert len(blocks) == 3
         for block in blocks:
@@ -356,6 +361,8 @@ def test_every_python_block_of_the_card_compiles():
 
 
 def test_every_class_and_split_is_counted_in_the_card():
-    text = card(publication(), subject_of(small_recipe()), FILES, figure="figure.png")
+    text = card(
+        publication(), subject_of(small_recipe()), FILES, figure="figure.png", shown=CLASSES
+    )
     assert "| 0 | 2-8 | 2,500 |" in text
     assert "| train | 8,000 |" in text

@@ -1,18 +1,10 @@
-"""The stand-in service against InvenioRDM's published OpenAPI description.
-
-The description (https://inveniosoftware.github.io/invenio-openapi/) is not ours to keep here:
-give its path in GPGEN_INVENIO_OPENAPI. It names paths, methods and statuses, and of the bodies
-only that they are JSON objects.
-"""
+"""The stand-in service against InvenioRDM's published OpenAPI description."""
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 
 import pytest
-import yaml
 from invenio_server import OTHER_TOKEN, TOKEN
 from invenio_server import Service as StandIn
 from publish_help import make_small, publication
@@ -23,8 +15,34 @@ from gpgen.publish.packaging import package
 from gpgen.publish.token import Token
 from gpgen.publish.uploading import publish_draft, upload
 
-DESCRIPTION = os.environ.get("GPGEN_INVENIO_OPENAPI")
-
+# What the description (https://inveniosoftware.github.io/invenio-openapi/, of 2025-06-23) says of
+# the requests that publishing may send: the status of a success.
+DESCRIBED = {
+    ("POST", "/api/records"): 201,
+    ("GET", "/api/records"): 200,
+    ("GET", "/api/records/{}"): 200,
+    ("GET", "/api/records/{}/draft"): 200,
+    ("PUT", "/api/records/{}/draft"): 200,
+    ("POST", "/api/records/{}/draft"): 201,
+    ("POST", "/api/records/{}/draft/actions/publish"): 201,
+    ("POST", "/api/records/{}/draft/pids/doi"): 201,
+    ("GET", "/api/records/{}/draft/files"): 200,
+    ("POST", "/api/records/{}/draft/files"): 201,
+    ("GET", "/api/records/{}/draft/files/{}"): 200,
+    ("DELETE", "/api/records/{}/draft/files/{}"): 200,
+    ("GET", "/api/records/{}/draft/files/{}/content"): 200,
+    ("PUT", "/api/records/{}/draft/files/{}/content"): 200,
+    ("POST", "/api/records/{}/draft/files/{}/commit"): 201,
+    ("GET", "/api/records/{}/files"): 200,
+    ("GET", "/api/records/{}/files/{}"): 200,
+    ("GET", "/api/records/{}/files/{}/content"): 200,
+    ("GET", "/api/records/{}/versions"): 200,
+    ("POST", "/api/records/{}/versions"): 201,
+    ("GET", "/api/records/{}/versions/latest"): 200,
+    ("GET", "/api/vocabularies/{}/{}"): 200,
+}
+# It gives the same failures for each of them.
+FAILURES = {400, 401, 403, 404, 500}
 # Where the description and the reference (https://inveniordm.docs.cern.ch/reference/) differ,
 # the stand-in answers as the reference says, and as the service's own code does.
 REFERENCE = {
@@ -32,16 +50,14 @@ REFERENCE = {
     ("POST", "/api/records/{}/draft/actions/publish"): 202,
     ("DELETE", "/api/records/{}/draft/files/{}"): 204,
 }
+PARAMETERS = {
+    r"^/api/records/[^/]+": "/api/records/{}",
+    r"/files/[^/]+": "/files/{}",
+    r"^/api/vocabularies/[^/]+/[^/]+$": "/api/vocabularies/{}/{}",
+}
 
 
-@pytest.mark.skipif(DESCRIPTION is None, reason="GPGEN_INVENIO_OPENAPI is not set")
 def test_every_answer_of_the_stand_in_is_one_that_is_described(tmp_path):
-    paths = yaml.safe_load(Path(DESCRIPTION).read_text(encoding="utf-8"))["paths"]
-    described = {
-        (method.upper(), re.sub(r"\{[^}]*\}", "{}", path)): operation
-        for path, operations in paths.items()
-        for method, operation in operations.items()
-    }
     deposit = package(
         make_small(tmp_path / "data.zarr"), publication(), tmp_path / "deposit", recipe_only=True
     ).path
@@ -57,19 +73,13 @@ def test_every_answer_of_the_stand_in_is_one_that_is_described(tmp_path):
             publish_draft(deposit, service)
             fetch(number, tmp_path / "back.zarr", service=service, workers=1)
             upload(deposit, service, new_version_of=number)
-    shape = re.compile(r"^/api/records(?:/([^/]+))?(.*?)$")
     seen = set()
     for asked in server.log:
-        number, rest = shape.match(asked.path).groups()
-        rest = re.sub(r"/files/[^/]+", "/files/{}", rest)
-        path = "/api/records" + ("/{}" if number else "") + rest
+        path = asked.path.partition("?")[0]
+        for pattern, described in PARAMETERS.items():
+            path = re.sub(pattern, described, path)
         seen.add((asked.method, path, asked.status))
     assert len({(method, path) for method, path, _ in seen}) >= 13
     for method, path, status in seen:
-        operation = described[method, path]
-        statuses = {int(code) for code in operation["responses"]}
-        assert status in statuses or REFERENCE.get((method, path)) == status, (method, path, status)
-        if method in ("POST", "PUT") and path.endswith(("/records", "/draft", "/draft/files")):
-            assert "application/json" in operation.get("requestBody", {}).get(
-                "content", {"application/json": None}
-            )
+        success = REFERENCE.get((method, path), DESCRIBED[method, path])
+        assert status in FAILURES | {success}, (method, path, status)

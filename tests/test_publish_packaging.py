@@ -8,11 +8,9 @@ import io
 import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
 import zipfile
-import zlib
 from pathlib import Path
 
 import h5py
@@ -23,12 +21,13 @@ from publish_help import contents, make_small, publication, refusal, small_recip
 from zarr.storage import ZipStore
 
 import gpgen
-from gpgen import Recipe, builtin_recipes, open_dataset
-from gpgen.description.subject import dataset_subject
+from gpgen import Recipe, open_dataset
+from gpgen.contact_sheet.content import ContactSheet
+from gpgen.contact_sheet.png import sheet_png
+from gpgen.description.dataset_description import describe_drawn
 from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.io.beside import working_folder
 from gpgen.publish.deposit import Deposit, hash_file
-from gpgen.publish.figure import contact_sheet
 from gpgen.publish.packaging import package
 from gpgen.publish.regenerating import regenerate
 from gpgen.publish.tables import samples_table
@@ -110,6 +109,26 @@ def test_files_longer_than_the_service_takes_are_split(made, deposits, tmp_path)
     Deposit.open(done.path).check()
 
 
+def test_the_contact_sheet_shows_the_classes_that_are_named(made, deposits, tmp_path):
+    names = [small_recipe().classes[label] for label in (3, 0)]
+    done = package(
+        made["data.zarr"], publication(), tmp_path / "d", recipe_only=True, classes=names
+    )
+    card = (done.path / "README.md").read_text()
+    assert f"from above: {names[0]} px, {names[1]} px; 2 more" in card
+    with open_dataset(made["data.zarr"]) as dataset:
+        recipe = dataset.recipe
+        sheet = ContactSheet.read(recipe.classes, recipe.labels, 40, dataset.read, classes=names)
+        assert len(sheet.rows) == 2
+        np.testing.assert_array_equal(sheet.rows[0][1], dataset.image[7])
+    assert (done.path / "figure.png").read_bytes() == sheet_png(sheet)
+    message = refusal(
+        UsageError, package, made["data.zarr"], publication(), tmp_path / "e", classes=["1-1"]
+    )
+    assert "there is no class '1-1'" in message
+    assert not (tmp_path / "e").exists()
+
+
 def test_more_parts_than_three_digits_number_are_refused(made, tmp_path):
     out = tmp_path / "deposit"
     message = refusal(UsageError, package, made["data.zarr"], publication(), out, most_bytes=100)
@@ -173,15 +192,6 @@ def test_a_recipe_only_deposit_makes_the_same_bytes_again(made, deposits, tmp_pa
         assert made_files == contents(made[form].parent)
 
 
-def test_the_figures_of_a_large_recipe_only_deposit_stay_small():
-    """Everything but the tables and the figure takes kilobytes, so these two decide."""
-    recipe = Recipe.load("two-scale")
-    subject = dataset_subject(recipe, 10_000, "zarr", layout={"shard_size": 64, "chunk_size": 1})
-    files = [f"image/c.{k}.0.0" for k in range(157)]
-    table = sum(map(len, samples_table(recipe, 10_000, subject, 64, files)))
-    assert table + len(contact_sheet(recipe, 10_000)) < 1.9e6
-
-
 def test_regenerating_notices_other_pixels(deposits, tmp_path):
     folder = shutil.copytree(deposits["data.zarr", True], tmp_path / "deposit")
     path = folder / "shards.csv"
@@ -192,7 +202,7 @@ def test_regenerating_notices_other_pixels(deposits, tmp_path):
 
 def test_regenerating_refuses_other_formats_recipes_and_versions(deposits, tmp_path):
     folder = shutil.copytree(deposits["data.zarr", True], tmp_path / "deposit")
-    assert "use --out data.zarr" in refusal(UsageError, regenerate, folder, tmp_path / "d.h5")
+    assert "use out data.zarr" in refusal(UsageError, regenerate, folder, tmp_path / "d.h5")
     manifest = json.loads((folder / "dataset.json").read_text())
     (folder / "dataset.json").write_text(json.dumps(manifest | {"sampling_version": 0}))
     message = refusal(DatasetError, regenerate, folder, tmp_path / "d.zarr")
@@ -233,7 +243,7 @@ def test_what_is_at_the_target_is_replaced_only_when_asked_and_only_a_deposit(ma
     out = tmp_path / "deposit"
     package(made["data.zarr"], publication(), out, recipe_only=True)
     before = contents(out)
-    assert "--overwrite" in refusal(TargetError, package, made["data.zarr"], publication(), out)
+    assert "overwrite=True" in refusal(TargetError, package, made["data.zarr"], publication(), out)
     other = publication('version = "2.0.0"\n')
     package(made["data.zarr"], other, out, recipe_only=True, overwrite=True)
     assert contents(out) != before
@@ -264,13 +274,13 @@ def test_samples_csv_says_what_the_dataset_holds(made, deposits):
             assert [int(row["seed"]) for row in rows] == dataset.seed[:].tolist()
             assert [int(row["label"]) for row in rows] == dataset.label[:].tolist()
             assert [row["class"] for row in rows] == [
-                dataset.class_names[label] for label in dataset.label[:]
+                dataset.classes[label] for label in dataset.label[:]
             ]
             assert [row["split"] for row in rows] == [
-                dataset.splits[code] for code in dataset.split[:]
+                dataset.splits[code] for code in dataset.split_code[:]
             ]
             scales = [[float(r["length_scale_1"]), float(r["length_scale_2"])] for r in rows]
-            np.testing.assert_array_equal(scales, dataset.length_scale[:])
+            np.testing.assert_array_equal(scales, dataset.length_scales[:])
         if form == FORMS[2]:
             with h5py.File(deposits[form, False] / rows[39]["shard"]) as shard:
                 assert shard["seed"][-1] == int(rows[39]["seed"])
@@ -284,7 +294,7 @@ def test_length_scales_that_differ_by_axis_have_a_column_each():
             "components": [{"kernel": "rbf", "length_scales": [[2.0, 3.0], 2.0], "weight": 1.0}],
         }
     )
-    subject = dataset_subject(recipe, 4, "zarr", layout={"shard_size": 4})
+    subject = describe_drawn(recipe, 4, "zarr", layout={"shard_size": 4})
     text = b"".join(samples_table(recipe, 4, subject, 4, ["a,b"])).decode()
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [rows[k]["length_scale_1_x"] for k in range(2)] == ["3", "2"]
@@ -314,25 +324,3 @@ def test_hashing_in_two_threads_gives_the_hashes(tmp_path):
         hashlib.sha256(data).hexdigest(),
         hashlib.md5(data, usedforsecurity=False).hexdigest(),
     )
-
-
-@pytest.mark.parametrize("name", [*builtin_recipes(), "line", "cube"])
-def test_a_contact_sheet_is_a_png_with_every_class(name):
-    if name in builtin_recipes():
-        recipe = Recipe.load(name)
-    else:
-        shape = [512] if name == "line" else [12, 16, 20]
-        recipe = small_recipe().replace(shape=shape, standardize=False)
-    data = contact_sheet(recipe, 2 * len(recipe.classes))
-    assert data.startswith(b"\x89PNG\r\n\x1a\n")
-    width, height, bits, kind = struct.unpack(">2I2B", data[16:26])
-    start = data.index(b"IDAT") + 4
-    (length,) = struct.unpack(">I", data[start - 8 : start - 4])
-    lines = np.frombuffer(zlib.decompress(data[start : start + length]), np.uint8)
-    lines = lines.reshape(height, width + 1)
-    assert (bits, kind) == (8, 0)
-    assert not lines[:, 0].any()
-    # All levels are used, and the white gaps between the rows are as many as classes, plus one.
-    assert len(np.unique(lines[:, 1:])) > 200
-    gaps = np.diff((lines[:, 1:] == 255).all(axis=1).astype(int))
-    assert (gaps == -1).sum() == len(recipe.classes)

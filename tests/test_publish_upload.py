@@ -73,7 +73,7 @@ def test_a_deposit_becomes_a_draft_and_then_a_record(server, deposit):
         assert not there.published
         files = {path.name: path.read_bytes() for path in deposit.iterdir()}
         assert {name: file.content for name, file in there.files.items()} == files
-        assert seen[-1].done == seen[-1].nbytes == sum(map(len, files.values()))
+        assert seen[-1].done == seen[-1].total == sum(map(len, files.values()))
         record = publish_draft(deposit, service)
     assert record.published
     assert server.records[record.number].published
@@ -122,6 +122,7 @@ def check_whole(server, deposit, number):
     assert all(file.committed for file in there.values())
 
 
+@pytest.mark.kill
 def test_a_killed_process_goes_on_where_it_was(server, deposit):
     """Killed at several points, by the number of requests the server has seen."""
     rng = random.Random(1)
@@ -155,7 +156,7 @@ def test_a_killed_process_goes_on_where_it_was(server, deposit):
         running.send_signal(signal.SIGKILL)
         running.communicate()
         running = following
-    running.communicate("\n", timeout=30)
+    running.communicate("\n", timeout=300)
     assert running.returncode == 0
     (number,) = server.records
     check_whole(server, deposit, number)
@@ -191,7 +192,7 @@ def test_a_lost_answer_to_publishing_is_found_out(server, deposit):
 
 
 def test_a_busy_server_is_given_the_time_it_asks_for(server, deposit):
-    reset = str(int(time.time()) + 40)
+    reset = str(int(time.time()) + 120)
     server.faults.extend(
         [
             (429, {"Retry-After": "7"}),
@@ -203,7 +204,7 @@ def test_a_busy_server_is_given_the_time_it_asks_for(server, deposit):
     with client(server, sleep=patience, notify=said.append) as service:
         upload(deposit, service)
     assert patience.waits[0] == 7
-    assert 30 < patience.waits[2] <= 40
+    assert 30 < patience.waits[2] <= 120
     assert len(patience.waits) == 3
     assert said.pop(0) == f"asking {server.url}"
     assert all("waiting" in line for line in said)
@@ -212,14 +213,14 @@ def test_a_busy_server_is_given_the_time_it_asks_for(server, deposit):
 def test_the_rate_is_kept_before_the_server_must_refuse(server, deposit, monkeypatch):
     """A server that says that nothing is left is left alone until it has said."""
     patience = Patience()
-    reset = str(int(time.time()) + 30)
+    reset = str(int(time.time()) + 120)
     with client(server, sleep=patience) as service:
         upload(deposit, service)
         assert patience.waits == []
         server.faults.append((404, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset}))
         service.call("GET", "/api/records/1", expect=(404,))
         service.call("GET", "/api/records/2", expect=(404,))
-    assert 20 < patience.waits[0] <= 30
+    assert 20 < patience.waits[0] <= 120
     assert len(patience.waits) == 1
 
 
@@ -357,7 +358,7 @@ def test_a_file_that_changes_while_it_is_sent_never_arrives(server, deposit):
     victim = deposit / "data.zarr.zip"
 
     def change(progress):
-        if progress.file == "CITATION.cff":
+        if progress.note == "CITATION.cff":
             data = bytearray(victim.read_bytes())
             data[-1] ^= 1
             victim.write_bytes(data)
@@ -374,7 +375,7 @@ def test_a_published_record_is_not_touched_but_can_get_a_new_version(server, dep
         number = upload(deposit, service).number
         publish_draft(deposit, service)
         message = refusal(UsageError, upload, deposit, service)
-        assert f"--new-version {number}" in message
+        assert f"new_version_of {number}" in message
         newer = upload(deposit, service, new_version_of=number)
         assert newer.number != number
         assert server.records[newer.number].version == 2

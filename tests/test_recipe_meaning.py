@@ -185,6 +185,7 @@ def test_plan_holds_the_warnings_and_make_warns_once_where_it_is_called(tmp_path
     assert plan.warnings[1] == "split 'validation', 'test' gets none of the 1 samples"
 
 
+@pytest.mark.cluster
 def test_workers_of_dask_and_of_a_loader_do_not_repeat_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     (tmp_path / "one.toml").write_text(loaded(([2.0], 1.0)).to_toml())
@@ -265,7 +266,9 @@ def test_a_name_or_a_path_is_taken_wherever_a_recipe_is(tmp_path: Path) -> None:
     assert gpgen.sample("two-scale-mini", index=0).class_name == "4-24"
     with pytest.raises(RecipeError, match="did you mean 'two-scale-mini'"):
         gpgen.sample("two-scale-mni", index=0)
-    for wrong in (None, 5, {"name": "x"}):
+    with pytest.raises(RecipeError, match="missing required field"):
+        gpgen.plan({"name": "x"}, 5, tmp_path / "d.zarr")
+    for wrong in (None, 5, ["two-scale"]):
         with pytest.raises(RecipeError, match="is no path"):
             gpgen.plan(wrong, 5, tmp_path / "d.zarr")
 

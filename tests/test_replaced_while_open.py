@@ -58,7 +58,7 @@ def test_what_is_read_is_the_dataset_that_was_opened_or_nothing(
     used, fresh = open_dataset(tmp_path / out), open_dataset(tmp_path / out)
     textures = TextureDataset(tmp_path / out)
     np.testing.assert_array_equal(used.image[0], expected[0])
-    names = ("label", "seed", "split", "length_scale")
+    names = ("label", "seed", "split_code", "length_scales")
     before = {name: getattr(used, name)[:] for name in names}
     make(tmp_path / out, **changes)
     # What was read before is kept open, and stays right.

@@ -11,30 +11,30 @@ from browser import CHROMIUM, Browser
 from publish_help import make_small, publication, refusal, small_recipe
 
 from gpgen import make, open_dataset
+from gpgen.contact_sheet.content import ContactSheet, reduced
+from gpgen.contact_sheet.png import sheet_png
 from gpgen.errors import DatasetError, TargetError, UsageError
 from gpgen.golkar2018.archive import make_archive
 from gpgen.golkar2018.archive_plan import ArchivePlan
 from gpgen.golkar2018.importing import import_dataset
 from gpgen.imported import Imported
 from gpgen.plots import contact_sheet
-from gpgen.publish.figure import encode_png, sheet
 from gpgen.report import write_report
 from gpgen.report.measuring import measure
 from gpgen.report.page import write_report as same_function
-from gpgen.report.pictures import shrink
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
 
 def test_shrinking_takes_means_of_blocks():
     image = np.arange(800 * 900, dtype=np.float32).reshape(800, 900)
-    small = shrink(image)
+    small = reduced(image, 384)
     assert small.shape == (266, 300)
     assert small[0, 0] == image[:3, :3].mean()
-    assert shrink(np.zeros((4, 5, 6))).shape == (5, 6)
-    assert shrink(np.zeros(1000)).shape == (32, 333)
-    assert shrink(np.ones((2, 2000))).shape == (1, 333)
-    odd = shrink(np.array([[np.inf, -np.inf, np.nan, 1e200, 1.0]], dtype=np.float64))
+    assert reduced(np.zeros((4, 5, 6)), 384).shape == (5, 6)
+    assert reduced(np.zeros(1000), 384).shape == (1000,)
+    assert reduced(np.ones((2, 2000)), 384).shape == (1, 333)
+    odd = reduced(np.array([[np.inf, -np.inf, np.nan, 1e200, 1.0]], dtype=np.float64), 384)
     assert odd.tolist() == [[0, 0, 0, 0, 1]]
 
 
@@ -146,7 +146,8 @@ def test_images_that_are_not_finite_are_counted_and_left_out(tmp_path, bad):
     assert text.count("data:image/png") == 4
     with open_dataset(tmp_path / "d.zarr") as dataset:
         assert contact_sheet(dataset).axes
-        assert sheet(["5"], [list(dataset.image[:])]).startswith(b"\x89PNG")
+        sheet = ContactSheet.read(["5"], dataset.recipe.labels, len(dataset), dataset.read)
+        assert sheet_png(sheet).startswith(b"\x89PNG")
     assert not re.search(r"\b(nan|inf)\b", text.partition("</h1>")[2].partition("<h2>Prov")[0])
 
 
@@ -179,16 +180,6 @@ def test_bad_input_is_said(page, tmp_path):
     refusal(UsageError, write_report, data, tmp_path / "r.html", samples=1)
     refusal(DatasetError, write_report, tmp_path / "none.zarr", tmp_path / "r.html")
     write_report(data, page, overwrite=True, publication=publication())
-
-
-def test_packed_pictures_are_the_same_pixels(tmp_path):
-    image_module = pytest.importorskip("PIL.Image")
-    pixels = np.random.default_rng(0).integers(0, 256, (37, 21), dtype=np.uint8)
-    for level in (0, 9):
-        path = tmp_path / f"{level}.png"
-        path.write_bytes(encode_png(pixels, level=level))
-        with image_module.open(path) as image:
-            np.testing.assert_array_equal(np.asarray(image), pixels)
 
 
 @needs_chromium

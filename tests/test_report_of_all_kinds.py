@@ -1,25 +1,26 @@
 """Pages about right datasets of all kinds: none crashes, none is told to be wrong.
 
-Twelve of them; GPGEN_LONG=1 tries all sixty.
+Twelve of them; --long tries all sixty.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import re
 
 import numpy as np
 import pytest
 from scipy import stats
+from store_tools import only_long
 
 from gpgen import Recipe, make
+from gpgen.errors import UsageError
 from gpgen.report import write_report
 from gpgen.report.measuring import measure
 from gpgen.sampling import sampler_for
 
 # Of small n, of one class: what gpgen warns of is meant here.
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
 
 SHAPES = [
     (2,), (64,), (1000,), (2, 2), (2, 64), (16, 256), (32, 32), (24, 40), (2, 2, 2), (12, 14, 16)
@@ -35,6 +36,8 @@ VARIANTS = [
     ("periodic", True, "float16", 3, False, HDF5, 2),
 ]
 KINDS = [(shape, *variant) for shape in SHAPES for variant in VARIANTS]
+SOME = KINDS[::5]
+REST = only_long((kind,) for kind in KINDS if kind not in SOME)
 
 
 def recipe_of(shape, boundary, standardize, dtype, components, per_axis):
@@ -70,7 +73,7 @@ def told(kind):
     return "-".join(["x".join(map(str, shape)), *options, "axes" if per_axis else "iso", f"n{n}"])
 
 
-@pytest.mark.parametrize("kind", KINDS if os.environ.get("GPGEN_LONG") else KINDS[::5], ids=told)
+@pytest.mark.parametrize("kind", SOME + REST, ids=told)
 def test_a_right_dataset_has_a_page_that_calls_nothing_wrong(tmp_path, kind):
     """No verdict is drawn, and what is expected is what is measured on many samples of a class.
 
@@ -128,3 +131,24 @@ def test_many_classes_of_which_some_have_no_sample_have_a_page(tmp_path):
     page = write_report(tmp_path / "d.zarr", tmp_path / "r.html").read_text()
     assert page.count("data:image/png") == 5
     assert "too few samples" in page
+    make(recipe, 24, tmp_path / "e.zarr", workers=1).close()
+    page = write_report(tmp_path / "e.zarr", tmp_path / "e.html").read_text()
+    shown = re.findall('<span class="soft">class ([0-9]+)</span>', page)
+    assert shown == ["0", "2", "3", "5", "6", "8", "9", "11"]
+    assert "The other 4 classes are left out" in page
+    names = ["1.8-5", "1.2-3"]
+    page = write_report(tmp_path / "e.zarr", tmp_path / "f.html", classes=names).read_text()
+    assert re.findall("<strong>([0-9.-]+)</strong> px", page) == names
+    with pytest.raises(UsageError, match="has no sample"):
+        write_report(tmp_path / "d.zarr", tmp_path / "g.html", classes=names)
+
+
+def test_volumes_are_said_to_be_slices_and_lines_are_curves(tmp_path):
+    for shape, said in (
+        ([6, 16, 16], "slice 3 of 6 along its first axis"),
+        ([64], "on one scale."),
+    ):
+        recipe = recipe_of(shape, "open", True, "float32", 1, False)
+        make(recipe, 4, tmp_path / f"{len(shape)}.zarr", workers=1).close()
+        page = write_report(tmp_path / f"{len(shape)}.zarr", tmp_path / f"{len(shape)}.html")
+        assert said in page.read_text()

@@ -110,6 +110,7 @@ def deviations(curve):
     return ((curve.mean - curve.theory) / np.where(told, curve.error, 1))[told]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("boundary", ["open", "periodic"])
 @pytest.mark.parametrize("standardize", [True, False])
 def test_what_is_measured_on_many_samples_is_what_is_expected(standardize, boundary):

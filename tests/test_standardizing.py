@@ -15,12 +15,12 @@ from benchmarks import nearly_constant
 from benchmarks.nearly_constant import LARGEST_ERROR, RECIPES, exact
 from gpgen import Recipe
 from gpgen.errors import RecipeError, UsageError
-from gpgen.exact.accuracy import field_of
-from gpgen.exact.field import Field
+from gpgen.exact.field_kinds import field_of
 from gpgen.exact.kernels import RBF
 from gpgen.exact.mosaic import texture
 from gpgen.exact.mosaic_standardizing import standardized
 from gpgen.exact.normal import NORMAL_BITS
+from gpgen.exact.separable import SeparableField
 from gpgen.exact.standardizing import centred_pixels, moment_errors, suspects
 from gpgen.sampling import Sampler, seeds
 
@@ -50,6 +50,7 @@ def test_the_issues_example_is_finite_and_its_components_are_right() -> None:
         np.testing.assert_allclose(images[index].ravel(), expected, rtol=0, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "scale", "boundary"),
     [
@@ -68,7 +69,7 @@ def test_the_issues_example_is_finite_and_its_components_are_right() -> None:
 )
 def test_the_moments_errors_are_not_underestimated(shape, scale: float, boundary: str) -> None:
     """What decides which samples are looked at again: were it too small, wrong ones would pass."""
-    field = Field.of((RBF(scale),) * len(shape), shape, boundary)
+    field = SeparableField.of((RBF(scale),) * len(shape), shape, boundary)
     count = max(24, min(400, 50_000 // field.pixels))
     noise = field.noise(np.arange(count, dtype=np.uint64), 0)
     mean, deviation = field.moments(noise)
@@ -94,7 +95,9 @@ def test_ordinary_images_are_not_looked_at_again() -> None:
 
 def test_equal_pixels_are_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = RECIPES[0]
-    monkeypatch.setattr(Field, "noise", lambda self, seeds, stream: np.zeros((len(seeds), 19)))
+    monkeypatch.setattr(
+        SeparableField, "noise", lambda self, seeds, stream: np.zeros((len(seeds), 19))
+    )
     with pytest.raises(RecipeError) as caught:
         Sampler(recipe).image(12, 0)
     what = "the sample of seed 12 and label 0 has pixels that are not finite in float32"
@@ -123,6 +126,7 @@ print(json.dumps([images_sha256(recipe, 60) for recipe in RECIPES]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("machine", MACHINES)
 def test_nearly_constant_images_have_the_same_bytes_on_other_machines(machine: str) -> None:
     run = subprocess.run(

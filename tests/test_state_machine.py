@@ -2,19 +2,19 @@
 
 What must hold, whatever came before: a dataset that opens is whole, or `verify` names what is
 damaged; no wrong pixel is read; whatever was begun can be finished, to the same bytes as if
-nothing had happened; and a refusal changes nothing. GPGEN_LONG=1 tries 400 orders instead of 12.
+nothing had happened; and a refusal changes nothing. --long tries 400 orders instead of 12.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import shutil
 import tempfile
 from pathlib import Path
 
 import hypothesis
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from store_tools import hashes
@@ -28,7 +28,8 @@ from gpgen.io import files
 from gpgen.making.converting import convert
 from gpgen.verification import verify
 
-LONG = bool(os.environ.get("GPGEN_LONG"))
+pytestmark = pytest.mark.fuzz
+
 MEMORY = Path("/dev/shm")
 OUT = st.sampled_from(OUTS)
 STOP = st.none() | st.integers(1, 60)
@@ -189,9 +190,18 @@ class Datasets(RuleBasedStateMachine):
                 assert out in self.damaged
 
 
-Datasets.TestCase.settings = hypothesis.settings(
-    max_examples=400 if LONG else 12, stateful_step_count=25 if LONG else 15, deadline=None,
-    derandomize=not LONG, database=None,
+SETTINGS = hypothesis.settings(
+    max_examples=12, stateful_step_count=15, deadline=None, derandomize=True, database=None,
     suppress_health_check=list(hypothesis.HealthCheck),
 )  # fmt: skip
-test_any_order = Datasets.TestCase
+
+
+class TestAnyOrder(Datasets.TestCase):
+    settings = SETTINGS
+
+
+@pytest.mark.long
+class TestManyOrders(Datasets.TestCase):
+    settings = hypothesis.settings(
+        SETTINGS, max_examples=400, stateful_step_count=25, derandomize=False
+    )

@@ -35,8 +35,8 @@ def test_what_is_read_is_what_is_drawn(tmp_path: Path, out, changes) -> None:
         np.testing.assert_array_equal(dataset.image[:], drawn(recipe, N))
         assert dataset.image.dtype == recipe.dtype
         np.testing.assert_array_equal(dataset.label[:], recipe.labels(0, N))
-        np.testing.assert_array_equal(dataset.length_scale[:], recipe.length_scale_array(0, N))
-        np.testing.assert_array_equal(dataset.split[:], recipe.split_codes(0, N))
+        np.testing.assert_array_equal(dataset.length_scales[:], recipe.length_scale_array(0, N))
+        np.testing.assert_array_equal(dataset.split_code[:], recipe.split_codes(0, N))
 
 
 @pytest.mark.parametrize("sizes", [(1, 1), (1, 5), (3, 6), (4, 4), (5, 20), (13, 13)])

@@ -98,7 +98,7 @@ def test_splits_are_disjoint_and_cover(name: str, paths: dict[str, Path]) -> Non
 
 
 @EVERYWHERE
-@pytest.mark.parametrize("target", ["label", "length_scale", "both"])
+@pytest.mark.parametrize("target", ["label", "length_scales", "both"])
 def test_a_batch_is_what_stacking_its_samples_gives(
     name: str, target: str, paths: dict[str, Path]
 ) -> None:
@@ -124,6 +124,7 @@ def test_a_batch_is_not_copied() -> None:
     assert torch.equal(again[0], images)
 
 
+@pytest.mark.train
 @pytest.mark.parametrize(("method", "name"), STARTED)
 def test_workers_of_every_start_method(method: str, name: str, paths: dict[str, Path]) -> None:
     dataset = kept(name, paths)
@@ -279,7 +280,7 @@ def test_half_a_dataset_is_refused_with_the_command_that_finishes_it(tmp_path: P
         pass
 
     def stop(progress) -> None:
-        if progress.shards_done:
+        if progress.done:
             raise Stop
 
     path = tmp_path / "half.zarr"

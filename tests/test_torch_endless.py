@@ -48,6 +48,7 @@ def test_batches_come_in_the_same_order_for_any_number_of_workers(workers: int) 
     assert (images[:, 0].numpy() == Sampler(RECIPE).images(0, 35)).all()
 
 
+@pytest.mark.train
 @pytest.mark.parametrize(
     ("workers", "method", "persistent"),
     [

@@ -30,6 +30,7 @@ RECIPES = {
     "not standardized": recipe_of([33, 20], [[2.0], [7.0]], standardize=False),
     "float16": recipe_of([40, 40], [[3.0], [9.0]], dtype="float16"),
     "nearly constant": recipe_of([16, 12], [[2.0], [300.0, 150.0]]),
+    "golkar2018": recipe_of([64, 64], [[2.0], [50.0, 70.0]], algorithm="golkar2018"),
     "nearly constant, 1-D": recipe_of([2], [[1.0], [30.0]], dtype="float16"),
 }
 CHOSEN = [7, 0, 3000, 5, 4, 7]
@@ -75,8 +76,8 @@ def test_a_batch_on_cuda_has_the_samplers_bits(recipe: Recipe) -> None:
     assert (rounded - images).abs().max() < tolerance
 
 
-def test_rounding_to_float16_is_numpys() -> None:
-    from gpgen.torch.device import _to_float16
+def test_roundingto_float16_is_numpys() -> None:
+    from gpgen.torch.arrays import to_float16
 
     rng = np.random.default_rng(0)
     half = rng.integers(0, 0x7BFF, 4000, dtype=np.uint16).view(np.float16).astype(float)
@@ -87,7 +88,7 @@ def test_rounding_to_float16_is_numpys() -> None:
     x = np.concatenate([x, [65519.9, 65520.0, 70_000.0]])  # the last two overflow
     x = np.concatenate([x, -x])
     with np.errstate(over="ignore"):
-        assert (_to_float16(torch.from_numpy(x)).numpy() == x.astype(np.float16)).all()
+        assert (to_float16(torch.from_numpy(x)).numpy() == x.astype(np.float16)).all()
 
 
 def test_a_batch_of_none_and_bad_batches() -> None:

@@ -45,14 +45,11 @@ def taken(loader: Any) -> list[int]:
     return [i for images, _ in loader for i in numbers(images)]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("persistent", [False, True])
+@pytest.mark.parametrize(("workers", "persistent"), [(0, False), (2, False), (2, True)])
 @pytest.mark.parametrize("calls_set_epoch", [False, True])
 def test_epochs_behind_a_continued_one_are_whole(
     workers: int, persistent: bool, calls_set_epoch: bool
 ) -> None:
-    if persistent and not workers:
-        pytest.skip("no workers to persist")
     order = shuffle()
     loader = DataLoader(
         order.dataset, 8, sampler=order, num_workers=workers, persistent_workers=persistent
@@ -215,6 +212,7 @@ print(json.dumps(epochs[:3]))
 """
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("kind", ["plain", "stateful"])
 def test_training_goes_on_behind_a_workers_death(kind: str, tmp_path: Path) -> None:
     def train(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -212,10 +212,10 @@ def test_a_collate_function_may_change_the_batch(
         assert labels.tolist() == [i % 4 for i in expected]
 
 
-@pytest.mark.parametrize("target", ["length_scale", "both"])
+@pytest.mark.parametrize("target", ["length_scales", "both"])
 def test_targets_changed_in_place_are_those_of_one_batch(target: str) -> None:
     def scales(target_of_one: Any) -> Any:
-        return target_of_one if target == "length_scale" else target_of_one[1]
+        return target_of_one if target == "length_scales" else target_of_one[1]
 
     def halved(batch: Any) -> Any:
         for sample in batch:
@@ -232,7 +232,7 @@ def test_targets_changed_in_place_are_those_of_one_batch(target: str) -> None:
         assert torch.equal(in_place[3][1], expected[3].log())
 
 
-@pytest.mark.parametrize("target", ["label", "length_scale", "both"])
+@pytest.mark.parametrize("target", ["label", "length_scales", "both"])
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_batch_sampler_without_a_batch_size(target: str, workers: int) -> None:
     """PyTorch's way to have a dataset make the batches: it is asked for lists of positions."""

@@ -17,6 +17,8 @@ from torch_ranks import BATCH, WORLD_SIZE, N, run_ranks, textures  # noqa: E402
 
 from gpgen.torch import EndlessTextures, ShardShuffle  # noqa: E402
 
+pytestmark = pytest.mark.train
+
 
 def expected(epoch: int, rank: int, seed: int = 0) -> list[int]:
     order = ShardShuffle(textures(), seed=seed, rank=rank, world_size=WORLD_SIZE)

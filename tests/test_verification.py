@@ -37,10 +37,45 @@ def test_what_is_whole_is_found_whole(own: Path) -> None:
     report = verify(own, regenerate="all", progress=seen.append)
     assert report.ok
     assert (report.shards, report.samples_regenerated) == (4, N)
-    assert (seen[-1].samples_regenerated, seen[-1].samples_to_regenerate) == (N, N)
-    assert seen[-1].bytes_done == seen[-1].nbytes
+    assert (seen[-1].done, seen[-1].total, seen[-1].unit) == (N, N, "sample")
+    seen.clear()
+    verify(own, progress=seen.append)
+    nbytes = N * tiny().image_nbytes
+    assert (seen[-1].done, seen[-1].total, seen[-1].unit) == (nbytes, nbytes, "byte")
     for count in (1, 5, 12, 50):
         assert verify(own, regenerate=count).samples_regenerated == min(count, N)
+
+
+def test_a_report_is_true_where_nothing_is_wrong(own: Path) -> None:
+    report = verify(own)
+    assert report
+    report.raise_for_problems()
+    names = [name for name in sorted(_files(own)) if "manifest" not in name][:5]
+    if own.suffix == ".zarr":
+        names = [f"image/c.{shard}.0.0" for shard in range(4)]
+    for name in names:
+        path = _files(own)[name]
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    report = verify(own)
+    assert not report
+    with pytest.raises(DatasetError) as caught:
+        report.raise_for_problems()
+    first = report.problems[0]
+    assert str(own) in str(caught.value) or own.suffix == ".h5"
+    assert f"{first.file}: {first.what}" in caught.value.message
+    assert "again" in (caught.value.hint or "")
+    if len(report.problems) > 3:
+        assert f"and {len(report.problems) - 3} more" in caught.value.message
+
+
+def test_a_problem_that_is_no_damage_is_raised_without_the_advice_to_remake(made, tmp_path) -> None:
+    shutil.copytree(made["d.zarr"], tmp_path / "d.zarr")
+    (tmp_path / "d.zarr" / "image" / "c.9.0.0").write_bytes(b"foreign")
+    report = verify(tmp_path / "d.zarr")
+    assert not report
+    assert not report.is_damaged
+    with pytest.raises(DatasetError, match="no byte is known to be damaged"):
+        report.raise_for_problems()
 
 
 def test_a_flipped_bit_anywhere_is_named_by_its_file(own: Path) -> None:
@@ -192,17 +227,17 @@ def test_samples_to_regenerate_are_spread_evenly(made, monkeypatch) -> None:
 @pytest.mark.parametrize("regenerate", [None, "all"], ids=["reading", "drawing"])
 def test_ctrl_c_does_not_wait_for_the_end_of_a_shard(tmp_path: Path, monkeypatch, regenerate):
     monkeypatch.setattr("gpgen.format.pixels._READ_BYTES", 1024)
-    monkeypatch.setattr("gpgen.verification.batch_size", lambda recipe: 1)
-    monkeypatch.setattr("gpgen.verification.worker_count", lambda workers: 1)
+    monkeypatch.setattr("gpgen.verification.shards.batch_size", lambda recipe: 1)
+    monkeypatch.setattr("gpgen.verification.shards.worker_count", lambda workers: 1)
     tiny_make(tmp_path / "d.h5", 40, shard_size=40).close()
     seen = []
 
     def press_ctrl_c(progress) -> None:
-        if progress.samples_regenerated or regenerate is None:
+        if progress.unit == "sample" or regenerate is None:
             seen.append(progress)
             if len(seen) == 1:
                 signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-            time.sleep(0.05)
+            time.sleep(0.25)
 
     with pytest.raises(KeyboardInterrupt):
         verify(tmp_path / "d.h5", regenerate=regenerate, progress=press_ctrl_c)

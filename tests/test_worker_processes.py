@@ -20,6 +20,8 @@ from store_tools import ENVIRONMENT, drawn, tiny, tiny_make
 from gpgen.errors import ClusterError, UsageError
 from gpgen.making.worker_processes import worker_processes
 
+pytestmark = pytest.mark.cluster
+
 N = 12
 # A program as people write it.
 PROGRAM = """

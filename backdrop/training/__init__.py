@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backdrop.training.campaign import Progress, choose_device, run_all
+from backdrop.training.campaign import choose_device, run_all
 from backdrop.training.examples import Examples, Source
 from backdrop.training.network import network
 from backdrop.training.report import MethodSummary, plot, summarize, write
@@ -16,7 +16,6 @@ __all__ = [
     "Epoch",
     "Examples",
     "MethodSummary",
-    "Progress",
     "Run",
     "Settings",
     "Source",

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,38 +20,15 @@ from backdrop.training.network import network
 from backdrop.training.run import Run, train
 from backdrop.training.settings import Settings, settings_from
 from backdrop.training.state import Epoch
-from gpgen.errors import TargetError, UsageError
+from gpgen.errors import Argument, TargetError, UsageError
 from gpgen.io.user_paths import given
+from gpgen.progress import Follow, Progress, Tell, following
 from gpgen.workers import worker_count
 
-__all__ = ["Progress", "choose_device", "run_all"]
+__all__ = ["choose_device", "run_all"]
 
 _RESULT = "result.json"
 _PLAN = "plan.json"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Told after every epoch of every run.
-
-    Attributes
-    ----------
-    method, seed
-        Of the run.
-    epoch
-        What its last epoch brought.
-    done, total
-        Epochs of all runs together.
-    elapsed
-        Seconds since the first run began.
-    """
-
-    method: str
-    seed: int
-    epoch: Epoch
-    done: int
-    total: int
-    elapsed: float
 
 
 def choose_device(name: str) -> str:
@@ -84,7 +59,7 @@ def run_all(
     device: str = "auto",
     workers: int | None = None,
     resume: bool = False,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Follow = None,
 ) -> list[Run]:
     """Train with all settings and seeds, and keep a folder for each run.
 
@@ -109,7 +84,8 @@ def run_all(
         Go on in a folder that is there: finished runs are kept, others go on
         from their checkpoint.
     progress
-        Called after every epoch.
+        ``True`` draws a bar; a function is called with a `gpgen.Progress` after every epoch of
+        every run, its `note` the run, its loss and its accuracy.
 
     Returns
     -------
@@ -140,13 +116,14 @@ def run_all(
         if (folder / _RESULT).exists():
             runs[one.method, seed] = _read(folder / _RESULT)
     todo = [task for task in tasks if (task[0].method, task[1]) not in runs]
-    counter = _Counter(progress, tasks, done=sum(len(run.epochs) for run in runs.values()))
-    if device == "cpu":
-        finished = _in_processes(source, todo, worker_count(workers), counter)
-    else:
-        finished = _one_by_one(Source(source), todo, device, counter)
-    for run in finished:
-        runs[run.settings.method, run.seed] = run
+    with following(progress) as tell:
+        counter = _Counter(tell, tasks, done=sum(len(run.epochs) for run in runs.values()))
+        if device == "cpu":
+            finished = _in_processes(source, todo, worker_count(workers), counter)
+        else:
+            finished = _one_by_one(Source(source), todo, device, counter)
+        for run in finished:
+            runs[run.settings.method, run.seed] = run
     return [runs[one.method, seed] for one, seed, _ in tasks]
 
 
@@ -163,22 +140,18 @@ Told = tuple[str, int, Epoch]
 
 
 class _Counter:
-    def __init__(
-        self, progress: Callable[[Progress], None] | None, tasks: Sequence[Task], done: int
-    ) -> None:
-        self._progress = progress
-        self._done = done
+    def __init__(self, tell: Tell, tasks: Sequence[Task], done: int) -> None:
+        self._tell = tell
+        self._done = self._resumed = done
         self._total = sum(settings.epochs for settings, _, _ in tasks)
-        self._started = time.perf_counter()
         self._seen: dict[tuple[str, int], int] = {}
 
     def __call__(self, method: str, seed: int, epoch: Epoch) -> None:
         # A resumed run begins at a later epoch: those before count as done.
         self._done += epoch.epoch - self._seen.get((method, seed), 0)
         self._seen[method, seed] = epoch.epoch
-        if self._progress is not None:
-            elapsed = time.perf_counter() - self._started
-            self._progress(Progress(method, seed, epoch, self._done, self._total, elapsed))
+        note = f"{method}, seed {seed}: loss {epoch.loss:.3f}, accuracy {epoch.accuracy:.2f}"
+        self._tell(Progress(self._done, self._total, "epoch", note, self._resumed))
 
 
 def _one_by_one(
@@ -241,9 +214,9 @@ def _work_in_process(task: Task) -> Run:
     return _work(_source, task, "cpu", tell)
 
 
-def _work(source: Source, task: Task, device: str, progress: Callable[[Epoch], None]) -> Run:
+def _work(source: Source, task: Task, device: str, on_epoch: Callable[[Epoch], None]) -> Run:
     settings, seed, folder = task
-    run = train(source, settings, seed, folder=folder, device=device, progress=progress)
+    run = train(source, settings, seed, folder=folder, device=device, on_epoch=on_epoch)
     _write(folder / _RESULT, run.to_dict())
     return run
 
@@ -253,7 +226,8 @@ def _claim(out: Path, plan: dict[str, Any], resume: bool) -> None:
     if path.exists():
         if not resume:
             raise TargetError(
-                f"{out} holds runs already", "go on with --resume, or choose another folder"
+                f"{out} holds runs already",
+                f"go on with {Argument.RESUME}, or choose another folder",
             )
         if json.loads(path.read_text()) != json.loads(json.dumps(plan)):
             raise UsageError(

@@ -14,7 +14,7 @@ from torch import Tensor
 from gpgen.errors import UsageError
 from gpgen.opening import recipe_or_dataset
 from gpgen.recipe import Recipe
-from gpgen.sampling import sampler_for, seeds
+from gpgen.sampling import sampler_for
 
 __all__ = ["POOL", "Examples", "Source"]
 
@@ -56,6 +56,11 @@ class Source:
         The recipe.
     n
         Samples to choose from.
+
+    Raises
+    ------
+    UsageError
+        If it is an imported dataset.
     """
 
     def __init__(self, source: str) -> None:
@@ -65,6 +70,11 @@ class Source:
         if isinstance(found, Recipe):
             self.recipe, self.n = found, POOL
         else:
+            if not isinstance(found.recipe, Recipe):
+                raise UsageError(
+                    f"{found.path} was imported, so the scale of its images is not known",
+                    "train on a recipe, or on a dataset that was made from one",
+                )
             self._dataset, self.recipe, self.n = found, found.recipe, found.n
 
     @property
@@ -163,6 +173,4 @@ class Source:
         if self._dataset is not None:
             pixels: npt.NDArray[Any] = self._dataset.read(index)
             return pixels
-        sampler = sampler_for(self.recipe)
-        words = seeds(self.recipe.seed, 0, self.n)
-        return np.stack([sampler.image(int(words[i]), self.recipe.label_of(int(i))) for i in index])
+        return sampler_for(self.recipe).images_at(index)

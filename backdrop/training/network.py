@@ -7,10 +7,14 @@ from typing import Any
 import torch
 
 from backdrop.models import TwoScaleCNN
+from backdrop.placing import length_scales_of
 from backdrop.training.settings import Settings
 from gpgen.recipe import Recipe
 
 __all__ = ["network"]
+
+_BEST = 0.99
+"""What was best at the largest length-scale of ``two-scale-mini``, with no mask elsewhere."""
 
 
 def network(
@@ -19,7 +23,9 @@ def network(
     """Return an untrained network; one seed gives the same weights for every method."""
     inserted: dict[str, Any] = {"p": 0.0}
     if settings.method == "backdrop":
-        inserted["p"] = settings.masks or None
+        scales = length_scales_of(recipe)
+        best = tuple(_BEST if scale == max(scales) else 0.0 for scale in scales)
+        inserted["p"] = settings.masks or best
     elif settings.method == "dropout":
         inserted |= {"dropout": settings.dropout, "channel_dropout": settings.channel_dropout}
     with torch.random.fork_rng(devices=[]):

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from backdrop.training.run import Run
+from gpgen.figures import new_figure
 from gpgen.io.user_paths import given
 from gpgen.plots import check_picture, save
 
@@ -141,10 +142,8 @@ def plot(runs: Sequence[Run], path: str | Path) -> None:
         As `gpgen.plots.check_picture`, which tells before there are any runs.
     """
     check_picture(path)
-    from matplotlib.figure import Figure
-
     summaries = summarize(runs)
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = new_figure(9, 3.6, layout="constrained")
     left, right = figure.subplots(1, 2)
     by_method = {
         one.method: [r for r in runs if r.settings.method == one.method] for one in summaries

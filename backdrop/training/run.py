@@ -70,7 +70,7 @@ def train(
     *,
     folder: Path | None = None,
     device: str = "cpu",
-    progress: Callable[[Epoch], None] | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Run:
     """Train one network and test it.
 
@@ -88,7 +88,7 @@ def train(
         Where a checkpoint is kept; an unfinished run found there goes on.
     device
         For torch.
-    progress
+    on_epoch
         Called after every epoch.
 
     Returns
@@ -121,8 +121,8 @@ def train(
         if folder is not None and (last or late or epoch.epoch % _CHECKPOINT_EVERY == 0):
             save(state, source.recipe, settings, seed, folder / CHECKPOINT)
             saved = time.monotonic()
-        if progress is not None:
-            progress(epoch)
+        if on_epoch is not None:
+            on_epoch(epoch)
     test = _moved(source.held_out(settings.split, settings.test_size), place)
     scores = evaluate(state.model, test.image, test.label, source.sizes)
     return Run(settings, seed, tuple(state.epochs), scores)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from backdrop.training.settings import Settings
-from gpgen.errors import DatasetError
+from gpgen.errors import Argument, DatasetError
 from gpgen.io.failures import reading
 from gpgen.io.recognizing import SAVED_BY_TORCH, refused
 from gpgen.io.user_paths import AnyText, given
@@ -103,7 +103,7 @@ def load_checkpoint(path: AnyText) -> dict[str, Any]:
             raise DatasetError(f"{path} is a TorchScript program, not {_WANTED}", _GIVE) from error
         raise DatasetError(
             f"{path} is damaged, or was not saved by torch: {str(error).partition('.')[0][:100]}",
-            "if `gpgen train` made it, move it away and train again with --resume",
+            f"if `gpgen train` made it, move it away and train again with {Argument.RESUME}",
         ) from error
     if not {"recipe", "settings", "seed", "model", "epochs"} <= set(keys):
         raise DatasetError(f"{path} was saved by torch, but is not {_WANTED}", _GIVE)

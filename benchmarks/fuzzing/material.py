@@ -25,11 +25,13 @@ from gpgen.recipe import Recipe
 from gpgen.sampling import Sampler
 
 __all__ = [
-    "OUTS", "PUBLICATION", "Stopped", "copy_of", "deposit", "in_one_thread", "make_here", "pixels",
-    "recipe", "scratch", "unfinished",
+    "OUTS", "PUBLICATION", "RESUMABLE", "Stopped", "copy_of", "deposit", "in_one_thread",
+    "make_here", "pixels", "recipe", "scratch", "unfinished",
 ]  # fmt: skip
 
-OUTS = ("d.zarr", "d.h5", "d-{shard:03d}.h5", "d-{shard:03d}.tar")
+# What a run that is broken off leaves can be resumed; tar files are begun again.
+RESUMABLE = ("d.zarr", "d.h5", "d-{shard:03d}.h5")
+OUTS = (*RESUMABLE, "d-{shard:03d}.tar")
 N = 6
 PUBLICATION = """
 title = "Small textures"

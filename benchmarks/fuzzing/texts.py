@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.fuzzing.material import (
-    OUTS,
     PUBLICATION,
+    RESUMABLE,
     N,
     images_of,
     make_here,
@@ -27,8 +27,8 @@ from benchmarks.fuzzing.material import (
 from benchmarks.fuzzing.mutation import damaged_bytes, edited
 from benchmarks.fuzzing.outcome import REFUSED, Violation, answer, writes_only_under
 from gpgen.description.citation import cff
+from gpgen.description.dataset_description import describe_drawn
 from gpgen.description.publication import Publication
-from gpgen.description.subject import dataset_subject
 from gpgen.publish.croissant import croissant_json
 from gpgen.publish.datacite_json import datacite_json
 from gpgen.publish.invenio_record import invenio_record
@@ -96,7 +96,7 @@ def publication(text: bytes) -> None:
     found = answer(lambda: Publication.load(path))
     if found is REFUSED:
         return
-    about = dataset_subject(recipe(), N, "zarr", layout={"shard_size": 2}, recipe_only=False)
+    about = describe_drawn(recipe(), N, "zarr", layout={"shard_size": 2}, recipe_only=False)
     for document in (croissant_json, datacite_json):
         json.dumps(document(found, about, ()), allow_nan=False)
     json.dumps(invenio_record(found, about), allow_nan=False)
@@ -107,7 +107,7 @@ def publication(text: bytes) -> None:
 @st.composite
 def _left_behind(draw: st.DrawFn) -> tuple[str, str, bytes]:
     """Which file of which unfinished dataset reads how."""
-    out = draw(st.sampled_from(OUTS))
+    out = draw(st.sampled_from(RESUMABLE))
     name = draw(st.sampled_from(["journal.jsonl", "journal.jsonl", "job.json"]))
     (working,) = unfinished(out, scratch()).parent.glob("*.making")
     whole = (working / name).read_bytes()

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gpgen.formatting import count
 from gpgen_cli._errors import Interrupted
-from gpgen_cli._format import count
 from gpgen_cli._output import Output
-
-if TYPE_CHECKING:
-    from gpgen.making.run import Progress
 
 __all__ = ["how_to_go_on", "make_again"]
 
@@ -45,13 +42,7 @@ def make_again(
     from gpgen.publish.regenerating import regenerate
 
     try:
-        with output.progress("sample") as advance:
-
-            def follow(progress: Progress) -> None:
-                if advance is not None:
-                    advance(progress.samples_done, progress.samples)
-
-            dataset = regenerate(deposit, out, progress=follow, **options)
+        dataset = regenerate(deposit, out, progress=output.progress, **options)
     except KeyboardInterrupt:
         raise Interrupted("interrupted", how_to_go_on(arguments, out)) from None
     with dataset:

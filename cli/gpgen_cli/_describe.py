@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpgen_cli._format import count, nbytes, plural, size
+from gpgen.formatting import count, nbytes, plural, size
 
 if TYPE_CHECKING:
     from gpgen.making.run import Plan

@@ -7,11 +7,12 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 import click
 
-__all__ = ["INTERRUPTED", "Interrupted", "run"]
+__all__ = ["INTERRUPTED", "Interrupted", "option", "run"]
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -24,6 +25,13 @@ _EXTRAS = {
     "packaging": "publish",
     "yaml": "publish",
     "botocore": "s3",
+}
+
+
+# Parameters of the library that are otherwise called at the prompt.
+_OTHERWISE = {
+    "new_version_of": "--new-version",
+    "security": "--tls-ca-file, --tls-cert and --tls-key",
 }
 
 
@@ -81,7 +89,7 @@ def _write(text: str, stream: TextIO) -> None:
 
 
 def _report(error: BaseException, arguments: list[str]) -> int:
-    status, code, message, hint = _explain(error)
+    status, code, message, hint = _explain(error, _parameters(arguments))
     if "--debug" in arguments:
         _write("".join(traceback.format_exception(error)), sys.stderr)
     line = f"error: {message}; {hint}" if hint else f"error: {message}"
@@ -92,7 +100,36 @@ def _report(error: BaseException, arguments: list[str]) -> int:
     return status
 
 
-def _explain(error: BaseException) -> tuple[int, str, str, str | None]:
+def _parameters(arguments: list[str]) -> dict[str, click.Parameter]:
+    """Return the parameters of the verb that was called, by their names."""
+    verb = next((word for word in arguments if not word.startswith("-")), None)
+    module = sys.modules.get(f"gpgen_cli.{verb}") or sys.modules.get(f"gpgen_cli.{verb}_")
+    command: click.Command | None = getattr(module, "command", None)
+    return {str(each.name): each for each in command.params} if command is not None else {}
+
+
+def option(name: str, parameters: Mapping[str, click.Parameter]) -> str:
+    """Return what a parameter of the library is called at the prompt.
+
+    Parameters
+    ----------
+    name
+        The parameter's name in Python.
+    parameters
+        Those of the verb that was called.
+    """
+    if name in _OTHERWISE:
+        return _OTHERWISE[name]
+    found = parameters.get(name)
+    if isinstance(found, click.Argument):
+        return found.make_metavar(click.Context(click.Command(None)))
+    names = [f"--{name.replace('_', '-')}"] if found is None else found.opts
+    return max(names, key=len)
+
+
+def _explain(
+    error: BaseException, parameters: Mapping[str, click.Parameter]
+) -> tuple[int, str, str, str | None]:
     """Return exit status, stable code, message and hint of an exception."""
     if isinstance(error, Interrupted):
         return INTERRUPTED, "interrupted", error.message, error.hint
@@ -104,7 +141,12 @@ def _explain(error: BaseException) -> tuple[int, str, str, str | None]:
     errors: Any = sys.modules.get("gpgen.errors")
     if errors is not None and isinstance(error, errors.GpgenError):
         status = USAGE if isinstance(error, errors.UsageError) else FAILURE
-        return status, error.code, error.message, error.hint
+        hint = (
+            None
+            if error.hint is None
+            else errors.worded(error.hint, lambda argument: option(argument.parameter, parameters))
+        )
+        return status, error.code, error.message, hint
     if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
         hint = f"install it with `pip install 'gpgen[{_EXTRAS[error.name]}]'`"
         return FAILURE, "missing-package", f"this needs {error.name}, which isn't installed", hint

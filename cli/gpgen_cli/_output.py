@@ -8,27 +8,18 @@ from __future__ import annotations
 import functools
 import json
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import click
-
-from gpgen_cli._format import count, duration, rate
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-__all__ = ["Advance", "Output", "details", "output_options"]
-
-
-class Advance(Protocol):
-    """Called with what is done, what there is, of what (if not of the bar's noun), and a note."""
-
-    def __call__(self, done: int, total: int, noun: str = ..., note: str = ..., /) -> None: ...
+__all__ = ["Output", "details", "output_options"]
 
 
 P = ParamSpec("P")
@@ -88,37 +79,10 @@ class Output:
         if not self.quiet:
             click.echo(message, err=True)
 
-    @contextmanager
-    def progress(self, noun: str) -> Iterator[Advance | None]:
-        """Show a bar on standard error; ``None`` where nobody would see one."""
-        if self.quiet or not sys.stderr.isatty():
-            yield None
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        with Progress(
-            BarColumn(bar_width=30),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn("{task.description}", style="progress.data.speed"),
-            console=Console(stderr=True),
-            transient=True,
-            refresh_per_second=5,
-        ) as bar:
-            task = bar.add_task("starting", total=None)
-            began: dict[str, tuple[int, float]] = {}
-
-            def advance(done: int, total: int, noun: str = noun, note: str = "", /) -> None:
-                now = time.monotonic()
-                first, since = began.setdefault(noun, (done, now))
-                speed = (done - first) / (now - since) if now > since else 0.0
-                text = f"{count(done)} of {count(total, noun)}"
-                if speed > 0:
-                    text += f", {rate(speed)}, {duration((total - done) / speed)} left"
-                text += f"; {note}" if note else ""
-                bar.update(task, completed=done, total=total, description=text)
-
-            yield advance
+    @property
+    def progress(self) -> bool:
+        """Whether a bar may be drawn; it is where somebody sees it."""
+        return not self.quiet
 
 
 @contextmanager

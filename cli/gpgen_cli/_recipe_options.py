@@ -1,4 +1,4 @@
-"""The options that override a recipe, and the recipe that results."""
+"""Options that several verbs have: those that override a recipe, sizes of shards, classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gpgen_cli._paths import Source
 if TYPE_CHECKING:
     from gpgen.recipe import Recipe
 
-__all__ = ["chunk_options", "override", "parse_size", "recipe_options"]
+__all__ = ["chunk_options", "class_option", "override", "parse_size", "recipe_options"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -86,6 +86,18 @@ def chunk_options(verb: F) -> F:
         "--shard-size", type=int, metavar="SAMPLES", show_default=fitting, help="Samples a shard."
     )
     return chunk(shard(verb))
+
+
+def class_option(most: int) -> Callable[[F], F]:
+    """Add ``--class``, for a picture of at most so many classes unless they are named."""
+    return click.option(
+        "--class",
+        "classes",
+        multiple=True,
+        metavar="NAME",
+        show_default=f"all, or {most} evenly chosen",
+        help="A class to show; may be given several times.",
+    )
 
 
 def override(source: str, size: tuple[int, ...] | None, **fields: Any) -> Recipe:  # noqa: ANN401

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpgen.formatting import count, duration, nbytes
 from gpgen_cli._errors import Interrupted
-from gpgen_cli._format import count, duration, nbytes
 from gpgen_cli._output import Output, details, output_options
 
 if TYPE_CHECKING:
-    from gpgen.golkar2018 import ArchivePlan, ArchiveProgress
+    from gpgen.golkar2018 import ArchivePlan
+    from gpgen.progress import Progress
 
 __all__ = ["command"]
 
@@ -75,21 +76,21 @@ def command(
     1252464; the pixels are new, and the same for the same seed.
     """
     from gpgen.golkar2018 import make_archive, parse_plan
+    from gpgen.progress import following
 
     plan = parse_plan(samples, crosses, weights, size=size, seed=seed)
     output.say(details(_rows(plan, out)))
     if dry_run:
         output.result({"dry_run": True, **_describe(plan, out)})
         return
-    last: list[ArchiveProgress] = []
+    last: list[Progress] = []
     started = time.perf_counter()
     try:
-        with output.progress("image") as advance:
+        with following(output.progress) as bar:
 
-            def follow(progress: ArchiveProgress) -> None:
+            def follow(progress: Progress) -> None:
                 last[:] = [progress]
-                if advance is not None:
-                    advance(progress.done, progress.total)
+                bar(progress)
 
             made = make_archive(plan, out, workers=workers, overwrite=overwrite, progress=follow)
     except KeyboardInterrupt:
@@ -107,7 +108,7 @@ def command(
 
 def _rows(plan: ArchivePlan, out: str) -> list[tuple[str, str]]:
     samples = ", ".join(f"{number} of {scale:g} px" for scale, number in plan.samples)
-    crosses = ", ".join(f"{cross.name} ({cross.classes} classes)" for cross in plan.crosses)
+    crosses = ", ".join(f"{cross.name} ({cross.class_count} classes)" for cross in plan.crosses)
     return [
         ("samples", f"{samples}; {plan.size} x {plan.size} px, float64, seed {plan.seed}"),
         ("crosses", f"{crosses}, {count(plan.images, 'image')}" if crosses else "none"),

@@ -33,9 +33,9 @@ def command(output: Output, /, path: str, form: str, publication: str | None) ->
     from gpgen.description.publication import Publication
     from gpgen.publish.describing import describe
 
-    subject, packaged = describe(path)
+    description, packaged = describe(path)
     named = Publication.load(publication) if publication else packaged
-    text = cite(named, subject, form)
+    text = cite(named, description, form)
     if not output.as_json:
         click.echo(text, nl=False)
     output.result({"format": form, "citation": text})

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import click
 
+from gpgen.formatting import count, duration, rate
 from gpgen_cli._again import how_to_go_on
 from gpgen_cli._errors import Interrupted
-from gpgen_cli._format import count, duration, rate
 from gpgen_cli._output import Output, output_options
 from gpgen_cli._paths import Source
 from gpgen_cli._recipe_options import chunk_options
-
-if TYPE_CHECKING:
-    from gpgen.making.run import Progress
 
 __all__ = ["command"]
 
@@ -54,21 +50,15 @@ def command(
 
     started = time.perf_counter()
     try:
-        with output.progress("sample") as advance:
-
-            def follow(progress: Progress) -> None:
-                if advance is not None:
-                    advance(progress.samples_done, progress.samples)
-
-            dataset = convert(
-                source,
-                out,
-                resume=resume,
-                overwrite=overwrite,
-                chunk_size=chunk_size,
-                shard_size=shard_size,
-                progress=follow,
-            )
+        dataset = convert(
+            source,
+            out,
+            resume=resume,
+            overwrite=overwrite,
+            chunk_size=chunk_size,
+            shard_size=shard_size,
+            progress=output.progress,
+        )
     except KeyboardInterrupt:
         raise Interrupted("interrupted", how_to_go_on(ctx.obj, out)) from None
     seconds = time.perf_counter() - started

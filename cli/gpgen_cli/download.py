@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from gpgen_cli._format import nbytes
+from gpgen.formatting import nbytes
 from gpgen_cli._output import Output, output_options
-
-if TYPE_CHECKING:
-    from gpgen.golkar2018 import DownloadProgress
 
 __all__ = ["command"]
 
@@ -46,15 +42,13 @@ def command(
     """Fetch files of Zenodo record 1252464 and check them against its checksums."""
     from gpgen.golkar2018 import RECORD_FILES, download
 
-    with output.progress("kilobyte") as advance:
-
-        def follow(progress: DownloadProgress) -> None:
-            if advance is not None:
-                advance(progress.bytes_done // 1000, progress.total // 1000)
-
-        paths = download(
-            out, names or RECORD_FILES, overwrite=overwrite, progress=follow, notify=output.note
-        )
+    paths = download(
+        out,
+        names or RECORD_FILES,
+        overwrite=overwrite,
+        progress=output.progress,
+        notify=output.note,
+    )
     sizes = {str(path): Path(path).stat().st_size for path in paths}
     output.say(*(f"{path}: {nbytes(size)}, its checksum is right" for path, size in sizes.items()))
     crosses = [path for path in paths if path.name == "dataset.zip"]

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from gpgen_cli._format import count
+from gpgen.formatting import count
 from gpgen_cli._output import Output, details, output_options
 from gpgen_cli._paths import Source
 

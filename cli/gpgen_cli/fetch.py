@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
 
 import click
 
 from gpgen_cli._errors import Interrupted
 from gpgen_cli._output import Output, output_options
 from gpgen_cli._paths import Source
-from gpgen_cli._transfer import bytes_bar
-
-if TYPE_CHECKING:
-    from gpgen.making.run import Progress
-    from gpgen.publish.fetching import FetchProgress
 
 __all__ = ["command"]
 
@@ -70,32 +64,20 @@ def command(
 
     if service is not None or sandbox:
         service, _ = named_service(service or "zenodo", sandbox=sandbox)
-    with bytes_bar(output, "fetching") as arrived:
-
-        def on_bytes(progress: FetchProgress) -> None:
-            if arrived is not None:
-                arrived(progress.done, progress.nbytes, progress.file)
-
-        def on_samples(progress: Progress) -> None:
-            if arrived is not None and progress.samples_done:
-                nbytes = progress.bytes_done * progress.samples // progress.samples_done
-                arrived(progress.bytes_done, nbytes, "and drawing the pixels")
-
-        try:
-            done = fetch(
-                source,
-                out,
-                service=service,
-                workers=workers,
-                download_progress=on_bytes,
-                make_progress=on_samples,
-                notify=output.note,
-            )
-        except KeyboardInterrupt:
-            raise Interrupted(
-                "interrupted; what has arrived is kept",
-                f"go on with: {shlex.join(['gpgen', *ctx.obj])}",
-            ) from None
+    try:
+        done = fetch(
+            source,
+            out,
+            service=service,
+            workers=workers,
+            progress=output.progress,
+            notify=output.note,
+        )
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "interrupted; what has arrived is kept",
+            f"go on with: {shlex.join(['gpgen', *ctx.obj])}",
+        ) from None
     how = "made again, every checksum equal" if done.regenerated else "verified"
     output.say(f"{done.path}: {how}")
     if done.form != "archive":

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import click
 
+from gpgen.formatting import count, duration, nbytes
 from gpgen_cli._again import how_to_go_on
 from gpgen_cli._errors import Interrupted
-from gpgen_cli._format import count, duration, nbytes
 from gpgen_cli._output import Output, output_options
 from gpgen_cli._paths import Source
 from gpgen_cli._recipe_options import chunk_options
-
-if TYPE_CHECKING:
-    from gpgen.making.run import Progress
 
 __all__ = ["command"]
 
@@ -74,27 +70,19 @@ def command(
     """
     from gpgen.golkar2018 import import_dataset, parse_splits
 
-    last: list[Progress] = []
     started = time.perf_counter()
     try:
-        with output.progress("image") as advance:
-
-            def follow(progress: Progress) -> None:
-                last[:] = [progress]
-                if advance is not None:
-                    advance(progress.samples_done, progress.samples)
-
-            dataset = import_dataset(
-                source,
-                out,
-                dtype=dtype,
-                splits=parse_splits(splits),
-                resume=resume,
-                overwrite=overwrite,
-                chunk_size=chunk_size,
-                shard_size=shard_size,
-                progress=follow,
-            )
+        dataset = import_dataset(
+            source,
+            out,
+            dtype=dtype,
+            splits=parse_splits(splits),
+            resume=resume,
+            overwrite=overwrite,
+            chunk_size=chunk_size,
+            shard_size=shard_size,
+            progress=output.progress,
+        )
     except KeyboardInterrupt:
         raise Interrupted("interrupted", how_to_go_on(ctx.obj, out)) from None
     seconds = time.perf_counter() - started
@@ -102,7 +90,7 @@ def command(
         size = nbytes(len(dataset) * dataset.recipe.image_nbytes)
         output.say(
             f"imported {count(len(dataset), 'image')} into {out}: {size}, "
-            f"{count(len(dataset.class_names), 'class')}, in {duration(seconds)}",
+            f"{count(len(dataset.classes), 'class')}, in {duration(seconds)}",
             "there are no seeds: nothing can draw imported images again",
         )
         output.result(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from gpgen.formatting import count, nbytes, size
 from gpgen_cli._describe import FORMATS, component_line, headline, shard_sizes
-from gpgen_cli._format import count, nbytes, size
 from gpgen_cli._output import Output, details, output_options
 from gpgen_cli._paths import Source
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from gpgen.dataset import Dataset
-    from gpgen.recipe import Recipe
+    from gpgen.labelled_images import LabelledImages
 
 __all__ = ["command"]
 
@@ -70,18 +70,20 @@ def command(output: Output, /, path: str) -> None:
     )
 
 
-def _origin(recipe: Recipe) -> list[tuple[str, str]]:
-    """Return what makes the samples or, of imported ones, whence they came."""
-    if recipe.is_drawn:
+def _origin(recipe: LabelledImages) -> list[tuple[str, str]]:
+    """Return what makes the samples or, of imported ones, their source."""
+    from gpgen.imported import Imported
+    from gpgen.recipe import Recipe
+
+    if isinstance(recipe, Recipe):
         return [
             ("recipe", f"{headline(recipe)}, seed {recipe.seed}"),
             ("components", "\n".join(map(component_line, recipe.components))),
         ]
-    source: Any = recipe  # a gpgen.imported.Imported
-    return [
-        ("imported", f"{size(recipe.shape)}, {recipe.dtype}; no seeds, nothing draws it again"),
-        ("from", f"{source.source_name}, sha256:{source.source_sha256}"),
-    ]
+    rows = [("imported", f"{size(recipe.shape)}, {recipe.dtype}; no seeds, nothing draws it again")]
+    if isinstance(recipe, Imported):
+        rows.append(("from", f"{recipe.source_name}, sha256:{recipe.source_sha256}"))
+    return rows
 
 
 def _counts(dataset: Dataset) -> dict[str, dict[str, int]]:
@@ -129,7 +131,7 @@ def _how_to_load(dataset: Dataset) -> list[str]:
         "load it:",
         "  import gpgen",
         f"  ds = gpgen.open_dataset({path!r})",
-        "  ds.image[0], ds.label[0], ds.length_scale[0]",
+        "  ds.image[0], ds.label[0], ds.length_scales[0]",
     ]
     if "://" in path:
         return lines

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpgen.formatting import count, duration, nbytes, rate
 from gpgen_cli._again import how_to_go_on, make_again
 from gpgen_cli._describe import plan_rows
 from gpgen_cli._errors import Interrupted
-from gpgen_cli._format import count, duration, nbytes, rate
 from gpgen_cli._output import Output, details, output_options
 from gpgen_cli._paths import Source
 from gpgen_cli._recipe_options import chunk_options, override, recipe_options
 
 if TYPE_CHECKING:
-    from gpgen.making.run import Plan, Progress
+    from gpgen.making.run import Plan
+    from gpgen.progress import Progress
 
 __all__ = ["command"]
 
@@ -110,6 +111,7 @@ def command(
     if n is None:
         raise click.UsageError("missing option '--n' / '-n'", ctx)
     import gpgen
+    from gpgen.progress import following
 
     recipe = override(
         source, size, seed=seed, dtype=dtype, boundary=boundary, standardize=standardize
@@ -123,12 +125,11 @@ def command(
         return
     last: list[Progress] = []
     try:
-        with output.progress("sample") as advance:
+        with following(output.progress) as bar:
 
             def follow(progress: Progress) -> None:
                 last[:] = [progress]
-                if advance is not None:
-                    advance(progress.samples_done, progress.samples)
+                bar(progress)
 
             started = time.perf_counter()
             dataset = gpgen.make(
@@ -143,7 +144,7 @@ def command(
             )
             seconds = time.perf_counter() - started
     except KeyboardInterrupt:
-        raise Interrupted(_what_is_safe(last), how_to_go_on(ctx.obj, out)) from None
+        raise Interrupted(_what_is_safe(last, out), how_to_go_on(ctx.obj, out)) from None
     with dataset:
         path = str(dataset.path)
     output.say(
@@ -176,7 +177,7 @@ def _summary(path: str, n: int, size: int, seconds: float, last: list[Progress])
     whole = f"{path}: {count(n, 'sample')}, {nbytes(size)}"
     if not last:
         return f"{whole}; it was finished already"
-    made = n - last[0].resumed_samples
+    made = n - last[0].resumed
     text = f"made {whole}, in {duration(seconds)} ({rate(made / seconds)})"
     return text if made == n else f"{text}; {n - made:,} were there already"
 
@@ -200,8 +201,12 @@ def _describe(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _what_is_safe(last: list[Progress]) -> str:
+def _what_is_safe(last: list[Progress], out: str) -> str:
+    from gpgen.workspace.unfinished import is_begun
+
     if not last:
         return "interrupted before the first shard was finished"
-    done, total = last[0].samples_done, last[0].samples
+    done, total = last[0].done, last[0].total
+    if done < total and not is_begun(out):  # an export to tar files
+        return "interrupted; nothing is kept"
     return f"interrupted; {done:,} of {count(total, 'sample')} are safe"

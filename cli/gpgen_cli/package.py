@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
 
 import click
 
-from gpgen_cli._format import count, nbytes
+from gpgen.formatting import count, nbytes
 from gpgen_cli._output import Output, output_options
 from gpgen_cli._paths import Source
-from gpgen_cli._transfer import bytes_bar
-
-if TYPE_CHECKING:
-    from gpgen.publish.packaging import PackageProgress
+from gpgen_cli._recipe_options import class_option
 
 __all__ = ["command"]
 
@@ -40,6 +36,7 @@ Examples:
     is_flag=True,
     help="Leave the pixels out: kilobytes, from which the same bytes are made again.",
 )
+@class_option(8)
 @click.option("--overwrite", is_flag=True, help="Replace a deposit that is there.")
 @click.option(
     "--max-file-size",
@@ -56,6 +53,7 @@ def command(
     publication: str,
     out: str,
     recipe_only: bool,
+    classes: tuple[str, ...],
     overwrite: bool,
     max_file_size: int | None,
 ) -> None:
@@ -63,21 +61,16 @@ def command(
     from gpgen.publish.deposit import RECORD_BYTES
     from gpgen.publish.packaging import package
 
-    with bytes_bar(output, "packing") as advance:
-
-        def follow(progress: PackageProgress) -> None:
-            if advance is not None:
-                advance(progress.done, progress.nbytes, "")
-
-        done = package(
-            dataset,
-            publication,
-            out,
-            recipe_only=recipe_only,
-            overwrite=overwrite,
-            most_bytes=RECORD_BYTES if max_file_size is None else max_file_size,
-            progress=follow,
-        )
+    done = package(
+        dataset,
+        publication,
+        out,
+        recipe_only=recipe_only,
+        classes=classes or None,
+        overwrite=overwrite,
+        most_bytes=RECORD_BYTES if max_file_size is None else max_file_size,
+        progress=output.progress,
+    )
     output.say(f"{done.path}: {count(len(done.files), 'file')}, {nbytes(done.nbytes)}")
     output.say(f"publish it: gpgen publish {shlex.quote(out)} --sandbox")
     output.result(

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpgen.formatting import count
 from gpgen_cli._errors import Interrupted
-from gpgen_cli._format import count
 from gpgen_cli._output import Output, output_options
 from gpgen_cli._paths import Source
-from gpgen_cli._transfer import bytes_bar
 
 if TYPE_CHECKING:
-    from gpgen.publish.uploading import Record, UploadProgress
+    from gpgen.publish.uploading import Record
 
 __all__ = ["command"]
 
@@ -84,23 +83,17 @@ def command(
     previous = parse_source(new_version, address).number if new_version else None
 
     with Service(address, token, notify=output.note) as service, _resumable(ctx):
-        with bytes_bar(output, "sending") as advance:
-
-            def follow(progress: UploadProgress) -> None:
-                if advance is not None:
-                    advance(progress.done, progress.nbytes, progress.file)
-
-            record = upload(
-                deposit,
-                service,
-                new_version_of=previous,
-                limits=Limits(
-                    RECORD_FILES if max_files is None else max_files,
-                    RECORD_BYTES if max_bytes is None else max_bytes,
-                ),
-                reserve_only=reserve_doi,
-                progress=follow,
-            )
+        record = upload(
+            deposit,
+            service,
+            new_version_of=previous,
+            limits=Limits(
+                RECORD_FILES if max_files is None else max_files,
+                RECORD_BYTES if max_bytes is None else max_bytes,
+            ),
+            reserve_only=reserve_doi,
+            progress=output.progress,
+        )
         _say(output, record, reserve_doi)
         if draft or reserve_doi:
             if not reserve_doi:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from gpgen.formatting import size
 from gpgen_cli._describe import class_list, component_line, headline
-from gpgen_cli._format import size
 from gpgen_cli._output import Output, output_options
 from gpgen_cli._paths import Source
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from gpgen_cli._format import nbytes
+from gpgen.formatting import nbytes
 from gpgen_cli._output import Output, output_options
 from gpgen_cli._paths import Source
-
-if TYPE_CHECKING:
-    from gpgen.report.page import ReportProgress
+from gpgen_cli._recipe_options import class_option
 
 __all__ = ["command"]
 
@@ -26,6 +23,7 @@ Examples:
 @click.argument("dataset", type=Source())
 @click.option("--out", "-o", type=click.Path(), required=True, help="The HTML file to write.")
 @click.option("--samples", type=int, default=16, help="How many of each class to measure.")
+@class_option(8)
 @click.option("--publication", "-p", type=Source(), metavar="FILE.toml", help="For the title.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 @output_options
@@ -35,6 +33,7 @@ def command(
     dataset: str,
     out: str,
     samples: int,
+    classes: tuple[str, ...],
     publication: str | None,
     overwrite: bool,
 ) -> None:
@@ -42,20 +41,15 @@ def command(
     from gpgen.description.publication import Publication
     from gpgen.report.page import write_report
 
-    with output.progress("class") as advance:
-
-        def follow(progress: ReportProgress) -> None:
-            if advance is not None:
-                advance(progress.done, progress.classes)
-
-        path = write_report(
-            dataset,
-            out,
-            samples=samples,
-            publication=Publication.load(publication) if publication else None,
-            overwrite=overwrite,
-            progress=follow,
-        )
+    path = write_report(
+        dataset,
+        out,
+        samples=samples,
+        publication=Publication.load(publication) if publication else None,
+        classes=classes or None,
+        overwrite=overwrite,
+        progress=output.progress,
+    )
     size = Path(path).stat().st_size
     output.say(f"{path}: {nbytes(size)}; open it in a browser")
     output.result({"path": str(path), "nbytes": size})

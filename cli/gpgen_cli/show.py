@@ -6,6 +6,7 @@ import click
 
 from gpgen_cli._output import Output, output_options
 from gpgen_cli._paths import Source
+from gpgen_cli._recipe_options import class_option
 
 __all__ = ["command"]
 
@@ -13,7 +14,7 @@ _EPILOG = """\b
 Examples:
   gpgen show data.zarr -o sheet.png
   gpgen show data.zarr --columns 6 -o sheet.pdf
-  gpgen show two-scale-mini -o sheet.png"""
+  gpgen show two-scale-mini --class 4-24 --class 4.2-32 -o sheet.png"""
 
 
 @click.command("show", short_help="Draw a contact sheet.", epilog=_EPILOG)
@@ -27,8 +28,11 @@ Examples:
     help="Picture to write: .png, .pdf or .svg.",
 )
 @click.option("--columns", type=click.IntRange(1, 50), default=4, help="Samples a class.")
+@class_option(16)
 @output_options
-def command(output: Output, /, source: str, picture: str, columns: int) -> None:
+def command(
+    output: Output, /, source: str, picture: str, columns: int, classes: tuple[str, ...]
+) -> None:
     """Draw a contact sheet of a dataset, or of a recipe: one row a class."""
     from gpgen import plots
     from gpgen.opening import recipe_or_dataset
@@ -37,10 +41,10 @@ def command(output: Output, /, source: str, picture: str, columns: int) -> None:
     plots.check_picture(picture)
     found = recipe_or_dataset(source)
     if isinstance(found, Recipe):
-        figure = plots.recipe_sheet(found, columns=columns)
+        figure = plots.recipe_sheet(found, columns=columns, classes=classes or None)
     else:
         with found as dataset:
-            figure = plots.contact_sheet(dataset, columns=columns)
+            figure = plots.contact_sheet(dataset, columns=columns, classes=classes or None)
     plots.save(figure, picture)
     output.say(f"drew {picture}")
     output.result({"source": source, "picture": picture})

@@ -15,7 +15,7 @@ from gpgen_cli._paths import Source
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from backdrop.training import MethodSummary, Progress
+    from backdrop.training import MethodSummary
 
 __all__ = ["command"]
 
@@ -138,25 +138,16 @@ def command(
         given["test_size"] = data.most(given["split"], training.Settings.test_size)
     settings = [training.Settings.tuned(method, **given) for method in chosen]
     try:
-        with output.progress("epoch") as advance:
-
-            def follow(progress: Progress) -> None:
-                if advance is not None:
-                    epoch = progress.epoch
-                    note = f"{progress.method}, seed {progress.seed}: loss {epoch.loss:.3f}, "
-                    note += f"accuracy {epoch.accuracy:.2f}"
-                    advance(progress.done, progress.total, "epoch", note)
-
-            runs = training.run_all(
-                source,
-                settings,
-                range(first_seed, first_seed + seeds),
-                Path(out),
-                device=device,
-                workers=workers,
-                resume=resume,
-                progress=follow,
-            )
+        runs = training.run_all(
+            source,
+            settings,
+            range(first_seed, first_seed + seeds),
+            Path(out),
+            device=device,
+            workers=workers,
+            resume=resume,
+            progress=output.progress,
+        )
     except KeyboardInterrupt:
         again = [argument for argument in ctx.obj if argument != "--resume"]
         hint = shlex.join(["gpgen", *again, "--resume"])

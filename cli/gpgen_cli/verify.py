@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
+from gpgen.formatting import count
 from gpgen_cli._errors import FAILURE
-from gpgen_cli._format import count
 from gpgen_cli._output import Output, output_options
 from gpgen_cli._paths import Source
-
-if TYPE_CHECKING:
-    from gpgen.verification import VerifyProgress
 
 __all__ = ["command"]
 
@@ -55,17 +52,7 @@ def command(output: Output, /, path: str, regenerate: int | Literal["all"] | Non
     """
     import gpgen
 
-    with output.progress("MB") as advance:
-
-        def follow(progress: VerifyProgress) -> None:
-            if advance is None:
-                return
-            if progress.samples_regenerated:
-                advance(progress.samples_regenerated, progress.samples_to_regenerate, "sample")
-            else:
-                advance(progress.bytes_done // 10**6, progress.nbytes // 10**6)
-
-        report = gpgen.verify(path, regenerate=regenerate, progress=follow)
+    report = gpgen.verify(path, regenerate=regenerate, progress=output.progress)
     for problem in (*report.problems, *report.litter):
         output.say(f"{problem.file}: {problem.what}")
     checked = f"{count(report.shards, 'shard')} checked"

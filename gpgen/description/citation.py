@@ -15,8 +15,8 @@ from typing import Any, Final
 import yaml
 
 from gpgen.description.abstract import abstract, keywords
+from gpgen.description.dataset_description import DatasetDescription
 from gpgen.description.publication import Creator, License, Publication
-from gpgen.description.subject import Subject
 from gpgen.errors import UsageError
 from gpgen.recipe_checks import nearest
 
@@ -32,14 +32,16 @@ _MOST_AUTHORS: Final = 20
 """APA names as many; of more, the first 19 and the last."""
 
 
-def cite(publication: Publication | None, subject: Subject, form: str = "bibtex") -> str:
+def cite(
+    publication: Publication | None, description: DatasetDescription, form: str = "bibtex"
+) -> str:
     """Return how to cite a dataset: itself, the paper, and the data of 2018 where it is the source.
 
     Parameters
     ----------
     publication
         What publication.toml says; without it the dataset is cited by its recipe.
-    subject
+    description
         The dataset.
     form
         "bibtex", "apa", "cff" or "csl-json".
@@ -52,21 +54,21 @@ def cite(publication: Publication | None, subject: Subject, form: str = "bibtex"
     if form not in FORMATS:
         raise UsageError(f"unknown citation format {form!r}", nearest(form, FORMATS))
     if form == "cff":
-        return cff(publication, subject)
+        return cff(publication, description)
     if form == "csl-json":
-        return json.dumps(csl(publication, subject), indent=2, ensure_ascii=False) + "\n"
-    return (bibtex if form == "bibtex" else apa)(publication, subject)
+        return json.dumps(csl(publication, description), indent=2, ensure_ascii=False) + "\n"
+    return (bibtex if form == "bibtex" else apa)(publication, description)
 
 
-def csl(publication: Publication | None, subject: Subject) -> list[Work]:
+def csl(publication: Publication | None, description: DatasetDescription) -> list[Work]:
     """Return the works to cite as CSL-JSON, the dataset first."""
     own: Work = {
-        "id": _key(publication, subject),
+        "id": _key(publication, description),
         "type": "dataset",
-        "title": _title(publication, subject),
+        "title": _title(publication, description),
     }
     if publication is None:
-        own["note"] = _origin(subject)
+        own["note"] = _origin(description)
     else:
         date = publication.date
         own |= {
@@ -74,7 +76,7 @@ def csl(publication: Publication | None, subject: Subject) -> list[Work]:
             "issued": {"date-parts": [[date.year, date.month, date.day]]},
             "publisher": publication.publisher,
             "version": publication.version,
-            "note": _origin(subject),
+            "note": _origin(description),
         }
         if publication.doi:
             own["DOI"] = publication.doi
@@ -98,7 +100,7 @@ def csl(publication: Publication | None, subject: Subject) -> list[Work]:
         "publisher": "Zenodo",
         "DOI": "10.5281/zenodo.1252464",
     }
-    return [own, paper, data] if subject.from_2018 else [own, paper]
+    return [own, paper, data] if description.from_2018 else [own, paper]
 
 
 def _person(creator: Creator) -> dict[str, str]:
@@ -108,24 +110,25 @@ def _person(creator: Creator) -> dict[str, str]:
     return {key: value for key, value in names.items() if value}
 
 
-def _key(publication: Publication | None, subject: Subject) -> str:
-    name = re.sub(r"[^A-Za-z0-9]+", "", subject.name) or "textures"
+def _key(publication: Publication | None, description: DatasetDescription) -> str:
+    name = re.sub(r"[^A-Za-z0-9]+", "", description.name) or "textures"
     if publication is None:
         return f"gpgen{name}"
     family = re.sub(r"[^A-Za-z0-9]+", "", publication.creators[0].family).lower()
     return f"{family or 'gpgen'}{publication.date.year}{name}"
 
 
-def _origin(subject: Subject) -> str:
-    if subject.source is None:
-        return f"Made with gpgen {subject.gpgen_version}, recipe SHA-256 {subject.recipe_sha256}"
-    return f"Imported with gpgen {subject.gpgen_version} from {subject.source}"
+def _origin(description: DatasetDescription) -> str:
+    version = f"with gpgen {description.gpgen_version}"
+    if description.source is None:
+        return f"Made {version}, recipe SHA-256 {description.recipe_sha256}"
+    return f"Imported {version} from {description.source}"
 
 
-def _title(publication: Publication | None, subject: Subject) -> str:
+def _title(publication: Publication | None, description: DatasetDescription) -> str:
     if publication is not None:
         return publication.title
-    return f"{subject.name}: {subject.n:,} Gaussian-process textures"
+    return f"{description.name}: {description.n:,} Gaussian-process textures"
 
 
 # BibTeX
@@ -138,9 +141,9 @@ _LATEX: Final = str.maketrans({
 """BibTeX counts braces even behind a backslash, so none may stand alone."""
 
 
-def bibtex(publication: Publication | None, subject: Subject) -> str:
+def bibtex(publication: Publication | None, description: DatasetDescription) -> str:
     """Return BibTeX entries."""
-    return "\n\n".join(map(_bibtex_entry, csl(publication, subject))) + "\n"
+    return "\n\n".join(map(_bibtex_entry, csl(publication, description))) + "\n"
 
 
 def _bibtex_entry(work: Work) -> str:
@@ -180,9 +183,9 @@ def _bibtex_name(person: dict[str, str]) -> str:
 # APA
 
 
-def apa(publication: Publication | None, subject: Subject) -> str:
+def apa(publication: Publication | None, description: DatasetDescription) -> str:
     """Return references in the style of the APA, a line each."""
-    return "".join(f"{_apa_reference(work)}\n" for work in csl(publication, subject))
+    return "".join(f"{_apa_reference(work)}\n" for work in csl(publication, description))
 
 
 def _apa_reference(work: Work) -> str:
@@ -217,17 +220,17 @@ def _apa_names(people: list[dict[str, str]]) -> str:
 # CFF
 
 
-def cff(publication: Publication | None, subject: Subject) -> str:
+def cff(publication: Publication | None, description: DatasetDescription) -> str:
     """Return a CITATION.cff; see https://github.com/citation-file-format/citation-file-format."""
     document: Work = {
         "cff-version": "1.2.0",
         "type": "dataset",
         "message": "If you use this dataset, please cite it and the works it goes back to.",
-        "title": _title(publication, subject),
+        "title": _title(publication, description),
     }
     if publication is None:
-        document["authors"] = [{"name": f"gpgen {subject.gpgen_version}"}]
-        document["abstract"] = f"{subject.summary}\n\n{subject.methods}"
+        document["authors"] = [{"name": f"gpgen {description.gpgen_version}"}]
+        document["abstract"] = f"{description.summary}\n\n{description.methods}"
     else:
         document["authors"] = [_cff_person(creator) for creator in publication.creators]
         document["version"] = publication.version
@@ -236,11 +239,11 @@ def cff(publication: Publication | None, subject: Subject) -> str:
             document["license-url"] = publication.license.url
         else:
             document["license"] = publication.license
-        document["abstract"] = abstract(publication, subject)
-        document["keywords"] = keywords(publication, subject)
+        document["abstract"] = abstract(publication, description)
+        document["keywords"] = keywords(publication, description)
         if publication.doi:
             document["doi"] = publication.doi
-    document["references"] = [_cff_reference(work) for work in csl(None, subject)[1:]]
+    document["references"] = [_cff_reference(work) for work in csl(None, description)[1:]]
     text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
     return text
 

@@ -74,7 +74,7 @@ class Creator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def identifier(self) -> tuple[str, str] | None:
-        """The scheme ("ORCID" or "ROR") and the address of who it is."""
+        """The scheme ("ORCID" or "ROR") of the identifier, and its address."""
         if self.organization:
             return None if self.ror is None else ("ROR", self.ror)
         return None if self.orcid is None else ("ORCID", f"https://orcid.org/{self.orcid}")
@@ -122,7 +122,7 @@ class Creator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Contributor(Creator, frozen=True, forbid_unknown_fields=True):
-    """Somebody who helped; what a creator has, and a role of DataCite's."""
+    """A contributor: the fields of a creator, and a role (DataCite's contributorType)."""
 
     role: str = "Other"
 
@@ -137,20 +137,20 @@ def checked_people(what: str, people: tuple[Person, ...]) -> tuple[Person, ...]:
             raise UsageError(f"unknown role {role!r} of {person.name!r}", nearest(role, ROLES))
     checked = tuple(cast("Person", person.checked()) for person in people)
     # Croissant and the Citation File Format tell people apart by name and identifier.
-    refuse_repeated(what, ((person.full_name, getattr(person, "role", "")) for person in checked))
-    refuse_repeated(
-        f"the identifier of a {what}",
-        (
-            (person.identifier[1], getattr(person, "role", ""))
-            for person in checked
-            if person.identifier is not None
-        ),
-    )
+    refuse_repeated(what, [person.full_name + _role(person) for person in checked])
+    identified = [
+        person.identifier[1] + _role(person) for person in checked if person.identifier is not None
+    ]
+    refuse_repeated(f"the identifier of a {what}", identified)
     return checked
 
 
+def _role(person: Creator) -> str:
+    return f" ({person.role})" if isinstance(person, Contributor) else ""
+
+
 def refuse_repeated(what: str, values: Iterable[object]) -> None:
-    """Raise `UsageError` if a value stands twice; `what` says what the values are."""
+    """Raise `UsageError` if a value appears twice; `what` says what the values are."""
     values = list(values)
     for value in values:
         if values.count(value) > 1:

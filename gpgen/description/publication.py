@@ -61,7 +61,7 @@ class License(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Funding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who paid: the funder's name and ROR, and the award's number, title and address."""
+    """The funder's name and ROR, and the award's number, title and address."""
 
     funder: str
     ror: str | None = None

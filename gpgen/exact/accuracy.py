@@ -8,14 +8,14 @@ from functools import lru_cache
 from typing import Final
 
 from gpgen.errors import RecipeError
-from gpgen.exact.algorithms import other_algorithm
 from gpgen.exact.axis import FACTOR_BITS
-from gpgen.exact.field import Field, grid_below
-from gpgen.exact.kernels import KERNELS
+from gpgen.exact.axis_product import grid_below
+from gpgen.exact.field import Grid
+from gpgen.exact.field_kinds import field_of
 from gpgen.exact.normal import LARGEST
 from gpgen.exact.texture import LengthScale, Texture, length_scale_name
 
-__all__ = ["Accuracy", "accuracy", "field_of"]
+__all__ = ["Accuracy", "accuracy"]
 
 _LARGEST_COVARIANCE_ERROR: Final = 1e-6
 
@@ -49,13 +49,6 @@ class Accuracy:
     grid: float
 
 
-@lru_cache(maxsize=256)
-def field_of(texture: Texture, kernel: str, scale: LengthScale) -> Field:
-    """Return the field of one length-scale of a texture."""
-    kernels = tuple(KERNELS[kernel](length) for length in texture.per_axis(scale))
-    return Field.of(kernels, texture.shape, texture.boundary)
-
-
 @lru_cache(maxsize=64)
 def accuracy(texture: Texture) -> Accuracy:
     """Compute how exactly a texture is drawn, and refuse one that can't be.
@@ -66,11 +59,9 @@ def accuracy(texture: Texture) -> Accuracy:
         If a length-scale doesn't fit on a periodic axis, or is so long that standardizing would
         turn the image into rounding noise.
     """
-    other = other_algorithm(texture.algorithm)
-    if other is not None:
-        return Accuracy(*other.accuracy_of(texture))
     _check_effort(texture)
     error = bound = 0.0
+    grids = []
     for component in texture.components:
         gain = 0.0
         for scale in component.length_scales:
@@ -81,15 +72,22 @@ def accuracy(texture: Texture) -> Accuracy:
                 if deviation < _SMALLEST_DEVIATION:
                     raise _too_smooth(texture, component.kernel, scale)
             error = max(error, field.covariance_error)
-            gain = max(gain, field.gain / deviation)
+            if field.grid is None:
+                gain = max(gain, field.gain / deviation)
+            else:
+                grids.append(field.grid)
         bound += component.weight * gain * LARGEST
     if error > _LARGEST_COVARIANCE_ERROR:
         raise RecipeError(
             f"the covariance would be wrong by {error:.1e}, more than 1e-6",
             "use other length-scales, and report this recipe as a bug",
         )
-    bits = int(grid_below(bound))
-    return Accuracy(error, math.log2(bound) + bits + FACTOR_BITS, 2.0**-bits)
+    if bound > 0:
+        bits = int(grid_below(bound))
+        grids.append(Grid(math.log2(bound) + bits + FACTOR_BITS, 2.0**-bits))
+    return Accuracy(
+        error, max(grid.bits_used for grid in grids), max(grid.spacing for grid in grids)
+    )
 
 
 def _check_effort(texture: Texture) -> None:
@@ -118,8 +116,7 @@ def _too_smooth(texture: Texture, kernel: str, scale: LengthScale) -> RecipeErro
     low, high = 0.0, 1.0
     for _ in range(30):
         middle = (low + high) / 2
-        shorter = tuple(KERNELS[kernel](max(0.25, middle * length)) for length in lengths)
-        field = Field.of(shorter, texture.shape, texture.boundary)
+        field = field_of(texture, kernel, tuple(max(0.25, middle * x) for x in lengths))
         if field.relative_deviation < _SMALLEST_DEVIATION:
             high = middle
         else:

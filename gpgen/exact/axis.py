@@ -8,7 +8,7 @@ length-scale apart, and the root is short, so F has few columns and few non-zero
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Final
 
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import RecipeError
+from gpgen.exact.arrays import NUMPY, Arrays, LibraryArray
 from gpgen.exact.fixed_point import fraction_bits, round_to_grid
 from gpgen.exact.kernels import SeparableKernel
 
@@ -42,8 +43,8 @@ class Band:
     stop: int
     first: int
     last: int
-    matrix: Array
-    """float64, shape (stop - start, last - first)."""
+    matrix: LibraryArray
+    """Shape (stop - start, last - first): float64, or an array of another library."""
 
 
 @dataclass(frozen=True)
@@ -61,31 +62,42 @@ class Banded:
     shape: tuple[int, int]
     bands: tuple[Band, ...]
 
-    def apply(self, x: Array) -> Array:
+    def apply(self, x: LibraryArray, arrays: Arrays = NUMPY) -> LibraryArray:
         """Multiply along the second axis of ``x``, shape (samples, columns, rest).
 
         Returns
         -------
-        ndarray of float64, shape (samples, rows, rest)
+        array of the library, shape (samples, rows, rest)
         """
-        out = np.empty((x.shape[0], self.shape[0], x.shape[2]))
+        out = arrays.empty((x.shape[0], self.shape[0], x.shape[2]))
         for band in self.bands:
-            np.matmul(band.matrix, x[:, band.first : band.last], out=out[:, band.start : band.stop])
+            arrays.matmul(band.matrix, x[:, band.first : band.last], out[:, band.start : band.stop])
         return out
 
-    def apply_last(self, x: Array) -> Array:
+    def apply_last(self, x: LibraryArray, arrays: Arrays = NUMPY) -> LibraryArray:
         """Multiply along the last axis of ``x``, shape (rest, columns).
 
         Returns
         -------
-        ndarray of float64, shape (rest, rows)
+        array of the library, shape (rest, rows)
         """
-        out = np.empty((x.shape[0], self.shape[0]))
+        out = arrays.empty((x.shape[0], self.shape[0]))
         for band in self.bands:
-            np.matmul(
-                x[:, band.first : band.last], band.matrix.T, out=out[:, band.start : band.stop]
-            )
+            part = out[:, band.start : band.stop]
+            arrays.matmul(x[:, band.first : band.last], band.matrix.T, part)
         return out
+
+    def in_one_block(self) -> Banded:
+        """Return the matrix as a single dense block."""
+        dense = np.zeros(self.shape)
+        for band in self.bands:
+            dense[band.start : band.stop, band.first : band.last] = band.matrix
+        return Banded(self.shape, (Band(0, self.shape[0], 0, self.shape[1], dense),))
+
+    def loaded(self, arrays: Arrays) -> Banded:
+        """Return the matrix with its blocks in a library's arrays."""
+        bands = (replace(band, matrix=arrays.load(band.matrix)) for band in self.bands)
+        return Banded(self.shape, tuple(bands))
 
     @cached_property
     def row_sum(self) -> float:

@@ -1,4 +1,4 @@
-"""One BLAS thread for those who draw side by side, and the number of before afterwards."""
+"""Limit BLAS to one thread while several threads draw, and restore its number afterwards."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _restore() -> None:
 
 
 def _in_forked_child() -> None:
-    """None of the threads that wanted it live on in a forked child."""
+    """Restore the number: the threads that wanted the limit don't exist in a forked child."""
     global _lock, _users
     _lock, _users = threading.Lock(), 0
     _restore()

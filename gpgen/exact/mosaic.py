@@ -22,7 +22,7 @@ from gpgen.errors import UsageError
 from gpgen.exact.axis import Band, Banded
 from gpgen.exact.fixed_point import exp, fraction_bits, round_to_grid
 from gpgen.exact.mosaic_factor import (
-    AxisFactor,
+    GridMatrix,
     covariance_factor,
     sandwich,
     squared_exponential,
@@ -103,7 +103,7 @@ class Patch:
         return int((self.size - 2 * self.boundary) * self.upscale)
 
     @property
-    def axis_factor(self) -> AxisFactor:
+    def axis_factor(self) -> GridMatrix:
         """The factor A of one axis: a realization is ``A Z A^T`` with normal Z."""
         return _axis_factor(self)
 
@@ -263,7 +263,7 @@ class Mosaic:
                 image[row : row + side, column : column + side] += patch
 
     def _upscaled(self, image: Array) -> Array:
-        factor = AxisFactor.rounded(cubic_spline(np.eye(self.size), self.pixels))
+        factor = GridMatrix.rounded(cubic_spline(np.eye(self.size), self.pixels))
         bound = float(np.abs(image).max())
         bits = fraction_bits(bound * factor.row_sum) - factor.bits
         rounded = round_to_grid(image, bits)[None]
@@ -342,5 +342,5 @@ def _wrap(image: Array, rows: int) -> None:
 
 
 @lru_cache(maxsize=64)
-def _axis_factor(patch: Patch) -> AxisFactor:
-    return AxisFactor.rounded(patch._shaped(covariance_factor(patch.size, patch.length_scale)))
+def _axis_factor(patch: Patch) -> GridMatrix:
+    return GridMatrix.rounded(patch._shaped(covariance_factor(patch.size, patch.length_scale)))

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from gpgen.errors import UsageError
 from gpgen.exact.fixed_point import exp, fraction_bits, round_to_grid
 
-__all__ = ["AxisFactor", "covariance_factor", "sandwich", "squared_exponential"]
+__all__ = ["GridMatrix", "covariance_factor", "sandwich", "squared_exponential"]
 
 Array = npt.NDArray[np.float64]
 
@@ -29,7 +29,7 @@ RESIDUAL: Final = 1e-8
 """The largest variance that the factor of a covariance leaves out."""
 
 _LEAST_BITS: Final = 12
-"""Coarser than multiples of 2**-12 a product would no longer be worth its name."""
+"""Bits after the binary point that the first product keeps at least; fewer would show in pixels."""
 
 
 def squared_exponential(size: int, length_scale: float) -> Array:
@@ -85,7 +85,7 @@ def covariance_factor(size: int, length_scale: float) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class AxisFactor:
+class GridMatrix:
     """A matrix on a grid of powers of two.
 
     Attributes
@@ -103,7 +103,7 @@ class AxisFactor:
     row_sum: float
 
     @classmethod
-    def rounded(cls, matrix: Array) -> AxisFactor:
+    def rounded(cls, matrix: Array) -> GridMatrix:
         """Round a matrix to multiples of ``2**-FACTOR_BITS``."""
         matrix = np.ascontiguousarray(round_to_grid(matrix, FACTOR_BITS))
         matrix.setflags(write=False)
@@ -111,7 +111,7 @@ class AxisFactor:
         return cls(matrix, FACTOR_BITS, float(np.abs(matrix).sum(axis=1).max()))
 
 
-def sandwich(factor: AxisFactor, inner: Array, *, bound: float, bits: int) -> Array:
+def sandwich(factor: GridMatrix, inner: Array, *, bound: float, bits: int) -> Array:
     """Return ``A Z A^T`` for a stack of matrices Z, without any rounding in the products.
 
     Parameters

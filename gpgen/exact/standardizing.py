@@ -1,6 +1,6 @@
 """Mean 0 and deviation 1 for every image, those that are nearly constant included.
 
-`Field.moments` finds a sample's mean and deviation without its pixels, and is wrong where the
+`AxisProduct.moments` finds a sample's mean and deviation without its pixels, and is wrong where the
 deviation is far below one or the image has few pixels: the variance is the difference of two
 rounded sums. `suspects` names the samples of which that may be true. Their pixels are computed
 exactly, and take the place of the ordinary ones where those would be wrong.
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.exact.axis import FACTOR_BITS, Banded
-from gpgen.exact.field import SUM_BITS, Field, apply_along, grid_below
+from gpgen.exact.axis_product import SUM_BITS, AxisProduct, apply_along, grid_below
 from gpgen.exact.fixed_point import round_to_grid
 from gpgen.exact.normal import LARGEST, NORMAL_BITS
 
@@ -26,7 +26,7 @@ __all__ = ["Standardized", "centred_pixels", "moment_errors", "standardize", "su
 Array = npt.NDArray[np.float64]
 
 TOLERANCE: Final = 5e-6
-"""How wrong `Field.moments` may be, as a part of the deviation."""
+"""How wrong `AxisProduct.moments` may be, as a part of the deviation."""
 
 ENLARGED: Final = 64
 """Scaled noise is rounded before each product. Up to 64 times as large, that moves a pixel by
@@ -55,7 +55,7 @@ class Standardized(NamedTuple):
     pixels: Array
 
 
-def standardize(field: Field, noise: Array, weight: float) -> Standardized:
+def standardize(field: AxisProduct, noise: Array, weight: float) -> Standardized:
     """Give each sample of a component the mean 0 and the deviation `weight` over its pixels.
 
     Parameters
@@ -63,7 +63,7 @@ def standardize(field: Field, noise: Array, weight: float) -> Standardized:
     field
         The component.
     noise
-        What `Field.noise` returned.
+        What `AxisProduct.noise` returned.
     weight
         The component's weight.
 
@@ -93,8 +93,8 @@ def standardize(field: Field, noise: Array, weight: float) -> Standardized:
     return Standardized(scale, mean * scale, samples, pixels)
 
 
-def suspects(field: Field, mean: Array, deviation: Array) -> npt.NDArray[np.bool_]:
-    """Return which samples `Field.moments` may have got wrong."""
+def suspects(field: AxisProduct, mean: Array, deviation: Array) -> npt.NDArray[np.bool_]:
+    """Return which samples `AxisProduct.moments` may have got wrong."""
     of_mean, of_square = moment_errors(field)
     of_variance = of_square + 2 * np.abs(mean) * of_mean
     suspect: npt.NDArray[np.bool_] = (
@@ -106,8 +106,8 @@ def suspects(field: Field, mean: Array, deviation: Array) -> npt.NDArray[np.bool
 
 
 @lru_cache(maxsize=256)
-def moment_errors(field: Field) -> tuple[float, float]:
-    """Return the standard errors of the mean and of the mean square of `Field.moments`, roughly.
+def moment_errors(field: AxisProduct) -> tuple[float, float]:
+    """Return rough standard errors of the mean and the mean square of `AxisProduct.moments`.
 
     Both sum many independent roundings. Along an axis of c columns, p noise points and n pixels
 
@@ -118,8 +118,9 @@ def moment_errors(field: Field) -> tuple[float, float]:
       twice ``2**-FACTOR_BITS`` times c * spacing / n.
 
     The mean along the other axes makes both smaller: its deviation there is a bound for both. In
-    between, values are rounded so that the products are exact: for the mean as in `Field`, for
-    the mean square to ``2**-28`` of their bound, where gain**2 bounds the Gram matrices' row sums.
+    between, values are rounded so that the products are exact: for the mean as `AxisProduct` does,
+    for the mean square to ``2**-28`` of their bound, where gain**2 bounds the Gram matrices' row
+    sums.
     At last the terms of the mean square are rounded.
     """
     of_mean = of_square = 0.0

@@ -16,7 +16,7 @@ LengthScale = float | tuple[float, ...]
 
 
 def length_scale_name(scale: LengthScale) -> str:
-    """Return a length-scale as class names write it: 80, 9.5, 10x12."""
+    """Return a length-scale as class names and the files of 2018 write it: 80, 9.5, 10x12."""
     if isinstance(scale, tuple):
         return "x".join(length_scale_name(s) for s in scale)
     return str(int(scale)) if scale == int(scale) else repr(scale)
@@ -58,7 +58,7 @@ class Texture:
     dtype
         The pixels' type.
     algorithm
-        "exact" or "golkar2018" (`gpgen.exact.algorithms`).
+        "exact" or "golkar2018" (`gpgen.exact.field_kinds`).
     """
 
     shape: tuple[int, ...]
@@ -74,7 +74,7 @@ class Texture:
         return math.prod(len(component.length_scales) for component in self.components)
 
     @property
-    def class_names(self) -> tuple[str, ...]:
+    def classes(self) -> tuple[str, ...]:
         """The classes' names, by label: the length-scales, joined by "-"."""
         return tuple(
             "-".join(length_scale_name(scale) for scale in self.length_scales_of(label))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from gpgen.format.base import Store
 from gpgen.format.layout import Format
-from gpgen.io.object_path import ObjectPath
 from gpgen.io.paths import AnyPath
 
 __all__ = ["store_for"]
@@ -20,7 +19,7 @@ def store_for(form: Format, target: AnyPath | None = None) -> Store:
     target
         Where a dataset is made, if one is made.
     """
-    if isinstance(target, ObjectPath):
+    if target is not None and target.is_remote:
         from gpgen.format.zarr_objects import ZarrObjectsStore
 
         return ZarrObjectsStore()

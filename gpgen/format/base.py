@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from numpy.typing import NDArray
 
-from gpgen.errors import printable
+from gpgen.errors import DatasetError, printable
 from gpgen.format.job import FinishedShards, Job, ShardRecord
 from gpgen.format.manifest import Manifest
 from gpgen.io.paths import AnyPath, Mark
-from gpgen.recipe import Recipe
+from gpgen.labelled_images import LabelledImages
 
 __all__ = ["Kind", "Place", "Problem", "Reader", "Region", "Store"]
 
@@ -98,10 +98,21 @@ class Problem:
 
 
 class Reader(Protocol):
-    """A finished dataset. Holds no open files, so that it pickles and forks."""
+    """A finished dataset, read. Holds no open file, so that it pickles and forks.
+
+    Attributes
+    ----------
+    manifest
+        What the dataset says about itself, checked.
+    recipe
+        The recipe in the manifest, or what was imported.
+    mark
+        `AnyPath.mark` of `root` when the manifest was read, by which a dataset that has come in
+        this one's place is noticed.
+    """
 
     manifest: Manifest
-    recipe: Recipe
+    recipe: LabelledImages
     mark: Mark | None
 
     @property
@@ -115,15 +126,46 @@ class Reader(Protocol):
         ...
 
     def place(self, shard: int) -> Place:
-        """Return where a shard's images lie."""
+        """Return where a shard's images lie.
+
+        Parameters
+        ----------
+        shard
+            Its number, from 0 to ``manifest.layout.shards - 1``.
+
+        Raises
+        ------
+        DatasetError
+            If its file is missing, too short or another's, where that is cheap to see.
+        StorageError
+            If the system can't read it.
+        """
         ...
 
     def region(self, shard: int) -> Region:
-        """Return what a shard's SHA-256 is taken of."""
+        """Return the bytes of which a shard's SHA-256 is taken."""
         ...
 
     def rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
-        """Return rows of a small array as they stand on the disk."""
+        """Return rows of a small array as they stand on the disk, unchecked.
+
+        Parameters
+        ----------
+        name
+            "label", "length_scale", "seed", "split", "crc32c" or "shard_sha256".
+        start, stop
+            The first row, and the one after the last.
+
+        Returns
+        -------
+        ndarray, shape (stop - start, ...)
+            Of the array's own type; see docs/format.md.
+
+        Raises
+        ------
+        DatasetError, StorageError
+            If they can't be read.
+        """
         ...
 
     def array_file(self, name: str, row: int) -> AnyPath:
@@ -136,29 +178,67 @@ class Reader(Protocol):
 
 
 class Store(Protocol):
-    """A format: how a job's shards are written, made into a dataset, and read."""
+    """A format where it is written: how a job's shards become a dataset, and who reads it.
+
+    The driver calls `begin`, then workers `write_shard`, for several shards at once and in any
+    order, then the driver `commit`. A run may be killed between any two effects on the file
+    system; what the next one finds, it learns from `has_shard`, `committing` and `committed`.
+    Formats inherit what they don't do otherwise.
+
+    Attributes
+    ----------
+    resumable
+        Whether a run that was broken off goes on where it stopped. Otherwise it begins again,
+        unless it was broken off within `commit`, which is completed.
+    """
+
+    resumable: ClassVar[bool] = True
 
     def nbytes(self, job: Job) -> int:
         """Return the exact bytes that the finished dataset takes."""
         ...
 
     def begin(self, job: Job) -> None:
-        """Prepare the job's data folder; may be called again on resuming."""
-        ...
+        """Prepare the job's data folder, before any shard; by default nothing.
+
+        Raises
+        ------
+        UsageError
+            If the job can't be stored there.
+        """
+        return
 
     def has_shard(self, job: Job, record: ShardRecord) -> bool:
         """Return whether a shard that the journal lists is still there."""
         ...
 
     def write_shard(self, job: Job, shard: int, check: Callable[[], None]) -> ShardRecord:
-        """Draw a shard and put it safely on the disk; runs on a worker.
+        """Make a shard and put it safely on the disk; runs on a worker.
 
-        ``check`` is called now and then; what it raises ends the writing.
+        Parameters
+        ----------
+        job, shard
+            What to make.
+        check
+            Called now and then; what it raises ends the writing.
+
+        Raises
+        ------
+        OSError
+            If it can't be written; nothing half-written is left under a final name.
         """
         ...
 
     def commit(self, job: Job, finished: FinishedShards) -> None:
-        """Complete the dataset and give it its final name; may be repeated after a crash."""
+        """Complete the dataset and give it its final name.
+
+        A commit that was cut off is called again, unless it is `committed`.
+
+        Raises
+        ------
+        TargetError
+            If a shard was removed meanwhile, or the system refuses the name.
+        """
         ...
 
     def committed(self, job: Job) -> bool:
@@ -168,22 +248,38 @@ class Store(Protocol):
     def committing(self, job: Job) -> bool:
         """Return whether a commit was cut off between the old dataset's end and the new one's name.
 
-        Then the job's is the only one that is whole.
+        Then the job's is the only one that is whole. By default there is no such time.
         """
-        ...
+        return False
 
     def remove_unlisted(self, job: Job, finished: FinishedShards) -> None:
-        """Remove finished shards that are not in the journal: they are made again."""
-        ...
+        """Remove finished shards that are not in the journal, since they are made again.
+
+        By default nothing: they are overwritten.
+        """
+        return
 
     def occupied(self, job: Job) -> AnyPath | None:
         """Return what stands where the dataset shall go, if anything does."""
         ...
 
     def reader(self, path: AnyPath) -> Reader:
-        """Open a finished dataset by its manifest's path."""
+        """Open a finished dataset by its manifest's path.
+
+        Raises
+        ------
+        DatasetError, StorageError
+            If there is none, it is damaged, or it can't be read.
+        """
         ...
 
     def check_first(self, path: AnyPath) -> Iterator[Problem]:
-        """Check what can be checked before the file is trusted enough to be opened."""
-        ...
+        """Check what a library must not be trusted with; by default nothing, as for JSON."""
+        return iter(())
+
+    def holds(self, job: Job) -> bool:
+        """Return whether the finished dataset at the job's target is the one it makes."""
+        try:
+            return job.is_described_by(self.reader(job.target.manifest).manifest)
+        except DatasetError:
+            return False

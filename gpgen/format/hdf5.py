@@ -11,10 +11,8 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-from gpgen.errors import DatasetError
-from gpgen.format.base import Place, Problem, Reader, Region
+from gpgen.format.base import Place, Problem, Reader, Region, Store
 from gpgen.format.hdf5_file import (
     USER_BLOCK,
     Hdf5Dataset,
@@ -30,15 +28,16 @@ from gpgen.format.layout import Layout
 from gpgen.format.manifest import SmallArray, derived_arrays, image_array, root_attributes, seal
 from gpgen.format.stream import Stream, write_images
 from gpgen.io import files
-from gpgen.io.lock import naming
-from gpgen.io.paths import AnyPath, local_path
-from gpgen.recipe import Recipe
+from gpgen.io.local_path import LocalPath
+from gpgen.io.paths import AnyPath
+from gpgen.io.renaming import naming
+from gpgen.labelled_images import LabelledImages
 
 __all__ = ["Hdf5Reader", "Hdf5Store"]
 
 
 @functools.lru_cache(maxsize=8)
-def _skeleton(recipe: Recipe, layout: Layout, version: str) -> Skeleton:
+def _skeleton(recipe: LabelledImages, layout: Layout, version: str) -> Skeleton:
     *derived, crc, sha = manifest_arrays(recipe, layout)
     attributes = seal(root_attributes(recipe, layout, version))
     # The image comes late, so that all that opening needs lies together in front.
@@ -50,11 +49,11 @@ def skeleton_of(job: Job) -> Skeleton:
     return _skeleton(job.recipe, job.layout, job.gpgen_version)
 
 
-class Hdf5Store:
+class Hdf5Store(Store):
     """Makes one HDF5 file."""
 
-    def _path(self, job: Job) -> Path:
-        return local_path(job.data) / "file"
+    def _path(self, job: Job) -> LocalPath:
+        return job.data.on_disk() / "file"
 
     def nbytes(self, job: Job) -> int:
         """Return the exact bytes that the finished dataset takes."""
@@ -65,7 +64,7 @@ class Hdf5Store:
         path = self._path(job)
         if path.exists():
             return
-        name = files.temporary_name(local_path(job.temporary), path.name)
+        name = files.temporary_name(job.temporary.on_disk(), path.name)
         descriptor = files.create(name)
         try:
             files.truncate(descriptor, skeleton_of(job).nbytes)
@@ -99,8 +98,6 @@ class Hdf5Store:
 
     def commit(self, job: Job, finished: FinishedShards) -> None:
         """Write all but the images, then give the file its name."""
-        if self.committed(job):
-            return
         skeleton, path = skeleton_of(job), self._path(job)
         arrays = [*derived_arrays(job.recipe, job.layout.n), *finished.arrays()]
         image = skeleton.offsets["image"], job.layout.n * job.recipe.image_nbytes
@@ -109,44 +106,32 @@ class Hdf5Store:
             complete_file(descriptor, path, skeleton, arrays, image)
         finally:
             os.close(descriptor)
-        final = local_path(job.target.path)
-        with naming(final, local_path(job.working)):
+        final = job.target.path.on_disk()
+        with naming(final, job.working.on_disk()):
             files.rename(path, final)
         files.sync_folder(final.parent)
 
     def committed(self, job: Job) -> bool:
         """Return whether a commit was cut off after the rename."""
-        if self._path(job).exists():
-            return False
-        try:
-            return job.is_described_by(self.reader(job.target.path).manifest)
-        except DatasetError:
-            return False
+        return not self._path(job).exists() and self.holds(job)
 
-    def committing(self, job: Job) -> bool:  # noqa: ARG002
-        """Return ``False``: one rename replaces the old file by the new one."""
-        return False
-
-    def remove_unlisted(self, job: Job, finished: FinishedShards) -> None:
-        """Leave the one file as it is: what it lacks is written to its place."""
-
-    def occupied(self, job: Job) -> Path | None:
+    def occupied(self, job: Job) -> LocalPath | None:
         """Return what stands where the dataset shall go, if anything does."""
-        path = local_path(job.target.path)
+        path = job.target.path.on_disk()
         return path if os.path.lexists(path) else None
 
     def reader(self, path: AnyPath) -> Reader:
         """Open a finished dataset."""
-        return Hdf5Reader(local_path(path))
+        return Hdf5Reader(path.on_disk())
 
     def check_first(self, path: AnyPath) -> Iterator[Problem]:
         """Check what can be checked before HDF5 reads the file."""
-        return check_user_block(local_path(path))
+        return check_user_block(path.on_disk())
 
 
 def complete_file(
     descriptor: int,
-    path: Path,
+    path: LocalPath,
     skeleton: Skeleton,
     arrays: list[SmallArray],
     image: tuple[int, int],
@@ -163,7 +148,7 @@ def complete_file(
 class Hdf5Reader(Hdf5Dataset):
     """A finished HDF5 file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: LocalPath) -> None:
         super().__init__(path)
         image = image_array(self.recipe, self.manifest.n)
         self._image = self.offset(image)

@@ -19,8 +19,8 @@ import io
 import json
 import os
 import re
+import traceback
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -44,8 +44,8 @@ from gpgen.format.manifest import (
 from gpgen.format.pixels import file_sha256, read_rows, unread
 from gpgen.io import files
 from gpgen.io.failures import reading, unreadable
-from gpgen.io.paths import mark_of
-from gpgen.recipe import Recipe
+from gpgen.io.local_path import LocalPath
+from gpgen.labelled_images import LabelledImages
 
 __all__ = [
     "USER_BLOCK",
@@ -193,7 +193,7 @@ def lay_out(
     return Skeleton(memory.extents(), offsets, memory.size)
 
 
-def manifest_arrays(recipe: Recipe, layout: Layout) -> tuple[SmallArray, ...]:
+def manifest_arrays(recipe: LabelledImages, layout: Layout) -> tuple[SmallArray, ...]:
     """Return all small arrays of a dataset; the rows of the checksums are the caller's."""
     return (*derived_arrays(recipe, layout.n), *checksum_arrays(layout))
 
@@ -207,12 +207,12 @@ def write_small_arrays(descriptor: int, skeleton: Skeleton, arrays: Sequence[Sma
             files.write_at(descriptor, array.block(start, stop), offset)
 
 
-def _outside_sha256(path: Path, image: tuple[int, int], nbytes: int, check: Any = None) -> str:  # noqa: ANN401
+def _outside_sha256(path: LocalPath, image: tuple[int, int], nbytes: int) -> str:
     """Hash every byte that is neither in the user block nor in the image's (offset, bytes)."""
     offset, length = image
-    first, _ = file_sha256(path, USER_BLOCK, max(offset - USER_BLOCK, 0), check)
+    first, _ = file_sha256(path, USER_BLOCK, max(offset - USER_BLOCK, 0))
     start = max(offset + length, USER_BLOCK)
-    second, _ = file_sha256(path, start, max(nbytes - start, 0), check)
+    second, _ = file_sha256(path, start, max(nbytes - start, 0))
     return hashlib.sha256(f"{nbytes} {first} {second}".encode()).hexdigest()
 
 
@@ -221,16 +221,16 @@ def _user_block(n: int, image: tuple[int, int], sha256: str) -> bytes:
     return line.encode().ljust(USER_BLOCK, b"\0")
 
 
-def write_user_block(descriptor: int, path: Path, n: int, image: tuple[int, int]) -> None:
+def write_user_block(descriptor: int, path: LocalPath, n: int, image: tuple[int, int]) -> None:
     """Write the first block of a file that is otherwise complete."""
     digest = _outside_sha256(path, image, os.fstat(descriptor).st_size)
     files.write_at(descriptor, _user_block(n, image, digest), 0)
 
 
-def check_user_block(path: Path) -> Iterator[Problem]:
+def check_user_block(path: LocalPath) -> Iterator[Problem]:
     """Check every byte outside the image by the user block, without trusting HDF5 to read it."""
     try:
-        with open(files.open_existing(path), "rb") as file:  # noqa: PTH123 - a descriptor
+        with files.open_stream(path) as file:
             block = file.read(USER_BLOCK)
             nbytes = os.fstat(file.fileno()).st_size
     except OSError as error:
@@ -255,12 +255,12 @@ def check_user_block(path: Path) -> Iterator[Problem]:
 class Hdf5Dataset:
     """The metadata of an HDF5 dataset or manifest file, read once; holds no open file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: LocalPath) -> None:
         self.path = self.root = path
-        self.mark = mark_of(path)
+        self.mark = path.mark()
         attributes, self._datasets = read_hdf5(path)
         self.manifest: Manifest
-        self.recipe: Recipe
+        self.recipe: LabelledImages
         self.manifest, self.recipe = read_manifest(attributes, str(path))
         arrays = manifest_arrays(self.recipe, self.manifest.layout)
         self._arrays = {array.name: array for array in arrays}
@@ -277,7 +277,7 @@ class Hdf5Dataset:
         offset = self.offset(array) + start * array.row_nbytes
         return read_rows(self.path, array, offset, max(stop - start, 0))
 
-    def array_file(self, name: str, row: int) -> Path:  # noqa: ARG002 - the same file for all
+    def array_file(self, name: str, row: int) -> LocalPath:  # noqa: ARG002 - the same file for all
         """Return the file to be named when a small array is wrong."""
         return self.path
 
@@ -285,7 +285,7 @@ class Hdf5Dataset:
 Found = dict[str, tuple[tuple[int, ...], np.dtype[Any], int | None]]
 
 
-def read_hdf5(path: Path) -> tuple[dict[str, Any], Found]:
+def read_hdf5(path: LocalPath) -> tuple[dict[str, Any], Found]:
     """Return the root attributes of a file, and each dataset's shape, type and offset.
 
     Raises
@@ -310,6 +310,9 @@ def read_hdf5(path: Path) -> tuple[dict[str, Any], Found]:
                 if isinstance(dataset, h5py.Dataset):
                     found[name] = dataset.shape, dataset.dtype, dataset.id.get_offset()
     except Exception as error:  # whatever h5py raises for what HDF5 makes of damage
+        # Its frames hold a property list that refers to `source`. If the error outlives the
+        # interpreter, HDF5 closes that list at exit and calls Python, which is gone: a crash.
+        traceback.clear_frames(error.__traceback__)
         if isinstance(error, MemoryError):
             raise
         failure = error if source is None else source.failure
@@ -326,7 +329,7 @@ def _plain(key: str, value: Any) -> Any:  # noqa: ANN401 - what h5py gives
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
-def dataset_offset(path: Path, found: Found, array: SmallArray) -> int:
+def dataset_offset(path: LocalPath, found: Found, array: SmallArray) -> int:
     """Return where a dataset begins, if it has the shape and type expected."""
     shape, dtype, offset = found.get(array.name, ((), np.dtype("u1"), None))
     if shape != array.shape or dtype != array.dtype or offset is None:

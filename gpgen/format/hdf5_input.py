@@ -1,4 +1,4 @@
-"""What HDF5 is given to read: a file through our hands, for HDF5 itself trusts what it reads.
+"""A file object for HDF5 that checks what passes, for HDF5 itself trusts what it reads.
 
 HDF5 2.0 never comes back from a global heap, where it keeps texts of variable length, that
 holds an object of no size: one page of zeros in the wrong place, as a broken disk leaves it,

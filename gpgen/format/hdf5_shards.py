@@ -11,11 +11,10 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, ClassVar
 
-from gpgen.errors import DatasetError, TargetError, UsageError
-from gpgen.format.base import Place, Problem, Reader, Region
+from gpgen.errors import Argument, DatasetError, TargetError, UsageError
+from gpgen.format.base import Place, Problem, Reader, Region, Store
 from gpgen.format.hdf5 import complete_file
 from gpgen.format.hdf5_file import (
     Hdf5Dataset,
@@ -39,14 +38,15 @@ from gpgen.format.manifest import (
 )
 from gpgen.format.stream import new_file, write_images
 from gpgen.io import files
-from gpgen.io.paths import AnyPath, local_path
-from gpgen.recipe import Recipe
+from gpgen.io.local_path import LocalPath
+from gpgen.io.paths import AnyPath
+from gpgen.labelled_images import LabelledImages
 
 __all__ = ["Hdf5ShardsReader", "Hdf5ShardsStore"]
 
 
 def _shard_skeleton(
-    recipe: Recipe, layout: Layout, shard: int, version: str
+    recipe: LabelledImages, layout: Layout, shard: int, version: str
 ) -> tuple[Skeleton, list[SmallArray]]:
     """Return a shard file's layout and its small arrays, the CRC-32C left out."""
     start, stop = layout.bounds(shard)
@@ -69,11 +69,11 @@ def _shard_skeleton(
     return skeleton, arrays
 
 
-class Hdf5ShardsStore:
+class Hdf5ShardsStore(Store):
     """Makes HDF5 files after a pattern."""
 
-    def _shard_path(self, job: Job, shard: int) -> Path:
-        return local_path(job.data) / job.target.shard_name(shard)
+    def _shard_path(self, job: Job, shard: int) -> LocalPath:
+        return job.data.on_disk() / job.target.shard_name(shard)
 
     def _manifest_skeleton(self, job: Job) -> Skeleton:
         attributes = root_attributes(job.recipe, job.layout, job.gpgen_version)
@@ -90,14 +90,11 @@ class Hdf5ShardsStore:
         ]
         return sizes[0] * last + sizes[-1] + self._manifest_skeleton(job).nbytes
 
-    def begin(self, job: Job) -> None:
-        """Need nothing: the shards go into the data folder."""
-
     def has_shard(self, job: Job, record: ShardRecord) -> bool:
         """Return whether a shard that the journal lists is still there."""
         path = self._shard_path(job, record.shard)
         if not path.is_file() and self._committing(job).exists():
-            path = local_path(job.target.path).with_name(path.name)
+            path = job.target.path.on_disk().with_name(path.name)
         return path.is_file() and path.stat().st_size == record.nbytes
 
     def write_shard(self, job: Job, shard: int, check: Callable[[], None]) -> ShardRecord:
@@ -109,7 +106,7 @@ class Hdf5ShardsStore:
         pieces += [(skeleton.offsets[a.name], a.block(0, stop - start)) for a in arrays]
         image = skeleton.offsets["image"]
         after = image + (stop - start) * recipe.image_nbytes
-        with new_file(local_path(job.temporary), self._shard_path(job, shard)) as stream:
+        with new_file(job.temporary.on_disk(), self._shard_path(job, shard)) as stream:
             for offset, raw in sorted(piece for piece in pieces if piece[0] < image):
                 stream.write([bytes(offset - stream.offset), raw])
             stream.write([bytes(image - stream.offset)])
@@ -121,18 +118,16 @@ class Hdf5ShardsStore:
             sha256 = stream.finish()
         return ShardRecord(shard, sha256, stream.nbytes, crcs.tobytes())
 
-    def _committing(self, job: Job) -> Path:
-        return local_path(job.data) / "committing"
+    def _committing(self, job: Job) -> LocalPath:
+        return job.data.on_disk() / "committing"
 
     def commit(self, job: Job, finished: FinishedShards) -> None:
         """Write the manifest; move the shards to their names, and the manifest last."""
-        if self.committed(job):
-            return
-        target, marker, data = job.target, self._committing(job), local_path(job.data)
-        manifest, final = data / target.manifest.name, local_path(target.manifest)
+        target, marker, data = job.target, self._committing(job), job.data.on_disk()
+        manifest, final = data / target.manifest.name, target.manifest.on_disk()
         if not marker.exists():
             self._write_manifest(job, finished, manifest)
-            files.replace_file(marker, b"", local_path(job.temporary))
+            files.replace_file(marker, b"", job.temporary.on_disk())
             files.sync_folder(data)
         folder = final.parent
         # From here the old dataset, if there is one, is replaced: first it ceases to be one.
@@ -149,13 +144,13 @@ class Hdf5ShardsStore:
             elif not (folder / path.name).exists():
                 raise TargetError(
                     f"{path} was removed while the dataset was being completed",
-                    "run the same command with --resume",
+                    f"run it again with {Argument.RESUME}",
                 )
         files.sync_folder(folder)
         files.rename(manifest, final)
         files.sync_folder(folder)
 
-    def _write_manifest(self, job: Job, finished: FinishedShards, path: Path) -> None:
+    def _write_manifest(self, job: Job, finished: FinishedShards, path: LocalPath) -> None:
         skeleton = self._manifest_skeleton(job)
         arrays = [*derived_arrays(job.recipe, job.layout.n), *finished.arrays()]
         descriptor = files.create(path)
@@ -167,7 +162,7 @@ class Hdf5ShardsStore:
 
     def committed(self, job: Job) -> bool:
         """Return whether a commit was cut off after the manifest had its name."""
-        manifest = local_path(job.data) / job.target.manifest.name
+        manifest = job.data.on_disk() / job.target.manifest.name
         return self._committing(job).exists() and not manifest.exists()
 
     def committing(self, job: Job) -> bool:
@@ -176,16 +171,16 @@ class Hdf5ShardsStore:
 
     def remove_unlisted(self, job: Job, finished: FinishedShards) -> None:
         """Remove shards that a killed run finished but didn't get to put on record."""
-        for entry in os.scandir(local_path(job.data)):
+        for entry in os.scandir(job.data.on_disk()):
             number = job.target.shard_number(entry.name)
             if number is not None and not finished.lists(number):
-                files.remove(Path(entry.path))
+                files.remove(LocalPath(entry.path))
 
-    def occupied(self, job: Job) -> Path | None:
+    def occupied(self, job: Job) -> LocalPath | None:
         """Return what stands where the dataset shall go, if anything does."""
         if self._committing(job).exists() and (job.working / "job.json").exists():
             return None  # what stands there are this job's own shards
-        manifest = local_path(job.target.manifest)
+        manifest = job.target.manifest.on_disk()
         folder = manifest.parent
         if os.path.lexists(manifest):
             return manifest
@@ -196,11 +191,11 @@ class Hdf5ShardsStore:
 
     def reader(self, path: AnyPath) -> Reader:
         """Open a finished dataset by its manifest file."""
-        return Hdf5ShardsReader(local_path(path))
+        return Hdf5ShardsReader(path.on_disk())
 
     def check_first(self, path: AnyPath) -> Iterator[Problem]:
         """Check what can be checked before HDF5 reads the file."""
-        return check_user_block(local_path(path))
+        return check_user_block(path.on_disk())
 
 
 class Hdf5ShardsReader(Hdf5Dataset):
@@ -208,18 +203,18 @@ class Hdf5ShardsReader(Hdf5Dataset):
 
     form: ClassVar[Format] = "hdf5-shards"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: LocalPath) -> None:
         super().__init__(path)
         pattern = self.manifest.shard_pattern
         target = None
-        if pattern is not None and Path(pattern).name == pattern:
+        if pattern is not None and LocalPath(pattern).name == pattern:
             with contextlib.suppress(UsageError):
                 target = Target.parse(path.with_name(pattern))
         if target is None or (target.form, target.manifest) != (self.form, path):
             raise DatasetError(f"{path}: the manifest does not name its shards", VERIFY)
         self._target = target
 
-    def _shard_path(self, shard: int) -> Path:
+    def _shard_path(self, shard: int) -> LocalPath:
         return self.path.with_name(self._target.shard_name(shard))
 
     def place(self, shard: int) -> Place:

@@ -13,10 +13,10 @@ from gpgen._version import __version__
 from gpgen.format.layout import Layout, Target
 from gpgen.format.manifest import FORMAT_VERSION, Manifest, SmallArray, canonical_json, seal
 from gpgen.io.paths import AnyPath
-from gpgen.recipe import Recipe
+from gpgen.labelled_images import LabelledImages
 from gpgen.sampling import SAMPLING_VERSION
 
-__all__ = ["SEAL", "FinishedShards", "Images", "Job", "ShardRecord"]
+__all__ = ["SEAL", "FinishedShards", "ImageSource", "Job", "ShardRecord"]
 
 SEAL = "sha256"
 """The attribute of job.json that holds the hash of the others."""
@@ -44,8 +44,13 @@ class ShardRecord:
     crc32c: bytes
 
 
-class Images(Protocol):
-    """A source of images: a recipe's sampler, another dataset, or files that are imported."""
+class ImageSource(Protocol):
+    """A source of images: drawn from a recipe, read from a dataset, or imported from files."""
+
+    @property
+    def described(self) -> LabelledImages:
+        """What they are: shape, classes, labels, splits."""
+        ...
 
     def images(self, start: int, stop: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the images of samples start..stop-1, in `out` if that is how they are made.
@@ -94,16 +99,16 @@ class Job:
     gpgen_version
         The version that draws, or has drawn, the images.
     images
-        The source of images that are not drawn from the recipe but copied. They are the same, so
-        it makes no other job.
+        The source of the images. The same images make the same job, wherever they come from; None
+        for a job as it is on record, until whoever resumes it gives the source.
     """
 
     target: Target
-    recipe: Recipe
+    recipe: LabelledImages
     layout: Layout
     overwrite: bool = False
     gpgen_version: str = __version__
-    images: Images | None = None
+    images: ImageSource | None = None
 
     @property
     def working(self) -> AnyPath:

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from typing import Literal
 
-from gpgen.errors import UsageError
+from gpgen.errors import Argument, UsageError
 from gpgen.io.paths import AnyPath, Given, place_of
 
 __all__ = [
@@ -33,7 +33,7 @@ SHARD_BYTES = 2**28
 _SMALLEST_SHARD_BYTES = 2**24
 _SHARDS_OF_A_SMALL_DATASET = 16
 
-# Beyond belief: what asks for more is a slip of the hand, or a hostile manifest.
+# What asks for more is a typing error or a hostile manifest.
 MOST_SAMPLES = 2**48
 # Files and arrays are measured in signed 64-bit numbers; half of them leaves room for the rest.
 _MOST_IMAGE_BYTES = 2**62
@@ -113,13 +113,13 @@ def choose_layout(
         if chunk_size is not None:
             raise UsageError(
                 f"chunk_size is {chunk_size}, but only Zarr stores images in chunks",
-                "leave chunk_size out, or write to a .zarr target",
+                f"leave out {Argument.CHUNK_SIZE}, or write to a .zarr target",
             )
         return Layout(n, min(shard_size or _usual_shard_size(image_nbytes, n), n), None)
     if chunk_size is not None and shard_size is not None and shard_size % chunk_size:
         raise UsageError(
             f"shard_size {shard_size} is not a multiple of chunk_size {chunk_size}",
-            f"try shard_size {-(-shard_size // chunk_size) * chunk_size}",
+            f"try {Argument.SHARD_SIZE} {-(-shard_size // chunk_size) * chunk_size}",
         )
     if chunk_size is None:
         chunk_size = min(max(1, CHUNK_BYTES // image_nbytes), n)

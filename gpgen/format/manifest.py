@@ -25,6 +25,7 @@ from gpgen.format.layout import MOST_SAMPLES, Layout
 from gpgen.format.stored_recipe import stored_recipe
 from gpgen.io.failures import VERIFY
 from gpgen.io.recognizing import DATASET, NO_DATASET
+from gpgen.labelled_images import LabelledImages
 from gpgen.recipe import Recipe
 from gpgen.sampling import SAMPLING_VERSION, seeds
 
@@ -107,27 +108,22 @@ def image_axes(dimensions: int) -> tuple[str, ...]:
     return ("z", "y", "x")[-dimensions:]
 
 
-def derived_arrays(recipe: Recipe, n: int) -> tuple[SmallArray, ...]:
+def derived_arrays(recipe: LabelledImages, n: int) -> tuple[SmallArray, ...]:
     """Return the arrays that follow from the recipe: label, length_scale, seed, split.
 
     Parameters
     ----------
     recipe
-        The recipe.
+        The recipe; imported images, which nothing draws again, have no seed.
     n
         Number of samples.
     """
     scale = recipe.length_scale_array(0, 1).shape[1:]
     names = list(recipe.splits)
-    seed = SmallArray(
-        "seed",
-        (n,),
-        np.dtype("<u8"),
-        ("sample",),
-        functools.partial(seeds, recipe.seed),
-    )
-    # Nothing draws an imported image again.
-    drawn = (seed,) if recipe.is_drawn else ()
+    seed: tuple[SmallArray, ...] = ()
+    if isinstance(recipe, Recipe):
+        of_samples = functools.partial(seeds, recipe.seed)
+        seed = (SmallArray("seed", (n,), np.dtype("<u8"), ("sample",), of_samples),)
     return (
         SmallArray("label", (n,), np.dtype("<i8"), ("sample",), recipe.labels),
         SmallArray(
@@ -138,7 +134,7 @@ def derived_arrays(recipe: Recipe, n: int) -> tuple[SmallArray, ...]:
             recipe.length_scale_array,
             {"units": "pixel"},
         ),
-        *drawn,
+        *seed,
         SmallArray(
             "split",
             (n,),
@@ -185,7 +181,7 @@ def checksum_arrays(layout: Layout) -> tuple[SmallArray, SmallArray]:
     )
 
 
-def image_array(recipe: Recipe, n: int) -> SmallArray:
+def image_array(recipe: LabelledImages, n: int) -> SmallArray:
     """Return the image array, described like the small ones though it is not one."""
     axes = ("sample", *image_axes(len(recipe.shape)))
     return SmallArray("image", (n, *recipe.shape), recipe.numpy_dtype, axes, _no_rows)
@@ -203,7 +199,9 @@ def canonical_json(value: object) -> bytes:
     return text.encode()
 
 
-def root_attributes(recipe: Recipe, layout: Layout, version: str = __version__) -> dict[str, Any]:
+def root_attributes(
+    recipe: LabelledImages, layout: Layout, version: str = __version__
+) -> dict[str, Any]:
     """Return the attributes of a dataset that don't depend on its pixels, not yet sealed."""
     attributes: dict[str, Any] = {
         "format": "gpgen",
@@ -234,7 +232,7 @@ def seal(attributes: dict[str, Any], by: str = "manifest_sha256") -> dict[str, A
     return {**others, by: hashlib.sha256(canonical_json(others)).hexdigest()}
 
 
-def read_manifest(attributes: dict[str, Any], where: str) -> tuple[Manifest, Recipe]:
+def read_manifest(attributes: dict[str, Any], where: str) -> tuple[Manifest, LabelledImages]:
     """Check root attributes, however hostile, and return what they say.
 
     Raises

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from gpgen.format.replacing import check_unchanged, same_dataset
 from gpgen.format.stream import crc32c
 from gpgen.io.descriptors import keeps
 from gpgen.io.failures import VERIFY, is_damage, reason, unreadable
-from gpgen.io.paths import AnyPath, OpenFile, open_file, size_of
+from gpgen.io.paths import AnyPath, OpenFile
 
 __all__ = [
     "PixelReader", "check_file", "file_sha256", "images_not_finite", "read_rows", "unread",
@@ -40,11 +41,8 @@ def read_rows(path: AnyPath, array: SmallArray, offset: int, count: int) -> NDAr
     out = np.empty((count, *array.shape[1:]), array.dtype)
     view = memoryview(cast("Any", out.reshape(-1).view("u1")))
     try:
-        opened = open_file(path)
-        try:
+        with contextlib.closing(path.opened()) as opened:
             got = opened.read_at(view, offset)
-        finally:
-            opened.close()
     except OSError as error:
         raise unreadable(path, error) from error
     if got != out.nbytes:
@@ -64,8 +62,7 @@ def file_sha256(
     """
     digest, total = hashlib.sha256(), 0
     buffer = memoryview(bytearray(min(_READ_BYTES, max(nbytes, 1))))
-    opened = open_file(path)
-    try:
+    with contextlib.closing(path.opened()) as opened:
         while total < nbytes:
             part = buffer[: min(len(buffer), nbytes - total)]
             got = opened.read_at(part, offset + total)
@@ -75,8 +72,6 @@ def file_sha256(
             total += got
             if got < len(part):
                 break
-    finally:
-        opened.close()
     return digest.hexdigest(), total
 
 
@@ -123,7 +118,7 @@ def check_file(folder: AnyPath, name: str, sha256: str) -> Iterator[Problem]:
     """Check a file's SHA-256."""
     path = folder / name
     try:
-        digest, _ = file_sha256(path, 0, size_of(path))
+        digest, _ = file_sha256(path, 0, path.size())
     except FileNotFoundError:
         yield Problem(name, "missing")
     except OSError as error:
@@ -198,7 +193,7 @@ class PixelReader:
         if found is None:
             place = self._reader.place(shard)
             try:
-                found = open_file(place.path), place
+                found = place.path.opened(), place
             except OSError as error:
                 raise unreadable(place.path, error) from error
         # Only now: who waits for a descriptor must not hold on to what `give_back` lets go.

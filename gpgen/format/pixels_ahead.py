@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from gpgen.format.base import Place, Reader
 from gpgen.format.pixels import PixelReader
-from gpgen.io.object_path import ObjectPath
-from gpgen.io.paths import OpenFile, open_file
+from gpgen.io.paths import OpenFile
 
 __all__ = ["pixel_reader"]
 
@@ -21,7 +20,7 @@ _AT_ONCE = 16
 
 def pixel_reader(reader: Reader) -> PixelReader:
     """Return what reads a dataset's images at random: from an object store, many at once."""
-    if isinstance(reader.path, ObjectPath):
+    if reader.path.is_remote:
         return _ConcurrentPixelReader(reader)
     return PixelReader(reader)
 
@@ -64,13 +63,13 @@ class _ConcurrentPixelReader(PixelReader):
 
     def _file(self, shard: int) -> tuple[OpenFile, Place]:
         place = self._reader.place(shard)
-        return open_file(place.path), place
+        return place.path.opened(), place
 
     def _forget(self, shard: int) -> None:
-        """Keep nothing that could be forgotten."""
+        """No-op: no file stays open."""
 
     def close(self) -> None:
-        """Let the threads go; there are new ones when needed."""
+        """Shut the threads down; there are new ones when needed."""
         if self._pool is not None and self._process == os.getpid():
             self._pool.shutdown(wait=False, cancel_futures=True)
         self._pool = None

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from gpgen.errors import DatasetError
-from gpgen.io.paths import mark_of
 
 if TYPE_CHECKING:
     from gpgen.format.base import Reader
@@ -28,7 +27,7 @@ def check_unchanged(reader: Reader) -> None:
     DatasetError
         If it is another's, or gone.
     """
-    mark = mark_of(reader.root)
+    mark = reader.root.mark()
     if mark is not None and mark == reader.mark:
         return
     again: Any = type(reader)
@@ -46,7 +45,7 @@ def check_unchanged(reader: Reader) -> None:
 
 @contextlib.contextmanager
 def same_dataset(reader: Reader) -> Iterator[None]:
-    """Tell damage from what the files of another dataset in its place look like."""
+    """Say that a dataset was replaced where its files would look damaged for that reason."""
     try:
         yield
     except DatasetError as error:

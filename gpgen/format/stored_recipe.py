@@ -45,8 +45,8 @@ class StoredRecipe(Recipe, frozen=True, forbid_unknown_fields=True):
         return Recipe.from_dict({**self.to_dict(), **changes}, self.name)
 
 
-def stored_recipe(fields: Mapping[str, Any]) -> Recipe:
-    """Read a stored recipe.
+def stored_recipe(fields: Mapping[str, Any]) -> Recipe | Imported:
+    """Read what a dataset has stored of its images.
 
     Raises
     ------

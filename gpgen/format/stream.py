@@ -20,10 +20,9 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from gpgen.format.job import Images, Job
+from gpgen.format.job import Job
 from gpgen.io import files
-from gpgen.recipe import Recipe
-from gpgen.sampling import sampler_for
+from gpgen.labelled_images import LabelledImages
 
 __all__ = [
     "BATCH_BYTES",
@@ -32,6 +31,7 @@ __all__ = [
     "batch_size",
     "batches",
     "crc32c",
+    "never_stop",
     "new_file",
     "write_images",
 ]
@@ -44,12 +44,16 @@ _PAGE = mmap.PAGESIZE
 Check = Callable[[], None]
 
 
+def never_stop() -> None:
+    """Be the check of a shard that is written to its end, whatever happens elsewhere."""
+
+
 def crc32c(data: Any, start: int = 0) -> int:  # noqa: ANN401 - any buffer
     """Return the CRC-32C of a buffer, continuing from that of what precedes it."""
     return int(google_crc32c.extend(start, data))
 
 
-def batch_size(recipe: Recipe) -> int:
+def batch_size(recipe: LabelledImages) -> int:
     """Return how many samples are drawn at once."""
     return max(1, BATCH_BYTES // recipe.image_nbytes)
 
@@ -73,8 +77,9 @@ def batches(job: Job, start: int, stop: int, check: Check) -> Iterator[tuple[int
     ndarray
         The batch ``(samples, *shape)``, overwritten by the next.
     """
-    recipe = job.recipe
-    source: Images = job.images or sampler_for(recipe)
+    recipe, source = job.recipe, job.images
+    if source is None:
+        raise ValueError("the job has no source of images")
     size = min(batch_size(recipe), stop - start)
     buffer = np.empty((size, *recipe.shape), recipe.numpy_dtype)
     for first in range(start, stop, size):
@@ -142,7 +147,7 @@ class Stream:
         return self._digest.digest()
 
     def _hand_over(self) -> None:
-        """Let the thread have the buffer, and go on with the other."""
+        """Pass the buffer to the writing thread, and go on with the other."""
         self._wait()
         full = memoryview(self._buffer)
         self._pending = self._writer.submit(self._put, full, self._base, self._begin, self._end)

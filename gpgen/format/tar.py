@@ -25,7 +25,8 @@ from gpgen.format.job import Job, ShardRecord
 from gpgen.format.layout import Format
 from gpgen.format.stream import batches, crc32c, new_file
 from gpgen.io.failures import VERIFY, unreadable
-from gpgen.io.paths import AnyPath, local_path, size_of
+from gpgen.io.paths import AnyPath
+from gpgen.labelled_images import LabelledImages
 from gpgen.recipe import Recipe
 from gpgen.sampling import seeds
 
@@ -45,7 +46,7 @@ def _header(name: str, nbytes: int) -> bytes:
     return info.tobuf(tarfile.USTAR_FORMAT)
 
 
-def _npy_header(recipe: Recipe) -> bytes:
+def _npy_header(recipe: LabelledImages) -> bytes:
     """Return the first bytes of an image as NumPy's .npy format, version 1.0."""
     raw = io.BytesIO()
     shape: Any = {"descr": recipe.numpy_dtype.str, "fortran_order": False, "shape": recipe.shape}
@@ -56,7 +57,7 @@ def _npy_header(recipe: Recipe) -> bytes:
 class _Descriptions:
     """The JSON of a recipe's samples, all of the same length: spaces behind it mean nothing."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: LabelledImages) -> None:
         self._classes = [
             {"label": label, "class": name, "length_scale": recipe.length_scales_of(label)}
             for label, name in enumerate(recipe.classes)
@@ -71,19 +72,21 @@ class _Descriptions:
         )
         self.nbytes = longest + len(_padding(longest))
 
-    def of(self, index: int, label: int, seed: int, split: int) -> bytes:
+    def of(self, index: int, label: int, seed: int | None, split: int) -> bytes:
         """Return what is to be known about a sample; `split` is its code."""
-        content = {"index": index, **self._classes[label], "seed": seed}
+        content = {"index": index, **self._classes[label]}
+        if seed is not None:
+            content["seed"] = seed
         content |= {"split": self._splits[split], "recipe_sha256": self._recipe_sha256}
         return json.dumps(content).encode().ljust(self.nbytes)
 
 
 @functools.lru_cache(maxsize=8)
-def _descriptions(recipe: Recipe) -> _Descriptions:
+def _descriptions(recipe: LabelledImages) -> _Descriptions:
     return _Descriptions(recipe)
 
 
-def _stride(recipe: Recipe) -> int:
+def _stride(recipe: LabelledImages) -> int:
     """Return the bytes that a sample takes."""
     image = len(_npy_header(recipe)) + recipe.image_nbytes
     # Three headers, the image, the label and the description.
@@ -91,7 +94,9 @@ def _stride(recipe: Recipe) -> int:
 
 
 class WebDatasetStore(Hdf5ShardsStore):
-    """Makes tar files after a pattern."""
+    """Exports tar files after a pattern: written beside, and renamed when all are whole."""
+
+    resumable: ClassVar[bool] = False
 
     def nbytes(self, job: Job) -> int:
         """Return the exact bytes that the finished dataset takes."""
@@ -106,7 +111,7 @@ class WebDatasetStore(Hdf5ShardsStore):
         crcs = np.empty(stop - start, "<u4")
         npy, texts = _npy_header(recipe), _Texts(recipe, start, stop)
         image_nbytes = len(npy) + recipe.image_nbytes
-        with new_file(local_path(job.temporary), self._shard_path(job, shard)) as stream:
+        with new_file(job.temporary.on_disk(), self._shard_path(job, shard)) as stream:
             for first, images in batches(job, start, stop, check):
                 for index, image in enumerate(images, first):
                     crcs[index - start] = crc32c(image)
@@ -118,17 +123,19 @@ class WebDatasetStore(Hdf5ShardsStore):
 
     def reader(self, path: AnyPath) -> Reader:
         """Open a finished dataset by its manifest file."""
-        return WebDatasetReader(local_path(path))
+        return WebDatasetReader(path.on_disk())
 
 
 class _Texts:
     """The small members of a shard's samples."""
 
-    def __init__(self, recipe: Recipe, start: int, stop: int) -> None:
+    def __init__(self, recipe: LabelledImages, start: int, stop: int) -> None:
         self._start = start
         self._descriptions = _descriptions(recipe)
         self._labels = recipe.labels(start, stop).tolist()
-        self._seeds = seeds(recipe.seed, start, stop).tolist()
+        self._seeds: list[int | None] = [None] * (stop - start)  # of imported images
+        if isinstance(recipe, Recipe):
+            self._seeds = seeds(recipe.seed, start, stop).tolist()
         self._splits = recipe.split_codes(start, stop).tolist()
 
     def members(self, index: int) -> bytes:
@@ -162,7 +169,7 @@ class WebDatasetReader(Hdf5ShardsReader):
         start, stop = self.manifest.layout.bounds(shard)
         expected = (stop - start) * _stride(self.recipe) + len(_END)
         try:
-            found = size_of(path)
+            found = path.size()
         except OSError as error:
             raise unreadable(path, error) from error
         if found != expected:

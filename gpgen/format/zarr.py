@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from gpgen.errors import DatasetError
-from gpgen.format.base import Problem, Reader
+from gpgen.format.base import Reader, Store
 from gpgen.format.job import FinishedShards, Job, ShardRecord
 from gpgen.format.stream import new_file
 from gpgen.format.zarr_content import (
@@ -20,8 +19,8 @@ from gpgen.format.zarr_content import (
 from gpgen.format.zarr_reader import ZarrReader
 from gpgen.format.zarr_zip import ZippedZarrReader
 from gpgen.io import files
-from gpgen.io.lock import naming
-from gpgen.io.paths import AnyPath, local_path
+from gpgen.io.paths import AnyPath
+from gpgen.io.renaming import naming
 
 __all__ = ["ZarrStore"]
 
@@ -30,7 +29,7 @@ __all__ = ["ZarrStore"]
 _OLD = "old"
 
 
-class ZarrStore:
+class ZarrStore(Store):
     """Makes one Zarr v3 group."""
 
     def nbytes(self, job: Job) -> int:
@@ -39,40 +38,39 @@ class ZarrStore:
 
     def begin(self, job: Job) -> None:
         """Make the folder of the shards."""
-        data = local_path(job.data)
+        data = job.data.on_disk()
         files.make_folder(data / "image")
         files.sync_folder(data)
 
     def has_shard(self, job: Job, record: ShardRecord) -> bool:
         """Return whether a shard that the journal lists is still there."""
-        path = local_path(job.data) / shard_name(job.recipe, record.shard)
+        path = job.data.on_disk() / shard_name(job.recipe, record.shard)
         return path.is_file() and path.stat().st_size == record.nbytes
 
     def write_shard(self, job: Job, shard: int, check: Callable[[], None]) -> ShardRecord:
         """Draw a shard and write its file."""
-        final = local_path(job.data) / shard_name(job.recipe, shard)
-        with new_file(local_path(job.temporary), final) as stream:
+        final = job.data.on_disk() / shard_name(job.recipe, shard)
+        with new_file(job.temporary.on_disk(), final) as stream:
             return write_shard_to(stream, job, shard, check)
 
     def commit(self, job: Job, finished: FinishedShards) -> None:
         """Write the small arrays and the metadata, the root's last; then rename."""
-        if not self.committed(job):
-            self._complete(job, finished)
-            final, aside = local_path(job.target.path), local_path(job.working) / _OLD
-            with naming(final, local_path(job.working)):
-                if os.path.lexists(final):
-                    files.remove_tree(aside)
-                    files.rename(final, aside)
-                try:
-                    files.rename(local_path(job.data), final)
-                except OSError:
-                    if aside.exists():  # better the old one than none
-                        files.rename(aside, final)
-                    raise
-            files.sync_folder(final.parent)
+        self._complete(job, finished)
+        final, aside = job.target.path.on_disk(), job.working.on_disk() / _OLD
+        with naming(final, job.working.on_disk()):
+            if os.path.lexists(final):
+                files.remove_tree(aside)
+                files.rename(final, aside)
+            try:
+                files.rename(job.data.on_disk(), final)
+            except OSError:
+                if aside.exists():  # better the old one than none
+                    files.rename(aside, final)
+                raise
+        files.sync_folder(final.parent)
 
     def _complete(self, job: Job, finished: FinishedShards) -> None:
-        folder, temporary = local_path(job.data), local_path(job.temporary)
+        folder, temporary = job.data.on_disk(), job.temporary.on_disk()
         folders = [folder]
         for name, data in members(job, finished):
             place = folder / name
@@ -85,35 +83,26 @@ class ZarrStore:
 
     def committed(self, job: Job) -> bool:
         """Return whether a commit was cut off after the rename."""
-        if local_path(job.data).exists():
-            return False
-        try:
-            return job.is_described_by(ZarrReader(job.target.path).manifest)
-        except DatasetError:
-            return False
+        return not job.data.on_disk().exists() and self.holds(job)
 
     def committing(self, job: Job) -> bool:
         """Return whether a commit was cut off between the two renames."""
-        old = local_path(job.working) / _OLD
-        return old.exists() and not os.path.lexists(local_path(job.target.path))
+        old = job.working.on_disk() / _OLD
+        return old.exists() and not os.path.lexists(job.target.path.on_disk())
 
     def remove_unlisted(self, job: Job, finished: FinishedShards) -> None:
         """Remove shards that a killed run finished but didn't get to put on record."""
-        for entry in os.scandir(local_path(job.data) / "image"):
+        for entry in os.scandir(job.data.on_disk() / "image"):
             number = shard_number(job.recipe, f"image/{entry.name}")
             if number is not None and not finished.lists(number):
                 files.remove(Path(entry.path))
 
     def occupied(self, job: Job) -> AnyPath | None:
         """Return what stands where the dataset shall go, if anything does."""
-        return job.target.path if os.path.lexists(local_path(job.target.path)) else None
+        return job.target.path if os.path.lexists(job.target.path.on_disk()) else None
 
     def reader(self, path: AnyPath) -> Reader:
         """Open a finished dataset: a folder, a zip of one, or objects."""
         if not path.name.endswith(".zip") or path.is_dir():
             return ZarrReader(path)
-        return ZippedZarrReader(local_path(path))
-
-    def check_first(self, path: AnyPath) -> Iterator[Problem]:  # noqa: ARG002
-        """Find nothing: reading JSON needs no trust."""
-        return iter(())
+        return ZippedZarrReader(path.on_disk())

@@ -36,7 +36,7 @@ from gpgen.format.zarr_metadata import (
     root_document,
     small_document,
 )
-from gpgen.recipe import Recipe
+from gpgen.labelled_images import LabelledImages
 
 __all__ = [
     "CRC_BYTES",
@@ -95,7 +95,7 @@ def _digits_below(count: int) -> int:
     return digits
 
 
-def shard_nbytes(recipe: Recipe, layout: Layout, shard: int) -> int:
+def shard_nbytes(recipe: LabelledImages, layout: Layout, shard: int) -> int:
     """Return the length of a shard's file."""
     start, stop = layout.bounds(shard)
     chunk = layout.chunk_size or 1
@@ -104,12 +104,12 @@ def shard_nbytes(recipe: Recipe, layout: Layout, shard: int) -> int:
     return nbytes + layout.shard_size // chunk * 16 + CRC_BYTES
 
 
-def shard_name(recipe: Recipe, shard: int) -> str:
+def shard_name(recipe: LabelledImages, shard: int) -> str:
     """Return a shard's file, relative to the dataset."""
     return f"image/c.{shard}{'.0' * len(recipe.shape)}"
 
 
-def shard_number(recipe: Recipe, name: str) -> int | None:
+def shard_number(recipe: LabelledImages, name: str) -> int | None:
     """Return which shard's file is called that, relative to the dataset; ``None`` if none's."""
     number = name.removeprefix("image/c.").partition(".")[0]
     # More digits than any number of shards has would take long to read.

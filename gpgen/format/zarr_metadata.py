@@ -12,7 +12,7 @@ from typing import Any
 
 from gpgen.format.layout import Layout
 from gpgen.format.manifest import SmallArray, image_array
-from gpgen.recipe import Recipe
+from gpgen.labelled_images import LabelledImages
 
 __all__ = [
     "BLOCK_ROWS",
@@ -48,7 +48,7 @@ def _array_document(
     }
 
 
-def image_document(recipe: Recipe, layout: Layout) -> dict[str, Any]:
+def image_document(recipe: LabelledImages, layout: Layout) -> dict[str, Any]:
     """Return the metadata of the image array."""
     sharding = {
         "name": "sharding_indexed",

@@ -8,8 +8,8 @@ import tempfile
 from array import array
 from collections.abc import Callable, Iterator
 
-from gpgen.errors import DatasetError, TargetError, UsageError
-from gpgen.format.base import Problem, Reader
+from gpgen.errors import Argument, TargetError, UsageError
+from gpgen.format.base import Reader, Store
 from gpgen.format.job import FinishedShards, Job, ShardRecord
 from gpgen.format.stream import Stream
 from gpgen.format.zarr_content import (
@@ -22,7 +22,7 @@ from gpgen.format.zarr_content import (
     write_shard_to,
 )
 from gpgen.format.zarr_reader import ZarrReader
-from gpgen.io.paths import AnyPath, object_path
+from gpgen.io.paths import AnyPath
 
 __all__ = ["ZarrObjectsStore"]
 
@@ -30,7 +30,7 @@ __all__ = ["ZarrObjectsStore"]
 _MOST_BYTES = 5 * 2**30
 
 
-class ZarrObjectsStore:
+class ZarrObjectsStore(Store):
     """Makes one Zarr v3 group on an object store."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class ZarrObjectsStore:
             raise UsageError(
                 f"a shard would have {nbytes / 1e9:.1f} GB, and an object can be put in one step "
                 f"up to {_MOST_BYTES / 1e9:.1f} GB",
-                "give a smaller --shard-size",
+                f"give a smaller {Argument.SHARD_SIZE}",
             )
 
     def has_shard(self, job: Job, record: ShardRecord) -> bool:
@@ -59,7 +59,7 @@ class ZarrObjectsStore:
     def write_shard(self, job: Job, shard: int, check: Callable[[], None]) -> ShardRecord:
         """Draw a shard into a scratch file of this machine, and put it with its SHA-256."""
         where = f"shard {shard} of {job.target.path} can't be drawn in {tempfile.gettempdir()}"
-        path = object_path(job.target.path) / shard_name(job.recipe, shard)
+        path = job.target.path.on_store() / shard_name(job.recipe, shard)
         with _scratch_errors(where), tempfile.TemporaryFile(prefix="gpgen-") as scratch:
             with Stream(scratch.fileno(), None) as stream:
                 record = write_shard_to(stream, job, shard, check)
@@ -69,15 +69,13 @@ class ZarrObjectsStore:
 
     def commit(self, job: Job, finished: FinishedShards) -> None:
         """Put the small arrays and the metadata; the root's, which makes it a dataset, last."""
-        if self.committed(job):
-            return
-        sizes, target = _shard_sizes(job), object_path(job.target.path)
+        sizes, target = _shard_sizes(job), job.target.path.on_store()
         for shard, nbytes in enumerate(sizes):
             if finished.record(shard).nbytes != nbytes:
                 raise TargetError(
                     f"{target / shard_name(job.recipe, shard)} was removed or replaced while "
                     "the others were made",
-                    "run the same command with --resume",
+                    f"run it again with {Argument.RESUME}",
                 )
         for name, data in members(job, finished):
             if name != ROOT:
@@ -88,27 +86,16 @@ class ZarrObjectsStore:
             except FileExistsError as error:
                 raise TargetError(
                     f"{target / name} has appeared while {target} was being made",
-                    "move it away and run again with --resume",
+                    f"move it away and run again with {Argument.RESUME}",
                 ) from error
 
     def committed(self, job: Job) -> bool:
         """Return whether the dataset is whole, and only the working objects are left."""
-        try:
-            manifest = ZarrReader(job.target.path).manifest
-        except DatasetError:
-            return False
-        return job.is_described_by(manifest)
-
-    def committing(self, job: Job) -> bool:  # noqa: ARG002
-        """Return ``False``: nothing is ever replaced."""
-        return False
-
-    def remove_unlisted(self, job: Job, finished: FinishedShards) -> None:
-        """Leave what the journal doesn't list: it takes no room that isn't used again."""
+        return self.holds(job)
 
     def occupied(self, job: Job) -> AnyPath | None:
         """Return what stands where the dataset shall go, if anything does."""
-        target = object_path(job.target.path)
+        target = job.target.path.on_store()
         if (target / ROOT).exists():
             return target
         if (job.working / "job.json").exists():
@@ -119,10 +106,6 @@ class ZarrObjectsStore:
         """Open a finished dataset."""
         return ZarrReader(path)
 
-    def check_first(self, path: AnyPath) -> Iterator[Problem]:  # noqa: ARG002
-        """Find nothing: reading JSON needs no trust."""
-        return iter(())
-
 
 @contextlib.contextmanager
 def _scratch_errors(what: str) -> Iterator[None]:
@@ -131,14 +114,15 @@ def _scratch_errors(what: str) -> Iterator[None]:
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
         raise TargetError(
-            f"{what}: {reason}", "set TMPDIR to a folder with room for a shard, then use --resume"
+            f"{what}: {reason}",
+            f"set TMPDIR to a folder with room for a shard, then use {Argument.RESUME}",
         ) from error
 
 
 def _shard_sizes(job: Job) -> array[int]:
     """List the bucket once; return the bytes of each shard, 0 of one that isn't there."""
     sizes = array("q", bytes(8 * job.layout.shards))
-    target = object_path(job.target.path)
+    target = job.target.path.on_store()
     for path, nbytes in (target / "image").members():
         shard = shard_number(job.recipe, path.relative_to(target))
         if shard is not None and shard < len(sizes):

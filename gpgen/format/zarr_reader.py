@@ -35,9 +35,9 @@ from gpgen.format.zarr_metadata import (
 )
 from gpgen.io.failures import unreadable
 from gpgen.io.litter import is_litter
-from gpgen.io.paths import AnyPath, mark_of, names_under, read_whole
+from gpgen.io.paths import AnyPath
 from gpgen.io.recognizing import no_dataset
-from gpgen.recipe import Recipe
+from gpgen.labelled_images import LabelledImages
 
 __all__ = ["ZarrReader"]
 
@@ -48,7 +48,7 @@ class ZarrReader:
     def __init__(self, path: AnyPath) -> None:
         self.path = path
         self.root = self.named(ROOT)
-        self.mark = mark_of(self.root)
+        self.mark = self.root.mark()
         where = str(path / ROOT)
         try:
             self._root: dict[str, Any] = json.loads(self.document(ROOT))
@@ -61,7 +61,7 @@ class ZarrReader:
         if attributes.get("format") != "gpgen" and not path.name.endswith(".zip"):
             raise no_dataset(path)
         self.manifest: Manifest
-        self.recipe: Recipe
+        self.recipe: LabelledImages
         self.manifest, self.recipe = read_manifest(attributes, where)
         if self.manifest.chunk_size is None:
             raise DatasetError(f"{where}: the manifest lacks chunk_size", VERIFY)
@@ -76,7 +76,7 @@ class ZarrReader:
 
     def document(self, name: str) -> bytes:
         """Return what is in a file of metadata."""
-        return read_whole(self.path / name)
+        return (self.path / name).read_whole()
 
     def span(self, name: str) -> tuple[AnyPath, int]:
         """Return the file in which a file of the dataset lies, and where it begins."""
@@ -88,7 +88,7 @@ class ZarrReader:
 
     def names(self) -> Iterator[str]:
         """Return the names of all files that are there."""
-        return names_under(self.path)
+        return self.path.names_under()
 
     def check(self, name: str, sha256: str) -> Iterator[Problem]:
         """Check a file's SHA-256."""

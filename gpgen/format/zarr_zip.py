@@ -12,7 +12,6 @@ import os
 import struct
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from gpgen.errors import DatasetError
 from gpgen.format.base import Problem
@@ -22,6 +21,7 @@ from gpgen.format.zarr_content import shard_name, shard_nbytes
 from gpgen.format.zarr_reader import ZarrReader
 from gpgen.io import files
 from gpgen.io.failures import UNPACK, is_damage, unreadable
+from gpgen.io.local_path import LocalPath
 from gpgen.io.zip_writing import ZipLayout, ZipMember
 
 __all__ = ["ZippedZarrReader"]
@@ -32,7 +32,7 @@ _MOST_DIRECTORY = 2**30
 class ZippedZarrReader(ZarrReader):
     """A finished Zarr group in a zip."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: LocalPath) -> None:
         self._file = path
         self._crcs: dict[str, int] = {}
         self._members: dict[str, ZipMember] = {}
@@ -45,14 +45,11 @@ class ZippedZarrReader(ZarrReader):
     def document(self, name: str) -> bytes:
         """Return what is in a member."""
         member = self._member(name)
-        descriptor = files.open_existing(self._file)
-        try:
-            buffer = bytearray(member.size)
-            return bytes(buffer[: files.read_at(descriptor, memoryview(buffer), member.offset)])
-        finally:
-            os.close(descriptor)
+        with files.open_stream(self._file) as stream:
+            stream.seek(member.offset)
+            return stream.read(member.size)
 
-    def span(self, name: str) -> tuple[Path, int]:
+    def span(self, name: str) -> tuple[LocalPath, int]:
         """Return the file in which a member lies, and where it begins."""
         return self._file, self._member(name).offset
 
@@ -62,7 +59,7 @@ class ZippedZarrReader(ZarrReader):
             raise DatasetError(f"{self.path} holds no {name}", VERIFY)
         return member
 
-    def named(self, name: str) -> Path:  # noqa: ARG002 - the same file for all
+    def named(self, name: str) -> LocalPath:  # noqa: ARG002 - the same file for all
         """Return the file to be named when a member is wrong: the zip."""
         return self._file
 
@@ -80,16 +77,12 @@ class ZippedZarrReader(ZarrReader):
 
     def problems(self) -> Iterator[Problem]:
         """Check the members' headers, too, and that each shard has its length."""
-        descriptor = files.open_existing(self._file)
-        try:
+        with files.open_stream(self._file) as stream:
             for member in self._members.values():
                 expected = member.header(self._crcs[member.name])
-                buffer = bytearray(len(expected))
-                files.read_at(descriptor, memoryview(buffer), member.start)
-                if buffer != expected:
+                stream.seek(member.start)
+                if stream.read(len(expected)) != expected:
                     yield Problem(self.path.name, f"the header of {member.name} is damaged")
-        finally:
-            os.close(descriptor)
         for shard in range(self.manifest.layout.shards):
             name = shard_name(self.recipe, shard)
             nbytes = shard_nbytes(self.recipe, self.manifest.layout, shard)
@@ -99,10 +92,10 @@ class ZippedZarrReader(ZarrReader):
         yield from super().problems()
 
 
-def _read_directory(path: Path) -> tuple[ZipLayout, list[zipfile.ZipInfo]]:
+def _read_directory(path: LocalPath) -> tuple[ZipLayout, list[zipfile.ZipInfo]]:
     """Read the central directory, and compare its every byte with what it must be."""
     try:
-        with open(files.open_existing(path), "rb") as stream:  # noqa: PTH123 - a descriptor
+        with files.open_stream(path) as stream:
             nbytes = os.fstat(stream.fileno()).st_size
             with zipfile.ZipFile(stream) as archive:
                 infos = archive.infolist()

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gpgen.exact.mosaic import Mosaic, Patch, standardized, texture
-    from gpgen.golkar2018.archive import Archive, ArchiveProgress, make_archive
+    from gpgen.golkar2018.archive import Archive, make_archive
     from gpgen.golkar2018.archive_plan import ArchivePlan, parse_plan
-    from gpgen.golkar2018.downloading import RECORD_FILES, DownloadProgress, download
-    from gpgen.golkar2018.import_source import Source, open_source
+    from gpgen.golkar2018.downloading import RECORD_FILES, download
+    from gpgen.golkar2018.import_source import LabelledFiles, open_source
     from gpgen.golkar2018.importing import import_dataset, parse_splits
     from gpgen.golkar2018.texture_sums import Cross
 
@@ -18,12 +18,10 @@ __all__ = [
     "RECORD_FILES",
     "Archive",
     "ArchivePlan",
-    "ArchiveProgress",
     "Cross",
-    "DownloadProgress",
+    "LabelledFiles",
     "Mosaic",
     "Patch",
-    "Source",
     "download",
     "import_dataset",
     "make_archive",
@@ -38,12 +36,10 @@ _HOME = {
     "RECORD_FILES": "gpgen.golkar2018.downloading",
     "Archive": "gpgen.golkar2018.archive",
     "ArchivePlan": "gpgen.golkar2018.archive_plan",
-    "ArchiveProgress": "gpgen.golkar2018.archive",
     "Cross": "gpgen.golkar2018.texture_sums",
-    "DownloadProgress": "gpgen.golkar2018.downloading",
     "Mosaic": "gpgen.exact.mosaic",
     "Patch": "gpgen.exact.mosaic",
-    "Source": "gpgen.golkar2018.import_source",
+    "LabelledFiles": "gpgen.golkar2018.import_source",
     "download": "gpgen.golkar2018.downloading",
     "import_dataset": "gpgen.golkar2018.importing",
     "make_archive": "gpgen.golkar2018.archive",

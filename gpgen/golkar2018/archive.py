@@ -10,10 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +20,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.errors import DatasetError, TargetError
+from gpgen.errors import Argument, DatasetError, TargetError
 from gpgen.exact.blas import one_blas_thread
 from gpgen.golkar2018.archive_plan import ArchivePlan
 from gpgen.golkar2018.gp_writing import write_gp
@@ -31,11 +29,13 @@ from gpgen.golkar2018.texture_sums import Cross
 from gpgen.io import files
 from gpgen.io.beside import put_in_place, working_folder
 from gpgen.io.failures import reading, target_errors
+from gpgen.io.output_files import check_folder, check_space, free_bytes
 from gpgen.io.user_paths import AnyText, target_of
 from gpgen.io.zip_writing import ZipMember
+from gpgen.progress import Follow, Progress, Tell, following
 from gpgen.workers import worker_count
 
-__all__ = ["PLAN", "Archive", "ArchiveProgress", "make_archive", "read_plan"]
+__all__ = ["PLAN", "Archive", "make_archive", "read_plan"]
 
 SAMPLES: Final = "samples.zip"
 DATASET: Final = "dataset.zip"
@@ -66,36 +66,13 @@ class Archive:
     nbytes: int
 
 
-@dataclass(frozen=True)
-class ArchiveProgress:
-    """How far an archive is.
-
-    Attributes
-    ----------
-    done, total
-        Samples drawn and images crossed.
-    bytes_done
-        Bytes of them.
-    elapsed
-        Seconds since this run began.
-    """
-
-    done: int
-    total: int
-    bytes_done: int
-    elapsed: float
-
-
-Report = Callable[[ArchiveProgress], None]
-
-
 def make_archive(
     plan: ArchivePlan,
     out: AnyText,
     *,
     workers: int | None = None,
     overwrite: bool = False,
-    progress: Report | None = None,
+    progress: Follow = None,
 ) -> Archive:
     """Make an archive: the same plan gives the same bytes, wherever and however it is made.
 
@@ -110,7 +87,8 @@ def make_archive(
     overwrite
         Whether to replace what is at `out`.
     progress
-        Called after each sample and image.
+        ``True`` draws a bar; a function is called with a `gpgen.Progress` of images, samples among
+        them, after each.
 
     Raises
     ------
@@ -124,8 +102,9 @@ def make_archive(
         target_errors(str(target)),
         working_folder(target, "making") as folder,
         one_blas_thread(),
+        following(progress) as tell,
     ):
-        maker = _Maker(plan, folder, progress)
+        maker = _Maker(plan, folder, tell)
         maker.draw_samples(count)
         if plan.crosses:
             maker.sum_textures()
@@ -135,17 +114,13 @@ def make_archive(
 
 
 def _check_target(plan: ArchivePlan, target: Path, overwrite: bool) -> None:
-    if not target.parent.is_dir():
-        raise TargetError(f"{target.parent} isn't a folder", "create it first")
+    check_folder(target.parent)
     empty = target.is_dir() and not target.is_symlink() and not any(target.iterdir())
     if os.path.lexists(target) and not empty and not overwrite:
-        raise TargetError(f"{target} exists", "use --overwrite, or another --out")
-    free = shutil.disk_usage(target.parent).free
-    if plan.nbytes > free:
         raise TargetError(
-            f"{target} needs {plan.nbytes / 1e9:.2f} GB, {free / 1e9:.2f} are free",
-            "free some space, or choose another --out",
+            f"{target} exists", f"use {Argument.OVERWRITE}, or another {Argument.OUT}"
         )
+    check_space(target, plan.nbytes, free_bytes(target.parent))
 
 
 def read_plan(folder: Path) -> ArchivePlan:
@@ -179,13 +154,11 @@ def read_plan(folder: Path) -> ArchivePlan:
 class _Maker:
     """Writes an archive's files into a folder."""
 
-    def __init__(self, plan: ArchivePlan, folder: Path, progress: Report | None) -> None:
+    def __init__(self, plan: ArchivePlan, folder: Path, tell: Tell) -> None:
         self.plan = plan
         self._folder = folder
-        self._progress = progress
-        self._began = time.monotonic()
+        self._tell = tell
         self._done = 0
-        self._bytes = 0
 
     def draw_samples(self, workers: int) -> None:
         """Make ``samples.zip``, its members in any order."""
@@ -199,7 +172,7 @@ class _Maker:
                 try:
                     for future in as_completed(futures):
                         crcs[futures[future]] = future.result()
-                        self._advance(layout.members[0].size)
+                        self._advance()
                 except BaseException:
                     pool.shutdown(cancel_futures=True)
                     raise
@@ -226,9 +199,9 @@ class _Maker:
             for cross, member in zip(self.plan.crosses, layout.members, strict=True):
                 writer = _MemberWriter(descriptor, member)
                 per_class = cross.images_per_class(dict(self.plan.samples))
-                names = dict(enumerate(cross.class_names))
+                names = dict(enumerate(cross.classes))
                 pairs = self._images(source, cross, per_class)
-                write_gp(writer, pairs, per_class * cross.classes, names)
+                write_gp(writer, pairs, per_class * cross.class_count, names)
                 crcs.append(writer.finish())
             files.write_at(descriptor, layout.directory(crcs), layout.directory_start)
             files.sync(descriptor)
@@ -247,7 +220,7 @@ class _Maker:
         texture = np.empty((size, size), dtype="<f8")
         for number in range(per_class):
             # One image of each class in turn, so that every beginning is balanced.
-            for label in range(cross.classes):
+            for label in range(cross.class_count):
                 image = np.zeros((size, size))
                 chosen = cross.samples_of(label, number, per_class)
                 for key, weight in zip(chosen, cross.weights, strict=True):
@@ -255,7 +228,7 @@ class _Maker:
                         raise DatasetError(f"{self._folder / SAMPLES} was cut short", "start again")
                     image += texture * weight
                 yield image.astype("<f4"), label
-                self._advance(4 * size * size)
+                self._advance()
 
     def write_checksums(self) -> dict[str, str]:
         """Write ``archive.json`` and ``SHA256SUMS``; return the zips' SHA-256."""
@@ -269,13 +242,9 @@ class _Maker:
             files.replace_file(self._folder / name, data, self._folder)
         return sha256
 
-    def _advance(self, nbytes: int) -> None:
+    def _advance(self) -> None:
         self._done += 1
-        self._bytes += nbytes
-        if self._progress is not None:
-            total = len(self.plan.members) + self.plan.images
-            elapsed = time.monotonic() - self._began
-            self._progress(ArchiveProgress(self._done, total, self._bytes, elapsed))
+        self._tell(Progress(self._done, len(self.plan.members) + self.plan.images, "image"))
 
 
 class _MemberWriter:

@@ -11,11 +11,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.errors import UsageError
+from gpgen.errors import Argument, UsageError
 from gpgen.exact.mosaic import texture
+from gpgen.exact.texture import length_scale_name
 from gpgen.golkar2018.gp_writing import write_gp
 from gpgen.golkar2018.npy_header import HEADER_BYTES
-from gpgen.golkar2018.texture_sums import Cross, length_scale_name
+from gpgen.golkar2018.texture_sums import Cross
 from gpgen.io.zip_writing import ZipLayout
 
 __all__ = ["AUTHORS_CROSS", "AUTHORS_SAMPLES", "ArchivePlan", "parse_plan", "sample_name"]
@@ -61,7 +62,8 @@ class ArchivePlan:
     def __post_init__(self) -> None:
         if not self.samples or len(dict(self.samples)) < len(self.samples):
             raise UsageError(
-                "an archive needs samples, and each length-scale once", "use --samples 9.5=50"
+                "an archive needs samples, and each length-scale once",
+                f"use {Argument.SAMPLES}, such as 50 of 9.5 px",
             )
         if not 0 <= self.seed < 1 << 64:
             raise UsageError(f"seed {self.seed} is out of range", "use 0 to 2**64 - 1")
@@ -80,7 +82,7 @@ class ArchivePlan:
                 fewest = base ** (len(cross.length_scales) - 1)
                 raise UsageError(
                     f"{cross.name} needs at least {fewest} samples of each of its length-scales",
-                    "raise --samples or leave out the cross",
+                    f"raise {Argument.SAMPLES} or leave out the cross",
                 )
         if len({cross.name for cross in self.crosses}) < len(self.crosses):
             raise UsageError("a cross is asked for twice", "give each once")
@@ -124,7 +126,7 @@ class ArchivePlan:
     def images(self) -> int:
         """How many images the crosses have together."""
         counts = dict(self.samples)
-        return sum(c.classes * c.images_per_class(counts) for c in self.crosses)
+        return sum(c.class_count * c.images_per_class(counts) for c in self.crosses)
 
     def sample(self, length_scale: float, number: int) -> Array:
         """Draw one sample: float64 of shape (size, size), mean 0, standard deviation 1."""
@@ -137,10 +139,10 @@ class ArchivePlan:
         """Return the length of a ``.gp`` file, by writing one of zeros to nowhere."""
         per_class = cross.images_per_class(dict(self.samples))
         blank = np.zeros((self.size, self.size), dtype=np.float32)
-        count = per_class * cross.classes
-        pairs = ((blank, number % cross.classes) for number in range(count))
+        count = per_class * cross.class_count
+        pairs = ((blank, number % cross.class_count) for number in range(count))
         nowhere = _Counter()
-        write_gp(nowhere, pairs, count, dict(enumerate(cross.class_names)))
+        write_gp(nowhere, pairs, count, dict(enumerate(cross.classes)))
         return nowhere.nbytes
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,14 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin, urlsplit
 
-from gpgen.errors import DatasetError, MissingPackageError, TargetError, UsageError
+from gpgen.errors import Argument, DatasetError, MissingPackageError, TargetError, UsageError
 from gpgen.io.download import Download
+from gpgen.io.output_files import check_space, free_bytes
 from gpgen.io.user_paths import AnyText, given, text_of
 
 if TYPE_CHECKING:
     import httpx
+from gpgen.progress import Follow, Progress, Tell, following
 
-__all__ = ["RECORD", "RECORD_FILES", "DownloadProgress", "RecordFile", "download", "read_record"]
+__all__ = ["RECORD", "RECORD_FILES", "RecordFile", "download", "read_record"]
 
 RECORD: Final = "https://zenodo.org/api/records/1252464"
 DOI: Final = "https://doi.org/10.5281/zenodo.1252464"
@@ -54,18 +55,6 @@ class RecordFile:
     size: int
     md5: str
     url: str
-
-
-@dataclass(frozen=True)
-class DownloadProgress:
-    """How far a file is: its name, the bytes that have come, and its length in bytes."""
-
-    name: str
-    bytes_done: int
-    total: int
-
-
-Report = Callable[[DownloadProgress], None]
 
 
 def read_record(record: str = RECORD) -> dict[str, RecordFile]:
@@ -108,7 +97,7 @@ def download(
     names: Sequence[str] = RECORD_FILES,
     *,
     overwrite: bool = False,
-    progress: Report | None = None,
+    progress: Follow = None,
     record: str | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> tuple[Path, ...]:
@@ -125,7 +114,7 @@ def download(
     overwrite
         Whether to replace files that are there and differ. Those that are right stay.
     progress
-        Called now and then.
+        ``True`` draws a bar; a function is called with a `gpgen.Progress` of the files' bytes.
     record
         See `read_record`; Zenodo's if ``None``.
     notify
@@ -158,28 +147,33 @@ def download(
             raise UsageError(f"the record has no file {name!r}", f"use one of {known}")
     given(out)
     folder = Path(text_of(out)).expanduser()  # said as it was given
-    missing = []
-    for name in names:
-        wanted = _download_of(found[name], folder, progress)
+    with following(progress) as tell:
+        for url, wanted in _missing(folder, [found[name] for name in names], overwrite, tell):
+            _fetch(url, wanted)
+    return tuple(folder / name for name in names)
+
+
+def _missing(
+    folder: Path, files: Sequence[RecordFile], overwrite: bool, tell: Tell
+) -> list[tuple[str, Download]]:
+    """Return the files that aren't there yet, and their addresses."""
+    missing, before, total = [], 0, sum(file.size for file in files)
+    for file in files:
+
+        def arrived(there: int, name: str = file.name, before: int = before) -> None:
+            tell(Progress(before + there, total, "byte", name))
+
+        wanted = Download(folder / file.name, file.size, file.md5, arrived)
+        before += file.size
         if not wanted.is_finished():
             if wanted.path.exists() and not overwrite:
                 raise TargetError(
                     f"{wanted.path} exists and isn't the record's file",
-                    "use --overwrite, or another --out",
+                    f"use {Argument.OVERWRITE}, or another {Argument.OUT}",
                 )
-            missing.append((found[name].url, wanted))
+            missing.append((file.url, wanted))
     _check_disk(folder, sum(wanted.nbytes - wanted.received for _, wanted in missing))
-    for url, wanted in missing:
-        _fetch(url, wanted)
-    return tuple(folder / name for name in names)
-
-
-def _download_of(file: RecordFile, folder: Path, progress: Report | None) -> Download:
-    def tell(there: int) -> None:
-        if progress is not None:
-            progress(DownloadProgress(file.name, there, file.size))
-
-    return Download(folder / file.name, file.size, file.md5, tell)
+    return missing
 
 
 def _fetch(url: str, download: Download) -> None:
@@ -229,11 +223,6 @@ def _check_disk(folder: Path, needed: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TargetError(
-            f"{folder} can't be made: {error.strerror}", "use another --out"
+            f"{folder} can't be made: {error.strerror}", f"use another {Argument.OUT}"
         ) from None
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise TargetError(
-            f"{folder} needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} are free",
-            "free some space, or choose another --out",
-        )
+    check_space(folder, needed, free_bytes(folder))

@@ -19,16 +19,17 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import DatasetError
+from gpgen.exact.texture import length_scale_name
 from gpgen.golkar2018.gp_reading import read_gp_images, read_gp_index
 from gpgen.golkar2018.gp_unpickler import ByteStream
 from gpgen.golkar2018.npy_header import NpyHeader, parse_npy_header
-from gpgen.golkar2018.texture_sums import length_scale_name
 from gpgen.golkar2018.zip_reading import GuardedZip
 from gpgen.io.failures import reading
+from gpgen.io.local_path import LocalPath
 from gpgen.io.recognizing import recognize, refused
 from gpgen.io.user_paths import AnyText, given
 
-__all__ = ["Source", "open_source"]
+__all__ = ["LabelledFiles", "open_source"]
 
 Image = npt.NDArray[Any]
 
@@ -44,7 +45,7 @@ Opener = Callable[[], contextlib.AbstractContextManager[ByteStream]]
 
 
 @dataclass(frozen=True)
-class Source(contextlib.AbstractContextManager["Source"]):
+class LabelledFiles(contextlib.AbstractContextManager["LabelledFiles"]):
     """Images with labels, not yet read; a context manager that closes what it reads from.
 
     Attributes
@@ -87,7 +88,7 @@ class Source(contextlib.AbstractContextManager["Source"]):
         return self._read()
 
 
-def open_source(path: AnyText) -> Source:
+def open_source(path: AnyText) -> LabelledFiles:
     """Index and check what is to be imported.
 
     Parameters
@@ -146,8 +147,8 @@ def _files_in(folder: Path) -> dict[str, tuple[int, Opener]]:
     return found
 
 
-def _choose(path: Path, found: Mapping[str, tuple[int, Opener]]) -> Source:
-    # Names that begin with a dot are what some systems keep beside the files proper.
+def _choose(path: LocalPath, found: Mapping[str, tuple[int, Opener]]) -> LabelledFiles:
+    # Skip hidden files, such as .DS_Store and ._name.
     found = {n: f for n, f in found.items() if not n.rpartition("/")[2].startswith(".")}
     crosses = {n: f for n, f in found.items() if n.endswith(".gp")}
     samples = {n: f for n, f in found.items() if _SAMPLE.fullmatch(n.rpartition("/")[2])}
@@ -170,7 +171,7 @@ def _choose(path: Path, found: Mapping[str, tuple[int, Opener]]) -> Source:
     )
 
 
-def _gp_source(name: str, size: int, opener: Opener) -> Source:
+def _gp_source(name: str, size: int, opener: Opener) -> LabelledFiles:
     with opener() as stream:
         index = read_gp_index(stream, size, name)
 
@@ -179,10 +180,10 @@ def _gp_source(name: str, size: int, opener: Opener) -> Source:
             yield from read_gp_images(stream, index, name)
 
     dtype = index.dtype.newbyteorder("=")
-    return Source(name, "gp", index.shape, dtype, index.names, index.labels, read)
+    return LabelledFiles(name, "gp", index.shape, dtype, index.names, index.labels, read)
 
 
-def _npy_source(name: str, found: Mapping[str, tuple[int, Opener]]) -> Source:
+def _npy_source(name: str, found: Mapping[str, tuple[int, Opener]]) -> LabelledFiles:
     if len(found) > _MOST_FILES:
         raise DatasetError(f"{name} has {len(found)} samples", f"import at most {_MOST_FILES}")
     keys = {}
@@ -193,7 +194,7 @@ def _npy_source(name: str, found: Mapping[str, tuple[int, Opener]]) -> Source:
     scales = sorted({scale for _, scale in keys.values()})
     if len(set(keys.values())) < len(keys):
         raise DatasetError(f"{name} has a sample twice", "remove one of the two")
-    # One sample of each length-scale in turn, so that every beginning is balanced.
+    # Interleave the length-scales, so that every prefix is balanced.
     order = sorted(keys, key=lambda file: keys[file])
     headers = [_header(file, *found[file]) for file in order]
     if len({(header.shape, header.dtype) for header in headers}) > 1:
@@ -207,7 +208,7 @@ def _npy_source(name: str, found: Mapping[str, tuple[int, Opener]]) -> Source:
     names = tuple(map(length_scale_name, scales))
     labels = tuple(scales.index(keys[file][1]) for file in order)
     dtype = headers[0].dtype.newbyteorder("=")
-    return Source(name, "npy", headers[0].shape, dtype, names, labels, read)
+    return LabelledFiles(name, "npy", headers[0].shape, dtype, names, labels, read)
 
 
 def _header(file: str, size: int, opener: Opener) -> NpyHeader:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +13,15 @@ import numpy.typing as npt
 
 from gpgen.errors import DatasetError, UsageError
 from gpgen.exact.finite import all_finite
-from gpgen.golkar2018.import_source import Source, open_source
+from gpgen.golkar2018.import_source import LabelledFiles, open_source
 from gpgen.imported import Imported
 from gpgen.io.failures import reading
 from gpgen.io.litter import is_litter
 from gpgen.io.user_paths import AnyText, given
 from gpgen.making.converting import one_by_one
-from gpgen.making.planning import plan_job
-from gpgen.making.run import Progress, carry_out
+from gpgen.making.planning import job_of
+from gpgen.making.run import carry_out
+from gpgen.progress import Follow
 
 if TYPE_CHECKING:
     from gpgen.dataset import Dataset
@@ -38,7 +39,7 @@ def import_dataset(
     overwrite: bool = False,
     chunk_size: int | None = None,
     shard_size: int | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Follow = None,
 ) -> Dataset:
     """Turn a ``.gp`` file or ``.npy`` samples into a Zarr or HDF5 dataset.
 
@@ -67,53 +68,47 @@ def import_dataset(
     """
     if dtype not in (None, "float32", "float64"):
         raise UsageError(f"dtype is {dtype!r}", 'use "float32" or "float64"')
-    if resume and overwrite:
-        raise UsageError(
-            "resume and overwrite exclude each other",
-            "give --resume to continue, or --overwrite to start again",
-        )
     path = given(source)
     fractions = splits or {"train": 0.8, "validation": 0.1, "test": 0.1}
     with open_source(path) as opened:
         described = describe(opened, content_sha256(path), fractions)
         pixels: Any = dtype or described.dtype
         described = msgspec.structs.replace(described, dtype=pixels)
-        job = plan_job(
-            described,
+        job = job_of(
+            ImportedImages(opened, described),
             len(opened.labels),
             out,
             chunk_size=chunk_size,
             shard_size=shard_size,
             overwrite=overwrite,
-            images=_SourceImages(opened, described),
         )
         return carry_out(job, one_by_one, resume=resume, progress=progress)
 
 
-class _SourceImages:
-    """The images of a source, read in their order."""
+class ImportedImages:
+    """A source of images (`gpgen.format.job.ImageSource`): files of 2018, read in their order."""
 
-    def __init__(self, source: Source, described: Imported) -> None:
+    def __init__(self, source: LabelledFiles, described: Imported) -> None:
         self._source = source
-        self._described = described
+        self.described = described
         self._images = source.images()
         self._position = 0
 
     def images(self, start: int, stop: int, out: npt.NDArray[Any] | None = None) -> Any:  # noqa: ANN401
         """Read images start..stop-1, shape (stop - start, y, x)."""
         if out is None:
-            out = np.empty((stop - start, *self._described.shape), self._described.numpy_dtype)
+            out = np.empty((stop - start, *self.described.shape), self.described.numpy_dtype)
         if start < self._position:
             self._images, self._position = self._source.images(), 0
         while self._position < start:
             next(self._images)
             self._position += 1
         for image in out:
-            with np.errstate(over="ignore"):  # told below
+            with np.errstate(over="ignore"):  # refused below
                 image[...] = next(self._images)
             if not all_finite(image):
                 raise DatasetError(
-                    f"image {self._position} of {self._described.source_name} has pixels that are "
+                    f"image {self._position} of {self.described.source_name} has pixels that are "
                     f"not finite in {image.dtype}",
                     "import a source without it",
                 )
@@ -121,7 +116,7 @@ class _SourceImages:
         return out
 
 
-def describe(source: Source, sha256: str, splits: Mapping[str, float]) -> Imported:
+def describe(source: LabelledFiles, sha256: str, splits: Mapping[str, float]) -> Imported:
     """Describe a source as a dataset of its own precision."""
     labels = source.labels
     cyclic = all(label == i % len(source.class_names) for i, label in enumerate(labels))

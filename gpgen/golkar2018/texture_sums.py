@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gpgen.errors import UsageError
+from gpgen.exact.texture import length_scale_name
 
-__all__ = ["Cross", "length_scale_name"]
+__all__ = ["Cross"]
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,13 @@ class Cross:
         )
 
     @property
-    def class_names(self) -> tuple[str, ...]:
+    def classes(self) -> tuple[str, ...]:
         """Of every label: the length-scales in increasing order, joined by ``-``."""
-        chosen = (self._chosen(label) for label in range(self.classes))
+        chosen = (self._chosen(label) for label in range(self.class_count))
         return tuple("-".join(length_scale_name(v) for v in sorted(choice)) for choice in chosen)
 
     @property
-    def classes(self) -> int:
+    def class_count(self) -> int:
         """How many classes there are."""
         choices: int = len(self.length_scales[0]) ** len(self.length_scales)
         return choices
@@ -87,7 +88,7 @@ class Cross:
         length-scale are divided among the q^(m-1) classes that contain it.
         """
         fewest = min(samples.get(v, 0) for v in itertools.chain.from_iterable(self.length_scales))
-        return fewest * len(self.length_scales[0]) // self.classes
+        return fewest * len(self.length_scales[0]) // self.class_count
 
     def samples_of(self, label: int, image: int, per_class: int) -> tuple[tuple[float, int], ...]:
         """Return which samples make an image, as (length-scale, number from 0), one a list.
@@ -117,8 +118,3 @@ class Cross:
     def _digits(self, label: int) -> tuple[int, ...]:
         base = len(self.length_scales[0])
         return tuple(label // base**place % base for place in range(len(self.length_scales)))
-
-
-def length_scale_name(length_scale: float) -> str:
-    """Write a length-scale as the 2018 program does: integral ones without a decimal point."""
-    return str(int(length_scale)) if length_scale == int(length_scale) else str(length_scale)

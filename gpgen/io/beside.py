@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gpgen.errors import TargetError
 from gpgen.io import files
-from gpgen.io.lock import check_rename
+from gpgen.io.renaming import check_rename
 
 __all__ = ["put_in_place", "working_folder"]
 

@@ -21,7 +21,7 @@ class Keeper(Protocol):
     """Something that keeps files open which it could open again."""
 
     def give_back(self) -> None:
-        """Let go of them; called from any thread."""
+        """Close them; called from any thread."""
         ...
 
 
@@ -41,7 +41,7 @@ _keepers = _Keepers()
 
 
 def keeps(keeper: Keeper) -> None:
-    """Remember who keeps files open, as long as it lives."""
+    """Register a keeper; it is forgotten when nothing else refers to it."""
     with _keepers.lock:
         _keepers.all.add(keeper)
 

@@ -12,7 +12,7 @@ import resource
 from collections.abc import Iterator
 from typing import Final
 
-from gpgen.errors import DatasetError, GpgenError, StorageError, TargetError
+from gpgen.errors import Argument, DatasetError, GpgenError, StorageError, TargetError
 
 __all__ = [
     "UNPACK",
@@ -116,13 +116,13 @@ def target_errors(what: str) -> Iterator[None]:
 
 def _writing_remedy(error: OSError) -> str | None:
     if error.errno in (errno.EACCES, errno.EPERM):
-        return "give yourself permission to write there, or choose another --out"
+        return f"give yourself permission to write there, or choose another {Argument.OUT}"
     if error.errno == errno.EFBIG:
         return (
-            "raise the file-size limit or write smaller files with --out 'data-{shard:05d}.h5', "
-            "then run again"
+            "raise the file-size limit, or write smaller files: for "
+            f"{Argument.OUT} give 'data-{{shard:05d}}.h5', then run again"
         )
     if error.errno in _NO_RENAME:
-        return "choose another --out: what is made there can't be given its name"
+        return f"choose another {Argument.OUT}: what is made there can't be given its name"
     known = remedy(error)
-    return known and f"{known}, then run the same command with --resume"
+    return known and f"{known}, then run it again with {Argument.RESUME}"

@@ -17,6 +17,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import cast
 
@@ -26,7 +27,6 @@ from gpgen.io.failures import NoFileError, reason
 
 __all__ = [
     "MOST_METADATA",
-    "append",
     "create",
     "is_writable",
     "lock",
@@ -34,6 +34,7 @@ __all__ = [
     "open_direct",
     "open_existing",
     "open_or_create",
+    "open_stream",
     "read_at",
     "read_whole",
     "remove",
@@ -104,6 +105,11 @@ def open_existing(path: Path, *, write: bool = False) -> int:
     return _regular(opened(lambda: os.open(path, flags)), path)
 
 
+def open_stream(path: Path) -> BufferedReader:
+    """Open the regular file at ``path`` for reading from front to back."""
+    return open(open_existing(path), "rb")
+
+
 def read_whole(path: Path) -> bytes:
     """Return what is in a file of metadata.
 
@@ -112,15 +118,11 @@ def read_whole(path: Path) -> bytes:
     OSError
         If there is no regular file, or one longer than any metadata.
     """
-    descriptor = open_existing(path)
-    try:
-        nbytes = os.fstat(descriptor).st_size
+    with open_stream(path) as stream:
+        nbytes = os.fstat(stream.fileno()).st_size
         if nbytes > MOST_METADATA:
             raise NoFileError(errno.EFBIG, "it is too long to be metadata", str(path))
-        buffer = bytearray(nbytes)
-        return bytes(buffer[: read_at(descriptor, memoryview(buffer), 0)])
-    finally:
-        os.close(descriptor)
+        return stream.read(nbytes)
 
 
 def open_or_create(path: Path) -> int:
@@ -203,12 +205,6 @@ def truncate(descriptor: int, nbytes: int) -> None:
     """Make the file ``nbytes`` long; what is added reads as zeros and takes no space yet."""
     _step("truncate", descriptor)
     os.ftruncate(descriptor, nbytes)
-
-
-def append(descriptor: int, data: bytes) -> None:
-    """Add ``data`` to a file opened at its end, and see it safely on the disk."""
-    write(descriptor, [data])
-    sync(descriptor)
 
 
 def start_writeback(descriptor: int, offset: int, nbytes: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from gpgen.errors import StorageError
+from gpgen.errors import Argument, StorageError
 
 __all__ = [
     "broken_off",
@@ -35,7 +35,7 @@ _CREDENTIALS = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, to a key that may use "
     "the bucket"
 )
-_RESUME = "then run it again; a run that made data: with --resume"
+_RESUME = f"then run it again; a run that made data: with {Argument.RESUME}"
 _LATER = f"check AWS_ENDPOINT_URL and the network, {_RESUME}"
 _ADDRESS = "correct the address, AWS_ENDPOINT_URL or AWS_REGION"
 _DESCRIPTORS = f"raise the limit of open files (ulimit -n) or use fewer threads, {_RESUME}"
@@ -50,7 +50,7 @@ _HINTS = {
     "RequestTimeTooSkewed": f"set this machine's clock, {_RESUME}",
     "QuotaExceeded": f"free some space or raise the quota, {_RESUME}",
     "InvalidObjectState": "restore the object from its archive first",
-    "EntityTooLarge": "give a smaller --shard-size",
+    "EntityTooLarge": f"give a smaller {Argument.SHARD_SIZE}",
 }
 
 

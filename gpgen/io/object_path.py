@@ -1,22 +1,24 @@
-"""The address of an object, with the part of pathlib's interface that gpgen needs.
+"""The address of an object, with what `gpgen.io.paths.AnyPath` asks of one.
 
-So code that only builds names and reads files takes a `Path` or an `ObjectPath`. There are no
-folders on an object store: a name with slashes is one name, and nothing can be renamed.
+There are no folders on an object store: a name with slashes is one name. Nothing can be renamed.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import itertools
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
+from typing import ClassVar, NoReturn
 
 from gpgen.errors import UsageError
 from gpgen.io import object_requests as requests
+from gpgen.io.files import MOST_METADATA
 
-__all__ = ["ObjectPath"]
+__all__ = ["ObjectPath", "OpenObject"]
 
 # What is left of s3:// when someone made a Path of it has one slash.
 _ADDRESS = re.compile(r"s3:/{1,2}([^/]+)/+(.*)", re.DOTALL)
@@ -37,6 +39,8 @@ class ObjectPath:
 
     bucket: str
     key: str
+
+    is_remote: ClassVar[bool] = True
 
     @classmethod
     def parse(cls, address: str) -> ObjectPath:
@@ -106,6 +110,53 @@ class ObjectPath:
         """Return ``False``: there are no folders."""
         return False
 
+    def on_store(self) -> ObjectPath:
+        """Return the address itself."""
+        return self
+
+    def on_disk(self) -> NoReturn:
+        """Refuse what is done only on a disk."""
+        raise UsageError(
+            f"this needs the dataset on a disk, and {self} is on an object store",
+            f"copy it first: gpgen convert {self} data.zarr",
+        )
+
+    def followed(self) -> ObjectPath:
+        """Return the path itself: there are no links."""
+        return self
+
+    def opened(self) -> OpenObject:
+        """Return what reads the object at random, a request each time."""
+        return OpenObject(self)
+
+    def read_whole(self) -> bytes:
+        """Return what is in an object of metadata."""
+        data = self.read_range(0, MOST_METADATA + 1)
+        if len(data) > MOST_METADATA:
+            raise OSError(errno.EFBIG, "it is too long to be metadata", str(self))
+        return data
+
+    def head(self, nbytes: int) -> bytes:
+        """Return the first bytes of the object."""
+        return self.read_range(0, nbytes)
+
+    def mark(self) -> None:
+        """Return ``None``: only a request would tell."""
+
+    def names_under(self) -> Iterator[str]:
+        """Yield what follows this name and a slash in the names of objects."""
+        for member, _ in self.members():
+            yield member.relative_to(self)
+
+    def how_to_replace(self) -> str:
+        """Return what to do about something that is in the way: nothing is replaced there."""
+        target = str(self).removesuffix(".making")
+        return f"remove all objects under {target}/ and {target}.making/"
+
+    def how_to_start_again(self) -> str:
+        """Return what to do about an unfinished dataset that nobody wants."""
+        return f"{self.how_to_replace()} and start again"
+
     def read_bytes(self) -> bytes:
         """Return the whole object.
 
@@ -166,6 +217,23 @@ class ObjectPath:
         for first in left:
             keys = (path.key for path in itertools.chain([first], left))
             requests.delete(first.bucket, keys)
+
+
+class OpenObject:
+    """An object that is read at random; see `gpgen.io.paths.OpenFile`."""
+
+    def __init__(self, path: ObjectPath) -> None:
+        self._path = path
+
+    def read_at(self, buffer: memoryview, offset: int) -> int:
+        """Fill `buffer` from `offset`; return the bytes read, fewer only at the end."""
+        wanted = buffer.cast("B")
+        data = self._path.read_range(offset, len(wanted))
+        wanted[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """No-op: no connection is held between requests."""
 
 
 def _body(data: bytes) -> requests.Body:

@@ -36,7 +36,7 @@ __all__ = ["ATTEMPTS", "Body", "delete", "get", "listing", "put", "size"]
 # With pauses of 0.1 s, doubled each time, eight tries that fail at once take about ten seconds.
 ATTEMPTS = 8
 _PAUSE = 0.1
-# To wait for an answer in vain costs a minute: that is tried less often.
+# A request that times out costs a minute: it is tried less often.
 _MOST_SILENCES = 3
 # Where nothing has ever been connected to there may be no network: six tries take two seconds.
 _FIRST_ATTEMPTS = 6
@@ -103,13 +103,12 @@ def get(bucket: str, key: str, offset: int | None = None, nbytes: int = 0) -> by
 
 def size(bucket: str, key: str) -> int:
     """Return the bytes of an object."""
-    what = f"s3://{bucket}/{key} can't be read"
-    head = functools.partial(_head, bucket, key)
-    return int(_ask(what, head, missing=(bucket, key))["ContentLength"])
-
-
-def _head(bucket: str, key: str, client: Any) -> Any:  # noqa: ANN401
-    return client.head_object(Bucket=bucket, Key=key)
+    answer = _ask(
+        f"s3://{bucket}/{key} can't be read",
+        lambda client: client.head_object(Bucket=bucket, Key=key),
+        missing=(bucket, key),
+    )
+    return int(answer["ContentLength"])
 
 
 def put(bucket: str, key: str, body: Body, *, only_new: bool = False) -> None:
@@ -144,17 +143,17 @@ def listing(bucket: str, prefix: str) -> Iterator[tuple[str, int]]:
     """Yield names and bytes of the objects whose names begin with `prefix`, in order."""
     more: dict[str, str] = {}
     while True:
-        page = functools.partial(_page, bucket, prefix, dict(more))
-        answer = _ask(f"s3://{bucket}/{prefix} can't be listed", page)
+        answer = _ask(
+            f"s3://{bucket}/{prefix} can't be listed",
+            lambda client: client.list_objects_v2(
+                Bucket=bucket, Prefix=prefix, MaxKeys=_PAGE, **more
+            ),
+        )
         for entry in answer.get("Contents", ()):
             yield entry["Key"], int(entry["Size"])
         if not answer.get("IsTruncated"):
             return
         more["ContinuationToken"] = answer["NextContinuationToken"]
-
-
-def _page(bucket: str, prefix: str, more: dict[str, str], client: Any) -> Any:  # noqa: ANN401
-    return client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=_PAGE, **more)
 
 
 def delete(bucket: str, keys: Iterable[str]) -> None:
@@ -196,7 +195,7 @@ def _ask(
     conditional
         Whether it asks for something on condition, which may be refused, or not be known.
     """
-    client, attempt, silences = _client(), 0, 0
+    client, attempt, silences = _clients.get(), 0, 0
     while True:
         attempt += 1
         try:
@@ -219,7 +218,7 @@ def _ask(
                 hopeless |= attempt >= _FIRST_ATTEMPTS or silences >= _FIRST_SILENCES
             if hopeless or not is_transient(error):
                 raise explain(error, what, attempt) from error
-        # Workers that failed together shall not come back together.
+        # Jitter: workers that failed together must not try again together.
         time.sleep(_PAUSE * 2 ** (attempt - 1) * (0.5 + secrets.randbelow(1000) / 2000))
 
 
@@ -257,10 +256,6 @@ class _Clients:
 
 
 _clients = _Clients()
-
-
-def _client() -> Any:  # noqa: ANN401 - botocore has no types
-    return _clients.get()
 
 
 def _new_client() -> Any:  # noqa: ANN401 - botocore has no types

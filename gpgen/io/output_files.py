@@ -1,15 +1,64 @@
-"""Whether a file could be written, asked before the work whose result it shall hold."""
+"""Whether there is a place for a result, asked before the work."""
 
 from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import tempfile
 from pathlib import Path
 
-from gpgen.errors import TargetError
+from gpgen.errors import Argument, TargetError
 
-__all__ = ["check_output_file"]
+__all__ = ["check_folder", "check_output_file", "check_space", "free_bytes"]
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that isn't there, in which something is to be made.
+
+    Raises
+    ------
+    TargetError
+        If it is missing, or no folder.
+    """
+    if not folder.is_dir():
+        raise TargetError(
+            f"the folder {folder} does not exist",
+            f"make it with `mkdir -p {shlex.quote(str(folder))}`",
+        )
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how many bytes this user may still write under a folder."""
+    return shutil.disk_usage(folder).free
+
+
+def check_space(
+    target: object, nbytes: int, free: int, instead: str = f"choose another {Argument.OUT}"
+) -> None:
+    """Refuse what is larger than the room for it.
+
+    Parameters
+    ----------
+    target
+        What is to be written, as the error calls it.
+    nbytes
+        Bytes that it still needs.
+    free
+        Bytes that are free there.
+    instead
+        What to do instead of freeing space, in the imperative.
+
+    Raises
+    ------
+    TargetError
+        If there is too little room.
+    """
+    if nbytes > free:
+        raise TargetError(
+            f"{target} needs {nbytes / 1e9:.2f} GB more and its disk has {free / 1e9:.2f} GB free",
+            f"free some space, or {instead}",
+        )
 
 
 def check_output_file(path: str | Path) -> None:
@@ -21,11 +70,7 @@ def check_output_file(path: str | Path) -> None:
         If its folder is missing or not writable, or the name is a folder's.
     """
     target = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow a link
-    if not target.parent.is_dir():
-        raise TargetError(
-            f"{path} can't be written: there is no folder {target.parent}",
-            f"make it with `mkdir -p {shlex.quote(str(target.parent))}`",
-        )
+    check_folder(target.parent)
     if target.is_dir():
         raise TargetError(f"{path} is a folder", "give the name of a file")
     try:

@@ -6,19 +6,18 @@ another verb takes them. It reads little, runs nothing and follows nothing.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import shlex
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-from gpgen.errors import DatasetError
-from gpgen.io.object_path import ObjectPath
+from gpgen.errors import Argument, DatasetError
+from gpgen.io.failures import NoFileError
+from gpgen.io.local_path import LocalPath
+from gpgen.io.paths import AnyPath
 
 __all__ = ["DATASET", "NO_DATASET", "SAVED_BY_TORCH", "Found", "no_dataset", "recognize", "refused"]
 
@@ -67,7 +66,7 @@ class Found:
     use: str | None = None
 
 
-def refused(path: Path | ObjectPath, wanted: str, hint: str) -> DatasetError | None:
+def refused(path: AnyPath, wanted: str, hint: str) -> DatasetError | None:
     """Return the error that says what lies at a path instead of what was wanted.
 
     Parameters
@@ -92,13 +91,13 @@ def refused(path: Path | ObjectPath, wanted: str, hint: str) -> DatasetError | N
     return DatasetError(f"{path} is {found.what}, not {wanted}", hint)
 
 
-def no_dataset(path: Path | ObjectPath) -> DatasetError:
+def no_dataset(path: AnyPath) -> DatasetError:
     """Return the error that says what lies where a dataset should be."""
     error = refused(path, DATASET, NO_DATASET)
     return error or DatasetError(f"{path} is not {DATASET}", NO_DATASET)
 
 
-def recognize(path: Path | ObjectPath) -> Found | None:
+def recognize(path: AnyPath) -> Found | None:
     """Return what lies at a path; ``None`` if that can't be told, or nothing does.
 
     Raises
@@ -106,28 +105,17 @@ def recognize(path: Path | ObjectPath) -> Found | None:
     StorageError
         If an object store doesn't answer.
     """
-    if isinstance(path, ObjectPath):
-        with contextlib.suppress(FileNotFoundError):
-            return _content(path.read_range(0, _HEAD), path)
-        return None
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            return _folder(path)
-        if not stat.S_ISREG(mode):
-            return Found("a pipe, socket or device")
-        return _content(_head(path), path)
+        if path.is_dir():
+            return _folder(path.on_disk())
+        return _content(path.head(_HEAD), path)
+    except NoFileError:
+        return Found("a pipe, socket or device")
     except OSError:
         return None
 
 
-def _head(path: Path) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
-        return file.read(_HEAD)
-
-
-def _content(head: bytes, path: Path | ObjectPath) -> Found | None:
+def _content(head: bytes, path: AnyPath) -> Found | None:
     if not head:
         # Or a file of gpgen's that a broken disk has emptied.
         return None if path.suffix in _OWN else Found("an empty file")
@@ -141,20 +129,20 @@ def _content(head: bytes, path: Path | ObjectPath) -> Found | None:
     return _text(head, path)
 
 
-def _import(what: str, path: Path | ObjectPath) -> Found:
+def _import(what: str, path: AnyPath) -> Found:
     return Found(
         f"{what} in the form of 2018", f"import it: {_run('import', path)} --out data.zarr"
     )
 
 
-def _run(verb: str, path: Path | ObjectPath) -> str:
+def _run(verb: str, path: AnyPath) -> str:
     return shlex.join(["gpgen", *verb.split(), str(path)])
 
 
 # Files
 
 
-def _hdf5(head: bytes, path: Path | ObjectPath) -> Found | None:
+def _hdf5(head: bytes, path: AnyPath) -> Found | None:
     if head.startswith(b"gpgen "):  # a user block, or what is left of one
         return Found(DATASET, _see(path))
     if not any(head.startswith(_HDF5, place) for place in (0, 512, 1024, 2048, 4096)):
@@ -173,21 +161,22 @@ def _hdf5(head: bytes, path: Path | ObjectPath) -> Found | None:
 _SHARD_HINT: Final = "open the manifest, their folder or their pattern"
 
 
-def _see(path: Path | ObjectPath) -> str:
+def _see(path: AnyPath) -> str:
     return f"see it with {_run('info', path)}"
 
 
-def _manifest_beside(path: Path | ObjectPath) -> Path | None:
+def _manifest_beside(path: AnyPath) -> LocalPath | None:
     """Return the one manifest in a shard's folder whose name begins like the shard's."""
-    if isinstance(path, ObjectPath):
+    if path.is_remote:
         return None
+    path = path.on_disk()
     begin = re.split(r"\d+(?!.*\d)", path.stem)[0]
     suffix = path.suffix + (".h5" if path.suffix == ".tar" else "")
     found = [p for p in path.parent.glob("*manifest*") if p.name == f"{begin}manifest{suffix}"]
     return found[0] if len(found) == 1 else None
 
 
-def _zip(head: bytes, path: Path | ObjectPath) -> Found | None:
+def _zip(head: bytes, path: AnyPath) -> Found | None:
     if not head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return None
     length = int.from_bytes(head[26:28], "little")
@@ -203,7 +192,7 @@ def _zip(head: bytes, path: Path | ObjectPath) -> Found | None:
     return Found("a zip file", "unpack it first")
 
 
-def _tar(head: bytes, path: Path | ObjectPath) -> Found | None:
+def _tar(head: bytes, path: AnyPath) -> Found | None:
     if not head.startswith(b"ustar", 257):
         return None
     if _TAR_SAMPLE.fullmatch(head[:100].rstrip(b"\0").decode(errors="replace")):
@@ -215,7 +204,7 @@ def _tar(head: bytes, path: Path | ObjectPath) -> Found | None:
     return Found("a tar file", "unpack it first")
 
 
-def _torch_or_pickle(head: bytes, path: Path | ObjectPath) -> Found | None:
+def _torch_or_pickle(head: bytes, path: AnyPath) -> Found | None:
     if head.startswith(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P"):
         return Found(SAVED_BY_TORCH)
     if head[:1] == b"\x80" and head[1:2] in b"\2\3\4\5" and len(head) > 1:
@@ -225,7 +214,7 @@ def _torch_or_pickle(head: bytes, path: Path | ObjectPath) -> Found | None:
     return None
 
 
-def _text(head: bytes, path: Path | ObjectPath) -> Found | None:
+def _text(head: bytes, path: AnyPath) -> Found | None:
     """Recognize what is text; the first bytes may end within a character."""
     try:
         text = head.decode("utf-8-sig", errors="strict" if len(head) < _HEAD else "ignore")
@@ -236,8 +225,10 @@ def _text(head: bytes, path: Path | ObjectPath) -> Found | None:
     start = text.lstrip().lower()
     if start.startswith(("<!doctype html", "<html")):
         return Found("an HTML page, such as `gpgen report` writes", "open it in a browser")
-    if path.name in ("zarr.json", ".zgroup", ".zarray", ".zattrs") and isinstance(path, Path):
-        return Found("one file of a Zarr group", f"give its folder: {_run('info', path.parent)}")
+    if path.name in ("zarr.json", ".zgroup", ".zarray", ".zattrs"):
+        return Found(
+            "one file of a Zarr group", f"give its folder: {_run('info', path.parents[0])}"
+        )
     if path.suffix == ".toml":
         return _toml(text, path)
     if start.startswith(("{", "[")):
@@ -245,7 +236,7 @@ def _text(head: bytes, path: Path | ObjectPath) -> Found | None:
     return Found("a text file")
 
 
-def _toml(text: str, path: Path | ObjectPath) -> Found:
+def _toml(text: str, path: AnyPath) -> Found:
     if "components" in text and "length_scales" in text:
         return Found(
             "a recipe", f"make its dataset: {_run('make --recipe', path)} --n 400 --out data.zarr"
@@ -261,7 +252,7 @@ def _toml(text: str, path: Path | ObjectPath) -> Found:
 # Folders
 
 
-def _folder(path: Path) -> Found | None:
+def _folder(path: LocalPath) -> Found | None:
     with os.scandir(path) as entries:
         names = {entry.name for entry, _ in zip(entries, range(_MOST_NAMES), strict=False)}
     for look in (_zarr, _own_folder, _files_of_2018, _folder_of_datasets):
@@ -272,7 +263,7 @@ def _folder(path: Path) -> Found | None:
     return Found("a folder of other things" if shown else "an empty folder")
 
 
-def _zarr(path: Path, names: set[str]) -> Found | None:
+def _zarr(path: LocalPath, names: set[str]) -> Found | None:
     if "zarr.json" in names:
         root = _json(path / "zarr.json")
         if _says_gpgen(root):
@@ -281,7 +272,7 @@ def _zarr(path: Path, names: set[str]) -> Found | None:
         if kind == "array" and _says_gpgen(_json(path.parent / "zarr.json")):
             return Found("one array of a dataset", f"give the whole: {_run('info', path.parent)}")
         if "zarr_format" not in root and "attributes" not in root:
-            return None  # damaged, whoever's it was
+            return None  # damaged, and nothing says whose it was
         return Found(f"a Zarr {kind if kind == 'array' else 'group'} that gpgen didn't make")
     if names & {".zgroup", ".zarray", ".zmetadata"}:
         return Found("a Zarr group that gpgen didn't make, of version 2")
@@ -293,7 +284,7 @@ def _says_gpgen(root: dict[str, Any]) -> bool:
     return isinstance(attributes, dict) and attributes.get("format") == "gpgen"
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: LocalPath) -> dict[str, Any]:
     try:
         if not path.is_file() or path.stat().st_size > _MOST_JSON:
             return {}
@@ -303,7 +294,7 @@ def _json(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _own_folder(path: Path, names: set[str]) -> Found | None:
+def _own_folder(path: LocalPath, names: set[str]) -> Found | None:
     if {"SHA256SUMS", "dataset.json"} <= names:
         out = {"hdf5": "data.h5", "archive": "archive"}
         out |= {"hdf5-shards": "'data-{shard:05d}.h5'", "webdataset": "'data-{shard:05d}.tar'"}
@@ -315,7 +306,7 @@ def _own_folder(path: Path, names: set[str]) -> Found | None:
     if path.suffix == ".making" or {"job.json", "lock"} <= names:
         return Found(
             "the folder in which a dataset or archive was being made",
-            "run the command that makes it again, with --resume",
+            f"make it again with {Argument.RESUME}",
         )
     if path.suffix == ".fetching":
         return Found("the folder of a download that was broken off", "run that `gpgen fetch` again")
@@ -326,17 +317,17 @@ def _own_folder(path: Path, names: set[str]) -> Found | None:
     return None
 
 
-def _files_of_2018(path: Path, names: set[str]) -> Found | None:
+def _files_of_2018(path: LocalPath, names: set[str]) -> Found | None:
     inner = {"gp-samples", "gp-crosses"} & names
     if inner or any(_OF_2018.fullmatch(name) for name in names):
         return _import("a folder of files", path)
     return None
 
 
-def _folder_of_datasets(path: Path, names: set[str]) -> Found | None:
-    ends: tuple[tuple[str, Callable[[Path], bool]], ...] = (
+def _folder_of_datasets(path: LocalPath, names: set[str]) -> Found | None:
+    ends: tuple[tuple[str, Callable[[LocalPath], bool]], ...] = (
         (".zarr", lambda p: (p / "zarr.json").exists()),
-        (".zarr.zip", Path.is_file),
+        (".zarr.zip", LocalPath.is_file),
         (".h5", lambda p: (recognize(p) or Found("")).what == DATASET),
     )
     shown = (name for name in sorted(names) if not name.startswith("."))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Final
 
 from gpgen.errors import UsageError
+from gpgen.io.local_path import LocalPath
 
-__all__ = ["AnyText", "followed", "given", "target_of", "text_of"]
+__all__ = ["AnyText", "given", "target_of", "text_of"]
 
 AnyText = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -51,7 +51,7 @@ def text_of(path: object) -> str:
     return text
 
 
-def given(path: AnyText) -> Path:
+def given(path: AnyText) -> LocalPath:
     """Return the absolute path that the user means; ``~`` and ``~user`` are home folders.
 
     Raises
@@ -61,7 +61,7 @@ def given(path: AnyText) -> Path:
     """
     text = text_of(path)
     try:
-        return Path(text).expanduser().absolute()
+        return LocalPath(text).expanduser().absolute()
     except RuntimeError:
         user = text.partition("/")[0]
         raise UsageError(
@@ -74,22 +74,6 @@ def given(path: AnyText) -> Path:
         ) from None
 
 
-def followed(path: Path) -> Path:
-    """Return where a path leads that is a link: what is made or replaced there is made there.
-
-    Raises
-    ------
-    UsageError
-        If it is a link that leads nowhere but to itself.
-    """
-    if not path.is_symlink():
-        return path
-    end = Path(os.path.realpath(path))
-    if end.is_symlink():
-        raise UsageError(f"the link {path} leads in a circle", "remove it, or choose another place")
-    return end
-
-
-def target_of(path: AnyText) -> Path:
+def target_of(path: AnyText) -> LocalPath:
     """Return where a file or folder is made that the user asks for."""
-    return followed(Path(os.path.abspath(given(path))))  # noqa: PTH100 - resolve() follows all
+    return LocalPath(os.path.abspath(given(path))).followed()  # noqa: PTH100 - resolve() follows all

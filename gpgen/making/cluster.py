@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from gpgen.errors import ClusterError, UsageError
+from gpgen.errors import Argument, ClusterError, UsageError
 
 __all__ = [
     "Client",
@@ -37,7 +37,7 @@ Security = Any
 # An address, a scheduler file, or one of Dask's `Client` or `Cluster`.
 Scheduler = Any
 
-_CERTIFICATES = "give --tls-ca-file, --tls-cert and --tls-key, or a Security of Dask"
+_CERTIFICATES = f"give {Argument.SECURITY}, the certificates of the cluster"
 
 
 def dask_distributed() -> Any:  # noqa: ANN401 - see above
@@ -89,7 +89,7 @@ def connect(scheduler: Scheduler, security: Security = None) -> Iterator[Client]
             ) from error
         raise ClusterError(
             f"no connection to the scheduler at {address}: {root_cause(error)}",
-            "mend that, then run again with --resume",
+            f"mend that, then run again with {Argument.RESUME}",
         ) from error
     try:
         with _out_of_the_workers_pool():

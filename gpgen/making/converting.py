@@ -16,9 +16,11 @@ from gpgen.dataset import Dataset, open_dataset
 from gpgen.errors import DatasetError, UsageError
 from gpgen.format import store_for
 from gpgen.format.job import Job, ShardRecord
+from gpgen.format.stream import never_stop
 from gpgen.io.paths import Given
-from gpgen.making.planning import plan_job
-from gpgen.making.run import Progress, carry_out
+from gpgen.making.planning import job_of
+from gpgen.making.run import carry_out
+from gpgen.progress import Follow
 from gpgen.sampling import SAMPLING_VERSION
 
 __all__ = ["convert", "one_by_one"]
@@ -32,7 +34,7 @@ def convert(
     overwrite: bool = False,
     chunk_size: int | None = None,
     shard_size: int | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Follow = None,
 ) -> Dataset:
     """Copy a dataset into another format.
 
@@ -45,14 +47,8 @@ def convert(
     out
         The target: ``data.zarr``, ``data.h5``, ``data-{shard:05d}.h5``, or for tar files as the
         webdataset package reads them ``data-{shard:05d}.tar``.
-    resume
-        Continue a run that was broken off; if there is none, begin one.
-    overwrite
-        Replace what is there, once the new dataset is whole.
-    chunk_size, shard_size
-        Samples a chunk and a shard of the target; chosen from the image's size if ``None``.
-    progress
-        Called when the run begins and after each shard.
+    resume, overwrite, chunk_size, shard_size, progress
+        As for `gpgen.make`.
 
     Returns
     -------
@@ -70,11 +66,6 @@ def convert(
     TargetError
         If the target exists, is in use, does not fit, or differs from what is to be resumed.
     """
-    if resume and overwrite:
-        raise UsageError(
-            "resume and overwrite exclude each other",
-            "give --resume to continue, or --overwrite to start again",
-        )
     with open_dataset(source) as dataset:
         manifest = dataset.manifest
         if manifest.sampling_version != SAMPLING_VERSION:
@@ -83,26 +74,26 @@ def convert(
                 "others",
                 "convert it with that version",
             )
-        job = plan_job(
-            dataset.recipe,
+        job = job_of(
+            ConvertedImages(dataset),
             dataset.n,
             out,
             chunk_size=chunk_size,
             shard_size=shard_size,
             overwrite=overwrite,
             gpgen_version=manifest.gpgen_version,
-            images=_Copied(dataset),
         )
         if job.target.manifest == dataset.path:
             raise UsageError(f"{dataset.path} is both source and target", "choose another target")
         return carry_out(job, one_by_one, resume=resume, progress=progress)
 
 
-class _Copied:
-    """The images of a dataset."""
+class ConvertedImages:
+    """A source of images (`gpgen.format.job.ImageSource`): read from a dataset."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
+        self.described = dataset.recipe
 
     def images(
         self,
@@ -123,8 +114,4 @@ def one_by_one(
     """Copy the missing shards in turn: the disk is the bound, and one writer keeps it busy."""
     store = store_for(job.target.form, job.target.path)
     for shard in missing:
-        finished([store.write_shard(job, shard, _go_on)])
-
-
-def _go_on() -> None:
-    """Let a shard be written to its end: Ctrl-C comes as an exception of its own."""
+        finished([store.write_shard(job, shard, never_stop)])

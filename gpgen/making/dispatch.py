@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gpgen.errors import ClusterError, GpgenError
+from gpgen.errors import Argument, ClusterError, GpgenError
 from gpgen.exact.blas import one_blas_thread
 from gpgen.format import store_for
 from gpgen.format.job import Job, ShardRecord
+from gpgen.format.stream import never_stop
 from gpgen.making.cluster import Client, dask_distributed, differing_versions
 from gpgen.making.tries import TRIES, check_worth_trying_again
 
@@ -22,7 +23,7 @@ __all__ = ["ClockSetBackError", "make_shards"]
 
 # How long a cluster without workers has to get one.
 NO_WORKERS_SECONDS = 60.0
-# A worker that is killed takes innocent shards with it: those may be unlucky more often.
+# A killed worker takes all its shards with it: a shard may lose its worker more often than fail.
 KILLED_TRIES = 20
 _POLL_SECONDS = 0.5
 # How long a result may take on its way here, before it is looked whether anybody still has it.
@@ -64,13 +65,9 @@ def _make_shard(job: Job, shard: int) -> ShardRecord | _Failure:
     """Make one shard: the task that workers run."""
     try:
         with one_blas_thread():
-            return store_for(job.target.form, job.target.path).write_shard(job, shard, _go_on)
+            return store_for(job.target.form, job.target.path).write_shard(job, shard, never_stop)
     except Exception as error:  # noqa: BLE001 - all of it goes to the driver, which decides
         return _Failure(dask_distributed().get_worker().address, error)
-
-
-def _go_on() -> None:
-    """Let a shard be written to its end: nobody can tell a worker to stop."""
 
 
 class _Window:
@@ -129,7 +126,7 @@ class _Window:
         elif now - self._last_worker > NO_WORKERS_SECONDS:
             raise ClusterError(
                 f"the scheduler has had no workers for {NO_WORKERS_SECONDS:.0f} seconds",
-                "start some with `dask worker ADDRESS`, then run again with --resume",
+                f"start some with `dask worker ADDRESS`, then run again with {Argument.RESUME}",
             )
         return self._threads
 
@@ -212,7 +209,7 @@ class _Window:
             if self.killed[shard] >= KILLED_TRIES:
                 raise ClusterError(
                     f"workers were killed {self.killed[shard]} times while they made shard {shard}",
-                    "give them more memory, or make smaller shards with --shard-size",
+                    f"give them more memory, or make smaller shards with {Argument.SHARD_SIZE}",
                 ) from error
             self.send(shard)
             return None
@@ -245,7 +242,7 @@ def _clock() -> float:
 
 
 def _lost() -> ClusterError:
-    return ClusterError("the scheduler is gone", "start it again, then use --resume")
+    return ClusterError("the scheduler is gone", f"start it again, then use {Argument.RESUME}")
 
 
 def make_shards(

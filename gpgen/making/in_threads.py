@@ -90,6 +90,6 @@ def _make_shard(job: Job, shard: int, stop: threading.Event) -> ShardRecord:
             return store.write_shard(job, shard, check)
         except _StoppedError:
             raise
-        except Exception as error:  # noqa: BLE001 - all of it may be bad luck, and is told if not
+        except Exception as error:  # noqa: BLE001 - whatever fails is tried again, and told if it keeps failing
             check_worth_trying_again(job, shard, error, tries)
     raise AssertionError

@@ -6,17 +6,17 @@ import dataclasses
 
 from gpgen._version import __version__
 from gpgen.format import store_for
-from gpgen.format.job import Images, Job
+from gpgen.format.job import ImageSource, Job
 from gpgen.format.layout import Format, Target, choose_layout
 from gpgen.format.stream import BATCH_BYTES
 from gpgen.io.paths import AnyPath, Given, place_of
 from gpgen.recipe import AnyRecipe, Recipe
 from gpgen.recipe_warnings import recipe_warnings
+from gpgen.sampling import DrawnImages
 from gpgen.workers import worker_count
 from gpgen.workspace import site_of
-from gpgen.workspace.unfinished import made_at
 
-__all__ = ["Plan", "plan", "plan_job"]
+__all__ = ["Plan", "job_of", "plan", "plan_job"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,16 +78,8 @@ def plan(
 
     Parameters
     ----------
-    recipe
-        A recipe, the name of a built-in one, or a path.
-    n
-        Number of samples.
-    out
-        The target: ``data.zarr``, ``data.h5`` or ``data-{shard:05d}.h5``.
-    workers
-        Number of workers; all cores if ``None``.
-    chunk_size, shard_size
-        Samples a chunk and a shard; chosen from the image's size if ``None``.
+    recipe, n, out, workers, chunk_size, shard_size
+        As for `gpgen.make`.
 
     Raises
     ------
@@ -96,10 +88,11 @@ def plan(
     TargetError
         If the target's folder is missing or not writable.
     """
+    recipe = Recipe.load(recipe)
     job = plan_job(recipe, n, out, chunk_size=chunk_size, shard_size=shard_size)
     layout = job.layout
     return Plan(
-        recipe=job.recipe,
+        recipe=recipe,
         n=n,
         out=job.target.path,
         format=job.target.form,
@@ -109,8 +102,8 @@ def plan(
         nbytes=store_for(job.target.form, job.target.path).nbytes(job),
         free_bytes=site_of(job.target.path).free_bytes(job.target),
         workers=worker_count(workers),
-        memory_per_worker=_memory(job.recipe),
-        warnings=recipe_warnings(job.recipe, n),
+        memory_per_worker=_memory(recipe),
+        warnings=recipe_warnings(recipe, n),
     )
 
 
@@ -122,15 +115,44 @@ def plan_job(
     chunk_size: int | None = None,
     shard_size: int | None = None,
     overwrite: bool = False,
-    gpgen_version: str = __version__,
-    images: Images | None = None,
 ) -> Job:
     """Return the job that a call of `make` stands for, its target's folder checked."""
-    recipe = Recipe.load(recipe)
-    target = Target.parse(made_at(place_of(out)))
-    layout = choose_layout(target.form, recipe.image_nbytes, n, chunk_size, shard_size)
+    return job_of(
+        DrawnImages(Recipe.load(recipe)),
+        n,
+        out,
+        chunk_size=chunk_size,
+        shard_size=shard_size,
+        overwrite=overwrite,
+    )
+
+
+def job_of(
+    source: ImageSource,
+    n: int,
+    out: Given,
+    *,
+    chunk_size: int | None = None,
+    shard_size: int | None = None,
+    overwrite: bool = False,
+    gpgen_version: str = __version__,
+) -> Job:
+    """Return the job of making a dataset of a source's first n images.
+
+    Parameters
+    ----------
+    source
+        Where the images come from.
+    n, out, chunk_size, shard_size, overwrite
+        As for `gpgen.make`.
+    gpgen_version
+        The version that has drawn them.
+    """
+    described = source.described
+    target = Target.parse(place_of(out).followed())
+    layout = choose_layout(target.form, described.image_nbytes, n, chunk_size, shard_size)
     site_of(target.path).check(target, overwrite=overwrite)
-    return Job(target, recipe, layout, overwrite, gpgen_version, images)
+    return Job(target, described, layout, overwrite, gpgen_version, source)
 
 
 def _memory(recipe: Recipe) -> int:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import time
 from collections.abc import Callable, Iterator
 
 from gpgen.dataset import Dataset, open_dataset
-from gpgen.errors import TargetError, UsageError
+from gpgen.errors import Argument, UsageError
 from gpgen.format import store_for
 from gpgen.format.base import Store
 from gpgen.format.job import Job, ShardRecord
@@ -21,45 +20,18 @@ from gpgen.making.in_threads import make_in_threads
 from gpgen.making.planning import Plan, plan, plan_job
 from gpgen.making.targets import check_still_free, look
 from gpgen.making.worker_processes import worker_processes
-from gpgen.recipe import AnyRecipe
+from gpgen.progress import Follow, Progress, Tell, following
+from gpgen.recipe import AnyRecipe, Recipe
 from gpgen.recipe_warnings import warn_about
 from gpgen.workers import worker_count
 from gpgen.workspace import site_of
-from gpgen.workspace.base import Site
 from gpgen.workspace.journal import Journal
-from gpgen.workspace.record import read_job, resume_command
+from gpgen.workspace.record import resume_command
 
-__all__ = ["Plan", "Progress", "carry_out", "make", "plan"]
+__all__ = ["Plan", "carry_out", "make", "plan"]
 
 Finished = Callable[[list[ShardRecord]], None]
 Work = Callable[[Job, int, Iterator[int], Finished], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Progress:
-    """How far a run is.
-
-    Parameters
-    ----------
-    shards_done, shards
-        Finished and in all, those of earlier runs included.
-    samples_done, samples
-        The same in samples.
-    bytes_done
-        Bytes of images finished.
-    elapsed
-        Seconds since this run began.
-    resumed_samples
-        How many of the finished samples earlier runs have made.
-    """
-
-    shards_done: int
-    shards: int
-    samples_done: int
-    samples: int
-    bytes_done: int
-    elapsed: float
-    resumed_samples: int = 0
 
 
 def make(
@@ -75,7 +47,7 @@ def make(
     overwrite: bool = False,
     chunk_size: int | None = None,
     shard_size: int | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Follow = None,
 ) -> Dataset:
     """Make a dataset.
 
@@ -87,7 +59,7 @@ def make(
     Parameters
     ----------
     recipe
-        A recipe, the name of a built-in one, or a path.
+        A recipe, the name of a built-in one, a path, or a dict of its fields.
     n
         Number of samples.
     out
@@ -104,13 +76,15 @@ def make(
     processes
         Whether the workers are processes instead of threads of this one.
     resume
-        Continue a run that was broken off; if there is none, begin one.
+        Continue a run that was broken off; if there is none, begin one. Tar files, which are
+        exported in one go, are begun again.
     overwrite
         Replace what is there, once the new dataset is whole.
     chunk_size, shard_size
         Samples a chunk and a shard; chosen from the image's size if ``None``.
     progress
-        Called when the run begins and after each few shards.
+        ``True`` draws a bar; a function is called with a `gpgen.Progress` of samples when the run
+        begins and after each few shards.
 
     Returns
     -------
@@ -134,12 +108,13 @@ def make(
         Of what is allowed and yet seldom meant: one class only, a split without samples, a
         length-scale longer than the image. `Plan.warnings` has the same.
     """
-    _check_arguments(workers, scheduler, security, processes, resume, overwrite)
+    _check_arguments(workers, scheduler, security, processes)
     count = worker_count(workers)
+    recipe = Recipe.load(recipe)
     job = plan_job(
         recipe, n, out, chunk_size=chunk_size, shard_size=shard_size, overwrite=overwrite
     )
-    warn_about(job.recipe, n)
+    warn_about(recipe, n)
 
     def work(job: Job, left: int, missing: Iterator[int], finished: Finished) -> None:
         if scheduler is None and not processes:
@@ -165,7 +140,7 @@ def carry_out(
     work: Work,
     *,
     resume: bool = False,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Follow = None,
 ) -> Dataset:
     """Take a job from claim to commit, through any crash in between.
 
@@ -184,23 +159,41 @@ def carry_out(
     Dataset
         The finished dataset, open.
     """
+    if resume and job.overwrite:
+        raise UsageError(
+            "resume and overwrite exclude each other",
+            f"give {Argument.RESUME} to continue, or {Argument.OVERWRITE} to start again",
+        )
     store, site = store_for(job.target.form, job.target.path), site_of(job.target.path)
-    finished = look(job, store, resume)
-    if finished is not None:
-        site.tidy(job)
-        return finished
     with target_errors(f"{job.target.path} can't be written"), site.claim(job):
-        finished = look(job, store, resume, locked=True)
-        if finished is not None:
-            return finished
-        job = dataclasses.replace(_begin_or_resume(job, store, site, resume), images=job.images)
+        there = look(job, store, site, resume=resume)
+        if isinstance(there, Dataset):
+            site.forget(job, failed=False)
+            return there
+        if there is not None and resume:
+            job = dataclasses.replace(there, images=job.images)
+            if not store.committed(job):
+                site.resume(job)
+        else:
+            if there is not None and store.committing(there):
+                # The old dataset is gone already: to replace the new one, let it be whole first.
+                with contextlib.closing(site.journal(there)) as journal:
+                    store.commit(there, journal)
+            site.begin(job)
+            store.begin(job)
+            if store.resumable:
+                site.record(job)
         journal = site.journal(job)
         try:
             if not store.committed(job):
-                _run(job, store, journal, progress, work)
+                with following(progress) as tell:
+                    _run(job, store, journal, tell, work)
                 check_still_free(job, store)
-                site.check_record(job)
-            store.commit(job, journal)
+                if store.resumable:
+                    site.check_record(job)
+                else:
+                    site.record(job)  # now that all shards are whole: to complete the commit
+                store.commit(job, journal)
         except BaseException:
             if journal.finished == 0:
                 site.forget(job, failed=True)  # nothing to resume: leave nothing behind
@@ -216,59 +209,25 @@ def _check_arguments(
     scheduler: Scheduler | None,
     security: Security | None,
     processes: bool | None,
-    resume: bool,
-    overwrite: bool,
 ) -> None:
-    if resume and overwrite:
-        raise UsageError(
-            "resume and overwrite exclude each other",
-            "give --resume to continue, or --overwrite to start again",
-        )
     if scheduler is not None and (workers is not None or processes is not None):
         raise UsageError(
-            "a scheduler brings its own workers", "leave out --workers and --processes"
+            "a scheduler brings its own workers",
+            f"leave out {Argument.WORKERS} and {Argument.PROCESSES}",
         )
     if security is not None and scheduler is None:
         raise UsageError("security is for a cluster's scheduler", "give its address, too")
-
-
-def _begin_or_resume(job: Job, store: Store, site: Site, resume: bool) -> Job:
-    """Return the job to carry on with, put on record."""
-    begun = _begun(job, tolerate=not resume)
-    if not resume:
-        if begun is not None and store.committing(begun):
-            # The old dataset is gone already: to replace the new one, let it be whole first.
-            with contextlib.closing(site.journal(begun)) as journal:
-                store.commit(begun, journal)
-        begun = None
-    if begun is not None:
-        if not store.committed(begun):
-            site.resume(begun)
-        return begun
-    with site.begin(job):
-        store.begin(job)
-    return job
-
-
-def _begun(job: Job, *, tolerate: bool) -> Job | None:
-    """Return the job on record, if there is one; what can't be read is none if tolerated."""
-    try:
-        return read_job(job.working)
-    except TargetError:
-        if not tolerate:
-            raise
-        return None
 
 
 def _run(
     job: Job,
     store: Store,
     journal: Journal,
-    progress: Callable[[Progress], None] | None,
+    tell: Tell,
     work: Work,
 ) -> None:
     """Make all shards that are not finished."""
-    layout, begun = job.layout, time.monotonic()
+    layout = job.layout
     samples = 0
     store.remove_unlisted(job, journal)
     for shard in range(layout.shards):
@@ -281,14 +240,7 @@ def _run(
     resumed = samples
 
     def report() -> None:
-        if progress is not None:
-            nbytes = samples * job.recipe.image_nbytes
-            elapsed = time.monotonic() - begun
-            progress(
-                Progress(
-                    journal.finished, layout.shards, samples, layout.n, nbytes, elapsed, resumed
-                )
-            )
+        tell(Progress(samples, layout.n, "sample", resumed=resumed))
 
     def finished(records: list[ShardRecord]) -> None:
         nonlocal samples
@@ -305,8 +257,9 @@ def _run(
     try:
         work(job, layout.shards - journal.finished, missing, finished)
     except KeyboardInterrupt as error:
-        error.add_note(
-            f"{journal.finished} of {layout.shards} shards are done; "
-            f"continue with `{resume_command(job)}`"
-        )
+        if store.resumable:
+            error.add_note(
+                f"{journal.finished} of {layout.shards} shards are done; "
+                f"continue with `{resume_command(job)}`"
+            )
         raise

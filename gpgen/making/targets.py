@@ -9,64 +9,70 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gpgen.dataset import Dataset, open_dataset
-from gpgen.errors import DatasetError, TargetError
+from gpgen.errors import Argument, DatasetError, TargetError
 from gpgen.format.base import Store
 from gpgen.format.job import Job
 from gpgen.format.layout import SHARDED, Target
-from gpgen.io.paths import how_to_replace, how_to_start_again, local_path
-from gpgen.workspace import site_of
+from gpgen.io.output_files import check_space
+from gpgen.workspace.base import Site
 from gpgen.workspace.journal import count_finished
+from gpgen.workspace.local import LOCK
 from gpgen.workspace.record import read_job, resume_command
 
 __all__ = ["check_still_free", "look"]
 
 
-def look(job: Job, store: Store, resume: bool, *, locked: bool = False) -> Dataset | None:
-    """Refuse what must not be touched; return the dataset if it is finished already."""
-    working = job.working
-    begun = None if job.overwrite and not locked else _begun(job, tolerate=job.overwrite)
-    if not locked:
-        site_of(working).check_not_running(job)
+def look(job: Job, store: Store, site: Site, *, resume: bool) -> Job | Dataset | None:
+    """Refuse what must not be touched. The target is claimed, so that nothing comes between.
+
+    Returns
+    -------
+    Job, Dataset or None
+        The job that was begun there, if it is to be resumed or replaced; the finished dataset, if
+        it is to be resumed and is the one asked for.
+
+    Raises
+    ------
+    TargetError
+        What stands in the way.
+    """
+    try:
+        begun = read_job(job.working)
+    except TargetError:
+        if not job.overwrite:
+            raise
+        begun = None
     if job.overwrite:
         _check_replaceable(job, store)
-    elif resume and begun is not None:
+    elif not resume:
+        _refuse_existing(job, store, site, begun)
+    elif begun is not None:
         differences = begun.differences(job)
         if differences:
             raise TargetError(
-                f"what was begun in {working} differs from what is asked for: "
+                f"what was begun in {job.working} differs from what is asked for: "
                 + ", ".join(differences),
-                f"finish it with `{resume_command(begun)}`, or {how_to_start_again(working)}",
+                f"finish it with `{resume_command(begun)}`, or {job.working.how_to_start_again()}",
             )
         check_still_free(begun, store)
-    elif resume:
-        if store.occupied(job) is not None:
-            return _finished(job, store)
-    else:
-        _refuse_existing(job, store, begun)
-    if not locked:
-        _check_space(begun or job, store)
-    return None
+    elif store.occupied(job) is not None:
+        return _finished(job, store)
+    _check_space(job, store, site, begun if resume else None)
+    return begun
 
 
-def _begun(job: Job, tolerate: bool) -> Job | None:
-    try:
-        return read_job(job.working)
-    except TargetError:
-        if tolerate:
-            return None
-        raise
-
-
-def _refuse_existing(job: Job, store: Store, begun: Job | None) -> None:
+def _refuse_existing(job: Job, store: Store, site: Site, begun: Job | None) -> None:
     if begun is not None:
-        done = _done(begun)
+        done = _done(begun, site)
         raise TargetError(
             f"{job.target.path} was begun before: {done} of {begun.layout.shards} shards are done",
-            f"continue with --resume, or {how_to_start_again(job.working)}",
+            f"continue with {Argument.RESUME}, or {job.working.how_to_start_again()}",
         )
     found = store.occupied(job)
     if found is not None:
-        raise TargetError(f"{found} exists", f"choose another --out, or {how_to_replace(found)}")
+        raise TargetError(
+            f"{found} exists", f"choose another {Argument.OUT}, or {found.how_to_replace()}"
+        )
 
 
 def _finished(job: Job, store: Store) -> Dataset:
@@ -76,7 +82,7 @@ def _finished(job: Job, store: Store) -> Dataset:
     except DatasetError as error:
         raise TargetError(
             f"{store.occupied(job)} exists and can't be resumed: {error.message}",
-            f"choose another --out, or {how_to_replace(job.target.path)}",
+            f"choose another {Argument.OUT}, or {job.target.path.how_to_replace()}",
         ) from error
     path, pattern = job.target.path, dataset.manifest.shard_pattern
     if pattern is not None and dataset.format in SHARDED:
@@ -89,7 +95,7 @@ def _finished(job: Job, store: Store) -> Dataset:
         raise TargetError(
             f"the finished dataset at {job.target.path} differs from what is asked for: "
             + ", ".join(differences),
-            f"choose another --out, or {how_to_replace(job.target.path)}",
+            f"choose another {Argument.OUT}, or {job.target.path.how_to_replace()}",
         )
     return dataset
 
@@ -99,11 +105,11 @@ def _check_replaceable(job: Job, store: Store) -> None:
     occupied = store.occupied(job)
     if occupied is None:
         return
-    found = local_path(occupied)
+    found = occupied.on_disk()
     for link in _links(job.target):
         raise TargetError(
             f"{link} is a link, and what it leads to would be left as it is",
-            "remove the link, or choose another --out",
+            f"remove the link, or choose another {Argument.OUT}",
         )
     if found.is_dir():
         names = {entry.name for entry in os.scandir(found)}
@@ -113,14 +119,14 @@ def _check_replaceable(job: Job, store: Store) -> None:
     if not fits or found.is_dir() != (job.target.form == "zarr"):
         raise TargetError(
             f"{found} exists and is not a dataset of that format",
-            "remove it, or choose another --out",
+            f"remove it, or choose another {Argument.OUT}",
         )
 
 
 def _links(target: Target) -> Iterator[Path]:
     """Yield the files of a dataset in many files that are links; a single one has been followed."""
     if target.form in SHARDED:
-        manifest = local_path(target.manifest)
+        manifest = target.manifest.on_disk()
         for entry in sorted(os.scandir(manifest.parent), key=lambda entry: entry.name):
             own = entry.name == manifest.name or target.shard_number(entry.name) is not None
             if own and entry.is_symlink():
@@ -144,35 +150,32 @@ def check_still_free(job: Job, store: Store) -> None:
     if found is not None:
         raise TargetError(
             f"{found} has appeared while {job.target.path} was being made",
-            "move it away and run again with --resume",
+            f"move it away and run again with {Argument.RESUME}",
         )
 
 
-def _check_space(job: Job, store: Store) -> None:
-    free = site_of(job.target.path).free_bytes(job.target)
+def _check_space(job: Job, store: Store, site: Site, begun: Job | None) -> None:
+    free = site.free_bytes(job.target)
     if free is None:
         return
-    whole = store.nbytes(job)
-    done = min(_done(job) * job.layout.shard_size, job.layout.n) * job.recipe.image_nbytes
-    needed = whole - done
+    done = 0
+    if begun is not None:
+        done = min(_done(begun, site) * begun.layout.shard_size, begun.layout.n)
     # A killed run's unfinished files take space that is used again, or given back.
-    if needed > free and whole > free + _taken(local_path(job.working)):
-        raise TargetError(
-            f"{job.target.path} needs {needed / 1e9:.2f} GB more and "
-            f"{job.target.path.parents[0]} has {free / 1e9:.2f} GB free",
-            "free some space, make fewer samples, or choose another --out",
-        )
+    saved = max(done * job.recipe.image_nbytes, _taken(job.working.on_disk()))
+    instead = f"make fewer samples, or choose another {Argument.OUT}"
+    check_space(job.target.path, store.nbytes(job) - saved, free, instead)
 
 
-def _done(job: Job) -> int:
-    return count_finished(site_of(job.working).journal_lines(job), job.layout)
+def _done(job: Job, site: Site) -> int:
+    return count_finished(site.journal_lines(job), job.layout)
 
 
 def _taken(folder: Path) -> int:
-    """Return how many bytes the files under a folder take on the disk."""
+    """Return how many bytes the files of an unfinished dataset take on the disk."""
     total = 0
     for root, _, names in os.walk(folder):
-        for name in names:
+        for name in set(names) - {LOCK}:
             with contextlib.suppress(FileNotFoundError):
                 total += os.lstat(Path(root) / name).st_blocks * 512
     return total

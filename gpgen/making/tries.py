@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Final
 
-from gpgen.errors import ClusterError, GpgenError, TargetError
+from gpgen.errors import Argument, ClusterError, GpgenError, TargetError
 from gpgen.format.job import Job
 from gpgen.io.failures import target_errors
 
@@ -60,13 +60,19 @@ def check_worth_trying_again(
     if isinstance(error, FileNotFoundError):
         missing = error.filename or job.working
         if where is None:
-            raise TargetError(f"{missing} is gone", "put it back, then use --resume") from error
+            raise TargetError(
+                f"{missing} is gone", f"put it back, then use {Argument.RESUME}"
+            ) from error
         raise TargetError(
             f"a worker does not find {missing}",
-            "give all workers the target's folder under the same path, then use --resume",
+            f"give all workers the target's folder under the same path, then use {Argument.RESUME}",
         ) from error
     if where is None:
-        raise ClusterError(message, "see to that, then run again with --resume") from error
+        raise ClusterError(
+            message, f"see to that, then run again with {Argument.RESUME}"
+        ) from error
     if isinstance(error, ImportError):
         raise ClusterError(message, "install the same gpgen on all workers") from error
-    raise ClusterError(message, "look at that worker, then run again with --resume") from error
+    raise ClusterError(
+        message, f"look at that worker, then run again with {Argument.RESUME}"
+    ) from error

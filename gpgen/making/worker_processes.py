@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
-from gpgen.errors import ClusterError, UsageError
+from gpgen.errors import Argument, ClusterError, UsageError
 from gpgen.making.cluster import root_cause
 
 __all__ = ["serve", "worker_processes"]
@@ -64,7 +64,7 @@ def worker_processes(count: int) -> Iterator[str]:
     if not sys.executable or hasattr(sys, "frozen"):
         raise UsageError(
             "worker processes need a Python interpreter, and this program has none of its own",
-            "leave out --processes",
+            f"leave out {Argument.PROCESSES}",
         )
     _check_loopback()
     words = [
@@ -85,7 +85,7 @@ def worker_processes(count: int) -> Iterator[str]:
             cause = told.get("error") or f"what should start them ended with status {status}"
             raise ClusterError(
                 f"worker processes can't be started: {cause}",
-                "mend that, or leave out --processes",
+                f"mend that, or leave out {Argument.PROCESSES}",
             )
         try:
             yield told["address"]
@@ -103,12 +103,12 @@ def _check_loopback() -> None:
         reason = (error.strerror or "it takes too long").lower()
         raise ClusterError(
             f"processes on this machine can't talk to each other by 127.0.0.1: {reason}",
-            "mend that (the loopback network must be up), or leave out --processes",
+            f"mend that (the loopback network must be up), or leave out {Argument.PROCESSES}",
         ) from error
 
 
 def serve(count: int) -> NoReturn:
-    """Be the process that holds the workers, until the caller closes its end of standard input."""
+    """Hold the workers in this process until the caller closes its end of standard input."""
     caller = os.getppid()
     # Workers inherit what they may say to the terminal, which is nothing, but not this.
     with os.fdopen(os.dup(1), "w") as channel:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import idutils
 
-from gpgen.errors import UsageError
+from gpgen.errors import Argument, UsageError
 
 __all__ = ["SANDBOX", "ZENODO", "RecordAddress", "base_url", "named_service", "parse_source"]
 
@@ -40,7 +40,7 @@ def named_service(name: str, *, sandbox: bool = False) -> tuple[str, str]:
         return (SANDBOX, "ZENODO_SANDBOX_TOKEN") if sandbox else (ZENODO, "ZENODO_TOKEN")
     address = base_url(name)
     if sandbox:
-        raise UsageError("only Zenodo has a sandbox", "leave out --sandbox")
+        raise UsageError("only Zenodo has a sandbox", f"leave out {Argument.SANDBOX}")
     known = {ZENODO: "ZENODO_TOKEN", SANDBOX: "ZENODO_SANDBOX_TOKEN"}
     return address, known.get(address, "INVENIO_TOKEN")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -9,12 +10,12 @@ from typing import Any, Final
 import jinja2
 import yaml
 
+from gpgen.contact_sheet.content import shown_plane
 from gpgen.description.abstract import keywords, make_command, own_paragraphs
 from gpgen.description.citation import apa, bibtex
+from gpgen.description.dataset_description import TARGETS, DatasetDescription, DepositFile
 from gpgen.description.licences import hub_name
 from gpgen.description.publication import Publication
-from gpgen.description.subject import TARGETS, DepositFile, Subject
-from gpgen.publish.figure import shown_classes
 
 __all__ = ["card", "yaml_head"]
 
@@ -27,7 +28,7 @@ _SIZES: Final = (
 )  # fmt: skip
 
 
-def yaml_head(publication: Publication, subject: Subject) -> str:
+def yaml_head(publication: Publication, description: DatasetDescription) -> str:
     """Return the metadata of a Hugging Face dataset card, as YAML."""
     own = publication.license
     licence = hub_name(own) if isinstance(own, str) else None
@@ -37,8 +38,10 @@ def yaml_head(publication: Publication, subject: Subject) -> str:
         head["license_link"] = publication.license_url
     head |= {
         "task_categories": ["image-classification"],
-        "size_categories": [next((name for limit, name in _SIZES if subject.n < limit), "n>1T")],
-        "tags": keywords(publication, subject),
+        "size_categories": [
+            next((name for limit, name in _SIZES if description.n < limit), "n>1T")
+        ],
+        "tags": keywords(publication, description),
         # The table is what the Hub's viewer can show.
         "configs": [{"config_name": "samples", "data_files": "samples.csv"}],
     }
@@ -48,39 +51,42 @@ def yaml_head(publication: Publication, subject: Subject) -> str:
 
 def card(
     publication: Publication,
-    subject: Subject,
+    description: DatasetDescription,
     files: tuple[DepositFile, ...],
     *,
     figure: str,
+    shown: Sequence[str],
 ) -> str:
     """Return the whole card.
 
     Parameters
     ----------
-    publication, subject
+    publication, description
         What is described.
     files
         The other files of the deposit.
     figure
         The contact sheet's file name.
+    shown
+        Names of the classes in the contact sheet.
     """
-    shown = [subject.classes[label] for label in shown_classes(len(subject.classes))]
-    target = TARGETS[subject.form]
+    target = TARGETS[description.form]
     return _template().render(
         publication=publication,
-        subject=subject,
+        description=description,
         files=files,
         figure=figure,
-        head=yaml_head(publication, subject),
-        paragraphs=[*own_paragraphs(publication), subject.summary],
+        head=yaml_head(publication, description),
+        paragraphs=[*own_paragraphs(publication), description.summary],
         shown=shown,
-        left_out=len(subject.classes) - len(shown),
-        classes=list(zip(subject.classes, subject.counts, strict=True))[:_MOST_ROWS],
+        left_out=len(description.classes) - len(shown),
+        plane=shown_plane(description.shape),
+        classes=list(zip(description.classes, description.counts, strict=True))[:_MOST_ROWS],
         most_rows=_MOST_ROWS,
         place="." if "{" in target else target,
-        make_command=make_command(subject),
-        apa=apa(publication, subject),
-        bibtex=bibtex(publication, subject),
+        make_command=make_command(description),
+        apa=apa(publication, description),
+        bibtex=bibtex(publication, description),
     )
 
 

@@ -1,16 +1,16 @@
-"""HTTP as a repository's API needs it: one address, one token, patience and clear words."""
+"""HTTP for the API of a repository: one address, one token, repeated requests, plain errors."""
 
 from __future__ import annotations
 
-import email.utils
 import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, ClassVar, Final
 
 from gpgen._version import __version__
-from gpgen.errors import GpgenError, MissingPackageError
+from gpgen.errors import Argument, GpgenError, MissingPackageError
 from gpgen.publish.addresses import base_url
+from gpgen.publish.rate_limits import full_until, requested_wait
 from gpgen.publish.token import Token
 
 try:
@@ -32,7 +32,7 @@ _FIRST_ATTEMPTS: Final = 2
 
 _CONNECT_SECONDS: Final = 10.0
 _LONGEST_WAIT: Final = 3600.0
-"""Seconds; a server that asks for more is given up."""
+"""Seconds; a server that asks for more is an error."""
 
 _CONTINUE: Final = "then run the same command again: what is there is kept"
 
@@ -43,7 +43,7 @@ Content = bytes | Callable[[], Iterable[bytes]]
 
 
 class ServiceError(GpgenError, RuntimeError):
-    """A repository that refuses, fails or doesn't answer: what it said, and what continues.
+    """A repository that refuses, fails or doesn't answer.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class Service:
     sleep
         How to wait, in seconds.
     notify
-        Told in a sentence whom it asks, and when it waits.
+        Called with a sentence when it asks a service, and when it waits.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class Service:
         content, nbytes
             What to send as bytes, and how many; a callable is called anew for each attempt.
         repeatable
-            Whether it does no harm to have been done twice.
+            Whether the request may be sent again when its answer was lost (it is idempotent).
         expect
             Statuses other than success that are answers too; the result is then empty.
 
@@ -157,9 +157,9 @@ class Service:
         ServiceError
             If the service refuses, keeps failing, or doesn't answer.
         """
-        headers = dict(self._token.header()) if self._token else {}
+        headers = {}
         if content is not None:
-            headers |= {"Content-Type": "application/octet-stream", "Content-Length": str(nbytes)}
+            headers = {"Content-Type": "application/octet-stream", "Content-Length": str(nbytes)}
         response = self._answer(method, path, headers, json, content, repeatable=repeatable)
         if response.status_code in expect:
             return {}
@@ -175,52 +175,6 @@ class Service:
                 "see whether the address is an InvenioRDM service",
             ) from None
         return answer if isinstance(answer, dict) else {"value": answer}
-
-    def _answer(
-        self,
-        method: str,
-        path: str,
-        headers: dict[str, str],
-        json: object,
-        content: Content | None,
-        *,
-        repeatable: bool,
-    ) -> httpx.Response:
-        if not self._asked:
-            self._asked = True
-            self._notify(f"asking {self.address}")
-        for attempt in range(_ATTEMPTS):
-            last = attempt == _ATTEMPTS - 1
-            self._wait_for_rate()
-            body = content() if callable(content) else content
-            try:
-                response = self._client.request(
-                    method,
-                    self.address + path,
-                    headers=headers,
-                    json=json,
-                    content=body,
-                    # httpx leaves the token out when a redirect leads to another address.
-                    follow_redirects=method == "GET",
-                )
-            except TransportError as error:
-                unreached = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-                hopeless = unreached and not self._answered and attempt == _FIRST_ATTEMPTS - 1
-                if last or hopeless or not (repeatable or unreached):
-                    raise self._silence(error, method, path) from None
-                why = f"{self.address} can't be reached" if unreached else "the connection broke"
-                self.pause(2.0**attempt, why)
-                continue
-            self._answered = True
-            self._note_rate(response)
-            again = response.status_code in _BUSY or (
-                repeatable and response.status_code in _FAILED
-            )
-            if last or not again:
-                return response
-            said = f"{self.address} answered {response.status_code}"
-            self.pause(_asked_wait(response) or 2.0**attempt, said)
-        raise AssertionError  # the last attempt returns or raises
 
     def stream(
         self, path: str, start: int, receive: Callable[[Iterable[bytes], bool], None]
@@ -242,26 +196,63 @@ class Service:
         ServiceError, TransportError
             If it is refused; if the connection breaks, which the caller may go on from.
         """
-        headers = dict(self._token.header()) if self._token else {}
-        headers["Accept"] = "*/*"
-        if start:
-            headers["Range"] = f"bytes={start}-"
-        for attempt in range(_ATTEMPTS):
-            self._wait_for_rate()
-            with self._client.stream(
-                "GET", self.address + path, headers=headers, follow_redirects=True
-            ) as response:
-                self._note_rate(response)
-                if response.is_success:
-                    receive(response.iter_bytes(2**20), response.status_code == 206)
-                    return
+        headers = {"Accept": "*/*"} | ({"Range": f"bytes={start}-"} if start else {})
+        response = self._answer("GET", path, headers, stream=True)
+        try:
+            if not response.is_success:
                 response.read()
-                busy = response.status_code in _BUSY | _FAILED
-                if not busy or attempt == _ATTEMPTS - 1:
-                    raise self._refusal(response, "GET", path)
-                said = f"{self.address} answered {response.status_code}"
-                wait = _asked_wait(response) or 2.0**attempt
-            self.pause(wait, said)
+                raise self._refusal(response, "GET", path)
+            receive(response.iter_bytes(2**20), response.status_code == 206)
+        finally:
+            response.close()
+
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        json: object = None,
+        content: Content | None = None,
+        *,
+        repeatable: bool = True,
+        stream: bool = False,
+    ) -> httpx.Response:
+        """Send a request, again while the server is busy or the connection breaks."""
+        if not self._asked:
+            self._asked = True
+            self._notify(f"asking {self.address}")
+        token = self._token.header() if self._token else {}
+        for attempt in range(_ATTEMPTS):
+            last = attempt == _ATTEMPTS - 1
+            self._wait_for_rate()
+            body = content() if callable(content) else content
+            request = self._client.build_request(
+                method, self.address + path, headers=token | headers, json=json, content=body
+            )
+            try:
+                # httpx leaves the token out when a redirect leads to another address.
+                response = self._client.send(
+                    request, stream=stream, follow_redirects=method == "GET"
+                )
+            except TransportError as error:
+                unreached = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+                hopeless = unreached and not self._answered and attempt == _FIRST_ATTEMPTS - 1
+                if last or hopeless or not (repeatable or unreached):
+                    raise self._silence(error, method, path) from None
+                why = f"{self.address} can't be reached" if unreached else "the connection broke"
+                self.pause(2.0**attempt, why)
+                continue
+            self._answered = True
+            self._free_at = full_until(response.headers)
+            again = response.status_code in _BUSY or (
+                repeatable and response.status_code in _FAILED
+            )
+            if last or not again:
+                return response
+            response.close()
+            said = f"{self.address} answered {response.status_code}"
+            self.pause(requested_wait(response) or 2.0**attempt, said)
+        raise AssertionError  # the last attempt returns or raises
 
     # Waiting
 
@@ -274,14 +265,6 @@ class Service:
             )
         self._notify(f"{why}; waiting {seconds:.0f} s")
         self._sleep(seconds)
-
-    def _note_rate(self, response: httpx.Response) -> None:
-        """Remember when the server has room again, if it says that it is full."""
-        remaining = response.headers.get("X-RateLimit-Remaining", "")
-        reset = response.headers.get("X-RateLimit-Reset", "")
-        self._free_at = 0.0
-        if remaining.strip() == "0" and reset.strip().isdigit():
-            self._free_at = float(reset)
 
     def _wait_for_rate(self) -> None:
         wait = self._free_at - time.time()
@@ -320,7 +303,7 @@ class Service:
             hint = "see whether the number and the service are the right ones"
         elif status in (413, 507) or "quota" in said.lower():
             message = f"{self.address} has no room for it ({status}): {said}"
-            hint = f"ask for more quota, or package with --recipe-only; {_CONTINUE}"
+            hint = f"ask for more quota, or package with {Argument.RECIPE_ONLY}; {_CONTINUE}"
             lasting = True
         elif status in _BUSY | _FAILED:
             message = f"{self.address} keeps failing ({status}): {said}"
@@ -333,21 +316,6 @@ class Service:
     def _clean(self, text: str) -> str:
         text = " ".join(text.split())[:500]
         return self._token.removed_from(text) if self._token else text
-
-
-def _asked_wait(response: httpx.Response) -> float | None:
-    """Return how many seconds the server asks us to wait."""
-    after = response.headers.get("Retry-After", "").strip()
-    if after.isdigit():
-        return float(after)
-    if after:
-        when = email.utils.parsedate_tz(after)
-        if when is not None:
-            return max(0.0, email.utils.mktime_tz(when) - time.time())
-    reset = response.headers.get("X-RateLimit-Reset", "").strip()
-    if response.status_code == 429 and reset.isdigit():
-        return max(1.0, float(reset) - time.time())
-    return None
 
 
 def _said_in(response: httpx.Response) -> str:

@@ -7,91 +7,49 @@ https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any, Final
 
 from gpgen.description.abstract import abstract, keywords
 from gpgen.description.citation import bibtex
+from gpgen.description.dataset_description import DatasetDescription, DepositFile
 from gpgen.description.publication import Creator, Publication
-from gpgen.description.subject import DepositFile, Subject
 
 __all__ = ["croissant_json"]
-
-_CONTEXT: Final[dict[str, Any]] = {
-    "@language": "en",
-    "@vocab": "https://schema.org/",
-    "arrayShape": "cr:arrayShape",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
-    "conformsTo": "dct:conformsTo",
-    "containedIn": "cr:containedIn",
-    "cr": "http://mlcommons.org/croissant/",
-    "data": {"@id": "cr:data", "@type": "@json"},
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
-    "description": {"@container": "@language"},
-    "equivalentProperty": "cr:equivalentProperty",
-    "examples": {"@id": "cr:examples", "@type": "@json"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileObject": "cr:fileObject",
-    "fileProperty": "cr:fileProperty",
-    "fileSet": "cr:fileSet",
-    "format": "cr:format",
-    "includes": "cr:includes",
-    "isArray": "cr:isArray",
-    "isLiveDataset": "cr:isLiveDataset",
-    "jsonPath": "cr:jsonPath",
-    "key": "cr:key",
-    "md5": "cr:md5",
-    "name": {"@container": "@language"},
-    "parentField": "cr:parentField",
-    "path": "cr:path",
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "recordSet": "cr:recordSet",
-    "references": "cr:references",
-    "regex": "cr:regex",
-    "repeated": "cr:repeated",
-    "replace": "cr:replace",
-    "samplingRate": "cr:samplingRate",
-    "sc": "https://schema.org/",
-    "separator": "cr:separator",
-    "source": "cr:source",
-    "subField": "cr:subField",
-    "transform": "cr:transform",
-}
-"""The terms' meanings; validators compare it with the specification's own."""
 
 _TABLE: Final = "samples.csv"
 
 
 def croissant_json(
-    publication: Publication, subject: Subject, files: tuple[DepositFile, ...]
+    publication: Publication, description: DatasetDescription, files: tuple[DepositFile, ...]
 ) -> dict[str, Any]:
     """Return the description as JSON-LD.
 
     Parameters
     ----------
-    publication, subject
+    publication, description
         What is described.
     files
         The files of the deposit; samples.csv among them.
     """
     document: dict[str, Any] = {
-        "@context": _CONTEXT,
+        # The terms' meanings, as the specification gives them.
+        "@context": json.loads(Path(__file__).with_name("croissant_context.json").read_bytes()),
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         "name": publication.title,
-        "description": abstract(publication, subject),
+        "description": abstract(publication, description),
         "license": publication.license_url,
         "version": publication.version,
         "datePublished": publication.date.isoformat(),
         "creator": [_agent(person) for person in publication.creators],
         "publisher": {"@type": "sc:Organization", "name": publication.publisher},
-        "keywords": keywords(publication, subject),
-        "citeAs": bibtex(publication, subject),
+        "keywords": keywords(publication, description),
+        "citeAs": bibtex(publication, description),
         "isLiveDataset": False,
         "distribution": [_file_object(file) for file in files],
-        "recordSet": [_samples(subject)],
+        "recordSet": [_samples(description)],
     }
     if publication.contributors:
         document["contributor"] = [_agent(person) for person in publication.contributors]
@@ -130,7 +88,7 @@ def _file_object(file: DepositFile) -> dict[str, str]:
     }
 
 
-def _samples(subject: Subject) -> dict[str, Any]:
+def _samples(description: DatasetDescription) -> dict[str, Any]:
     return {
         "@type": "cr:RecordSet",
         "@id": "samples",
@@ -146,6 +104,6 @@ def _samples(subject: Subject) -> dict[str, Any]:
                 "dataType": list(column.kinds) if len(column.kinds) > 1 else column.kinds[0],
                 "source": {"fileObject": {"@id": _TABLE}, "extract": {"column": column.name}},
             }
-            for column in subject.columns
+            for column in description.columns
         ],
     }

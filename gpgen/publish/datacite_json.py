@@ -8,20 +8,20 @@ from __future__ import annotations
 from typing import Any
 
 from gpgen.description.abstract import abstract, keywords
+from gpgen.description.dataset_description import DatasetDescription, DepositFile
 from gpgen.description.publication import Contributor, Creator, Funding, Publication, Related
-from gpgen.description.subject import DepositFile, Subject
 
 __all__ = ["datacite_json"]
 
 
 def datacite_json(
-    publication: Publication, subject: Subject, files: tuple[DepositFile, ...]
+    publication: Publication, description: DatasetDescription, files: tuple[DepositFile, ...]
 ) -> dict[str, Any]:
     """Return the record as DataCite's JSON.
 
     Parameters
     ----------
-    publication, subject
+    publication, description
         What is described.
     files
         The files of the deposit.
@@ -35,16 +35,16 @@ def datacite_json(
         "dates": _dates(publication),
         "language": "en",
         "version": publication.version,
-        "subjects": [{"subject": word} for word in keywords(publication, subject)],
-        "sizes": [f"{sum(file.nbytes for file in files)} bytes", f"{subject.n} samples"],
+        "subjects": [{"subject": word} for word in keywords(publication, description)],
+        "sizes": [f"{sum(file.nbytes for file in files)} bytes", f"{description.n} samples"],
         "formats": sorted({file.media_type for file in files}),
         "rightsList": [_rights(publication)],
         "descriptions": [
-            {"description": abstract(publication, subject), "descriptionType": "Abstract"},
-            {"description": subject.methods, "descriptionType": "Methods"},
+            {"description": abstract(publication, description), "descriptionType": "Abstract"},
+            {"description": description.methods, "descriptionType": "Methods"},
         ],
         "relatedIdentifiers": [
-            _related(related) for related in (*publication.related, *subject.related)
+            _related(related) for related in (*publication.related, *description.related)
         ],
         "schemaVersion": "http://datacite.org/schema/kernel-4",
     }

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from gpgen.contact_sheet.content import ContactSheet, shown_plane
+from gpgen.contact_sheet.png import sheet_png
 from gpgen.dataset import Dataset
-from gpgen.description.subject import Subject, dataset_subject, imported_subject
+from gpgen.description.dataset_description import describe_dataset
 from gpgen.errors import DatasetError, UsageError
 from gpgen.format import store_for
 from gpgen.format.base import Problem, Reader
 from gpgen.format.manifest import canonical_json
 from gpgen.format.replacing import same_dataset
-from gpgen.io.paths import local_path
 from gpgen.publish.deposit import hash_file
-from gpgen.publish.figure import contact_sheet
-from gpgen.publish.parts import Part
+from gpgen.publish.part_writer import Part
 from gpgen.publish.sources import VERIFY, copy_file
 from gpgen.publish.tables import samples_table, shards_table
-from gpgen.publish.zarr_zip import pack_zarr
+from gpgen.publish.zarr_packing import pack_zarr
+from gpgen.recipe import Recipe
 from gpgen.verification import verify
 
-__all__ = ["DatasetSource", "describe_dataset"]
+__all__ = ["DatasetSource"]
 
 _HINTS: Final = {
     "damage": VERIFY,
@@ -35,26 +36,6 @@ _HINTS: Final = {
     "pixels": "leave these images out, or make the dataset from another recipe",
 }
 """What to do about each kind of problem that keeps a dataset from being packaged."""
-
-
-def describe_dataset(dataset: Dataset, *, recipe_only: bool = False) -> Subject:
-    """Describe a dataset, drawn or imported."""
-    recipe, manifest = dataset.recipe, dataset.manifest
-    if not recipe.is_drawn:
-        return imported_subject(
-            recipe, dataset.n, dataset.format, gpgen_version=manifest.gpgen_version
-        )
-    layout = {"shard_size": manifest.shard_size}
-    if manifest.chunk_size is not None:
-        layout["chunk_size"] = manifest.chunk_size
-    return dataset_subject(
-        recipe,
-        dataset.n,
-        dataset.format,
-        layout=layout,
-        recipe_only=recipe_only,
-        gpgen_version=manifest.gpgen_version,
-    )
 
 
 class DatasetSource:
@@ -69,35 +50,37 @@ class DatasetSource:
     """
 
     def __init__(self, dataset: Dataset, recipe_only: bool) -> None:
-        if not dataset.recipe.is_drawn:
+        recipe = dataset.recipe
+        if not isinstance(recipe, Recipe):
             raise UsageError(
                 f"{dataset.path} was imported, and has no recipe that could make it again",
                 "share and cite its source instead",
             )
-        path = local_path(dataset.path)
+        path = dataset.path.on_disk()
         if dataset.format == "zarr" and path.is_file():
             raise UsageError(
                 f"{dataset.path} is packed already",
                 f"package the folder: `gpgen convert {shlex.quote(str(dataset.path))} data.zarr`",
             )
         self._dataset = dataset
+        self._recipe = recipe
         self._path = path
         self._reader: Reader = store_for(dataset.format).reader(dataset.path)
         manifest = dataset.manifest
-        self.subject = describe_dataset(dataset, recipe_only=recipe_only)
+        self.description = describe_dataset(dataset, recipe_only=recipe_only)
         self._shards = [
-            local_path(self._reader.region(shard).path) for shard in range(manifest.layout.shards)
+            self._reader.region(shard).path.on_disk() for shard in range(manifest.layout.shards)
         ]
         root = path if dataset.format == "zarr" else path.parent
         self._names = [path.relative_to(root).as_posix() for path in self._shards]
         if dataset.format == "hdf5":
             self._names = ["data.h5"] * len(self._shards)
-        self.nbytes = 0 if recipe_only else manifest.n * dataset.recipe.image_nbytes
+        self.nbytes = 0 if recipe_only else manifest.n * recipe.image_nbytes
 
     @property
     def recipe_file(self) -> tuple[str, str]:
         """recipe.toml."""
-        return "recipe.toml", self._dataset.recipe.to_toml()
+        return "recipe.toml", self._recipe.to_toml()
 
     def tables(self) -> Iterator[tuple[str, str, Iterable[bytes]]]:
         """Yield samples.csv and shards.csv."""
@@ -106,7 +89,11 @@ class DatasetSource:
             "samples.csv",
             "A line for each sample: class, length-scales, seed, split, shard",
             samples_table(
-                dataset.recipe, dataset.n, self.subject, dataset.manifest.shard_size, self._names
+                self._recipe,
+                dataset.n,
+                self.description,
+                dataset.manifest.shard_size,
+                self._names,
             ),
         )
         ranges = " (of its range of the file)" if dataset.format == "hdf5" else ""
@@ -121,12 +108,15 @@ class DatasetSource:
         attributes = json.loads(canonical_json(msgspec.to_builtins(self._dataset.manifest)))
         return {"sampling_version": attributes["sampling_version"], "attributes": attributes}
 
-    def figure(self) -> bytes:
+    def figure(self, classes: Sequence[str]) -> bytes:
         """Return a contact sheet."""
         dataset = self._dataset
-        sheet = contact_sheet(dataset.recipe, dataset.n, lambda index: dataset.read([index])[0])
+        recipe = dataset.recipe
+        sheet = ContactSheet.read(
+            recipe.classes, recipe.labels, dataset.n, dataset.read, classes=classes
+        )
         dataset.close()
-        return sheet
+        return sheet_png(sheet, note=shown_plane(recipe.shape))
 
     def write_data(
         self, folder: Path, most_bytes: int, progress: Callable[[int], None]
@@ -139,7 +129,7 @@ class DatasetSource:
         self, folder: Path, most_bytes: int, progress: Callable[[int], None]
     ) -> list[tuple[Part, str]]:
         form = self._dataset.format
-        if self.subject.recipe_only:
+        if self.description.recipe_only:
             _verify(self._path)
             return []
         if form == "zarr":

@@ -30,6 +30,7 @@ __all__ = [
     "RECORD_FILES",
     "SHA256SUMS",
     "Deposit",
+    "DepositManifest",
     "hash_file",
     "is_plain_name",
 ]
@@ -51,17 +52,21 @@ _GIVE: Final = "give the folder that `gpgen package` made"
 _AGAIN: Final = "package the dataset again: `gpgen package DATASET --publication FILE --out DIR`"
 
 
-class _Layout(msgspec.Struct):
+class Layout(msgspec.Struct, omit_defaults=True):
+    """What else `gpgen make` needs to give the same files, in samples."""
+
     shard_size: int | None = None
     chunk_size: int | None = None
 
 
-class _Attributes(msgspec.Struct):
+class Attributes(msgspec.Struct):
+    """What is read here of the dataset's own manifest."""
+
     shard_pattern: str | None = None
 
 
-class _Manifest(msgspec.Struct):
-    """What dataset.json must say in the right types, whoever wrote it."""
+class DepositManifest(msgspec.Struct):
+    """What dataset.json says, in the right types whoever wrote it."""
 
     format: Literal["gpgen-deposit"]
     format_version: Literal[1]
@@ -70,17 +75,17 @@ class _Manifest(msgspec.Struct):
     recipe_only: bool
     recipe_sha256: str
     gpgen_version: str
-    layout: _Layout | None = None
+    layout: Layout = msgspec.field(default_factory=Layout)
     sampling_version: int | None = None
-    attributes: _Attributes | None = None
-    archive: dict[str, str] | None = None
-    publication: dict[str, Any] | None = None
+    attributes: Attributes = msgspec.field(default_factory=Attributes)
+    archive: dict[str, str] = {}
+    publication: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
         # A hint puts the version behind `pip install gpgen==`, to be copied.
         if not _VERSION.fullmatch(self.gpgen_version):
             raise ValueError("gpgen_version is no version")
-        pattern = None if self.attributes is None else self.attributes.shard_pattern
+        pattern = self.attributes.shard_pattern
         # It becomes the name of files.
         if pattern is not None and not (is_plain_name(pattern) and _is_target(pattern)):
             raise ValueError("shard_pattern is no pattern of files' names")
@@ -141,7 +146,7 @@ class Deposit:
     path: Path
     sha256: dict[str, str]
     md5: dict[str, str]
-    manifest: dict[str, Any]
+    manifest: DepositManifest
 
     @classmethod
     def open(cls, path: str | Path) -> Deposit:
@@ -161,12 +166,12 @@ class Deposit:
         with reading(folder / MANIFEST, _AGAIN):
             raw = read_whole(folder / MANIFEST)
         try:
-            manifest = json.loads(raw)
+            document = json.loads(raw)
         except (ValueError, RecursionError) as error:
             raise DatasetError(f"{folder / MANIFEST} can't be read: {error}", _AGAIN) from error
-        _check_versions(folder / MANIFEST, manifest)
+        _check_versions(folder / MANIFEST, document)
         try:
-            msgspec.convert(manifest, _Manifest)
+            manifest = msgspec.convert(document, DepositManifest)
         except (msgspec.ValidationError, RecursionError) as error:
             raise DatasetError(f"{folder / MANIFEST} is damaged: {error}", _AGAIN) from error
         return cls(folder, sha256, md5, manifest)
@@ -179,12 +184,12 @@ class Deposit:
     @property
     def recipe_only(self) -> bool:
         """Whether the pixels are left out."""
-        return bool(self.manifest.get("recipe_only"))
+        return self.manifest.recipe_only
 
     @property
     def form(self) -> str:
-        """The dataset's format: one of those that `gpgen.description.subject.TARGETS` names."""
-        return str(self.manifest.get("form"))
+        """The dataset's format: one of `dataset_description.TARGETS`."""
+        return self.manifest.form
 
     def nbytes(self) -> int:
         """Return the bytes of all files.

@@ -7,20 +7,24 @@ from pathlib import Path
 import msgspec
 
 from gpgen.dataset import open_dataset
+from gpgen.description.archive_description import describe_archive
+from gpgen.description.dataset_description import (
+    DatasetDescription,
+    describe_dataset,
+    describe_drawn,
+)
 from gpgen.description.publication import Publication
-from gpgen.description.subject import Subject, dataset_subject
 from gpgen.errors import DatasetError
 from gpgen.format.stored_recipe import StoredRecipe
 from gpgen.golkar2018.archive import PLAN, read_plan
+from gpgen.golkar2018.archive_reading import ArchiveReader, is_archive
 from gpgen.io.paths import place_of
-from gpgen.publish.archive_source import ArchiveSource, archive_subject, is_archive
-from gpgen.publish.dataset_source import describe_dataset
 from gpgen.publish.deposit import MANIFEST, SHA256SUMS, Deposit
 
 __all__ = ["describe"]
 
 
-def describe(path: str | Path) -> tuple[Subject, Publication | None]:
+def describe(path: str | Path) -> tuple[DatasetDescription, Publication | None]:
     """Return what a path says about itself, and what was said when it was packaged.
 
     Raises
@@ -33,31 +37,32 @@ def describe(path: str | Path) -> tuple[Subject, Publication | None]:
         if (folder / MANIFEST).is_file() and (folder / SHA256SUMS).is_file():
             return _describe_deposit(Deposit.open(folder))
         if is_archive(folder):
-            return ArchiveSource(folder, recipe_only=False).subject, None
+            archive = ArchiveReader(folder)
+            return describe_archive(archive.plan, archive.fields, recipe_only=False), None
     with open_dataset(folder) as dataset:
         return describe_dataset(dataset), None
 
 
-def _describe_deposit(deposit: Deposit) -> tuple[Subject, Publication]:
+def _describe_deposit(deposit: Deposit) -> tuple[DatasetDescription, Publication]:
     manifest = deposit.manifest
     try:
-        publication = msgspec.convert(manifest["publication"], Publication)
+        publication = msgspec.convert(manifest.publication, Publication)
         if deposit.form == "archive":
-            subject = archive_subject(
+            description = describe_archive(
                 read_plan(deposit.path), deposit.read_json(PLAN), recipe_only=deposit.recipe_only
             )
         else:
-            subject = dataset_subject(
+            description = describe_drawn(
                 StoredRecipe.load(deposit.path / "recipe.toml"),
-                int(manifest["n"]),
+                manifest.n,
                 deposit.form,
-                layout=manifest["layout"],
+                layout=msgspec.to_builtins(manifest.layout),
                 recipe_only=deposit.recipe_only,
-                gpgen_version=str(manifest["gpgen_version"]),
+                gpgen_version=manifest.gpgen_version,
             )
-    except (KeyError, TypeError, msgspec.ValidationError) as error:
+    except msgspec.ValidationError as error:
         raise DatasetError(
             f"{deposit.path / MANIFEST} lacks what a citation needs: {error}",
             "package the dataset again",
         ) from error
-    return subject, publication
+    return description, publication

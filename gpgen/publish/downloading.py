@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from gpgen.errors import DatasetError, TargetError
+from gpgen.errors import DatasetError
 from gpgen.io.download import Download
+from gpgen.io.output_files import check_space, free_bytes
+from gpgen.progress import Progress, Tell
 from gpgen.publish.client import Service, ServiceError, TransportError
 from gpgen.publish.deposit import is_plain_name
 from gpgen.publish.records import Records
 
-__all__ = ["FetchProgress", "download_record"]
+__all__ = ["download_record"]
 
 _ATTEMPTS: Final = 6
-
-
-@dataclass(frozen=True)
-class FetchProgress:
-    """How far a download is: the file in hand, bytes done, and bytes in all."""
-
-    file: str
-    done: int
-    nbytes: int
 
 
 def download_record(
@@ -35,7 +26,7 @@ def download_record(
     folder: Path,
     *,
     wanted: Callable[[str], bool] = lambda _: True,
-    progress: Callable[[FetchProgress], None] | None = None,
+    tell: Tell = lambda _: None,
 ) -> None:
     """Download a published record's files into a folder.
 
@@ -47,8 +38,8 @@ def download_record(
         Where to; what an earlier download has left there is kept if it is right.
     wanted
         Which files.
-    progress
-        Called as bytes arrive.
+    tell
+        Told as bytes arrive, of all files together.
 
     Raises
     ------
@@ -73,27 +64,22 @@ def download_record(
                 f"record {number} has a file called {name[:80]!r}", "don't use this record"
             )
     total = sum(int(entry.get("size") or 0) for entry in entries.values())
-    free = shutil.disk_usage(folder).free
-    if total > free + sum(path.stat().st_size for path in folder.iterdir()):
-        raise TargetError(
-            f"{folder.parent} has {free / 1e9:.1f} GB free, and the record {total / 1e9:.1f} GB",
-            "free some space, or choose another --out",
-        )
+    there = sum(path.stat().st_size for path in folder.iterdir())
+    check_space(folder, total - there, free_bytes(folder))
     done = 0
     for name, entry in entries.items():
 
-        def tell(there: int, name: str = name, before: int = done) -> None:
-            if progress:
-                progress(FetchProgress(name, before + there, total))
+        def arrived(there: int, name: str = name, before: int = done) -> None:
+            tell(Progress(before + there, total, "byte", name))
 
         nbytes = int(entry.get("size") or 0)
         kind, _, digest = str(entry.get("checksum") or "").partition(":")
         # Without an MD5 there is still SHA256SUMS, which is compared later.
         md5 = digest if kind == "md5" else None
         place = f"/api/records/{quote(number, safe='')}/files/{quote(name, safe='')}/content"
-        _download(records.service, place, Download(folder / name, nbytes, md5, tell))
+        _download(records.service, place, Download(folder / name, nbytes, md5, arrived))
         done += nbytes
-        tell(nbytes)
+        arrived(nbytes)
 
 
 def _download(service: Service, place: str, download: Download) -> None:

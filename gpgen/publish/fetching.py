@@ -1,4 +1,4 @@
-"""The way back: a record, or a deposit's folder, becomes a local dataset, verified."""
+"""Fetching: a record, or the folder of a deposit, becomes a local dataset, and is verified."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpgen.errors import DatasetError, TargetError, UsageError
+from gpgen.errors import Argument, DatasetError, TargetError, UsageError
 from gpgen.format.layout import SHARDED, Target
 from gpgen.golkar2018.archive import PLAN
 from gpgen.io import files as disk
 from gpgen.io.beside import working_folder
 from gpgen.io.failures import target_errors
-from gpgen.io.paths import local_path
+from gpgen.io.output_files import check_folder, check_space, free_bytes
 from gpgen.io.recognizing import refused
 from gpgen.io.user_paths import AnyText, given, target_of, text_of
-from gpgen.making.run import Progress
+from gpgen.progress import Follow, Tell, following
 from gpgen.publish.addresses import RecordAddress, parse_source
 from gpgen.publish.client import Service, ServiceError
 from gpgen.publish.deposit import MANIFEST, MD5SUMS, SHA256SUMS, Deposit
-from gpgen.publish.downloading import FetchProgress, download_record
+from gpgen.publish.downloading import download_record
 from gpgen.publish.records import Records
-from gpgen.publish.regenerating import regenerate, regenerated_target
-from gpgen.publish.regenerating_archive import regenerate_archive
+from gpgen.publish.regenerating import regenerate, regenerate_archive, regenerated_target
 from gpgen.publish.unpacking import check_names, data_files, join_parts, unpack_zarr
 from gpgen.verification import verify
 
-__all__ = ["FetchProgress", "Fetched", "fetch"]
+__all__ = ["Fetched", "fetch"]
 
 _GIVE = "give a DOI, a record's number or page, or the folder of a deposit"
 
@@ -59,8 +58,7 @@ def fetch(
     *,
     service: Service | str | None = None,
     workers: int | None = None,
-    download_progress: Callable[[FetchProgress], None] | None = None,
-    make_progress: Callable[[Progress], None] | None = None,
+    progress: Follow = None,
     notify: Callable[[str], None] | None = None,
 ) -> Fetched:
     """Bring a published dataset here, verified.
@@ -75,8 +73,9 @@ def fetch(
         Where a bare number is meant, or the service to use; by default Zenodo.
     workers
         Workers that draw the pixels, where the record has none.
-    download_progress, make_progress
-        Called as bytes arrive; called as shards are drawn.
+    progress
+        ``True`` draws a bar; a function is called with a `gpgen.Progress`: of bytes as they arrive,
+        and of samples as they are drawn, where the record has no pixels.
     notify
         Told in a sentence which service is asked, and why it is waited for.
 
@@ -93,13 +92,15 @@ def fetch(
     if folder is not None:
         deposit = Deposit.open(folder)
         deposit.check()
-        return _place(deposit, _target(deposit, out), workers, make_progress)
+        with following(progress) as tell:
+            return _place(deposit, _target(deposit, out), workers, tell)
     if isinstance(service, Service):
         address = parse_source(text_of(source), service.address)
-        return _fetch_record(service, address, out, workers, download_progress, make_progress)
+        with following(progress) as tell:
+            return _fetch_record(service, address, out, workers, tell)
     address = parse_source(text_of(source), service)
-    with Service(address.service, notify=notify) as own:
-        return _fetch_record(own, address, out, workers, download_progress, make_progress)
+    with Service(address.service, notify=notify) as own, following(progress) as tell:
+        return _fetch_record(own, address, out, workers, tell)
 
 
 def _folder(source: AnyText) -> Path | None:
@@ -117,13 +118,12 @@ def _fetch_record(
     address: RecordAddress,
     out: AnyText | None,
     workers: int | None,
-    download_progress: Callable[[FetchProgress], None] | None,
-    make_progress: Callable[[Progress], None] | None,
+    tell: Tell,
 ) -> Fetched:
     if service.address != address.service:
         raise UsageError(
             f"record {address.number} is at {address.service}, not at {service.address}",
-            "leave out --from",
+            f"leave out {Argument.SERVICE}",
         )
     if out is not None:
         _refuse_existing(target_of(out))
@@ -150,9 +150,9 @@ def _fetch_record(
                 "download its files from its page",
             ) from None
         target = _target(deposit, out)
-        download_record(records, address.number, folder, progress=download_progress)
+        download_record(records, address.number, folder, tell=tell)
         Deposit.open(folder).check()
-        fetched = _place(deposit, target, workers, make_progress, move=True)
+        fetched = _place(deposit, target, workers, tell, move=True)
         disk.remove_tree(folder)
     return fetched
 
@@ -164,13 +164,13 @@ def _target(deposit: Deposit, out: AnyText | None) -> Path:
         if form != deposit.form:
             raise UsageError(
                 f"the dataset is in the format {deposit.form}, and {target.name} is {form}",
-                f"use --out {regenerated_target(deposit)}",
+                f"use {Argument.OUT} {regenerated_target(deposit)}",
             )
         names = {target.name, regenerated_target(deposit)}
         if form in SHARDED and not deposit.recipe_only and len(names) > 1:
             raise UsageError(
                 f"the files are called {regenerated_target(deposit)}, and say so within",
-                "give --out that name in another folder",
+                f"give {Argument.OUT} that name in another folder",
             )
     _refuse_existing(target)
     return target
@@ -178,40 +178,33 @@ def _target(deposit: Deposit, out: AnyText | None) -> Path:
 
 def _refuse_existing(target: Path) -> None:
     if os.path.lexists(target):
-        raise TargetError(f"{target} exists", "give another --out, or remove it")
-    if not target.parent.is_dir():
-        raise TargetError(f"there is no folder {target.parent}", "make it first")
+        raise TargetError(f"{target} exists", f"give another {Argument.OUT}, or remove it")
+    check_folder(target.parent)
 
 
 def _place(
     deposit: Deposit,
     target: Path,
     workers: int | None,
-    progress: Callable[[Progress], None] | None,
+    tell: Tell,
     *,
     move: bool = False,
 ) -> Fetched:
     """Make the dataset of a deposit that has been checked."""
     if deposit.recipe_only and deposit.form == "archive":
-        path = regenerate_archive(deposit, target, workers=workers)
+        path = regenerate_archive(deposit, target, workers=workers, progress=tell)
         return Fetched(path, deposit.form, regenerated=True)
     if deposit.recipe_only:
-        dataset = regenerate(deposit.path, target, workers=workers, resume=True, progress=progress)
+        dataset = regenerate(deposit.path, target, workers=workers, resume=True, progress=tell)
         dataset.close()
-        return Fetched(local_path(dataset.path), deposit.form, regenerated=True)
+        return Fetched(dataset.path.on_disk(), deposit.form, regenerated=True)
     check_names(deposit, target)
     nbytes = sum(
         (deposit.path / name).stat().st_size
         for parts in data_files(deposit).values()
         for name in parts
     )
-    free = shutil.disk_usage(target.parent).free
-    if nbytes > free:
-        raise TargetError(
-            f"{target.parent} has {free / 1e9:.1f} GB free, and unpacking takes "
-            f"{nbytes / 1e9:.1f} GB",
-            "free some space, or choose another --out",
-        )
+    check_space(target, nbytes, free_bytes(target.parent))
     with working_folder(target, "unpacking") as folder:
         _assemble(deposit, folder, target, move=move)
         if deposit.form != "archive":
@@ -222,7 +215,7 @@ def _place(
 
 
 def _assemble(deposit: Deposit, folder: Path, target: Path, *, move: bool) -> None:
-    """Bring the dataset together in a folder beside its place, under its own name."""
+    """Join and unpack the data files in a working folder beside the target."""
     for name, parts in data_files(deposit).items():
         final = target.name if deposit.form == "hdf5" else name
         if move and len(parts) == 1:
@@ -234,7 +227,7 @@ def _assemble(deposit: Deposit, folder: Path, target: Path, *, move: bool) -> No
     if deposit.form == "archive":
         shutil.copyfile(deposit.path / PLAN, folder / PLAN)
         # Its own list of checksums, as `gpgen archive` writes it.
-        sums = {**(deposit.manifest.get("archive") or {}), PLAN: deposit.sha256[PLAN]}
+        sums = {**deposit.manifest.archive, PLAN: deposit.sha256[PLAN]}
         lines = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
         (folder / SHA256SUMS).write_text(lines, encoding="utf-8")
 
@@ -246,7 +239,7 @@ def _verify(path: Path) -> None:
 
 
 def _name(deposit: Deposit, folder: Path, target: Path) -> None:
-    """Give what is verified its name."""
+    """Rename the verified dataset to its place."""
     if deposit.form == "archive":
         disk.rename(folder, target)
     elif deposit.form in ("zarr", "hdf5"):

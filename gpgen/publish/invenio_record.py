@@ -9,13 +9,13 @@ import html
 from typing import Any
 
 from gpgen.description.abstract import keywords, paragraphs
+from gpgen.description.dataset_description import DatasetDescription
 from gpgen.description.publication import Creator, Funding, Publication, Related
-from gpgen.description.subject import Subject
 
 __all__ = ["invenio_record", "own_rights"]
 
 
-def invenio_record(publication: Publication, subject: Subject) -> dict[str, Any]:
+def invenio_record(publication: Publication, description: DatasetDescription) -> dict[str, Any]:
     """Return the draft of a record, as the records API takes it."""
     metadata: dict[str, Any] = {
         "resource_type": {"id": "dataset"},
@@ -25,13 +25,14 @@ def invenio_record(publication: Publication, subject: Subject) -> dict[str, Any]
         "publisher": publication.publisher,
         "version": publication.version,
         "description": "".join(
-            f"<p>{html.escape(part, quote=False)}</p>" for part in paragraphs(publication, subject)
+            f"<p>{html.escape(part, quote=False)}</p>"
+            for part in paragraphs(publication, description)
         ),
         "rights": [_rights(publication)],
-        "subjects": [{"subject": word} for word in keywords(publication, subject)],
+        "subjects": [{"subject": word} for word in keywords(publication, description)],
         "languages": [{"id": "eng"}],
         "related_identifiers": [
-            _related(related) for related in (*publication.related, *subject.related)
+            _related(related) for related in (*publication.related, *description.related)
         ],
     }
     if publication.contributors:

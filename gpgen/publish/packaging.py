@@ -4,36 +4,37 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from gpgen.contact_sheet.content import choose_classes
 from gpgen.dataset import open_dataset
 from gpgen.description.citation import cff
+from gpgen.description.dataset_description import DatasetDescription, DepositFile
 from gpgen.description.publication import Publication
-from gpgen.description.subject import DepositFile, Subject
-from gpgen.errors import TargetError, UsageError
+from gpgen.errors import Argument, TargetError, UsageError
+from gpgen.golkar2018.archive_reading import is_archive
 from gpgen.io.beside import put_in_place, working_folder
 from gpgen.io.failures import target_errors
+from gpgen.io.output_files import check_folder, check_space, free_bytes
 from gpgen.io.paths import AnyPath, Given, place_of
 from gpgen.io.user_paths import AnyText, target_of
-from gpgen.publish.archive_source import ArchiveSource, is_archive
+from gpgen.progress import Follow, Progress, Tell, following
+from gpgen.publish.archive_source import ArchiveSource
 from gpgen.publish.card import card
 from gpgen.publish.croissant import croissant_json
 from gpgen.publish.datacite_json import datacite_json
 from gpgen.publish.dataset_source import DatasetSource
 from gpgen.publish.deposit import CARD, FIGURE, MANIFEST, MD5SUMS, RECORD_BYTES, SHA256SUMS, Deposit
 from gpgen.publish.invenio_record import invenio_record
-from gpgen.publish.parts import MOST_PARTS, PartWriter
+from gpgen.publish.part_writer import MOST_PARTS, Part, PartWriter
 from gpgen.publish.sources import Source
 
-__all__ = ["PackageProgress", "Packaged", "package"]
-
-"""Bytes that Zenodo takes in a file."""
+__all__ = ["Packaged", "package"]
 
 _MEDIA: Final = {
     ".zip": "application/zip",
@@ -47,14 +48,6 @@ _MEDIA: Final = {
     ".cff": "application/yaml",
     "": "text/plain",
 }
-
-
-@dataclass(frozen=True)
-class PackageProgress:
-    """How far packaging is: bytes of the dataset done, and in all."""
-
-    done: int
-    nbytes: int
 
 
 @dataclass(frozen=True)
@@ -82,9 +75,10 @@ def package(
     out: AnyText,
     *,
     recipe_only: bool = False,
+    classes: Sequence[str] | None = None,
     overwrite: bool = False,
     most_bytes: int = RECORD_BYTES,
-    progress: Callable[[PackageProgress], None] | None = None,
+    progress: Follow = None,
 ) -> Packaged:
     """Make a deposit.
 
@@ -101,19 +95,22 @@ def package(
         The folder to make; it appears once it is whole.
     recipe_only
         Whether to leave the pixels out. `regenerate` makes them again.
+    classes
+        Names of the classes in the contact sheet; by default all, or eight evenly chosen if there
+        are more.
     overwrite
         Whether to replace a deposit that is there.
     most_bytes
         Bytes that the service takes in a file; longer ones are split.
     progress
-        Called now and then.
+        ``True`` draws a bar; a function is called with a `gpgen.Progress` of the dataset's bytes.
 
     Raises
     ------
     DatasetError
         If the dataset fails `gpgen.verify`.
     UsageError
-        If the publication isn't valid.
+        If the publication isn't valid, or there is no class of such a name.
     TargetError
         If `out` is there and is not to be replaced, or can't be written.
     """
@@ -125,17 +122,24 @@ def package(
     target = target_of(out)
     _check_target(target, overwrite)
     source = _open_source(place_of(dataset), recipe_only)
+    shown = _shown_classes(source.description, classes)
     if source.nbytes > MOST_PARTS * most_bytes:
         raise UsageError(
             f"files of {most_bytes:,} bytes would be more than {MOST_PARTS} parts",
             f"use {-(-source.nbytes // MOST_PARTS):,} or more",
         )
-    _check_space(target, source.nbytes)
+    check_space(
+        target,
+        source.nbytes,
+        free_bytes(target.parent),
+        f"package with {Argument.RECIPE_ONLY}",
+    )
     with (
         target_errors(f"{target} can't be written"),
         working_folder(target, "packaging") as folder,
+        following(progress) as tell,
     ):
-        return _fill(folder, target, source, publication, most_bytes, progress)
+        return _fill(folder, target, source, publication, shown, most_bytes, tell)
 
 
 def _open_source(path: AnyPath, recipe_only: bool) -> Source:
@@ -144,35 +148,36 @@ def _open_source(path: AnyPath, recipe_only: bool) -> Source:
     return DatasetSource(open_dataset(path), recipe_only)
 
 
+def _shown_classes(description: DatasetDescription, classes: Sequence[str] | None) -> list[str]:
+    present = [label for label, count in enumerate(description.counts) if count]
+    labels = choose_classes(description.classes, present, classes)
+    return [description.classes[label] for label in labels]
+
+
 def _fill(
     folder: Path,
     target: Path,
     source: Source,
     publication: Publication,
+    shown: Sequence[str],
     most_bytes: int,
-    progress: Callable[[PackageProgress], None] | None,
+    tell: Tell,
 ) -> Packaged:
     done = 0
 
     def advance(nbytes: int) -> None:
         nonlocal done
         done += nbytes
-        if progress:
-            progress(PackageProgress(min(done, source.nbytes), source.nbytes))
+        tell(Progress(min(done, source.nbytes), source.nbytes, "byte"))
 
-    entries = [
-        DepositFile(part.name, part.nbytes, part.sha256, part.md5, _media(part.name), what)
-        for part, what in source.write_data(folder, most_bytes, advance)
-    ]
+    entries = [_entry(*part) for part in source.write_data(folder, most_bytes, advance)]
 
     def add(name: str, what: str, pieces: Iterable[bytes]) -> None:
         with PartWriter(folder, name, 0, RECORD_BYTES) as writer:
             for piece in pieces:
                 writer.write(piece)
             (part,) = writer.finish()
-        entries.append(
-            DepositFile(part.name, part.nbytes, part.sha256, part.md5, _media(name), what)
-        )
+        entries.append(_entry(part, what))
 
     name, recipe = source.recipe_file
     add(name, "The recipe, from which gpgen makes the dataset again", [recipe.encode()])
@@ -181,44 +186,37 @@ def _fill(
     manifest = {
         "format": "gpgen-deposit",
         "format_version": 1,
-        "form": source.subject.form,
-        "n": source.subject.n,
-        "recipe_only": source.subject.recipe_only,
-        "recipe_sha256": source.subject.recipe_sha256,
-        "gpgen_version": source.subject.gpgen_version,
-        "layout": source.subject.layout,
+        "form": source.description.form,
+        "n": source.description.n,
+        "recipe_only": source.description.recipe_only,
+        "recipe_sha256": source.description.recipe_sha256,
+        "gpgen_version": source.description.gpgen_version,
+        "layout": source.description.layout,
         "publication": msgspec.to_builtins(publication),
         **source.manifest(),
     }
     add(MANIFEST, "What `gpgen fetch` and `gpgen make --from` need to know", [_json(manifest)])
-    add(FIGURE, "A contact sheet: a row for each class", [source.figure()])
-    text = card(publication, source.subject, tuple(entries), figure=FIGURE)
+    add(FIGURE, "A contact sheet: a row for each class", [source.figure(shown)])
+    text = card(publication, source.description, tuple(entries), figure=FIGURE, shown=shown)
     add(CARD, "The dataset's card", [text.encode()])
-    documents = _documents(publication, source.subject, tuple(entries))
-    described = {
-        "croissant.json": "Croissant 1.1 metadata",
-        "datacite.json": "DataCite 4.5 metadata",
-        "CITATION.cff": "How to cite",
-        "record.json": "The record's metadata as InvenioRDM takes them",
-    }
-    for name, document in documents.items():
-        add(name, described[name], [document.encode()])
+    about = (publication, source.description)
+    files = tuple(entries)
+    for name, what, document in (
+        ("croissant.json", "Croissant 1.1 metadata", _json(croissant_json(*about, files))),
+        ("datacite.json", "DataCite 4.5 metadata", _json(datacite_json(*about, files))),
+        ("CITATION.cff", "How to cite", cff(*about).encode()),
+        (
+            "record.json",
+            "The record's metadata as InvenioRDM takes them",
+            _json(invenio_record(*about)),
+        ),
+    ):
+        add(name, what, [document])
     entries.sort(key=lambda entry: entry.name)
     _write_sums(folder, entries)
     put_in_place(folder, target)
     deposit = Deposit.open(target)
     return Packaged(target, deposit.files, deposit.nbytes())
-
-
-def _documents(
-    publication: Publication, subject: Subject, files: tuple[DepositFile, ...]
-) -> dict[str, str]:
-    return {
-        "croissant.json": _json(croissant_json(publication, subject, files)).decode(),
-        "datacite.json": _json(datacite_json(publication, subject, files)).decode(),
-        "CITATION.cff": cff(publication, subject),
-        "record.json": _json(invenio_record(publication, subject)).decode(),
-    }
 
 
 def _json(document: dict[str, Any]) -> bytes:
@@ -236,28 +234,21 @@ def _write_sums(folder: Path, entries: list[DepositFile]) -> None:
             writer.finish()
 
 
-def _media(name: str) -> str:
-    return _MEDIA.get(Path(name).suffix, "application/octet-stream")
-
-
-# The folder
+def _entry(part: Part, what: str) -> DepositFile:
+    media = _MEDIA.get(Path(part.name).suffix, "application/octet-stream")
+    return DepositFile(part.name, part.nbytes, part.sha256, part.md5, media, what)
 
 
 def _check_target(target: Path, overwrite: bool) -> None:
-    if not target.parent.is_dir():
-        raise TargetError(f"there is no folder {target.parent}", "make it first")
+    check_folder(target.parent)
     if not os.path.lexists(target):
         return
     if not overwrite:
-        raise TargetError(f"{target} exists", "give another --out, or --overwrite to replace it")
-    if not (target / SHA256SUMS).is_file() or not (target / MANIFEST).is_file():
-        raise TargetError(f"{target} is no deposit, and is not replaced", "give another --out")
-
-
-def _check_space(target: Path, nbytes: int) -> None:
-    free = shutil.disk_usage(target.parent).free
-    if nbytes > free:
         raise TargetError(
-            f"{target.parent} has {free / 1e9:.1f} GB free, and {nbytes / 1e9:.1f} GB are needed",
-            "free some space, or package with --recipe-only",
+            f"{target} exists",
+            f"give another {Argument.OUT}, or {Argument.OVERWRITE} to replace it",
+        )
+    if not (target / SHA256SUMS).is_file() or not (target / MANIFEST).is_file():
+        raise TargetError(
+            f"{target} is no deposit, and is not replaced", f"give another {Argument.OUT}"
         )

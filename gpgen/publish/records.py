@@ -103,14 +103,14 @@ class Records:
         return _entries(self.service.call("GET", f"{_record(number)}/files"))
 
     def register(self, number: str, names: list[str]) -> None:
-        """Announce files to be uploaded."""
+        """Register the names of files to be uploaded."""
         entries = [{"key": name} for name in names]
         self.service.call("POST", f"{_record(number)}/draft/files", json=entries, repeatable=False)
 
     def send(
         self, number: str, name: str, content: Callable[[], Iterable[bytes]], nbytes: int
     ) -> None:
-        """Upload a file's content, once: whether to try again depends on what has arrived."""
+        """Upload a file's content, without repeating: the caller asks first what has arrived."""
         self.service.call(
             "PUT", f"{_file(number, name)}/content", content=content, nbytes=nbytes,
             repeatable=False,

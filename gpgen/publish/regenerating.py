@@ -1,33 +1,34 @@
-"""A deposit's dataset made again, and every checksum compared."""
+"""A deposit's dataset or archive made again, and every checksum compared."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 from typing import Final
 
 from gpgen.dataset import Dataset
-from gpgen.description.subject import TARGETS
-from gpgen.errors import DatasetError, UsageError
+from gpgen.description.dataset_description import TARGETS
+from gpgen.errors import Argument, DatasetError, UsageError
 from gpgen.format import store_for
 from gpgen.format.base import Reader
 from gpgen.format.layout import Target
 from gpgen.format.stored_recipe import StoredRecipe
+from gpgen.golkar2018.archive import make_archive, read_plan
 from gpgen.making.cluster import Scheduler, Security
-from gpgen.making.run import Progress, make
+from gpgen.making.run import make
+from gpgen.progress import Follow
 from gpgen.publish.deposit import Deposit
 from gpgen.sampling import SAMPLING_VERSION
 
-__all__ = ["regenerate", "regenerated_target"]
+__all__ = ["regenerate", "regenerate_archive", "regenerated_target"]
 
 _NAMED: Final = 5
 
 
 def regenerated_target(deposit: Deposit) -> str:
     """Return the name that the dataset of a deposit has by default."""
-    attributes = deposit.manifest.get("attributes") or {}
-    return str(attributes.get("shard_pattern") or TARGETS[deposit.form])
+    return deposit.manifest.attributes.shard_pattern or TARGETS[deposit.form]
 
 
 def regenerate(
@@ -40,7 +41,7 @@ def regenerate(
     processes: bool | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Follow = None,
 ) -> Dataset:
     """Make the dataset of a deposit again.
 
@@ -69,7 +70,7 @@ def regenerate(
     if folder.form == "archive":
         raise UsageError(
             f"{deposit} holds an archive in the form of 2018, not a recipe",
-            f"use `gpgen fetch {deposit} --out archive`",
+            f"use `gpgen fetch {deposit}`",
         )
     for name in ("recipe.toml", "shards.csv"):
         if name not in folder.sha256:
@@ -79,18 +80,17 @@ def regenerate(
     if form != folder.form:
         raise UsageError(
             f"{str(out)!r} is not in the deposit's format, so no checksum could agree",
-            f"use --out {regenerated_target(folder)}",
+            f"use {Argument.OUT} {regenerated_target(folder)}",
         )
     recipe = StoredRecipe.load(folder.path / "recipe.toml")
-    if recipe.sha256 != folder.manifest.get("recipe_sha256"):
+    if recipe.sha256 != folder.manifest.recipe_sha256:
         raise DatasetError(
             f"{folder.path / 'recipe.toml'} is not the recipe that the deposit was packaged with",
             "get the deposit again",
         )
-    layout = folder.manifest.get("layout") or {}
     dataset = make(
         recipe,
-        int(folder.manifest["n"]),
+        folder.manifest.n,
         out,
         workers=workers,
         scheduler=scheduler,
@@ -98,8 +98,8 @@ def regenerate(
         processes=processes,
         resume=resume,
         overwrite=overwrite,
-        chunk_size=layout.get("chunk_size"),
-        shard_size=layout.get("shard_size"),
+        chunk_size=folder.manifest.layout.chunk_size,
+        shard_size=folder.manifest.layout.shard_size,
         progress=progress,
     )
     wrong = _differing(folder, store_for(dataset.format).reader(dataset.path))
@@ -107,18 +107,48 @@ def regenerate(
         named = ", ".join(map(str, wrong[:_NAMED])) + (" and more" if wrong[_NAMED:] else "")
         raise DatasetError(
             f"{dataset.path} was made, but shard {named} of it is not the deposit's",
-            f"make it with gpgen {folder.manifest.get('gpgen_version')}, and report this as a bug",
+            f"make it with gpgen {folder.manifest.gpgen_version}, and report this as a bug",
         )
     return dataset
 
 
+def regenerate_archive(
+    deposit: Deposit, out: Path, *, workers: int | None = None, progress: Follow = None
+) -> Path:
+    """Make an archive again.
+
+    Parameters
+    ----------
+    deposit
+        What was packaged.
+    out
+        The folder to make.
+    workers, progress
+        As for `gpgen.golkar2018.archive.make_archive`.
+
+    Raises
+    ------
+    DatasetError
+        If this gpgen makes other bytes.
+    """
+    made = make_archive(read_plan(deposit.path), out, workers=workers, progress=progress)
+    expected = deposit.manifest.archive
+    if made.sha256 != expected:
+        shutil.rmtree(made.path)
+        raise DatasetError(
+            f"the archive made from {deposit.path} is not the one that was packaged",
+            f"make it with gpgen {deposit.manifest.gpgen_version}",
+        )
+    return made.path
+
+
 def _check_version(folder: Deposit) -> None:
-    version = folder.manifest.get("sampling_version")
+    version = folder.manifest.sampling_version
     if version != SAMPLING_VERSION:
         raise DatasetError(
             f"the deposit was drawn with version {version} of the sampling, and this gpgen has "
             f"{SAMPLING_VERSION}: its pixels would differ",
-            f"run `pip install gpgen=={folder.manifest.get('gpgen_version')}`",
+            f"run `pip install gpgen=={folder.manifest.gpgen_version}`",
         )
 
 

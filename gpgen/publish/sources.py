@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from gpgen.description.subject import Subject
+from gpgen.description.dataset_description import DatasetDescription
 from gpgen.errors import DatasetError
 from gpgen.io.failures import reading
-from gpgen.publish.parts import Part, PartWriter
+from gpgen.publish.part_writer import Part, PartWriter
 
 __all__ = ["VERIFY", "Source", "copy_file", "copy_whole"]
 
@@ -23,7 +23,7 @@ _STEP: Final = 2**26
 class Source(Protocol):
     """A dataset to be packaged: what it says, and how to write its files."""
 
-    subject: Subject
+    description: DatasetDescription
     nbytes: int
 
     @property
@@ -39,8 +39,8 @@ class Source(Protocol):
         """Return what dataset.json says of it."""
         ...
 
-    def figure(self) -> bytes:
-        """Return a PNG."""
+    def figure(self, classes: Sequence[str]) -> bytes:
+        """Return a contact sheet of the classes of these names, as a PNG."""
         ...
 
     def write_data(

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from gpgen.description.subject import Subject
+from gpgen.description.dataset_description import DatasetDescription
 from gpgen.exact.texture import length_scale_name
 from gpgen.format.base import Reader
 from gpgen.recipe import Recipe
@@ -21,7 +21,7 @@ _ROWS: Final = 2**14
 
 
 def samples_table(
-    recipe: Recipe, n: int, subject: Subject, shard_size: int, files: list[str]
+    recipe: Recipe, n: int, description: DatasetDescription, shard_size: int, files: list[str]
 ) -> Iterator[bytes]:
     """Yield samples.csv in pieces: a line for each sample.
 
@@ -29,14 +29,14 @@ def samples_table(
     ----------
     recipe, n
         The dataset.
-    subject
+    description
         Names the columns.
     shard_size
         Samples a shard.
     files
         The file of each shard.
     """
-    yield csv_lines([[column.name for column in subject.columns]])
+    yield csv_lines([[column.name for column in description.columns]])
     names, splits = recipe.classes, tuple(recipe.splits)
     for start in range(0, n, _ROWS):
         stop = min(start + _ROWS, n)

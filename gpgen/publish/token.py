@@ -59,7 +59,7 @@ def find_token(variable: str, file: str | Path | None = None) -> Token:
         raise UsageError(
             f"no access token: neither {variable} nor a token file is set",
             "make one on the service's page (Applications, personal access tokens; scopes "
-            f"deposit:write and deposit:actions) and set {variable}, or give --token-file",
+            f"deposit:write and deposit:actions) and set {variable}, or give a file with it",
         )
     return _token(secret, f"the token in {variable}")
 

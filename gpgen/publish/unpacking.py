@@ -11,7 +11,7 @@ from typing import Final
 from gpgen.errors import DatasetError
 from gpgen.format.layout import SHARDED, Target
 from gpgen.publish.deposit import Deposit
-from gpgen.publish.parts import BLOCK
+from gpgen.publish.part_writer import BLOCK
 
 __all__ = ["check_names", "data_files", "join_parts", "unpack_zarr"]
 

@@ -12,20 +12,21 @@ import html
 import json
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpgen.errors import DatasetError, UsageError
+from gpgen.errors import Argument, DatasetError, UsageError
+from gpgen.io import files as disk
 from gpgen.io.user_paths import given
+from gpgen.progress import Follow, following
 from gpgen.publish.client import Service
 from gpgen.publish.deposit import CARD, RECORD_BYTES, RECORD_FILES, Deposit
+from gpgen.publish.draft_files import DraftFiles, is_there
 from gpgen.publish.invenio_record import own_rights
 from gpgen.publish.records import Records, doi_of
-from gpgen.publish.sending import DraftFiles, UploadProgress, is_there
 
-__all__ = ["Limits", "Record", "UploadProgress", "publish_draft", "state_file", "upload"]
+__all__ = ["Limits", "Record", "publish_draft", "state_file", "upload"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def upload(
     new_version_of: str | None = None,
     limits: Limits | None = None,
     reserve_only: bool = False,
-    progress: Callable[[UploadProgress], None] | None = None,
+    progress: Follow = None,
 ) -> Record:
     """Bring a deposit into a draft, or go on with it. Nothing is published.
 
@@ -93,7 +94,8 @@ def upload(
         Whether to stop when the draft has its DOI, so that it can be put into
         publication.toml.
     progress
-        Called as files are sent.
+        ``True`` draws a bar; a function is called with a `gpgen.Progress` of the bytes that the
+        service has.
 
     Returns
     -------
@@ -124,8 +126,9 @@ def upload(
     url = f"{service.address}/uploads/{number}"
     if reserve_only:
         return Record(number, doi, url, published=False)
-    job = DraftFiles(records, number, folder, sums, progress)
-    job.run()
+    with following(progress) as tell:
+        job = DraftFiles(records, number, folder, sums, tell)
+        job.run()
     _update(records, number, record | {"files": {"enabled": True, "default_preview": CARD}}, draft)
     return Record(number, doi, url, False, tuple(job.sent), tuple(job.skipped))
 
@@ -151,7 +154,7 @@ def publish_draft(deposit: str | Path, service: Service) -> Record:
         public = records.publish(number)
     doi = doi_of(public)
     url = f"{service.address}/records/{number}"
-    communities = (folder.manifest.get("publication") or {}).get("communities") or []
+    communities = folder.manifest.publication.get("communities") or []
     if communities:
         records.submit_to(number, list(map(str, communities)))
     return Record(number, doi, url, published=True)
@@ -159,7 +162,7 @@ def publish_draft(deposit: str | Path, service: Service) -> Record:
 
 def _check_draft(records: Records, number: str, folder: Deposit) -> None:
     """Refuse to publish a draft that is not, read back, what the deposit says."""
-    again = "run `gpgen publish` again without --publish, then with it"
+    again = "send the deposit again as a draft, then publish that"
     sums = folder.check()
     there = records.draft_files(number)
     wrong = [name for name in sums if not is_there(there.get(name), sums[name])]
@@ -180,14 +183,15 @@ def _check_limits(folder: Deposit, limits: Limits) -> None:
     if len(folder.files) > limits.files:
         raise UsageError(
             f"the deposit has {len(folder.files)} files, and the service takes {limits.files}",
-            "make the dataset with larger shards, as .zarr or as one .h5, or package --recipe-only",
+            "make the dataset with larger shards, as .zarr or as one .h5, or package with "
+            f"{Argument.RECIPE_ONLY}",
         )
     nbytes = folder.nbytes()
     if nbytes > limits.nbytes:
         raise UsageError(
             f"the deposit has {nbytes / 1e9:.1f} GB, and the service takes "
             f"{limits.nbytes / 1e9:g} GB",
-            "package it with --recipe-only, or ask the service for more quota",
+            f"package it with {Argument.RECIPE_ONLY}, or ask the service for more quota",
         )
 
 
@@ -216,24 +220,17 @@ def _find_or_create(
         if records.published(number) is not None and new_version_of is None:
             raise UsageError(
                 f"record {number} is already published, and can't be changed",
-                f"run again with --new-version {number}",
+                f"run again with {Argument.NEW_VERSION} {number}",
             )
         if new_version_of is None:
             raise UsageError(
                 f"draft {number} is no longer at {records.service.address}",
                 f"remove {state} to begin a new one",
             )
-    if new_version_of is None:
-        draft = records.create(bare)
-    else:
-        draft = records.new_version(new_version_of)
+    draft = records.new_version(new_version_of) if new_version_of else records.create(bare)
     # First of all, so that whatever comes next goes on with this draft.
     _remember(folder, records.service, str(draft["id"]))
-    return (
-        _accepted(draft)
-        if new_version_of is None
-        else _update(records, str(draft["id"]), bare, draft)
-    )
+    return _update(records, str(draft["id"]), bare, draft) if new_version_of else _accepted(draft)
 
 
 def _check_parent(
@@ -245,7 +242,7 @@ def _check_parent(
         raise UsageError(
             f"draft {draft['id']} was begun for this deposit, and is no version of record "
             f"{new_version_of}",
-            f"leave out --new-version, or remove {state} to begin a new draft",
+            f"leave out {Argument.NEW_VERSION}, or remove {state} to begin a new draft",
         )
 
 
@@ -284,7 +281,7 @@ def _in_its_vocabulary(records: Records, folder: Deposit) -> dict[str, Any]:
 
 
 def first_difference(sent: Any, received: Any, where: str) -> str | None:  # noqa: ANN401 - JSON
-    """Return where what was sent is not in what came back; a service may add, not leave out."""
+    """Return the place of the first value that came back missing or changed; more may come back."""
     if isinstance(sent, dict):
         if not isinstance(received, dict):
             return where
@@ -322,6 +319,4 @@ def _remember(folder: Deposit, service: Service, number: str) -> None:
     path = state_file(folder.path)
     drafts = json.loads(path.read_bytes()) if path.exists() else {}
     drafts[service.address] = number
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(json.dumps(drafts, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    disk.replace_file(path, json.dumps(drafts, indent=2).encode() + b"\n", path.parent)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from html import escape
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 
 from gpgen.report.measuring import Curve
+from gpgen.report.templates import render
 
 __all__ = ["correlation_chart", "power_chart", "ratio_chart", "values_chart"]
 
@@ -61,16 +62,16 @@ class _Scale:
 def _power_of_ten(exponent: int) -> str:
     if -2 <= exponent <= 2:
         return f"{10.0**exponent:g}"
-    return f'10<tspan dy="-5" font-size="10">{exponent}</tspan>'
+    return Markup('10<tspan dy="-5" font-size="10">{}</tspan>').format(exponent)
 
 
-def power_chart(curve: Curve) -> str:
+def power_chart(curve: Curve) -> Markup:
     """Draw the radially averaged power spectrum, both axes logarithmic; nothing if it is 0."""
     shown = [part for part in (curve.mean, curve.theory) if part is not None]
     values = np.concatenate(shown)
     values = values[values > 0]
     if not values.size:
-        return ""
+        return Markup()
     top = float(values.max()) * 2
     # Below a millionth of a millionth lies the rounding of the pixels.
     bottom = max(float(values.min()) / 2, top * 1e-12)
@@ -79,10 +80,10 @@ def power_chart(curve: Curve) -> str:
     return _chart(curve, x, y, "cycles per pixel", "power", lambda v: f"{v:.4g} cycles/px")
 
 
-def ratio_chart(curve: Curve) -> str:
+def ratio_chart(curve: Curve) -> Markup:
     """Draw the power over what is expected, where it is."""
     if curve.theory is None:
-        return ""
+        return Markup()
     here = np.isfinite(curve.theory)
     expected = curve.theory[here]
     ratio = Curve(
@@ -101,7 +102,7 @@ def ratio_chart(curve: Curve) -> str:
     )
 
 
-def correlation_chart(curve: Curve) -> str:
+def correlation_chart(curve: Curve) -> Markup:
     """Draw the correlation by distance."""
     low = min(0.0, float(np.min(curve.mean - curve.quantile * curve.error)))
     x = _Scale(0.0, float(curve.x[-1]), _LEFT, _WIDTH - _RIGHT, False)
@@ -109,7 +110,7 @@ def correlation_chart(curve: Curve) -> str:
     return _chart(curve, x, y, "distance (pixels)", "correlation", lambda v: f"{v:.3g} px")
 
 
-def values_chart(curve: Curve) -> str:
+def values_chart(curve: Curve) -> Markup:
     """Draw the density of the values."""
     parts = [curve.mean] if curve.kernel is None else [curve.mean, curve.kernel]
     top = float(np.max(parts))
@@ -119,60 +120,37 @@ def values_chart(curve: Curve) -> str:
 
 
 def _chart(
-    curve: Curve, x: _Scale, y: _Scale, xlabel: str, ylabel: str, told: Callable[[float], str]
-) -> str:
+    curve: Curve, x: _Scale, y: _Scale, x_label: str, y_label: str, label: Callable[[float], str]
+) -> Markup:
     margin = curve.quantile * curve.error
     upper, lower = y(curve.mean + margin), y(curve.mean - margin)
-    places = x(curve.x)
-    band = " ".join(
-        f"{px:.1f},{py:.1f}"
-        for px, py in [
-            *zip(places, upper, strict=True),
-            *zip(places[::-1], lower[::-1], strict=True),
-        ]
+    places, heights = x(curve.x), y(curve.mean)
+    words = (
+        f"{label(float(value))}: {mean:.4g} \N{PLUS-MINUS SIGN} {error:.2g}"
+        for value, mean, error in zip(curve.x, curve.mean, margin, strict=True)
     )
-    parts = [_axes(x, y, xlabel, ylabel), f'<polygon class="band" points="{band}"/>']
-    if curve.kernel is not None:
-        parts.append(f'<polyline class="kernel" points="{_points(places, y(curve.kernel))}"/>')
-    for value, px, py, mean, error in zip(
-        curve.x, places, y(curve.mean), curve.mean, margin, strict=True
-    ):
-        text = f"{told(float(value))}: {mean:.4g} \N{PLUS-MINUS SIGN} {error:.2g}"
-        parts.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="1.8"><title>{text}</title></circle>')
-    if curve.theory is not None:
-        parts.append(f'<polyline class="theory" points="{_points(places, y(curve.theory))}"/>')
-    label = escape(f"{ylabel} against {xlabel}")
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">'
-        + "".join(parts)
-        + "</svg>"
+    return render(
+        "chart.svg.jinja",
+        width=_WIDTH,
+        height=_HEIGHT,
+        left=_LEFT,
+        right=_WIDTH - _RIGHT,
+        top=_TOP,
+        bottom=_HEIGHT - _BOTTOM,
+        x_label=x_label,
+        y_label=y_label,
+        x_ticks=[(f"{float(x(value)):.1f}", text) for value, text in x.ticks()],
+        y_ticks=[(f"{float(y(value)):.1f}", text) for value, text in y.ticks()],
+        band=_points([*places, *places[::-1]], [*upper, *lower[::-1]]),
+        kernel="" if curve.kernel is None else _points(places, y(curve.kernel)),
+        theory="" if curve.theory is None else _points(places, y(curve.theory)),
+        points=[
+            (f"{place:.1f}", f"{height:.1f}", said)
+            for place, height, said in zip(places, heights, words, strict=True)
+        ],
     )
 
 
-def _points(xs: Array, ys: Array) -> str:
-    """Return a line's points; it ends where there are no values."""
+def _points(xs: Iterable[float], ys: Iterable[float]) -> str:
+    """Return a line's points; those that aren't numbers are left out."""
     return " ".join(f"{px:.1f},{py:.1f}" for px, py in zip(xs, ys, strict=True) if py == py)
-
-
-def _axes(x: _Scale, y: _Scale, xlabel: str, ylabel: str) -> str:
-    bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
-    parts = []
-    for value, text in x.ticks():
-        place = float(x(value))
-        parts.append(
-            f'<line class="grid" x1="{place:.1f}" x2="{place:.1f}" y1="{_TOP}" y2="{bottom}"/>'
-            f'<text x="{place:.1f}" y="{bottom + 18}" text-anchor="middle">{text}</text>'
-        )
-    for value, text in y.ticks():
-        place = float(y(value))
-        parts.append(
-            f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{place:.1f}" y2="{place:.1f}"/>'
-            f'<text x="{_LEFT - 5}" y="{place + 4.5:.1f}" text-anchor="end">{text}</text>'
-        )
-    middle = (_TOP + bottom) / 2
-    parts.append(
-        f'<text x="{(_LEFT + right) / 2}" y="{_HEIGHT - 8}" text-anchor="middle">{xlabel}</text>'
-        f'<text x="14" y="{middle}" text-anchor="middle" '
-        f'transform="rotate(-90 14 {middle})">{ylabel}</text>'
-    )
-    return "".join(parts)

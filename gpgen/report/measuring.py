@@ -10,8 +10,9 @@ import numpy.typing as npt
 import scipy.fft
 import scipy.stats
 
+from gpgen.contact_sheet.content import LARGEST
+from gpgen.labelled_images import LabelledImages
 from gpgen.recipe import Recipe
-from gpgen.report.pictures import LARGEST
 from gpgen.report.theory import expected_power, kernel_correlation
 
 __all__ = ["Curve", "Measured", "measurable", "measure"]
@@ -76,7 +77,7 @@ def measurable(images: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     return np.asarray(size <= LARGEST)  # false for NaN, too
 
 
-def measure(recipe: Recipe, label: int, images: npt.NDArray[Any]) -> Measured:
+def measure(recipe: LabelledImages, label: int, images: npt.NDArray[Any]) -> Measured:
     """Measure a class.
 
     Parameters
@@ -88,7 +89,7 @@ def measure(recipe: Recipe, label: int, images: npt.NDArray[Any]) -> Measured:
     images
         Its images, two or more, all `measurable`, shape (sample, *recipe.shape).
     """
-    # The image is real, so half of its waves tell all, and half of its lags.
+    # The image is real: half of its wave vectors, and of its lags, hold everything.
     rings, frequencies = _rings(recipe.shape)
     shells, distances = _shells(recipe.shape)
     mean, deviation = _moments(recipe, images)
@@ -125,10 +126,10 @@ def measure(recipe: Recipe, label: int, images: npt.NDArray[Any]) -> Measured:
     )
 
 
-def _moments(recipe: Recipe, images: npt.NDArray[Any]) -> tuple[float, float]:
+def _moments(recipe: LabelledImages, images: npt.NDArray[Any]) -> tuple[float, float]:
     """Return mean and deviation of a pixel: the recipe's, or of the images without one."""
-    weights = [component.weight for component in recipe.components]
-    if weights:
+    if isinstance(recipe, Recipe):
+        weights = [component.weight for component in recipe.components]
         return 0.0, float(np.linalg.norm(weights))
     pixels = images.astype(np.float64)
     low, high = float(pixels.min()), float(pixels.max())

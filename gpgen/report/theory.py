@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.exact.kernels import KERNELS
+from gpgen.labelled_images import LabelledImages
 from gpgen.recipe import Recipe
 
 __all__ = ["expected_power", "kernel_correlation"]
@@ -142,7 +143,7 @@ def _nodes(total: float) -> Iterator[tuple[float, float]]:
         y += _STEP
 
 
-def expected_power(recipe: Recipe, label: int) -> Array | None:
+def expected_power(recipe: LabelledImages, label: int) -> Array | None:
     """Return the expected periodogram of a class, or none where none is computed.
 
     None is computed of another algorithm than "exact", of imported images, and of very large
@@ -153,7 +154,9 @@ def expected_power(recipe: Recipe, label: int) -> Array | None:
     ndarray of float64, the recipe's shape
         By wave vector, in the order of `numpy.fft.fftn`.
     """
-    if max(recipe.shape) > _LONGEST_AXIS or getattr(recipe, "algorithm", None) != "exact":
+    if not isinstance(recipe, Recipe) or recipe.algorithm != "exact":
+        return None
+    if max(recipe.shape) > _LONGEST_AXIS:
         return None
     periodic = recipe.boundary == "periodic"
     total: Array = np.zeros([pixels // 2 + 1 for pixels in recipe.shape])
@@ -168,14 +171,15 @@ def expected_power(recipe: Recipe, label: int) -> Array | None:
     return total[np.ix_(*waves)]
 
 
-def kernel_correlation(recipe: Recipe, label: int, distance: Array) -> Array | None:
+def kernel_correlation(recipe: LabelledImages, label: int, distance: Array) -> Array | None:
     """Return the correlation that the kernels give at a distance, in pixels.
 
     None if the length-scales differ by axis, or there is no formula.
     """
+    if not isinstance(recipe, Recipe) or recipe.algorithm != "exact":
+        return None
     scales = recipe.length_scales_of(label)
-    per_axis = any(isinstance(scale, tuple) for scale in scales)
-    if per_axis or getattr(recipe, "algorithm", None) != "exact":
+    if any(isinstance(scale, tuple) for scale in scales):
         return None
     total = np.zeros_like(distance)
     weights = 0.0

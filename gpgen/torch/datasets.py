@@ -12,23 +12,22 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset, default_collate
 
+from gpgen.dataset import Samples, open_dataset
 from gpgen.errors import UsageError
-from gpgen.format import store_for
 from gpgen.format.pixels import PixelReader
 from gpgen.format.pixels_ahead import pixel_reader
 from gpgen.indexing import sample_index, sample_indices
 from gpgen.io.paths import AnyPath
-from gpgen.recipe import Recipe
+from gpgen.labelled_images import LabelledImages
 from gpgen.splits import Split
 from gpgen.torch.batches import Batch, empty_images
-from gpgen.workspace.unfinished import find
 
 __all__ = ["Target", "TextureDataset", "Textures"]
 
-Target = Literal["label", "length_scale", "both"]
+Target = Literal["label", "length_scales", "both"]
 Sample = tuple[Any, Any]
 
-_TARGETS = ("label", "length_scale", "both")
+_TARGETS = ("label", "length_scales", "both")
 
 
 class Textures(Dataset[Sample]):
@@ -43,7 +42,7 @@ class Textures(Dataset[Sample]):
     split
         Which part of it, a key of ``recipe.splits``; None for all of it.
     target
-        "label", "length_scale" or "both".
+        "label", "length_scales" or "both".
     transform
         Applied to each image, a float32 tensor (1, *shape).
     target_transform
@@ -55,7 +54,7 @@ class Textures(Dataset[Sample]):
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: LabelledImages,
         n: int,
         split: str | None = None,
         target: Target = "label",
@@ -198,7 +197,7 @@ class Textures(Dataset[Sample]):
         if self.target == "label":
             return labels
         length_scales = self._length_scales[labels]
-        return length_scales if self.target == "length_scale" else [labels, length_scales]
+        return length_scales if self.target == "length_scales" else [labels, length_scales]
 
     def _each_of(self, targets: Any) -> list[Any]:  # noqa: ANN401 - by `target`
         """Return the targets of a batch one by one; what is a tensor is a view of the batch's."""
@@ -245,11 +244,12 @@ class TextureDataset(Textures):
     ----------
     path
         The dataset: a Zarr folder, an HDF5 file, a folder or pattern of HDF5 shards, or a Zarr
-        group on an object store (``s3://bucket/data.zarr``).
+        group on an object store (``s3://bucket/data.zarr``); or a `gpgen.Dataset`, or a view of
+        one whose indices ascend.
     split
         Which part of it; None for all of it.
     target
-        "label" (an int), "length_scale" (float32 pixels, for regression) or "both".
+        "label" (an int), "length_scales" (float32 pixels, for regression) or "both".
     transform
         Applied to each image, a float32 tensor (1, *shape).
     target_transform
@@ -274,18 +274,25 @@ class TextureDataset(Textures):
 
     def __init__(
         self,
-        path: str | AnyPath,
+        path: str | AnyPath | Samples,
         split: str | None = None,
         target: Target = "label",
         transform: Callable[[torch.Tensor], Any] | None = None,
         target_transform: Callable[[Any], Any] | None = None,
     ) -> None:
-        manifest, form = find(path)
-        reader = store_for(form).reader(manifest)
+        samples = path if isinstance(path, Samples) else open_dataset(path)
+        reader = samples.reader
         super().__init__(
             reader.recipe, reader.manifest.n, split, target, transform, target_transform
         )
-        self.path = manifest
+        if samples.chosen is not None:
+            self.chosen = samples.chosen if split is None else samples.split(split).chosen
+            if (np.diff(self.indices) <= 0).any():
+                raise UsageError(
+                    "the view's samples are not in ascending order, each once",
+                    "shuffle and repeat with the DataLoader's sampler",
+                )
+        self.path = reader.path
         self.shard_size = reader.manifest.shard_size
         self._reader = reader
         self._opened = threading.local()

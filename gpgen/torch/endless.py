@@ -36,14 +36,14 @@ class EndlessTextures(IterableDataset[list[Any]]):
     Parameters
     ----------
     recipe
-        What to draw: a recipe, the name of a built-in one, or the path of a TOML file.
+        What to draw: a recipe, the name of a built-in one, a path, or a dict.
     batch_size
         Samples of a batch.
     first_batch
         How many batches of this rank each iteration leaves out: those that earlier runs have
         used, all together. `state_dict` says it more exactly.
     target
-        "label", "length_scale" or "both".
+        "label", "length_scales" or "both".
     rank, world_size
         This process among those that train together; by default what torch.distributed says
         when the dataset is iterated, or 0 and 1.

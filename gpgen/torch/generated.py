@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from threadpoolctl import threadpool_limits
+from torch.utils.data import get_worker_info
 
 from gpgen.errors import UsageError
 from gpgen.recipe import AnyRecipe, Recipe
 from gpgen.recipe_warnings import warn_about
+from gpgen.sampling import sampler_for
 from gpgen.torch.datasets import Target, Textures
-from gpgen.torch.drawing import draw_into
 
 __all__ = ["GeneratedTextures"]
 
@@ -24,13 +27,13 @@ class GeneratedTextures(Textures):
     Parameters
     ----------
     recipe
-        What to draw: a recipe, the name of a built-in one, or the path of a TOML file.
+        What to draw: a recipe, the name of a built-in one, a path, or a dict.
     n
         Samples of the whole dataset.
     split
         Which part of it; None for all of it.
     target
-        "label" (an int), "length_scale" (float32 pixels, for regression) or "both".
+        "label" (an int), "length_scales" (float32 pixels, for regression) or "both".
     transform
         Applied to each image, a float32 tensor (1, *shape).
     target_transform
@@ -43,6 +46,8 @@ class GeneratedTextures(Textures):
     UsageError
         If n is not positive, or there is no such split or target.
     """
+
+    recipe: Recipe
 
     def __init__(
         self,
@@ -61,4 +66,12 @@ class GeneratedTextures(Textures):
         self.shard_size = n
 
     def _images(self, indices: npt.NDArray[np.int64], out: npt.NDArray[Any]) -> None:
-        draw_into(self.recipe, indices, out)
+        if get_worker_info() is not None:
+            _limit_blas_threads()
+        sampler_for(self.recipe).images_at(indices, out)
+
+
+@lru_cache(maxsize=1)
+def _limit_blas_threads() -> None:
+    """Keep a DataLoader's workers from sharing the cores with each other's BLAS threads."""
+    threadpool_limits(1, "blas")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gpgen.io.object_path import ObjectPath
 from gpgen.io.paths import AnyPath
 from gpgen.workspace.base import Site
 from gpgen.workspace.local import Disk
@@ -13,4 +12,4 @@ __all__ = ["site_of"]
 
 def site_of(path: AnyPath) -> Site:
     """Return where a dataset at a path is made."""
-    return Bucket() if isinstance(path, ObjectPath) else Disk()
+    return Bucket() if path.is_remote else Disk()

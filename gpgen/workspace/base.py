@@ -34,21 +34,36 @@ class Site(Protocol):
         """Return how many bytes may be written there; ``None`` if there is no such number."""
         ...
 
-    def check_not_running(self, job: Job) -> None:
-        """Refuse a target that a process is known to be making."""
-        ...
-
     def claim(self, job: Job) -> AbstractContextManager[None]:
-        """Keep others away; when nothing is left to resume, leave nothing behind."""
+        """Keep other processes away; at the end, if no job is on record, leave nothing behind.
+
+        Raises
+        ------
+        TargetError
+            If another process is known to be making the target.
+        """
         ...
 
-    def begin(self, job: Job) -> AbstractContextManager[None]:
-        """Make room for a new job; put it on record when what is done meanwhile is done."""
+    def begin(self, job: Job) -> None:
+        """Remove what an earlier job left, and make room for a new one.
+
+        By default nothing: what an earlier job left has other names.
+        """
+        return
+
+    def record(self, job: Job) -> None:
+        """Put a job that has begun on record: from here it can be resumed.
+
+        Raises
+        ------
+        TargetError
+            If another run has put one on record meanwhile.
+        """
         ...
 
     def resume(self, job: Job) -> None:
-        """Remove what a killed run of the job left half-written."""
-        ...
+        """Remove what a killed run of the job left half-written; by default nothing."""
+        return
 
     def journal(self, job: Job) -> Journal:
         """Open the job's journal for adding."""
@@ -64,14 +79,11 @@ class Site(Protocol):
         Raises
         ------
         TargetError
-            If what is on record is another job, or none.
+            If what is on record is another job, or none. By default it can't be: the job's
+            claim keeps others away.
         """
-        ...
+        return
 
     def forget(self, job: Job, *, failed: bool) -> None:
         """Take the job off the record: it is finished, or failed with nothing to resume."""
-        ...
-
-    def tidy(self, job: Job) -> None:
-        """Remove what a run left that was killed after its dataset was whole."""
         ...

@@ -26,7 +26,6 @@ from gpgen.format.layout import Layout
 from gpgen.format.manifest import SmallArray, checksum_arrays
 from gpgen.format.stream import crc32c
 from gpgen.io import files
-from gpgen.io.paths import local_path
 
 __all__ = ["Journal", "count_finished", "line_of"]
 
@@ -73,7 +72,7 @@ class Journal:
     """
 
     def __init__(self, job: Job, path: Path | None = None) -> None:
-        path = path or local_path(job.working) / "journal.jsonl"
+        path = path or job.working.on_disk() / "journal.jsonl"
         self._layout = job.layout
         self._positions = array("q", bytes(8 * job.layout.shards))
         self._done = bytearray(job.layout.shards)

@@ -4,35 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from gpgen.errors import TargetError
+from gpgen.errors import Argument, TargetError
 from gpgen.format.job import Job
 from gpgen.format.layout import Target
 from gpgen.io import files
-from gpgen.io.lock import LOCK, check_rename, claimed, empty
-from gpgen.io.paths import how_to_start_again, local_path
+from gpgen.io.output_files import check_folder, free_bytes
+from gpgen.io.renaming import check_rename
+from gpgen.workspace.base import Site
 from gpgen.workspace.journal import Journal
 from gpgen.workspace.record import store_job
 
-__all__ = ["Disk"]
+__all__ = ["LOCK", "Disk"]
+
+LOCK = "lock"
+"""The file in the working folder that the process which makes the dataset holds locked."""
 
 
-class Disk:
-    """A file system; see `gpgen.workspace.base.Site`."""
+class Disk(Site):
+    """A file system: a folder is locked, and what has grown in it is renamed."""
 
     def check(self, target: Target, *, overwrite: bool) -> None:  # noqa: ARG002
         """Refuse a folder that is missing or not writable."""
         folder = _folder(target)
-        if not folder.is_dir():
-            raise TargetError(f"the folder {folder} does not exist", f"make it: mkdir -p {folder}")
+        check_folder(folder)
         if not files.is_writable(folder):
             raise TargetError(
                 f"the folder {folder} is not writable",
-                "choose another --out, or change its permissions",
+                f"choose another {Argument.OUT}, or change its permissions",
             )
         longest = len(os.fsencode(target.working.name))
         most = os.pathconf(folder, "PC_NAME_MAX")
@@ -40,52 +42,57 @@ class Disk:
             raise TargetError(
                 f"{target.path} would grow in a folder whose name has {longest} bytes, and {most} "
                 "are the most there",
-                "choose a shorter --out",
+                f"choose a shorter {Argument.OUT}",
             )
 
     def free_bytes(self, target: Target) -> int:
         """Return how many bytes may still be written under the target's folder."""
-        return shutil.disk_usage(_folder(target)).free
-
-    def check_not_running(self, job: Job) -> None:
-        """Refuse a target whose lock somebody holds."""
-        with contextlib.suppress(FileNotFoundError):  # the folder, or it goes just now
-            descriptor = files.lock(_working(job) / LOCK)
-            if descriptor is None:
-                raise _in_use(job)
-            os.close(descriptor)
+        return free_bytes(_folder(target))
 
     @contextlib.contextmanager
     def claim(self, job: Job) -> Iterator[None]:
-        """Hold the target's lock; when nothing is left to resume, leave nothing behind."""
-        with claimed(_working(job), lambda: _in_use(job)) as descriptor:
+        """Make the working folder and hold its lock; remove it if nothing is left to resume."""
+        working = _working(job)
+        lock = _lock(working)
+        if lock is None:
+            raise _in_use(job)
+        try:
             owner = f"process {os.getpid()} on {socket.gethostname()}"
-            files.truncate(descriptor, 0)
-            files.write_at(descriptor, owner.encode(), 0)
+            files.truncate(lock, 0)
+            files.write_at(lock, owner.encode(), 0)
             yield
+        finally:
+            try:
+                if not (working / "job.json").exists():
+                    # The lock last: whoever takes it next finds the folder empty, and is alone.
+                    _empty(working)
+                    files.remove_tree(working)
+            finally:
+                os.close(lock)
 
-    @contextlib.contextmanager
-    def begin(self, job: Job) -> Iterator[None]:
-        """Empty the working folder; put the job on record when the format has begun."""
+    def begin(self, job: Job) -> None:
+        """Empty the working folder."""
         working = _working(job)
         files.remove(working / "job.json")
-        empty(working)
-        files.make_folder(local_path(job.temporary))
-        files.make_folder(local_path(job.data))
-        check_rename(working, local_path(job.target.path))
-        yield
+        _empty(working)
+        files.make_folder(job.temporary.on_disk())
+        files.make_folder(job.data.on_disk())
+        check_rename(working, job.target.path.on_disk())
+
+    def record(self, job: Job) -> None:
+        """Write ``job.json``."""
         store_job(job)
-        files.sync_folder(working.parent)
+        files.sync_folder(_working(job).parent)
 
     def resume(self, job: Job) -> None:
         """Remove what a killed run left half-written."""
-        if not local_path(job.data).is_dir():
+        if not job.data.on_disk().is_dir():
             raise TargetError(
-                f"{job.data}, where the dataset grew, is gone", how_to_start_again(job.working)
+                f"{job.data}, where the dataset grew, is gone", job.working.how_to_start_again()
             )
-        files.remove_tree(local_path(job.temporary))
-        files.make_folder(local_path(job.temporary))
-        check_rename(_working(job), local_path(job.target.path))
+        files.remove_tree(job.temporary.on_disk())
+        files.make_folder(job.temporary.on_disk())
+        check_rename(_working(job), job.target.path.on_disk())
 
     def journal(self, job: Job) -> Journal:
         """Open the job's journal for adding."""
@@ -93,31 +100,43 @@ class Disk:
 
     def journal_lines(self, job: Job) -> Iterator[bytes]:
         """Yield the journal's lines."""
-        with contextlib.suppress(OSError):
-            descriptor = files.open_existing(_working(job) / "journal.jsonl")
-            with open(descriptor, "rb") as lines:  # noqa: PTH123 - a descriptor
-                yield from lines
-
-    def check_record(self, job: Job) -> None:
-        """Know that it is this job's: the lock is held."""
+        with (
+            contextlib.suppress(OSError),
+            files.open_stream(_working(job) / "journal.jsonl") as lines,
+        ):
+            yield from lines
 
     def forget(self, job: Job, *, failed: bool) -> None:  # noqa: ARG002
         """Take the job off the record; `claim` removes the rest."""
         files.remove(_working(job) / "job.json")
 
-    def tidy(self, job: Job) -> None:
-        """Remove the folder of a run that was killed at its very end."""
-        if _working(job).exists():
-            with self.claim(job):
-                pass
-
 
 def _folder(target: Target) -> Path:
-    return local_path(target.path).parent
+    return target.path.on_disk().parent
 
 
 def _working(job: Job) -> Path:
-    return local_path(job.working)
+    return job.working.on_disk()
+
+
+def _lock(working: Path) -> int | None:
+    """Make the working folder and lock it; ``None`` if another process holds the lock."""
+    while True:
+        files.make_folder(working)
+        try:
+            return files.lock(working / LOCK)
+        except FileNotFoundError:  # the last run has just removed it
+            continue
+        except BaseException:
+            files.remove_empty(working)
+            raise
+
+
+def _empty(working: Path) -> None:
+    """Remove all that is in the working folder but the lock."""
+    for path in list(working.iterdir()):
+        if path.name != LOCK:
+            files.remove_tree(path)
 
 
 def _in_use(job: Job) -> TargetError:
@@ -126,5 +145,6 @@ def _in_use(job: Job) -> TargetError:
     with contextlib.suppress(OSError):
         owner = (_working(job) / LOCK).read_text() or owner
     return TargetError(
-        f"{job.target.path} is being made by {owner}", "wait for it, or stop it and use --resume"
+        f"{job.target.path} is being made by {owner}",
+        f"wait for it, or stop it and use {Argument.RESUME}",
     )

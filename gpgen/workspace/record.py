@@ -31,7 +31,7 @@ from gpgen.format.manifest import FORMAT_VERSION, seal
 from gpgen.format.stored_recipe import stored_recipe
 from gpgen.io import files
 from gpgen.io.failures import is_damage, reason, unreadable
-from gpgen.io.paths import AnyPath, how_to_start_again, local_path, read_whole
+from gpgen.io.paths import AnyPath
 from gpgen.recipe import Recipe, builtin_recipes
 from gpgen.sampling import SAMPLING_VERSION
 
@@ -46,9 +46,9 @@ def read_job(working: AnyPath) -> Job | None:
     TargetError
         If the folder holds something that can't be resumed.
     """
-    path, again = working / "job.json", how_to_start_again(working)
+    path, again = working / "job.json", working.how_to_start_again()
     try:
-        content = json.loads(read_whole(path))
+        content = json.loads(path.read_whole())
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -87,15 +87,15 @@ def read_job(working: AnyPath) -> Job | None:
 def store_job(job: Job) -> None:
     """Write ``job.json``, which makes the working folder one to be resumed; all else is ready."""
     toml = job.recipe.to_toml().encode()
-    working, temporary = local_path(job.working), local_path(job.temporary)
-    files.replace_file(local_path(job.recipe_file), toml, temporary)
+    working, temporary = job.working.on_disk(), job.temporary.on_disk()
+    files.replace_file(job.recipe_file.on_disk(), toml, temporary)
     files.replace_file(working / "job.json", job.to_json(), temporary)
     files.sync_folder(working)
 
 
 def resume_command(job: Job) -> str:
     """Return the command line that finishes a job, to be copied as it stands."""
-    if not job.recipe.is_drawn:
+    if not isinstance(job.recipe, Recipe):
         return shlex.join(["gpgen", "import", "SOURCE", "--out", str(job.target.path), "--resume"])
     recipe = str(job.recipe_file)
     for name in builtin_recipes():

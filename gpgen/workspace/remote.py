@@ -20,14 +20,15 @@ import itertools
 import secrets
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from gpgen.errors import TargetError, UsageError
+from gpgen.errors import Argument, TargetError, UsageError
 from gpgen.format.job import Job, ShardRecord
 from gpgen.format.layout import Target
 from gpgen.io.object_path import ObjectPath
-from gpgen.io.paths import object_path
+from gpgen.workspace.base import Site
 from gpgen.workspace.journal import Journal, line_of
 from gpgen.workspace.record import read_job
 
@@ -39,8 +40,8 @@ _READERS = 16
 _JOINED = 256
 
 
-class Bucket:
-    """A bucket of an object store; see `gpgen.workspace.base.Site`."""
+class Bucket(Site):
+    """A bucket: nothing is locked or renamed, and one conditional put decides between two jobs."""
 
     def __init__(self) -> None:
         self._begun: bytes | None = None
@@ -51,26 +52,20 @@ class Bucket:
             raise UsageError(
                 "nothing on an object store can take another's place in one step, so overwriting "
                 f"{target.path} would remove it before the new one is whole",
-                "remove it yourself, or choose another --out",
+                f"remove it yourself, or choose another {Argument.OUT}",
             )
-        (object_path(target.working) / "job.json").exists()
+        (target.working.on_store() / "job.json").exists()
 
     def free_bytes(self, target: Target) -> None:
-        """Return ``None``: an object store has no end."""
+        """Return ``None``: an object store tells no limit."""
 
-    def check_not_running(self, job: Job) -> None:
-        """Know nothing: a store can't tell a run that died from one that works."""
+    def claim(self, job: Job) -> AbstractContextManager[None]:  # noqa: ARG002
+        """No-op: S3 can't detect a live writer; `record` keeps other jobs away."""
+        return contextlib.nullcontext()
 
-    @contextlib.contextmanager
-    def claim(self, job: Job) -> Iterator[None]:  # noqa: ARG002
-        """Hold nothing: ``job.json``, which only one can put first, keeps other jobs away."""
-        yield
-
-    @contextlib.contextmanager
-    def begin(self, job: Job) -> Iterator[None]:
-        """Put the job on record, unless another run has put one meanwhile."""
-        yield
-        object_path(job.recipe_file).write_bytes(job.recipe.to_toml().encode())
+    def record(self, job: Job) -> None:
+        """Put ``job.json``, which a conditional put lets only one run do."""
+        job.recipe_file.on_store().write_bytes(job.recipe.to_toml().encode())
         # The run's own mark tells an answer that was lost from another run that was faster.
         content = job.to_json(run=secrets.token_hex(8))
         try:
@@ -78,12 +73,9 @@ class Bucket:
         except FileExistsError as error:
             raise TargetError(
                 f"another run has just begun to make {job.target.path}",
-                "wait for it, or if it has died continue with --resume",
+                f"wait for it, or if it has died continue with {Argument.RESUME}",
             ) from error
         self._begun = content
-
-    def resume(self, job: Job) -> None:
-        """Remove nothing: an object is whole or not there."""
 
     def journal(self, job: Job) -> Journal:
         """Return a journal that is kept in the bucket, with a copy on this disk to work with."""
@@ -103,7 +95,7 @@ class Bucket:
         if begun is None or begun.identity != job.identity:
             raise TargetError(
                 f"{job.working} was removed or replaced while {job.target.path} was being made",
-                "see who else makes it, or choose another --out",
+                f"see who else makes it, or choose another {Argument.OUT}",
             )
 
     def forget(self, job: Job, *, failed: bool) -> None:
@@ -113,19 +105,15 @@ class Bucket:
         """
         last = _working(job) / "job.json"
         if failed:
-            data = next(object_path(job.target.path).members(), None)
+            data = next(job.target.path.on_store().members(), None)
             if self._begun is None or data is not None or _read_if_there(last) != self._begun:
                 return
         ObjectPath.remove(path for path, _ in _working(job).members() if path != last)
         ObjectPath.remove([last])
 
-    def tidy(self, job: Job) -> None:
-        """Remove what a run left that was killed at its very end."""
-        self.forget(job, failed=False)
-
 
 def _working(job: Job) -> ObjectPath:
-    return object_path(job.working)
+    return job.working.on_store()
 
 
 def _journal(job: Job) -> ObjectPath:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from gpgen.errors import DatasetError, GpgenError, TargetError, UsageError
 from gpgen.format.layout import SHARDED, Format, Target
 from gpgen.io.failures import unreadable
 from gpgen.io.litter import is_litter
-from gpgen.io.object_path import ObjectPath
-from gpgen.io.paths import AnyPath, Given, local_path, place_of
+from gpgen.io.local_path import LocalPath
+from gpgen.io.paths import AnyPath, Given, place_of
 from gpgen.io.recognizing import DATASET, NO_DATASET, no_dataset, refused
-from gpgen.io.user_paths import followed
 from gpgen.workspace import site_of
 from gpgen.workspace.journal import count_finished
 from gpgen.workspace.record import read_job, resume_command
 
-__all__ = ["find", "hdf5_form", "is_begun", "locate", "made_at", "unfinished"]
+__all__ = ["find", "hdf5_form", "is_begun", "locate", "unfinished"]
 
 _MAKING = ".making"
 _SUFFIXES = (".h5", ".hdf5")
@@ -32,7 +29,7 @@ def find(path: Given) -> tuple[AnyPath, Format]:
         If there is no finished dataset.
     """
     place, form = locate(path)
-    return place, form or hdf5_form(local_path(place))
+    return place, form or hdf5_form(place.on_disk())
 
 
 def locate(path: Given) -> tuple[AnyPath, Format | None]:
@@ -56,33 +53,22 @@ def _locate(place: AnyPath) -> tuple[AnyPath, Format | None]:
     if (place / "zarr.json").exists() or (place.name.endswith(_ZIP) and place.exists()):
         return place, "zarr"
     if place.is_dir():
-        place = _manifest_in(local_path(place), asked)
+        place = _manifest_in(place.on_disk(), asked)
     if place.exists():
         error = refused(place, DATASET, NO_DATASET)
-        if error is None and isinstance(place, ObjectPath):
+        if error is None and place.is_remote:
             error = DatasetError(f"{place} is not {DATASET}", NO_DATASET)
         if error is not None:
             raise error
-        return local_path(place), None
-    error = unfinished(place) or unfinished(made_at(place)) or refused(asked, DATASET, NO_DATASET)
+        return place.on_disk(), None
+    error = unfinished(place) or unfinished(place.followed()) or refused(asked, DATASET, NO_DATASET)
     if error is not None:
         raise error
-    if made_at(place) != place:
+    if place.followed() != place:
         raise DatasetError(
-            f"the link {place} leads to {made_at(place)}, where nothing is", "correct the link"
+            f"the link {place} leads to {place.followed()}, where nothing is", "correct the link"
         )
     raise DatasetError(f"there is no dataset at {asked}", "make it with `gpgen make`")
-
-
-def made_at(target: AnyPath) -> AnyPath:
-    """Return where a dataset is made that is asked for at a path: where a link leads, if it is one.
-
-    Raises
-    ------
-    UsageError
-        If the link leads in a circle.
-    """
-    return target if isinstance(target, ObjectPath) else followed(target)
 
 
 def _target(path: AnyPath) -> Target | None:
@@ -94,7 +80,7 @@ def _target(path: AnyPath) -> Target | None:
 
 def is_begun(out: Given) -> bool:
     """Return whether there is something to resume at a target, a dataset's or an archive's."""
-    place = made_at(place_of(out))
+    place = place_of(out).followed()
     target = _target(place)
     return (_working(place if target is None else target.manifest) / "job.json").exists()
 
@@ -121,7 +107,7 @@ def unfinished(manifest: AnyPath) -> DatasetError | None:
     )
 
 
-def _manifest_in(folder: Path, asked: AnyPath) -> Path:
+def _manifest_in(folder: LocalPath, asked: AnyPath) -> LocalPath:
     """Return the one manifest of HDF5 shards in a folder, which may be another than was asked for.
 
     Raises
@@ -148,7 +134,7 @@ def _manifest_in(folder: Path, asked: AnyPath) -> Path:
     raise no_dataset(asked)
 
 
-def hdf5_form(path: Path) -> Format:
+def hdf5_form(path: LocalPath) -> Format:
     """Return which kind of HDF5 dataset a file says it is."""
     from gpgen.format.hdf5_file import read_hdf5
 

@@ -1,0 +1,147 @@
+"""What drawing needs of an array library: NumPy's answer here, PyTorch's in `gpgen.torch.arrays`.
+
+Random numbers, means and deviations are computed by NumPy, whatever the library; the large
+products and what follows them are computed by the library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from gpgen.exact.finite import all_finite
+
+__all__ = ["NUMPY", "Arrays", "LibraryArray", "NumpyArrays", "round_samples"]
+
+Shape = tuple[int, ...]
+LibraryArray = Any
+"""An array of the library in question: of NumPy or PyTorch."""
+
+
+class Arrays(Protocol):
+    """The operations of one array library, on one device, in one floating-point type.
+
+    Frozen and hashable. The library's arrays must offer what NumPy's and PyTorch's have in
+    common: slices, `reshape`, ``+=``, ``-=``. A field drawn by FFT would add `rfftn` and
+    `irfftn` here.
+    """
+
+    def __hash__(self) -> int: ...
+
+    @property
+    def exact(self) -> bool:
+        """Whether numbers are float64, so that rounding to a grid makes products exact."""
+        ...
+
+    @property
+    def banded(self) -> bool:
+        """Whether a banded matrix is multiplied block by block, or as one dense matrix."""
+        ...
+
+    @property
+    def batch_bytes(self) -> int:
+        """Images are drawn together up to about this many bytes of float64."""
+        ...
+
+    def load(self, values: npt.NDArray[np.float64]) -> LibraryArray:
+        """Return NumPy's array as one of the library; it may share its memory."""
+        ...
+
+    def empty(self, shape: Shape) -> LibraryArray:
+        """Return an array to compute in, not initialized."""
+        ...
+
+    def matmul(self, a: LibraryArray, b: LibraryArray, out: LibraryArray) -> None:
+        """Write the matrix product to `out`; leading axes broadcast."""
+        ...
+
+    def concatenate(
+        self, parts: Sequence[LibraryArray], axis: int, out: LibraryArray = None
+    ) -> LibraryArray:
+        """Join arrays along an axis, into `out` if it is given."""
+        ...
+
+    def empty_images(self, shape: Shape, dtype: str) -> LibraryArray:
+        """Return an array for finished images, not initialized; `dtype` is the recipe's."""
+        ...
+
+    def store(self, pixels: LibraryArray, images: LibraryArray, dtype: str) -> None:
+        """Write `pixels` to `images`, rounded once, to the nearest number of `dtype`."""
+        ...
+
+    def all_finite(self, images: LibraryArray) -> bool:
+        """Return whether every pixel is a finite number."""
+        ...
+
+    def to_numpy(self, images: LibraryArray) -> npt.NDArray[Any]:
+        """Return images as NumPy's array."""
+        ...
+
+
+@dataclass(frozen=True)
+class NumpyArrays:
+    """NumPy's float64 arrays."""
+
+    exact: bool = True
+    banded: bool = True
+    batch_bytes: int = 2**20  # stays in a core's cache
+
+    def load(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the array itself."""
+        return values
+
+    def empty(self, shape: Shape) -> npt.NDArray[np.float64]:
+        """Return an array of float64, not initialized."""
+        return np.empty(shape)
+
+    def matmul(self, a: LibraryArray, b: LibraryArray, out: LibraryArray) -> None:
+        """Write the matrix product to `out`."""
+        np.matmul(a, b, out=out)
+
+    def concatenate(
+        self, parts: Sequence[LibraryArray], axis: int, out: LibraryArray = None
+    ) -> LibraryArray:
+        """Join arrays along an axis."""
+        return np.concatenate(parts, axis=axis, out=out)
+
+    def empty_images(self, shape: Shape, dtype: str) -> npt.NDArray[Any]:
+        """Return an array of the recipe's type, little-endian, not initialized."""
+        return np.empty(shape, np.dtype(dtype).newbyteorder("<"))
+
+    def store(self, pixels: LibraryArray, images: LibraryArray, dtype: str) -> None:  # noqa: ARG002
+        """Write `pixels` to `images`, whose type is the recipe's."""
+        images[...] = pixels
+
+    def all_finite(self, images: LibraryArray) -> bool:
+        """Return whether every pixel is a finite number."""
+        return all_finite(images)
+
+    def to_numpy(self, images: LibraryArray) -> npt.NDArray[Any]:
+        """Return the array itself."""
+        found: npt.NDArray[Any] = images
+        return found
+
+
+NUMPY: Final = NumpyArrays()
+
+
+def round_samples(arrays: Arrays, x: LibraryArray, bits: npt.NDArray[np.int64]) -> None:
+    """Round each sample in place to multiples of ``2**-bits``, ties to even.
+
+    Parameters
+    ----------
+    arrays
+        The library of `x`. Unless it computes in float64, `x` is left alone.
+    x
+        Shape (samples, ...); values below ``2**(51 - bits)``.
+    bits
+        Shape (samples,).
+    """
+    if arrays.exact:  # as `gpgen.exact.fixed_point.round_to_grid`
+        shifter = arrays.load(np.ldexp(1.5, 52 - bits)).reshape(-1, *(1,) * (x.ndim - 1))
+        x += shifter
+        x -= shifter

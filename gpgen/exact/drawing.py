@@ -1,0 +1,137 @@
+"""Images of one class: the one algorithm, whatever the array library.
+
+Each component contributes rows still to be multiplied along the last axis, pixels, or both
+(`gpgen.exact.field.Contribution`). The rows of all components, side by side, are multiplied in
+one product, a block of the last axis at a time: a block stays in the cache until it is stored.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gpgen.exact.arrays import Arrays, LibraryArray, round_samples
+from gpgen.exact.axis_product import grid_below
+from gpgen.exact.field import Contribution, Field
+from gpgen.exact.field_kinds import field_of
+from gpgen.exact.separable import loaded_matrix
+from gpgen.exact.texture import Texture
+
+__all__ = ["JointBlock", "TextureClass"]
+
+
+@dataclass(frozen=True)
+class JointBlock:
+    """Pixels ``start:stop`` of the last axis, from the components' columns, side by side."""
+
+    start: int
+    stop: int
+    columns: tuple[slice, ...]
+    matrix: LibraryArray
+    """The library's array, shape (columns of all components, stop - start)."""
+
+
+@dataclass(frozen=True)
+class TextureClass:
+    """A class, ready to be drawn.
+
+    Parameters
+    ----------
+    texture
+        What it is a class of.
+    fields
+        The components' fields.
+    blocks
+        The last axis.
+    arrays
+        Where it is drawn.
+    """
+
+    texture: Texture
+    fields: tuple[Field, ...]
+    blocks: tuple[JointBlock, ...]
+    arrays: Arrays
+
+    @classmethod
+    def of(cls, texture: Texture, label: int, arrays: Arrays) -> TextureClass:
+        """Build what drawing a class needs; factors shared by classes are built once."""
+        fields = tuple(
+            field_of(texture, component.kernel, scale)
+            for component, scale in zip(
+                texture.components, texture.length_scales_of(label), strict=True
+            )
+        )
+        return cls(texture, fields, _joint_blocks(texture, fields, arrays), arrays)
+
+    def draw(self, seeds: npt.NDArray[np.uint64], images: LibraryArray) -> None:
+        """Draw samples.
+
+        Parameters
+        ----------
+        seeds
+            Each sample's seed, shape (samples,).
+        images
+            Where to write: the library's array, shape (samples, *texture.shape).
+        """
+        arrays, count = self.arrays, len(seeds)
+        *leading, width = self.texture.shape
+        lines = math.prod(leading)
+        contributions = self.contributions(seeds)
+        rows = [c.rows.reshape(-1, c.rows.shape[-1]) for c in contributions if c.rows is not None]
+        shift = arrays.load(sum((c.shift for c in contributions), np.zeros(count)))[:, None, None]
+        joined = arrays.empty((count * lines, max(b.matrix.shape[0] for b in self.blocks)))
+        values = arrays.empty((count * lines, max(b.stop - b.start for b in self.blocks)))
+        for block in self.blocks:
+            side_by_side = joined[:, : block.matrix.shape[0]]
+            if rows:
+                columns = [r[:, c] for r, c in zip(rows, block.columns, strict=True)]
+                arrays.concatenate(columns, axis=1, out=side_by_side)
+            pixels = values[:, : block.stop - block.start]
+            arrays.matmul(side_by_side, block.matrix, pixels)
+            pixels = pixels.reshape(count, lines, -1)
+            if self.texture.standardize:
+                pixels -= shift
+            for c in contributions:
+                if c.pixels is not None:
+                    added = c.pixels.reshape(-1, lines, width)
+                    pixels[c.samples] += added[:, :, block.start : block.stop]
+            # Not images in lines: that would be a copy if they aren't contiguous.
+            part = images[..., block.start : block.stop]
+            arrays.store(pixels.reshape(part.shape), part, self.texture.dtype)
+
+    def contributions(self, seeds: npt.NDArray[np.uint64]) -> list[Contribution]:
+        """Draw each component for some samples; rows are rounded to the grid of the sum."""
+        texture = self.texture
+        contributions = [
+            field.draw(self.arrays, seeds, stream, component.weight, texture.standardize)
+            for stream, (field, component) in enumerate(
+                zip(self.fields, texture.components, strict=True)
+            )
+        ]
+        bits = grid_below(sum((c.bound for c in contributions), np.zeros(len(seeds))))
+        for contribution in contributions:
+            if contribution.rows is not None:
+                round_samples(self.arrays, contribution.rows, bits)
+        return contributions
+
+
+def _joint_blocks(
+    texture: Texture, fields: tuple[Field, ...], arrays: Arrays
+) -> tuple[JointBlock, ...]:
+    factors = [field.last_factor for field in fields]
+    matrices = [loaded_matrix(factor, arrays) for factor in factors if factor is not None]
+    if not matrices:  # a product of no columns is zero
+        width = texture.shape[-1]
+        return (JointBlock(0, width, (), arrays.load(np.zeros((0, width)))),)
+    return tuple(
+        JointBlock(
+            bands[0].start,
+            bands[0].stop,
+            tuple(slice(band.first, band.last) for band in bands),
+            arrays.concatenate([band.matrix.T for band in bands], axis=0),
+        )
+        for bands in zip(*(matrix.bands for matrix in matrices), strict=True)
+    )

@@ -1,0 +1,82 @@
+"""A component whose covariance is a product over the axes, drawn by a product along each axis."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from gpgen.exact.arrays import Arrays
+from gpgen.exact.axis import AxisFactor, Banded, axis_factor
+from gpgen.exact.axis_product import AxisProduct
+from gpgen.exact.field import Contribution
+from gpgen.exact.kernels import SeparableKernel
+from gpgen.exact.standardizing import standardize as standardized
+
+__all__ = ["SeparableField", "loaded_matrix"]
+
+
+@dataclass(frozen=True)
+class SeparableField(AxisProduct):
+    """A `gpgen.exact.field.Field`: one component at one length-scale, on a pixel grid."""
+
+    @classmethod
+    def of(
+        cls, kernels: tuple[SeparableKernel, ...], shape: tuple[int, ...], boundary: str
+    ) -> SeparableField:
+        """Build the factors: one kernel an axis, the shape in pixels, "open" or "periodic"."""
+        return cls(tuple(axis_factor(k, n, boundary) for k, n in zip(kernels, shape, strict=True)))
+
+    @property
+    def last_factor(self) -> AxisFactor:
+        """The factor of the last axis."""
+        return self.factors[-1]
+
+    @property
+    def grid(self) -> None:
+        """None: components that separate are added up on one grid."""
+
+    @cached_property
+    def covariance_error(self) -> float:
+        """Bound of the absolute error of the covariance of any two pixels.
+
+        The covariance is the product of the axes' covariances, none of which exceeds one.
+        """
+        return math.prod(1 + factor.covariance_error for factor in self.factors) - 1
+
+    @cached_property
+    def relative_deviation(self) -> float:
+        """Root of the expected variance over the pixels of one image; at most about 1."""
+        mean_covariance = math.prod(self.mean_deviations) ** 2
+        return math.sqrt(max(0.0, 1 - mean_covariance))
+
+    def draw(
+        self,
+        arrays: Arrays,
+        seeds: npt.NDArray[np.uint64],
+        stream: int,
+        weight: float,
+        standardize: bool,
+    ) -> Contribution:
+        """Draw the component: the products along all axes but the last."""
+        noise = self.noise(seeds, stream)
+        if standardize:
+            scale, shift, samples, pixels = standardized(self, noise, weight)
+        else:
+            scale, shift = np.full(len(seeds), weight), np.zeros(len(seeds))
+            samples, pixels = np.empty(0, dtype=np.int64), noise[:0]
+        matrices = [loaded_matrix(factor, arrays) for factor in self.factors[:-1]]
+        rows, bound = self.along_leading_axes(noise, scale, arrays, matrices)
+        bound = bound * self.last_factor.matrix.row_sum
+        exact = arrays.load(pixels) if len(samples) else None
+        return Contribution(rows, bound, shift, samples, exact)
+
+
+@lru_cache(maxsize=256)
+def loaded_matrix(factor: AxisFactor, arrays: Arrays) -> Banded:
+    """Return a factor's matrix in a library's arrays: (pixels, columns)."""
+    matrix = factor.matrix if arrays.banded else factor.matrix.in_one_block()
+    return matrix.loaded(arrays)
