@@ -16,6 +16,7 @@ from gpgen.errors import UsageError
 __all__ = [
     "DEFAULT_P",
     "backdrop",
+    "draw_kept",
     "draw_mask",
     "fixed_mask",
     "mask_factors",
@@ -171,6 +172,28 @@ def draw_mask(
     # but for ge_, which vmap has no rule for.
     keep = uniform.sub_(threshold).floor_().add_(1)
     return _normalized(keep, input, axes)
+
+
+def draw_kept(
+    input: Tensor,  # noqa: A002
+    keep: int,
+    dims: Sequence[int],
+    per_sample: bool,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Draw factors like `draw_mask`, of masks in which exactly `keep` positions survive."""
+    axes = resolve_dims(dims, input.ndim)
+    sizes = [input.shape[axis] for axis in axes]
+    count = math.prod(sizes)
+    if keep > count:
+        raise UsageError(f"keep is {keep}, and a mask has {count} positions", "keep fewer")
+    shape = [size if axis in axes else 1 for axis, size in enumerate(input.shape)]
+    if per_sample and axes[0] != 0:
+        shape[0] = input.shape[0]
+    uniform = draw_uniform((math.prod(shape) // count, count), input.device, generator)
+    survivors = uniform.topk(keep, dim=1).indices
+    mask = torch.zeros_like(uniform).scatter_(1, survivors, 1)
+    return _normalized(mask.reshape(shape), input, axes)
 
 
 def draw_uniform(

@@ -5,41 +5,31 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
-from fractions import Fraction
-from functools import partial
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 
-from backdrop.blocking import masks_of
-from backdrop.functional import check_probability, draw_mask, draw_uniform, masked_identity
-from backdrop.layer import Backdrop
-from backdrop.patches import Box, Patch, StemGeometry, stem_geometry
+from backdrop.blocking import upstream
+from backdrop.functional import draw_kept
+from backdrop.image_parts import ImageParts, PartReader
+from backdrop.layer import Backdrop, fx_leaf
+from backdrop.patches import Stem, StemGeometry, stem_geometry
+from backdrop.recomputing import InnerMasks, Plan, SparseGradient, as_now
+from backdrop.surviving import surviving
 from gpgen.errors import UsageError
 
-__all__ = ["ImageSource", "SparseBackward", "SparseBackwardWarning"]
+__all__ = ["SparseBackward", "SparseBackwardWarning"]
+
+_AT_ONCE = 20
+"""Patches that are computed together hold at most this part of the batch's pixels."""
 
 
 class SparseBackwardWarning(UserWarning):
     """The surviving patches cover so much that the plain layer is cheaper."""
-
-
-class ImageSource(Protocol):
-    """A batch of images that is read part by part, as a Zarr array is: (sample, channel, *axes)."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Samples, channels, and pixels of each axis."""
-        ...
-
-    def __getitem__(self, index: Any) -> Any:  # noqa: ANN401
-        """Return a part as an array or tensor, for an index of slices."""
-        ...
 
 
 class SparseBackward(nn.Module):
@@ -55,8 +45,8 @@ class SparseBackward(nn.Module):
     ----------
     stem
         Any module from ``(sample, channel, *axes)`` to a map with as many axes: convolutions,
-        pooling, activations, normalization over channels. What depends on more than a part of
-        the image is refused: batch normalization in training, attention, global pooling.
+        pooling, activations, normalization over channels, masks. What depends on more than a
+        part of the image is refused: batch normalization in training, attention, global pooling.
     p
         Probability that a position is masked, in [0, 1).
     dims
@@ -70,10 +60,17 @@ class SparseBackward(nn.Module):
         The forward pass runs on parts of about so many pixels a side, with exact overlaps. Its
         memory is then that of a part and the output, whatever the size of the images.
     check
-        Whether the first training step compares patches with the whole output, which finds
-        stems that look further than their geometry says.
+        Whether the first pass over images of each size compares some patches with the output,
+        which finds stems that look further than their geometry says.
     generator
         Source of the mask's random numbers; default is torch's global generator.
+
+    Attributes
+    ----------
+    mask
+        The `Backdrop` that draws, and that `Backdrop.fix` acts on.
+    last_mask
+        Boolean, where the last training step's gradient passed: the mask's own shape.
 
     Raises
     ------
@@ -82,10 +79,12 @@ class SparseBackward(nn.Module):
 
     Notes
     -----
-    Modules in the stem run once more for each group of patches, their forward hooks too. Random
-    layers (dropout) can't repeat their draws on a part of the image and are refused. After an
-    in-place change of the images no gradient can be computed, as everywhere in PyTorch.
+    Layers in the stem run once more for each group of patches, their hooks too. Random layers
+    (dropout) can't repeat their draws on a part of the image and are refused. As anywhere in
+    PyTorch, images and parameters must not change in place before the backward pass.
     """
+
+    last_mask: Tensor | None
 
     def __init__(
         self,
@@ -100,38 +99,90 @@ class SparseBackward(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        check_probability(p)
         for name, value in (("keep", keep), ("tile", tile)):
-            if value is not None and (isinstance(value, bool) or value < 1):
+            if value is not None and (not isinstance(value, int) or value is True or value < 1):
                 raise UsageError(f"{name} is {value!r}", "give a whole number of at least 1")
-        if dims is not None and (isinstance(dims, int) or len(dims) == 0):
-            raise UsageError(f"dims is {dims!r}", "give a sequence of dimensions, like (2, 3)")
+        if any(isinstance(module, SparseBackward) for module in stem.modules()):
+            raise UsageError(
+                "the stem holds a SparseBackward already", "put a Backdrop into the stem instead"
+            )
         self.stem = stem
-        self.p = p
-        self.dims = None if dims is None else tuple(dims)
-        self.per_sample = per_sample
+        self.mask = Backdrop(p, (2,) if dims is None else dims, per_sample, generator=generator)
+        self.all_axes = dims is None
         self.keep = keep
         self.tile = tile
         self.check = check
-        self.generator = generator
-        self.last_mask: Tensor | None = None
-        """Boolean, where the last training step's gradient passed: the mask's own shape."""
+        self.last_mask = None
         self._geometry: dict[tuple[int, ...], StemGeometry] = {}
+        self._checked: set[tuple[int, ...]] = set()
+
+    @property
+    def p(self) -> float:
+        """Probability that a position is masked."""
+        return self.mask.p
+
+    @p.setter
+    def p(self, p: float) -> None:
+        self.mask.p = p
 
     def extra_repr(self) -> str:
         """Return the settings for `repr`."""
-        chosen = f"p={self.p}" if self.keep is None else f"keep={self.keep}"
-        return f"{chosen}, dims={self.dims}, per_sample={self.per_sample}, tile={self.tile}"
+        given = {"keep": self.keep, "tile": self.tile}
+        return ", ".join(f"{name}={value}" for name, value in given.items() if value is not None)
 
-    def forward(self, images: Tensor | ImageSource) -> Tensor:
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def forward(self, images: Tensor | ImageParts) -> Tensor:
         """Return the stem's output, ``(sample, channel, *axes)``.
 
         Parameters
         ----------
         images
-            ``(sample, channel, *axes)``: a tensor, or what is read part by part (`ImageSource`),
+            ``(sample, channel, *axes)``: a tensor, or what is read part by part (`ImageParts`),
             such as a Zarr array; then `tile` must be given.
+
+        Raises
+        ------
+        UsageError
+            For images or a stem whose gradient would not be that of `Backdrop`.
         """
+        if isinstance(images, Proxy):
+            return fx_leaf(self, images)  # type: ignore[arg-type]
+        tensor = images if isinstance(images, Tensor) else None
+        self._check_images(images)
+        parameters = [p for p in self.stem.parameters() if p.requires_grad]
+        leaf = tensor if tensor is not None and tensor.requires_grad else None
+        differentiable = torch.is_grad_enabled() and (bool(parameters) or leaf is not None)
+        learning = self.training and differentiable
+        if tensor is not None and not learning and (differentiable or self.tile is None):
+            plain: Tensor = self.stem(images)
+            if self.training:
+                self._draw(plain)  # as Backdrop does: checkpointing repeats the draws
+            return plain
+        if differentiable and not learning:
+            raise UsageError(
+                "images that are read by parts have no gradient in eval mode",
+                "evaluate under torch.no_grad()",
+            )
+        like = next(self.stem.parameters(), torch.empty(0))
+        reader = PartReader(images, like)
+        device = like.device if tensor is None else tensor.device
+        geometry = self._geometry_of(reader.shape, device)
+        masks = InnerMasks(self.stem, geometry)
+        before = _versions(self.stem, images)
+        with torch.no_grad(), as_now(device.type)(), masks.drawn(device, self.tile is not None):
+            output = self._tiled(reader, geometry) if self.tile else self.stem(images)
+        _check_unchanged(before, _versions(self.stem, images))
+        if masks.drew_else:
+            raise UsageError("the stem draws random numbers", f"put dropout {_BEHIND}")
+        factors = self._draw(output) if self.training else torch.ones(())
+        self._check_patches(reader, output, geometry, masks)
+        if not learning:
+            return output
+        plan = self._plan(reader, geometry, masks, factors)
+        result: Tensor = SparseGradient.apply(plan, output, leaf, *parameters)  # type: ignore[no-untyped-call]
+        return result
+
+    def _check_images(self, images: Tensor | ImageParts) -> None:
         if not isinstance(images, Tensor) and self.tile is None:
             raise UsageError(
                 f"images are {type(images).__name__}, no tensor", "give tile= to read them by parts"
@@ -141,164 +192,143 @@ class SparseBackward(nn.Module):
                 f"images have shape {tuple(images.shape)}",
                 "give (sample, channel, *axes) with one to three axes",
             )
-        learning = self.training and torch.is_grad_enabled()
-        if self.tile is None and not learning:
-            plain: Tensor = self.stem(images)
-            return plain
-        geometry = self._geometry_of(images.shape)
-        reader = _Reader(images, self.stem)
-        before = _versions(self.stem, images)
-        random_state = torch.get_rng_state()
-        masks = _InnerMasks(self.stem, geometry)
-        with torch.no_grad(), masks.drawn(self.tile is not None):
-            output = self.stem(images) if self.tile is None else self._tiled(reader, geometry)
-        if not learning:
-            return output
-        drew = not torch.equal(random_state, torch.get_rng_state())
-        _check_unchanged(before, _versions(self.stem, images))
-        if output.numel() == 0:
-            raise UsageError(
-                f"the stem's output is empty, shape {tuple(output.shape)}",
-                "leave empty batches out of the training loop",
-            )
-        if self.check:
-            with masks.ignored():
-                self._check_patches(reader, output, geometry, drew)
-            self.check = False
-        scale = self._draw(output)
-        self.last_mask = scale != 0
-        plan = _Plan(self.stem, geometry, reader, masks, scale, tuple(output.shape))
-        plan.warn_if_dense()
-        parameters = [p for p in self.stem.parameters() if p.requires_grad]
-        leaf = images if isinstance(images, Tensor) and images.requires_grad else None
-        result: Tensor = _SparseGradient.apply(plan, output, leaf, *parameters)  # type: ignore[no-untyped-call]
-        return result
 
-    def _geometry_of(self, shape: Sequence[int]) -> StemGeometry:
-        key = tuple(shape[1:])
+    def _geometry_of(self, shape: Sequence[int], device: torch.device) -> StemGeometry:
+        # With the modules, so that another layer in the stem is noticed.
+        key = (*shape[1:], *map(id, self.stem.modules()))
         if key not in self._geometry:
-            self._geometry[key] = stem_geometry(self.stem, key[0], key[1:])
+            with torch.autocast(device.type, enabled=False):
+                self._geometry[key] = stem_geometry(self.stem, shape[1], shape[2:])
         return self._geometry[key]
 
     def _draw(self, output: Tensor) -> Tensor:
         """Draw the factors of the gradient: zero where it is blocked."""
-        dims = range(2, output.ndim) if self.dims is None else self.dims
-        axes = tuple(sorted(dim % output.ndim for dim in dims if -output.ndim <= dim < output.ndim))
-        if len(set(axes)) != len(dims) or 1 in axes:
+        mask = self.mask
+        if self.all_axes:
+            mask.dims = tuple(range(2, output.ndim))
+        if any(dim % output.ndim == 1 for dim in mask.dims):
             raise UsageError(
-                f"dims {tuple(dims)} name the channels, a dimension that the output does not "
-                "have, or one twice",
-                "name the samples (0) and spatial axes",
+                f"dims {mask.dims} name the channels", "name the samples (0) and spatial axes"
             )
-        if self.keep is None:
-            return draw_mask(output, self.p, axes, self.per_sample, self.generator)
-        lead = output.shape[0] if self.per_sample and axes[0] != 0 else 1
-        sizes = [output.shape[axis] for axis in axes]
-        count = math.prod(sizes)
-        if self.keep > count:
-            raise UsageError(
-                f"keep is {self.keep}, a mask has {count} positions", f"keep at most {count}"
-            )
-        uniform = draw_uniform((lead, count), output.device, self.generator)
-        chosen = uniform.topk(self.keep, dim=1).indices
-        like = torch.promote_types(output.dtype, torch.float32)
-        scale = torch.zeros(lead, count, device=output.device, dtype=like)
-        scale.scatter_(1, chosen, count / self.keep)
-        shape = [n if axis in axes else 1 for axis, n in enumerate(output.shape)]
-        if axes[0] != 0:
-            shape[0] = lead
-        return scale.reshape(shape)
+        if self.keep is None or mask.mask is not None or output.numel() == 0:
+            factors = mask.factors(output)
+        else:
+            factors = draw_kept(output, self.keep, mask.dims, mask.per_sample, mask.generator)
+        if factors is None:
+            factors = torch.ones_like(output[:1, :1])
+        self.last_mask = factors != 0
+        return factors
 
-    def _tiled(self, reader: _Reader, geometry: StemGeometry) -> Tensor:
+    def _tiled(self, reader: PartReader, geometry: StemGeometry) -> Tensor:
         """Return the stem's output, computed in parts."""
-        assert self.tile is not None  # noqa: S101 - narrows the type
-        tile = self.tile
-        sizes = _output_sizes(self.stem, reader, geometry)
-        steps = [max(1, int(tile / stride)) for stride in geometry.field.stride]
-        grid = [
-            [slice(low, min(low + step, n)) for low in range(0, n, step)]
-            for n, step in zip(sizes, steps, strict=True)
-        ]
+        sizes = geometry.shapes[-1]
+        grids = []
+        for n, stride in zip(sizes, geometry.stride, strict=True):
+            step = max(1, int((self.tile or n) / stride))
+            grids.append([(low, min(low + step, n)) for low in range(0, n, step)])
+        boxes = np.array(list(itertools.product(*grids)))  # (box, axis, start and stop)
+        patches = geometry.patches(boxes[..., 0], boxes[..., 1])
+        stem = Stem(self.stem, geometry)
         output: Tensor | None = None
         for sample in range(reader.shape[0]):
-            for box in itertools.product(*grid):
-                patch = geometry.patch(box, reader.shape[2:])
-                values = self.stem(reader.read(sample, patch.pixels))[_over(patch.local)]
+            for number, box in enumerate(boxes.tolist()):
+                part = reader.read([(sample, patches.pixels(number))])
+                values = stem(part, patches.crops(number))
                 if output is None:
                     output = values.new_empty((reader.shape[0], values.shape[1], *sizes))
-                output[sample : sample + 1][_over(box)] = values
-        assert output is not None  # noqa: S101 - narrows the type
+                where: Any = (sample, slice(None), *(slice(*ends) for ends in box))
+                output[where] = values[0]
+        if output is None:
+            raise UsageError("the batch is empty", "leave empty batches out of the loop")
         return output
 
+    def _plan(
+        self, reader: PartReader, geometry: StemGeometry, masks: InnerMasks, factors: Tensor
+    ) -> Plan:
+        samples, axes = reader.shape[0], geometry.shapes[-1]
+        whole = samples * math.prod(reader.shape[2:])
+        together = self.tile ** len(axes) if self.tile else max(1, whole // _AT_ONCE)
+        of_boxes, start, stop, pixels = surviving(factors, samples, geometry, together)
+        if pixels >= whole:
+            warnings.warn(
+                f"the surviving patches hold {pixels / whole:.1f} times the pixels of the images: "
+                "Backdrop behind the stem is cheaper; use a larger p, keep=, or a stem with "
+                "kernels that overlap less",
+                SparseBackwardWarning,
+                stacklevel=2,
+            )
+        return Plan(
+            Stem(self.stem, geometry),
+            reader,
+            masks,
+            factors.expand(samples, 1, *axes),
+            np.array(of_boxes),
+            start,
+            stop,
+            geometry.patches(start, stop),
+            together,
+        )
+
     def _check_patches(
-        self, reader: _Reader, output: Tensor, geometry: StemGeometry, drew: bool
+        self, reader: PartReader, output: Tensor, geometry: StemGeometry, masks: InnerMasks
     ) -> None:
-        """Compare the output at edges and in the middle with that of patches."""
-        places = [[slice(i, i + 1) for i in sorted({0, n // 2, n - 1})] for n in output.shape[2:]]
-        tolerance = {torch.float64: 1e-9, torch.float32: 1e-4}.get(output.dtype, 3e-2)
-        for box in itertools.product(*places):
-            here = output[:1][_over(box)]
-            patch = geometry.patch(box, reader.shape[2:])
+        """Compare the output at the edges and in the middle with that of patches."""
+        key = (int(self.training), *reader.shape[1:])
+        if not self.check or key in self._checked:
+            return
+        if tuple(output.shape[2:]) != geometry.shapes[-1]:
+            raise UsageError(
+                f"the stem's output has shape {tuple(output.shape)}, and its layers' strides say "
+                f"{geometry.shapes[-1]} positions",
+                f"put layers that fit their output to the image {_BEHIND}",
+            )
+        # Two neighbours: if patches must begin at multiples of some number, one doesn't.
+        places = [[0, n // 2, min(n // 2 + 1, n - 1), n - 1] for n in output.shape[2:]]
+        start = np.array(places).T
+        patches = geometry.patches(start, start + 1)
+        stem = Stem(self.stem, geometry)
+        exact = output.device.type == "cpu"  # elsewhere convolutions round to ten bits
+        tolerance = {torch.float64: 1e-9, torch.float32: 1e-4 if exact else 5e-3}
+        largest = output[0].abs().amax() * tolerance.get(output.dtype, 3e-2)
+        for number, place in enumerate(start.tolist()):
+            here = output[(slice(0, 1), slice(None), *(slice(i, i + 1) for i in place))]
+            part = reader.read([(0, patches.pixels(number))])
             try:
-                with torch.no_grad():
-                    there: Tensor = self.stem(reader.read(0, patch.pixels))[_over(patch.local)]
+                with masks.ignored(), as_now(output.device.type)(), torch.enable_grad():
+                    there: Tensor = stem(part, patches.crops(number))
             except (RuntimeError, ValueError) as error:
                 raise UsageError(
-                    f"the stem fails on the part of the image that output position "
-                    f"{[s.start for s in box]} sees: {error}",
-                    "put layers that need more than that behind the stem, after the mask",
+                    f"the stem fails on the part of the image that output position {place} sees: "
+                    f"{error}",
+                    f"put layers that need more than that {_BEHIND}",
                 ) from error
-            largest = output[0].abs().amax().clamp(min=torch.finfo(output.dtype).tiny)
-            if there.shape != here.shape or bool((there - here).abs().amax() > tolerance * largest):
+            if there.shape != here.shape or bool((there - here).abs().amax() > largest):
                 raise UsageError(
-                    f"at output position {[s.start for s in box]} the stem gives other values for "
-                    "the part of the image that this position sees"
-                    + (": it draws random numbers" if drew else ""),
-                    "put dropout, normalization over the image or batch, and circular padding "
-                    "behind the stem, after the mask (freeze batch normalization in eval mode)",
+                    f"at output position {place} the stem gives other values for the part of the "
+                    "image that this position sees",
+                    f"put dropout, normalization over the image or batch, and circular padding "
+                    f"{_BEHIND} (or freeze batch normalization in eval mode)",
                 )
+            _check_leaves(there, self.stem)
+        # Where all is alike nothing was compared.
+        if bool((output[0] != output[0].flatten(1)[:, :1].reshape(-1, *[1] * len(places))).any()):
+            self._checked.add(key)
 
 
-class _Reader:
-    """Reads parts of a batch of images to the stem's device and dtype."""
-
-    def __init__(self, images: Tensor | ImageSource, stem: nn.Module) -> None:
-        self.images = images
-        self.shape = tuple(images.shape)
-        self._like = next(iter(stem.parameters()), torch.empty(0))
-
-    def read(self, sample: int, pixels: Box) -> Tensor:
-        """Return a part of one sample with its channels: (1, channel, *axes)."""
-        part = self.images[(slice(sample, sample + 1), slice(None), *pixels)]
-        if isinstance(self.images, Tensor):
-            return part.detach().clone()  # a stem may begin in place
-        return torch.as_tensor(part).to(self._like)
+_BEHIND = "behind the stem, after the mask"
 
 
-def _over(box: Box) -> tuple[slice, ...]:
-    """Return an index of these positions in every sample and channel."""
-    return (slice(None), slice(None), *box)
-
-
-def _output_sizes(stem: nn.Module, reader: _Reader, geometry: StemGeometry) -> tuple[int, ...]:
-    """Return the output's positions along each axis, from strips that are as long as the image."""
-    sizes = []
-    narrow = [
-        min(n, -(-(2 * size + align) // align) * align)
-        for n, size, align in zip(
-            reader.shape[2:], geometry.field.size, geometry.align, strict=True
-        )
-    ]
-    for axis, n in enumerate(reader.shape[2:]):
-        # The number of positions is that of a shorter image, and one more for each stride.
-        align, stride = geometry.align[axis], geometry.field.stride[axis]
-        spare = max(0, n - narrow[axis]) // align
-        strip = [slice(0, w) for w in narrow]
-        strip[axis] = slice(0, n - spare * align)
-        sizes.append(
-            stem(reader.read(0, tuple(strip))).shape[2 + axis] + int(spare * align / stride)
-        )
-    return tuple(sizes)
+def _check_leaves(values: Tensor, stem: nn.Module) -> None:
+    """Refuse a stem that learns something which is no parameter of it."""
+    known = set(map(id, stem.parameters()))
+    for node in upstream([values.grad_fn]):
+        leaf = getattr(node, "variable", None)
+        if leaf is not None and id(leaf) not in known:
+            raise UsageError(
+                f"the stem uses a tensor of shape {tuple(leaf.shape)} that requires a gradient and "
+                "is no parameter of it",
+                "make it an nn.Parameter of a module in the stem",
+            )
 
 
 def _versions(stem: nn.Module, images: object) -> list[tuple[str, int]]:
@@ -317,205 +347,8 @@ def _check_unchanged(before: list[tuple[str, int]], after: list[tuple[str, int]]
                 "let the stem's first layer work out of place (inplace=False)",
             )
         raise UsageError(
-            f"a forward pass in training changes the {name} of the stem, as batch normalization "
-            "does, so a patch alone would not give the same values",
+            f"a forward pass changes the {name} of the stem, as batch normalization does in "
+            "training, so a patch alone would not give the same values",
             "set such layers to eval mode, use a normalization over channels, or put them behind "
             "the mask",
         )
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """One surviving entry of the mask: a sample, its positions, and the factor's index."""
-
-    sample: int
-    box: Box
-    patch: Patch
-
-
-class _InnerMasks:
-    """The masks inside a stem: drawn for whole images, then cut out for patches."""
-
-    def __init__(self, stem: nn.Module, geometry: StemGeometry) -> None:
-        self._masks = {
-            name: mask for name, mask in masks_of(stem).items() if mask.training and mask.p
-        }
-        self._geometry = geometry
-        self._factors: dict[str, Tensor | None] = {}
-
-    @contextmanager
-    def drawn(self, by_parts: bool) -> Iterator[None]:
-        """Draw each mask while the stem runs on whole images."""
-        if by_parts and self._masks:
-            raise UsageError(
-                f"the stem has a mask inside, {next(iter(self._masks))!r}, and runs by parts",
-                "leave tile= out, or put one mask behind the stem",
-            )
-
-        def draw(name: str, mask: Backdrop, values: Tensor) -> Tensor:
-            self._factors[name] = mask.factors(values)
-            return values
-
-        with self._replaced(draw):
-            yield
-
-    @contextmanager
-    def ignored(self) -> Iterator[None]:
-        """Let the masks pass everything."""
-        with self._replaced(lambda name, mask, values: values):  # noqa: ARG005
-            yield
-
-    @contextmanager
-    def of(self, group: Sequence[_Entry]) -> Iterator[None]:
-        """Mask a group of patches as they were masked in the images."""
-
-        def cut(name: str, mask: Backdrop, values: Tensor) -> Tensor:  # noqa: ARG001
-            whole = self._factors[name]
-            if whole is None:
-                return values
-            parts = []
-            for entry in group:
-                where = [slice(entry.sample, entry.sample + 1), slice(None)]
-                strides = self._geometry.inner[name]
-                for pixels, stride, n in zip(
-                    entry.patch.pixels, strides, values.shape[2:], strict=True
-                ):
-                    start = int(pixels.start / Fraction(stride))
-                    where.append(slice(start, start + n))
-                # A dimension that the mask doesn't vary over has one entry, for all.
-                sizes = whole.shape
-                where = [w if n > 1 else slice(0, 1) for w, n in zip(where, sizes, strict=True)]
-                parts.append(whole[tuple(where)])
-            return masked_identity(values, torch.cat(parts))
-
-        with self._replaced(cut):
-            yield
-
-    @contextmanager
-    def _replaced(self, stand_in: Callable[[str, Backdrop, Tensor], Tensor]) -> Iterator[None]:
-        with ExitStack() as stack:
-            for name, mask in self._masks.items():
-                stack.enter_context(mask.replaced(partial(stand_in, name, mask)))
-            yield
-
-
-class _Plan:
-    """What a backward pass must compute."""
-
-    def __init__(
-        self,
-        stem: nn.Module,
-        geometry: StemGeometry,
-        reader: _Reader,
-        masks: _InnerMasks,
-        scale: Tensor,
-        output_shape: tuple[int, ...],
-    ) -> None:
-        self.stem, self.geometry, self.reader, self.masks = stem, geometry, reader, masks
-        self.scale = scale
-        self.output_shape = output_shape
-        self.autocast = _autocast_as_now(scale.device.type)
-
-    def entries(self) -> Iterator[_Entry]:
-        """Yield what survives, sample by sample."""
-        samples, _, *axes = self.scale.shape
-        for sample, _, *place in torch.nonzero(self.scale).tolist():
-            box = tuple(
-                slice(i, i + 1) if size > 1 or n == 1 else slice(0, n)
-                for i, size, n in zip(place, axes, self.output_shape[2:], strict=True)
-            )
-            patch = self.geometry.patch(box, self.reader.shape[2:])
-            for one in range(self.output_shape[0]) if samples == 1 else (sample,):
-                yield _Entry(one, box, patch)
-
-    def groups(self) -> Iterator[list[_Entry]]:
-        """Yield entries whose patches have one size, few enough to fit a part of the memory."""
-        alike: dict[tuple[tuple[int, ...], ...], list[_Entry]] = defaultdict(list)
-        for entry in self.entries():
-            pixels = tuple(p.stop - p.start for p in entry.patch.pixels)
-            local = tuple(edge for p in entry.patch.local for edge in (p.start, p.stop))
-            alike[pixels, local].append(entry)
-        whole = self.output_shape[0] * math.prod(self.reader.shape[2:])
-        for (pixels, _), entries in alike.items():
-            together = max(1, whole // _PARTS // math.prod(pixels))
-            for low in range(0, len(entries), together):
-                yield entries[low : low + together]
-
-    def warn_if_dense(self) -> None:
-        """Warn once where patches hold more pixels than the images."""
-        pixels = sum(
-            math.prod(p.stop - p.start for p in entry.patch.pixels) for entry in self.entries()
-        )
-        whole = self.output_shape[0] * math.prod(self.reader.shape[2:])
-        if pixels >= whole:
-            warnings.warn(
-                f"the surviving patches hold {pixels / whole:.1f} times the pixels of the images: "
-                "Backdrop behind the stem is cheaper; use a larger p, keep=, or a stem with "
-                "kernels that overlap less",
-                SparseBackwardWarning,
-                stacklevel=4,
-            )
-
-
-_PARTS = 20
-"""The pixels of patches that are computed together are at most this part of the batch's."""
-
-
-class _SparseGradient(torch.autograd.Function):
-    """Hands on an output; its backward pass runs the stem on the patches that survive."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,  # noqa: ANN401
-        plan: _Plan,
-        output: Tensor,
-        images: Tensor | None,
-        *parameters: Tensor,
-    ) -> Tensor:
-        ctx.plan = plan
-        ctx.parameters = parameters
-        ctx.has_images = images is not None
-        if isinstance(plan.reader.images, Tensor):
-            ctx.save_for_backward(plan.reader.images)
-        return output.detach()
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        plan: _Plan = ctx.plan
-        ctx.saved_tensors  # noqa: B018 - raises if the images were changed since
-        totals: list[Tensor | None] = [None] * len(ctx.parameters)
-        image_gradient = None
-        if ctx.has_images:
-            image_gradient = torch.zeros_like(ctx.saved_tensors[0])
-        factors = plan.scale.expand(plan.output_shape[0], 1, *plan.output_shape[2:])
-        for group in plan.groups():
-            parts = [plan.reader.read(e.sample, e.patch.pixels) for e in group]
-            places = [(slice(e.sample, e.sample + 1), slice(None), *e.box) for e in group]
-            upstream = torch.cat(
-                [(grad_output[w] * factors[w]).to(grad_output.dtype) for w in places]
-            )
-            patches = torch.cat(parts).requires_grad_(ctx.has_images)
-            with torch.enable_grad(), plan.autocast, plan.masks.of(group):
-                # Not the leaf itself, which a stem may not change in place.
-                start = patches.view_as(patches) if ctx.has_images else patches
-                values = plan.stem(start)[_over(group[0].patch.local)]
-            wanted = [*ctx.parameters, patches] if ctx.has_images else list(ctx.parameters)
-            found = list(torch.autograd.grad(values, wanted, upstream, allow_unused=True))
-            if image_gradient is not None:
-                of_patches = found.pop()
-                if of_patches is not None:
-                    for e, gradient in zip(group, of_patches, strict=True):
-                        one = image_gradient[e.sample : e.sample + 1]
-                        one[_over(e.patch.pixels)] += gradient
-            for k, gradient in enumerate(found):
-                if gradient is not None:
-                    totals[k] = gradient if totals[k] is None else totals[k].add_(gradient)  # type: ignore[union-attr]
-        return (None, None, image_gradient, *totals)
-
-
-def _autocast_as_now(device: str) -> AbstractContextManager[Any]:
-    """Return a context with the precision that is set now."""
-    if not torch.is_autocast_enabled(device):
-        return nullcontext()
-    return torch.autocast(device, dtype=torch.get_autocast_dtype(device))
