@@ -38,6 +38,9 @@ class InnerMasks:
         self.drew_else = False
         """Whether the stem took random numbers for something else than its masks."""
 
+    def __bool__(self) -> bool:
+        return bool(self._masks)
+
     @contextmanager
     def drawn(self, device: torch.device, by_parts: bool) -> Iterator[None]:
         """Draw each mask while the stem runs on whole images."""
