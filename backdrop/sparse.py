@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Proxy
 
-from backdrop.blocking import upstream
 from backdrop.functional import draw_kept
 from backdrop.image_parts import ImageParts, PartReader
 from backdrop.layer import Backdrop, fx_leaf
 from backdrop.patches import Stem, StemGeometry, stem_geometry
 from backdrop.recomputing import InnerMasks, Plan, SparseGradient, as_now
+from backdrop.stem_checks import BEHIND, check_patches, check_unchanged, versions
 from backdrop.surviving import surviving
 from gpgen.errors import UsageError
 
@@ -172,17 +172,23 @@ class SparseBackward(nn.Module):
         device = like.device if tensor is None else tensor.device
         geometry = self._geometry_of(reader.shape, device)
         masks = InnerMasks(self.stem, geometry)
-        before = _versions(self.stem, images)
+        before = versions(self.stem, images)
         with torch.no_grad(), as_now(device.type)(), masks.drawn(device, self.tile is not None):
             if self.tile:
                 output = self._tiled(reader, geometry)
             else:
                 output = self._whole(tensor, masks)  # type: ignore[arg-type]
-        _check_unchanged(before, _versions(self.stem, images))
+        check_unchanged(before, versions(self.stem, images))
         if masks.drew_else:
-            raise UsageError("the stem draws random numbers", f"put dropout {_BEHIND}")
+            raise UsageError("the stem draws random numbers", f"put dropout {BEHIND}")
         factors = self._draw(output) if self.training else torch.ones(())
-        self._check_patches(reader, output, geometry, masks)
+        key = (int(self.training), *reader.shape[1:])
+        if (
+            self.check
+            and key not in self._checked
+            and check_patches(self.stem, reader, output, geometry, masks)
+        ):
+            self._checked.add(key)
         if not learning:
             return output
         plan = self._plan(reader, geometry, masks, factors)
@@ -232,7 +238,7 @@ class SparseBackward(nn.Module):
         if masks or images.device.type != "cpu" or some >= len(images):
             output: Tensor = self.stem(images)
             return output
-        return torch.cat([self.stem(part) for part in images.split(some)])
+        return torch.cat([self.stem(part) for part in torch.split(images, some)])
 
     def _tiled(self, reader: PartReader, geometry: StemGeometry) -> Tensor:
         """Return the stem's output, computed in parts."""
@@ -284,88 +290,4 @@ class SparseBackward(nn.Module):
             stop,
             geometry.patches(start, stop),
             together,
-        )
-
-    def _check_patches(
-        self, reader: PartReader, output: Tensor, geometry: StemGeometry, masks: InnerMasks
-    ) -> None:
-        """Compare the output at the edges and in the middle with that of patches."""
-        key = (int(self.training), *reader.shape[1:])
-        if not self.check or key in self._checked:
-            return
-        if tuple(output.shape[2:]) != geometry.shapes[-1]:
-            raise UsageError(
-                f"the stem's output has shape {tuple(output.shape)}, and its layers' strides say "
-                f"{geometry.shapes[-1]} positions",
-                f"put layers that fit their output to the image {_BEHIND}",
-            )
-        # Two neighbours: if patches must begin at multiples of some number, one doesn't.
-        places = [[0, n // 2, min(n // 2 + 1, n - 1), n - 1] for n in output.shape[2:]]
-        start = np.array(places).T
-        patches = geometry.patches(start, start + 1)
-        stem = Stem(self.stem, geometry)
-        exact = output.device.type == "cpu"  # elsewhere convolutions round to ten bits
-        tolerance = {torch.float64: 1e-9, torch.float32: 1e-4 if exact else 5e-3}
-        largest = output[0].abs().amax() * tolerance.get(output.dtype, 3e-2)
-        for number, place in enumerate(start.tolist()):
-            here = output[(slice(0, 1), slice(None), *(slice(i, i + 1) for i in place))]
-            part = reader.read([(0, patches.pixels(number))])
-            try:
-                with masks.ignored(), as_now(output.device.type)(), torch.enable_grad():
-                    there: Tensor = stem(part, patches.crops(number))
-            except (RuntimeError, ValueError) as error:
-                raise UsageError(
-                    f"the stem fails on the part of the image that output position {place} sees: "
-                    f"{error}",
-                    f"put layers that need more than that {_BEHIND}",
-                ) from error
-            if there.shape != here.shape or bool((there - here).abs().amax() > largest):
-                raise UsageError(
-                    f"at output position {place} the stem gives other values for the part of the "
-                    "image that this position sees",
-                    f"put dropout, normalization over the image or batch, and circular padding "
-                    f"{_BEHIND} (or freeze batch normalization in eval mode)",
-                )
-            _check_leaves(there, self.stem)
-        # Where all is alike nothing was compared.
-        if bool((output[0] != output[0].flatten(1)[:, :1].reshape(-1, *[1] * len(places))).any()):
-            self._checked.add(key)
-
-
-_BEHIND = "behind the stem, after the mask"
-
-
-def _check_leaves(values: Tensor, stem: nn.Module) -> None:
-    """Refuse a stem that learns something which is no parameter of it."""
-    known = set(map(id, stem.parameters()))
-    for node in upstream([values.grad_fn]):
-        leaf = getattr(node, "variable", None)
-        if leaf is not None and id(leaf) not in known:
-            raise UsageError(
-                f"the stem uses a tensor of shape {tuple(leaf.shape)} that requires a gradient and "
-                "is no parameter of it",
-                "make it an nn.Parameter of a module in the stem",
-            )
-
-
-def _versions(stem: nn.Module, images: object) -> list[tuple[str, int]]:
-    """Return how often each buffer of a stem, and the images, were changed in place."""
-    found = [(f"buffer {name!r}", buffer._version) for name, buffer in stem.named_buffers()]
-    return [*found, ("images", images._version)] if isinstance(images, Tensor) else found
-
-
-def _check_unchanged(before: list[tuple[str, int]], after: list[tuple[str, int]]) -> None:
-    for (name, old), (_, new) in zip(before, after, strict=True):
-        if old == new:
-            continue
-        if name == "images":
-            raise UsageError(
-                "the stem changes the images in place, and patches are read from them again",
-                "let the stem's first layer work out of place (inplace=False)",
-            )
-        raise UsageError(
-            f"a forward pass changes the {name} of the stem, as batch normalization does in "
-            "training, so a patch alone would not give the same values",
-            "set such layers to eval mode, use a normalization over channels, or put them behind "
-            "the mask",
         )
