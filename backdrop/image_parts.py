@@ -35,7 +35,7 @@ class ImageRows:
     ----------
     array
         What is indexed as a Zarr array is, ``(row, *axes)``: that of a dataset, say
-        (``dataset.images``, ``dataset.to_zarr()["image"]``). Whether a part of a row can be read
+        (``dataset.image``, ``dataset.to_zarr()["image"]``). Whether a part of a row can be read
         without the rest depends on its chunks.
     rows
         The samples of the batch.

@@ -237,7 +237,8 @@ def _chain(stem: nn.Module) -> list[tuple[str, ...]]:
 def _links(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     hooks = module._forward_hooks or module._forward_pre_hooks
     if type(module).forward is nn.Sequential.forward and not hooks:
-        for child, link in module.named_children():
+        # Not named_children, which leaves out a layer's second place.
+        for child, link in module._modules.items():
             yield from _links(f"{name}.{child}" if name else child, link)
     else:
         yield name, module

@@ -212,7 +212,7 @@ def _split(
     model: nn.Module, name: str, around: Callable[[nn.Module], nn.Module]
 ) -> tuple[nn.Module, str]:
     """Put `around` about the children of a chain up to one of them; return also its new name."""
-    children = list(model.named_children())
+    children = list(model._modules.items())  # not named_children: a layer may stand twice
     names = [child for child, _ in children]
     if type(model) is not nn.Sequential or name not in names:
         raise UsageError(
