@@ -22,7 +22,7 @@ from torch.nn.modules.conv import _ConvNd
 from backdrop.geometry import ReceptiveField, receptive_field
 from gpgen.errors import UsageError
 
-__all__ = ["Crop", "Patches", "Stem", "StemGeometry", "stem_geometry"]
+__all__ = ["Crop", "Indices", "Patches", "StemGeometry", "stem_geometry"]
 
 Indices = npt.NDArray[np.int64]
 Crop = tuple[slice, ...]
@@ -165,31 +165,6 @@ class StemGeometry:
         return None
 
 
-class Stem(nn.Module):
-    """A stem to be run on parts of images; a module, so that its parameters can be swapped."""
-
-    def __init__(self, stem: nn.Module, geometry: StemGeometry) -> None:
-        super().__init__()
-        self.stem = stem
-        self.segments = geometry.segments
-
-    def forward(self, values: Tensor, crops: Sequence[Crop]) -> Tensor:
-        """Return the needed positions of the output, given `Patches.crops`."""
-        for segment, crop in zip(self.segments, crops, strict=True):
-            for name in segment.names:
-                values = self.stem.get_submodule(name)(values)
-            needed = [along.stop - along.start for along in crop[2:]]
-            if list(values.shape[2:]) != needed:
-                values = values[crop]
-            if list(values.shape[2:]) != needed:
-                raise UsageError(
-                    f"for a part of the image the stem's layer {segment.names[-1]!r} returns "
-                    "fewer positions than its strides say",
-                    "put layers that fit their output to the image behind the stem, after the mask",
-                )
-        return values
-
-
 def stem_geometry(stem: nn.Module, channels: int, image_shape: Sequence[int]) -> StemGeometry:
     """Find what a stem's output positions see.
 
@@ -239,7 +214,8 @@ def _links(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     if type(module).forward is nn.Sequential.forward and not hooks:
         # Not named_children, which leaves out a layer's second place.
         for child, link in module._modules.items():
-            yield from _links(f"{name}.{child}" if name else child, link)
+            if link is not None:
+                yield from _links(f"{name}.{child}" if name else child, link)
     else:
         yield name, module
 

@@ -212,7 +212,10 @@ def _split(
     model: nn.Module, name: str, around: Callable[[nn.Module], nn.Module]
 ) -> tuple[nn.Module, str]:
     """Put `around` about the children of a chain up to one of them; return also its new name."""
-    children = list(model._modules.items())  # not named_children: a layer may stand twice
+    # A layer may stand twice: named_children, without this, leaves out its second place.
+    children = [
+        (n, m) for n, m in model.named_modules(remove_duplicate=False) if n and "." not in n
+    ]
     names = [child for child, _ in children]
     if type(model) is not nn.Sequential or name not in names:
         raise UsageError(

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from backdrop.blocking import masks_of
 from backdrop.functional import masked_identity
 from backdrop.image_parts import PartReader
 from backdrop.layer import Backdrop
-from backdrop.patches import Crop, Indices, Patches, Stem, StemGeometry
+from backdrop.patches import Crop, Indices, Patches, StemGeometry
+from backdrop.stem_on_parts import Stem
 from gpgen.errors import UsageError
 
 __all__ = ["InnerMasks", "Plan", "SparseGradient", "as_now"]
@@ -144,7 +144,6 @@ class Plan:
     def __post_init__(self) -> None:
         self.precision = as_now(self.factors.device.type)
         self.modes = [module.training for module in self.stem.modules()]
-        self.parameters = {n: p for n, p in self.stem.named_parameters() if p.requires_grad}
 
     def groups(self) -> Iterator[Indices]:
         """Yield boxes whose parts have the same sizes, few enough for the memory."""
@@ -165,14 +164,14 @@ class Plan:
         crops = [self.patches.pixels(box) for box in boxes]
         return list(zip(self.samples[boxes].tolist(), crops, strict=True))
 
-    def run(self, parts: Tensor, parameters: dict[str, Tensor], boxes: Indices) -> Tensor:
-        """Run the stem on the images' parts with these parameters, masked as the images were."""
+    def run(self, parts: Tensor, boxes: Indices) -> Tensor:
+        """Run the stem on the images' parts, masked as the images were."""
         masks = self.masks.cut(self.samples[boxes].tolist(), self.patches.start[boxes])
         crops = self.patches.crops(int(boxes[0]))
         with torch.enable_grad(), self.precision(), masks:
             # A view goes in, which a stem may change in place, unlike a leaf.
             start = parts.view_as(parts) if parts.requires_grad else parts
-            values: Tensor = functional_call(self.stem, parameters, (start, crops))
+            values: Tensor = self.stem(start, crops)
         return values
 
 
@@ -207,32 +206,30 @@ class SparseGradient(torch.autograd.Function):
                 "a layer of the stem was set to training or eval mode between forward and backward",
                 "change modes after the backward pass",
             )
-        # Not the parameters themselves, whose hooks would run for each part, and in the end again.
-        own = {name: p.detach().requires_grad_() for name, p in plan.parameters.items()}
-        totals: list[Tensor | None] = [None] * len(own)
         image_gradient = None if ctx.images_like is None else torch.zeros_like(ctx.images_like)
-        for boxes in plan.groups():
-            upstream = torch.cat(
-                [
-                    (grad_output[n : n + 1][crop] * plan.factors[n : n + 1][crop])
-                    for n, crop in plan.output_of(boxes)
-                ]
-            ).to(grad_output.dtype)
-            parts = plan.reader.read(plan.images_of(boxes))
-            if image_gradient is not None:
-                parts.requires_grad_()
-            values = plan.run(parts, own, boxes)
-            wanted = [*own.values(), *([] if image_gradient is None else [parts])]
-            found = list(torch.autograd.grad(values, wanted, upstream, allow_unused=True))
-            if image_gradient is not None:
-                of_parts = found.pop()
-                for k, (n, crop) in enumerate(
-                    plan.images_of(boxes) if of_parts is not None else ()
-                ):
-                    image_gradient[n : n + 1][crop] += of_parts[k]
-            for k, gradient in enumerate(found):
-                if gradient is not None:
-                    totals[k] = gradient if totals[k] is None else totals[k].add_(gradient)  # type: ignore[union-attr]
+        with plan.stem.stand_ins() as own:
+            totals: list[Tensor | None] = [None] * len(own)
+            for boxes in plan.groups():
+                upstream = torch.cat(
+                    [
+                        grad_output[n : n + 1][crop] * plan.factors[n : n + 1][crop]
+                        for n, crop in plan.output_of(boxes)
+                    ]
+                ).to(grad_output.dtype)
+                parts = plan.reader.read(plan.images_of(boxes))
+                if image_gradient is not None:
+                    parts.requires_grad_()
+                values = plan.run(parts, boxes)
+                wanted = [*own, *([] if image_gradient is None else [parts])]
+                found = list(torch.autograd.grad(values, wanted, upstream, allow_unused=True))
+                of_parts = None if image_gradient is None else found.pop()
+                if image_gradient is not None and of_parts is not None:
+                    for (n, crop), one in zip(plan.images_of(boxes), of_parts, strict=True):
+                        image_gradient[n : n + 1][crop] += one
+                for k, gradient in enumerate(found):
+                    if gradient is not None:
+                        so_far = totals[k]
+                        totals[k] = gradient if so_far is None else so_far + gradient
         return (None, None, image_gradient, *totals)
 
 

@@ -16,9 +16,10 @@ from torch.fx import Proxy
 from backdrop.functional import draw_kept
 from backdrop.image_parts import ImageParts, PartReader
 from backdrop.layer import Backdrop, fx_leaf
-from backdrop.patches import Stem, StemGeometry, stem_geometry
+from backdrop.patches import StemGeometry, stem_geometry
 from backdrop.recomputing import InnerMasks, Plan, SparseGradient, as_now
 from backdrop.stem_checks import BEHIND, check_patches, check_unchanged, versions
+from backdrop.stem_on_parts import Stem
 from backdrop.surviving import surviving
 from gpgen.errors import UsageError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -10,8 +11,9 @@ from torch import Tensor, nn
 
 from backdrop.blocking import upstream
 from backdrop.image_parts import PartReader
-from backdrop.patches import Stem, StemGeometry
+from backdrop.patches import StemGeometry
 from backdrop.recomputing import InnerMasks, as_now
+from backdrop.stem_on_parts import Stem
 from gpgen.errors import UsageError
 
 __all__ = ["BEHIND", "check_patches", "check_unchanged", "versions"]
@@ -56,8 +58,15 @@ def check_patches(
         here = output[(slice(0, 1), slice(None), *(slice(i, i + 1) for i in place))]
         part = reader.read([(0, patches.pixels(number))])
         try:
-            with masks.ignored(), as_now(output.device.type)(), torch.enable_grad():
+            with (
+                masks.ignored(),
+                as_now(output.device.type)(),
+                torch.enable_grad(),
+                on_parts.stand_ins() as learned,
+            ):
                 there: Tensor = on_parts(part, patches.crops(number))
+        except UsageError:
+            raise
         except (RuntimeError, ValueError) as error:
             raise UsageError(
                 f"the stem fails on the part of the image that output position {place} sees: "
@@ -71,14 +80,14 @@ def check_patches(
                 f"put dropout, normalization over the image or batch, and circular padding "
                 f"{BEHIND} (or freeze batch normalization in eval mode)",
             )
-        _check_leaves(there, stem)
+        _check_leaves(there, learned)
     first = output[0].flatten(1)[:, :1].reshape(-1, *[1] * len(places))
     return bool((output[0] != first).any())
 
 
-def _check_leaves(values: Tensor, stem: nn.Module) -> None:
+def _check_leaves(values: Tensor, learned: Sequence[Tensor]) -> None:
     """Refuse a stem that learns something which is no parameter of it."""
-    known = set(map(id, stem.parameters()))
+    known = set(map(id, learned))
     for node in upstream([values.grad_fn]):
         leaf = getattr(node, "variable", None)
         if leaf is not None and id(leaf) not in known:
