@@ -40,6 +40,9 @@ class Patches:
     ----------
     start, size
         The part of each segment's input; for the first segment, pixels of the image.
+    lead
+        Positions before the part that the segment must be given too, so that its strides fall
+        where they fall in the whole. No needed position depends on them.
     local
         Where the needed positions begin in the segment's output for that part.
     needed
@@ -48,6 +51,7 @@ class Patches:
 
     start: Indices
     size: Indices
+    lead: Indices
     local: Indices
     needed: Indices
 
@@ -58,13 +62,19 @@ class Patches:
         """Return the part of the image that a box needs."""
         return _crop(self.start[box, 0], self.size[box, 0])
 
-    def crops(self, box: int) -> list[Crop]:
-        """Return what of each segment's output for its part is needed."""
-        return [_crop(*both) for both in zip(self.local[box], self.needed[box], strict=True)]
+    def steps(self, box: int) -> list[tuple[list[int], Crop]]:
+        """Return each segment's lead, and what of its output for its part is needed."""
+        crops = [_crop(*both) for both in zip(self.local[box], self.needed[box], strict=True)]
+        return list(zip(self.lead[box].tolist(), crops, strict=True))
+
+    def corner(self, box: int, segment: int) -> list[int]:
+        """Return where what a segment is given begins in its whole input."""
+        corner: list[int] = (self.start[box, segment] - self.lead[box, segment]).tolist()
+        return corner
 
     def alike(self) -> list[Indices]:
         """Return the boxes in groups whose parts have the same sizes, to be computed together."""
-        shapes = np.concatenate([self.size[:, :1], self.local, self.needed], axis=1)
+        shapes = np.concatenate([self.size[:, :1], self.lead, self.local, self.needed], axis=1)
         _, group = np.unique(shapes.reshape(len(self), -1), axis=0, return_inverse=True)
         return [np.flatnonzero(group == one) for one in range(group.max() + 1)]
 
@@ -87,8 +97,8 @@ class _Segment:
     inner
         Stride of the map that each module returns, by its name in the stem.
     align
-        Along each axis: where a part begins must be a multiple of it, so that the positions of
-        every layer lie on the same input positions in the part as in the whole.
+        Along each axis: where what it is given begins must be a multiple of it, so that the
+        positions of every layer lie on the same input positions in the part as in the whole.
     """
 
     names: tuple[str, ...]
@@ -98,8 +108,8 @@ class _Segment:
 
     def part(
         self, start: Indices, stop: Indices, whole: Sequence[int]
-    ) -> tuple[Indices, Indices, Indices]:
-        """Return start and stop of the input's part for output positions, and where these lie.
+    ) -> tuple[Indices, Indices, Indices, Indices]:
+        """Return the input's part for output positions, its lead, and where they lie in its output.
 
         A position whose field lies inside the part is not reached by padding at the part's
         edges, in any layer. A field that crosses the map's edge needs the padding that is there,
@@ -111,9 +121,11 @@ class _Segment:
         under = np.array([s.denominator for s in stride])
         offset, align = np.array(field.offset), np.array(self.align)
         last = offset + (stop - 1) * over // under + np.array(field.size) + np.array(field.slack)
-        first = (offset + start * over // under).clip(0, n - 1) // align * align
+        first = (offset + start * over // under).clip(0, n - 1)
+        lead = first % align
         # At least one: a position may see nothing but padding.
-        return first, np.minimum(last, n).clip(first + 1), start - first * under // over
+        stop = np.minimum(last, n).clip(first + 1)
+        return first, stop, lead, start - (first - lead) * under // over
 
 
 @dataclass(frozen=True)
@@ -152,8 +164,10 @@ class StemGeometry:
         """Return the parts that are enough for boxes of output positions: arrays (box, axis)."""
         found = []
         for segment, whole in zip(reversed(self.segments), self.shapes[-2::-1], strict=True):
-            first, last, local = segment.part(start, stop, whole)
-            found.append((first, last - first, local, stop - start))
+            first, last, lead, local = segment.part(start, stop, whole)
+            if segment is self.segments[0]:  # the image is there to be read
+                first, lead = first - lead, np.zeros_like(lead)
+            found.append((first, last - first, lead, local, stop - start))
             start, stop = first, last
         return Patches(*(np.stack(kind, 1) for kind in zip(*found[::-1], strict=True)))
 

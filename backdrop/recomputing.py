@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -72,8 +72,8 @@ class InnerMasks:
             yield
 
     @contextmanager
-    def cut(self, samples: Sequence[int], start: Indices) -> Iterator[None]:
-        """Mask parts of samples, given `Patches.start`, as the whole images were masked."""
+    def cut(self, samples: Indices, patches: Patches, boxes: Indices) -> Iterator[None]:
+        """Mask the parts that boxes of samples need as the whole images were masked."""
 
         def cut(name: str, mask: Backdrop, values: Tensor) -> Tensor:  # noqa: ARG001
             whole, layer = self._factors[name], self._geometry.layer(name)
@@ -81,12 +81,9 @@ class InnerMasks:
                 return values
             segment, strides = layer
             parts = []
-            for sample, corner in zip(samples, start[:, segment].tolist(), strict=True):
-                begins = [
-                    sample,
-                    0,
-                    *(int(c / Fraction(s)) for c, s in zip(corner, strides, strict=True)),
-                ]
+            for box in boxes.tolist():
+                along = zip(patches.corner(box, segment), strides, strict=True)
+                begins = [int(samples[box]), 0, *(int(c / Fraction(s)) for c, s in along)]
                 # A dimension that the mask doesn't vary over has one entry, for all.
                 sizes = (1, *values.shape[1:])
                 where = [
@@ -166,12 +163,12 @@ class Plan:
 
     def run(self, parts: Tensor, boxes: Indices) -> Tensor:
         """Run the stem on the images' parts, masked as the images were."""
-        masks = self.masks.cut(self.samples[boxes].tolist(), self.patches.start[boxes])
-        crops = self.patches.crops(int(boxes[0]))
+        masks = self.masks.cut(self.samples, self.patches, boxes)
+        steps = self.patches.steps(int(boxes[0]))
         with torch.enable_grad(), self.precision(), masks:
             # A view goes in, which a stem may change in place, unlike a leaf.
             start = parts.view_as(parts) if parts.requires_grad else parts
-            values: Tensor = self.stem(start, crops)
+            values: Tensor = self.stem(start, steps)
         return values
 
 

@@ -255,7 +255,7 @@ class SparseBackward(nn.Module):
         for sample in range(reader.shape[0]):
             for number, box in enumerate(boxes.tolist()):
                 part = reader.read([(sample, patches.pixels(number))])
-                values = stem(part, patches.crops(number))
+                values = stem(part, patches.steps(number))
                 if output is None:
                     output = values.new_empty((reader.shape[0], values.shape[1], *sizes))
                 where: Any = (sample, slice(None), *(slice(*ends) for ends in box))

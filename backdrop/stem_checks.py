@@ -64,7 +64,7 @@ def check_patches(
                 torch.enable_grad(),
                 on_parts.stand_ins() as learned,
             ):
-                there: Tensor = on_parts(part, patches.crops(number))
+                there: Tensor = on_parts(part, patches.steps(number))
         except UsageError:
             raise
         except (RuntimeError, ValueError) as error:

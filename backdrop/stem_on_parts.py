@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 
 from backdrop.patches import Crop, StemGeometry
 from gpgen.errors import UsageError
 
 __all__ = ["Stem"]
+
+
+def _led(values: Tensor, lead: Sequence[int]) -> Tensor:
+    """Put positions before the first: copies of it, which no layer fails on that it passes."""
+    for dim, n in enumerate(lead, 2):
+        if n:
+            first = values.narrow(dim, 0, 1).detach()
+            values = torch.cat([*[first] * n, values], dim)
+    return values
 
 
 class Stem(nn.Module):
@@ -21,9 +31,10 @@ class Stem(nn.Module):
         self.stem = stem
         self.segments = geometry.segments
 
-    def forward(self, values: Tensor, crops: Sequence[Crop]) -> Tensor:
-        """Return the needed positions of the output, given `Patches.crops`."""
-        for segment, crop in zip(self.segments, crops, strict=True):
+    def forward(self, values: Tensor, steps: Sequence[tuple[list[int], Crop]]) -> Tensor:
+        """Return the needed positions of the output, given `Patches.steps`."""
+        for segment, (lead, crop) in zip(self.segments, steps, strict=True):
+            values = _led(values, lead)
             for name in segment.names:
                 values = self.stem.get_submodule(name)(values)
             needed = [along.stop - along.start for along in crop[2:]]
