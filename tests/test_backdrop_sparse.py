@@ -343,6 +343,16 @@ def test_compiled_models_break_their_graph_and_are_right():
     assert largest_difference(*found) < 1e-5
 
 
+@pytest.mark.train
+def test_two_processes_agree_on_the_gradient(tmp_path):
+    from torch_ranks import run_ranks
+
+    (plain, sparse), other = run_ranks("sparse_backward", tmp_path)
+    assert len(plain) == 6
+    assert sparse == pytest.approx(plain, rel=1e-12)
+    assert other[1] == sparse
+
+
 def test_activation_checkpointing_around_it():
     from torch.utils.checkpoint import checkpoint
 
