@@ -2,127 +2,28 @@
 
 from __future__ import annotations
 
-import copy
-import io
-import pickle
 import warnings
 
-import numpy as np
 import pytest
 import torch
+from sparse_support import (
+    AWKWARD,
+    SHAPES,
+    STEMS,
+    chain,
+    compare,
+    conv,
+    doubles,
+    largest_difference,
+    stem_of_three,
+    trained,
+)
 from torch import nn
-from torch.nn.utils import parametrizations
 
 import backdrop
-from backdrop import Backdrop, ImageRows, SparseBackward, SparseBackwardWarning
-from backdrop.models import TwoScaleCNN
+from backdrop import Backdrop, SparseBackward, SparseBackwardWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::backdrop.SparseBackwardWarning")
-
-
-class Residual(nn.Module):
-    def __init__(self, channels):
-        super().__init__()
-        self.branch = nn.Sequential(nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1))
-        self.mask = Backdrop(0.3)
-
-    def forward(self, x):
-        return self.mask(x + self.branch(x))
-
-
-class OverChannels(nn.Module):
-    def __init__(self, channels):
-        super().__init__()
-        self.norm = nn.LayerNorm(channels)
-
-    def forward(self, x):
-        return self.norm(x.movedim(1, -1)).movedim(-1, 1)
-
-
-def chain(*layers):
-    return nn.Sequential(*layers)
-
-
-def conv(*a, **k):
-    return nn.Conv2d(*a, **k)
-
-
-STEMS = {
-    "tiling": lambda: chain(conv(2, 4, 4, 4), nn.ReLU(), conv(4, 5, 2, 2), nn.Tanh()),
-    "tiling, padded": lambda: chain(conv(2, 4, 5, 2, 2), nn.ReLU(), conv(4, 4, 2, 2), nn.ReLU()),
-    "overlapping": lambda: chain(
-        conv(2, 4, 3, 2, 1), nn.ReLU(), conv(4, 4, 3, 2, 1), nn.ReLU(), conv(4, 3, 3, 2, 1)
-    ),
-    "unpadded": lambda: chain(conv(2, 4, 5, 2), nn.ReLU(), conv(4, 4, 3, 1)),
-    "dilated": lambda: chain(
-        conv(2, 4, 3, 1, 2, dilation=2), nn.GELU(), nn.MaxPool2d(2), conv(4, 4, 3, 1, 1)
-    ),
-    "pooled": lambda: chain(
-        conv(2, 4, 3, padding=1),
-        nn.ReLU(True),
-        nn.AvgPool2d(3, 2, 1),
-        nn.MaxPool2d(2, ceil_mode=True),
-        conv(4, 4, 1),
-    ),
-    "pooled first": lambda: chain(nn.AvgPool2d(2), conv(2, 4, 3, 2, 1), nn.ReLU(True)),
-    "reflecting": lambda: chain(
-        conv(2, 4, 3, padding=1, padding_mode="reflect"), nn.ReLU(), conv(4, 4, 3, 2, 1)
-    ),
-    "finer again": lambda: chain(
-        conv(2, 4, 4, 4), nn.ReLU(), nn.ConvTranspose2d(4, 4, 2, 2), conv(4, 3, 3, padding=1)
-    ),
-    "gaps": lambda: chain(conv(2, 4, 1, 3), nn.ReLU(), conv(4, 4, (2, 3), (3, 1), (0, 2))),
-    "residual, masked inside": lambda: chain(
-        conv(2, 4, 3, 2, 1),
-        Residual(4),
-        conv(4, 4, 3, 2, 1),
-        Backdrop(0.5, (3,)),
-        conv(4, 2, 1, padding=1),
-    ),
-    "normalized over channels": lambda: chain(
-        conv(2, 4, 2, 2),
-        OverChannels(4),
-        nn.BatchNorm2d(4).eval(),
-        chain(conv(4, 4, 3, 2, 1, groups=2), nn.SiLU()),
-    ),
-    "weights normalized": lambda: chain(
-        parametrizations.weight_norm(conv(2, 4, 3, 2, 1)), conv(4, 4, 2, 2, bias=False)
-    ),
-    "one axis": lambda: chain(
-        nn.Conv1d(2, 4, 5, 2, 2), nn.ReLU(), nn.MaxPool1d(3, 2), nn.Conv1d(4, 4, 3)
-    ),
-    "three axes": lambda: chain(
-        nn.Conv3d(2, 3, 3, 2, 1), nn.ReLU(), nn.AvgPool3d(2), nn.Conv3d(3, 2, 2)
-    ),
-}
-SHAPES = {"one axis": [(3, 2, 150)], "three axes": [(2, 2, 24, 21, 26)]}
-AWKWARD = [(3, 2, 64, 48), (2, 2, 37, 50)]
-
-
-def trained(stem, layer, images, seed=5):
-    """The output, and the gradients of the images and of all parameters."""
-    x = images.clone().requires_grad_()
-    stem.zero_grad()
-    torch.manual_seed(seed)
-    output = layer(x)
-    output.float().sin().sum().backward()
-    return [output.detach(), x.grad, *(p.grad for p in stem.parameters())]
-
-
-def largest_difference(expected, found):
-    """Relative to the largest entry of each tensor."""
-    return max(
-        float((a - b).abs().max() / a.abs().max().clamp(min=1e-30))
-        for a, b in zip(expected, found, strict=True)
-    )
-
-
-def compare(stem, images, *, p=0.9, seed=5, **settings):
-    dims = settings.get("dims") or tuple(range(2, images.ndim))
-    plain = chain(stem, Backdrop(p, dims, settings.get("per_sample", True)))
-    layer = SparseBackward(stem, p, **settings)
-    expected = trained(stem, plain, images, seed)
-    return largest_difference(expected, trained(stem, layer, images, seed)), layer
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
@@ -134,15 +35,6 @@ def test_the_gradients_are_those_of_the_mask(name, dtype, tolerance):
         difference, layer = compare(stem, torch.randn(shape, dtype=dtype))
         assert difference < tolerance
         assert 0 < layer.last_mask.float().mean() < 0.5
-
-
-def stem_of_three():
-    torch.manual_seed(0)
-    return STEMS["overlapping"]().double()
-
-
-def doubles(*shape):
-    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("per_sample", [True, False])
@@ -293,97 +185,6 @@ def test_gradients_add_up_over_steps_and_what_follows_may_work_in_place():
     assert largest_difference(*found) < 1e-12
 
 
-@pytest.mark.parametrize("inside", [True, False])
-def test_autocast(inside):
-    torch.manual_seed(0)
-    stem = STEMS["overlapping"]()
-    images = torch.randn(2, 2, 64, 64)
-    found = []
-    for layer in (chain(stem, Backdrop(0.9)), SparseBackward(stem, 0.9)):
-        stem.zero_grad()
-        torch.manual_seed(2)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            output = layer(images)
-            assert output.dtype == torch.bfloat16
-            if inside:
-                output.float().sin().sum().backward()
-        if not inside:
-            output.float().sin().sum().backward()
-        found.append([p.grad.clone() for p in stem.parameters()])
-        assert all(gradient.dtype == torch.float32 for gradient in found[-1])
-    assert 0 < largest_difference(*found) < 0.03
-    with torch.autocast("cpu", dtype=torch.bfloat16):  # no weights without a graph in its cache
-        SparseBackward(stem, 0.9)(images)
-        assert stem(images).requires_grad
-
-
-def test_channels_last_stays():
-    torch.manual_seed(0)
-    stem = STEMS["overlapping"]().to(memory_format=torch.channels_last)
-    images = torch.randn(2, 2, 64, 64).to(memory_format=torch.channels_last)
-    assert compare(stem, images)[0] < 1e-5
-    assert SparseBackward(stem)(images).is_contiguous(memory_format=torch.channels_last)
-
-
-@pytest.mark.train
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-def test_compiled_models_break_their_graph_and_are_right():
-    torch.manual_seed(0)
-    stem, head = STEMS["overlapping"](), nn.Linear(3, 2)
-    images = torch.randn(2, 2, 64, 64)
-    found = []
-    for layer in (Backdrop(0.9), None):
-        front = chain(stem, layer) if layer else SparseBackward(stem, 0.9)
-        model = chain(front, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
-        run = model if layer else torch.compile(model, backend="aot_eager")
-        model.zero_grad()
-        torch.manual_seed(2)
-        run(images).sin().sum().backward()
-        found.append([p.grad.clone() for p in (*stem.parameters(), *head.parameters())])
-    assert largest_difference(*found) < 1e-5
-
-
-@pytest.mark.train
-def test_two_processes_agree_on_the_gradient(tmp_path):
-    from torch_ranks import run_ranks
-
-    (plain, sparse), other = run_ranks("sparse_backward", tmp_path)
-    assert len(plain) == 6
-    assert sparse == pytest.approx(plain, rel=1e-12)
-    assert other[1] == sparse
-
-
-def test_activation_checkpointing_around_it():
-    from torch.utils.checkpoint import checkpoint
-
-    stem, images = stem_of_three(), doubles(2, 2, 40, 40)
-    layer = chain(SparseBackward(stem, 0.9), nn.Dropout(0.5))
-    expected = trained(stem, layer, images)
-    for reentrant in (True, False):
-
-        def run(x, reentrant=reentrant):
-            return checkpoint(layer, x, use_reentrant=reentrant)
-
-        assert largest_difference(expected, trained(stem, run, images)) < 1e-12
-
-
-def test_the_state_dict_is_the_stems_and_copies_work():
-    stem, images = stem_of_three(), doubles(2, 2, 40, 40)
-    layer = SparseBackward(stem, 0.9)
-    expected = trained(stem, layer, images)
-    assert list(layer.state_dict()) == [f"stem.{name}" for name in stem.state_dict()]
-    stored = io.BytesIO()
-    torch.save(stem.state_dict(), stored)
-    stored.seek(0)
-    layer.stem.load_state_dict(torch.load(stored))
-    for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):  # noqa: S301
-        assert largest_difference(expected, trained(twin.stem, twin, images)) == 0
-        assert twin.stem[0].weight is not stem[0].weight
-    traced = torch.fx.symbolic_trace(chain(layer, nn.ReLU()))
-    assert largest_difference([trained(stem, layer, images)[0].relu()], [
-        trained(stem, traced, images)[0]]) < 1e-12  # fmt: skip
-
-
 def test_another_layer_in_the_stem_is_noticed():
     stem, images = stem_of_three(), doubles(2, 2, 40, 40)
     layer = SparseBackward(stem, 0.9)
@@ -392,52 +193,6 @@ def test_another_layer_in_the_stem_is_noticed():
     plain = chain(stem, Backdrop(0.9))
     expected = trained(stem, plain, images)
     assert largest_difference(expected, trained(stem, layer, images)) < 1e-12
-
-
-def test_images_are_read_part_by_part(tmp_path):
-    zarr = pytest.importorskip("zarr")
-    stem, images = stem_of_three(), doubles(3, 2, 70, 90)
-    array = zarr.create_array(tmp_path / "a.zarr", data=images.numpy(), chunks=(1, 2, 32, 32))
-    layer = SparseBackward(stem, 0.9, tile=32)
-    found = []
-    for source in (images, array, images.numpy()):
-        stem.zero_grad()
-        torch.manual_seed(4)
-        output = layer(source)
-        output.sin().sum().backward()
-        found.append([output.detach(), *(p.grad.clone() for p in stem.parameters())])
-    assert largest_difference(found[0], found[1]) == largest_difference(found[0], found[2]) == 0
-    with torch.no_grad():
-        torch.testing.assert_close(layer.eval()(array), stem(images))
-
-
-def test_rows_of_a_dataset(tmp_path):
-    import gpgen
-
-    torch.manual_seed(0)
-    stem = chain(conv(1, 4, 3, 2, 1), nn.ReLU(True), conv(4, 3, 3, 2, 1))
-    layer = SparseBackward(stem, 0.9, tile=32)
-    with gpgen.make("two-scale-mini", 6, tmp_path / "mini.zarr") as dataset:
-        images = torch.from_numpy(dataset.read([4, 1]))[:, None]
-        for source in (dataset.image, dataset.to_zarr()["image"]):
-            rows = ImageRows(source, [4, 1])
-            assert rows.shape == images.shape
-            found = []
-            for batch in (images, rows):
-                stem.zero_grad()
-                torch.manual_seed(3)
-                layer(batch).sin().sum().backward()
-                found.append([p.grad.clone() for p in stem.parameters()])
-            assert largest_difference(*found) == 0
-
-
-def test_what_a_source_holds_is_not_changed_by_a_stem_that_begins_in_place():
-    torch.manual_seed(0)
-    stem = chain(nn.ReLU(True), conv(1, 2, 3, 2))
-    for images in (torch.randn(1, 1, 40, 40), np.random.default_rng(0).normal(size=(1, 1, 40, 40))):
-        before = copy.deepcopy(images)
-        SparseBackward(stem, 0.9, tile=16)(images).sum().backward()
-        assert bool((before == images).all())
 
 
 def test_the_forward_pass_keeps_no_activations():
@@ -459,34 +214,3 @@ def test_a_warning_where_the_plain_layer_is_cheaper():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         SparseBackward(stem, 0.99)(images)
-
-
-def test_insert_makes_the_front_of_a_chain_sparse():
-    torch.manual_seed(0)
-    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
-    layers = (conv(1, 4, 3, 2, 1), nn.ReLU(), conv(4, 4, 3, 2, 1), nn.ReLU(), conv(4, 4, 3, 2, 1))
-    model = chain(*layers, *head).double()
-    images = doubles(2, 1, 64, 64)
-    results = []
-    for sparse in (False, True):
-        masked, places = backdrop.insert(model, {4: 0.5, 15: 0.9}, (1, 64, 64), sparse=sparse)
-        assert [place.receptive_field.size for place in places] == [(3, 3), (15, 15)]
-        assert places[1].layer == ("stem.stem.4" if sparse else "4")
-        assert len(backdrop.masks_of(masked)) == 2
-        results.append(trained(masked, masked, images))
-    assert largest_difference(*results) < 1e-12
-    assert masked.stem.p == 0.9
-    assert list(masked.state_dict())[-2:] == ["7.weight", "7.bias"]
-    with pytest.raises(backdrop.placing.UsageError, match=r"nn.Sequential\(SparseBackward"):
-        backdrop.insert(chain(chain(*layers), *head).double(), {15: 0.9}, sparse=True)
-
-
-def test_the_baseline_network_takes_it_for_its_masked_stages():
-    results = []
-    images = torch.randn(4, 1, 128, 128, dtype=torch.float64)
-    for sparse in (False, True):
-        torch.manual_seed(0)
-        network = TwoScaleCNN((4.0, 16.0), 4, p=0.9, width=2, sparse=sparse).double()
-        results.append(trained(network, network, images))
-    assert largest_difference(*results) < 1e-11
-    assert sum(isinstance(m, SparseBackward) for m in network.modules()) == 2
