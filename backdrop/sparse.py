@@ -84,9 +84,11 @@ class SparseBackward(nn.Module):
 
     Notes
     -----
-    Layers in the stem run once more for each group of patches, their hooks too. Random layers
+    Layers in the stem run several times a step, their hooks too: on parts of the batch going
+    forward (on a CPU, or with `tile`), on groups of patches going backward. Random layers
     (dropout) can't repeat their draws on a part of the image and are refused. As anywhere in
-    PyTorch, images and parameters must not change in place before the backward pass.
+    PyTorch, images and parameters must not change in place before the backward pass. A state dict
+    has the stem's names after ``stem.``.
     """
 
     last_mask: Tensor | None
