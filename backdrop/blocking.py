@@ -113,8 +113,7 @@ def fraction_of(plain: Tensor, masked: Tensor) -> float:
 def open_masks(model: nn.Module) -> None:
     """Let all masks pass everything."""
     for mask in masks_of(model).values():
-        mask.p = _NOTHING
-        mask.mask = None if mask.mask is None else torch.ones_like(mask.mask)
+        mask.open(_NOTHING)
 
 
 def training_copy(model: nn.Module) -> nn.Module:

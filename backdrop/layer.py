@@ -108,6 +108,11 @@ class Backdrop(nn.Module):
             input, self.p, self.dims, self.per_sample, self.mask, self.generator, self.training
         )
 
+    def open(self, p: float) -> None:
+        """Let everything pass, with a `p` of almost 0: random numbers are drawn as before."""
+        self.p = p
+        self.mask = None if self.mask is None else torch.ones_like(self.mask)
+
     def fix(self, mask: Tensor | None) -> Backdrop:
         """Use `mask` from now on, nonzero where the gradient passes; None draws again.
 

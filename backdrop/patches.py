@@ -224,9 +224,9 @@ def _chain(stem: nn.Module) -> list[tuple[str, ...]]:
 
 
 def _links(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    hooks = (module._forward_hooks, module._forward_pre_hooks)
-    hooks += (module._backward_hooks, module._backward_pre_hooks)
-    if type(module).forward is nn.Sequential.forward and not any(hooks):
+    hooked = module._forward_hooks or module._forward_pre_hooks
+    hooked = hooked or module._backward_hooks or module._backward_pre_hooks
+    if type(module).forward is nn.Sequential.forward and not hooked:
         # Not named_children, which leaves out a layer's second place.
         for child, link in module._modules.items():
             if link is not None:

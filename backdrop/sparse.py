@@ -37,6 +37,21 @@ class SparseBackwardWarning(UserWarning):
     """The surviving patches cover so much that the plain layer is cheaper."""
 
 
+class _Keeping(Backdrop):
+    """A mask of which exactly `keep` positions survive, if that is given."""
+
+    keep: int | None = None
+
+    def factors(self, input: Tensor) -> Tensor | None:  # noqa: A002
+        if self.keep is None or self.mask is not None or not (self.training and input.numel()):
+            return super().factors(input)
+        return draw_kept(input, self.keep, self.dims, self.per_sample, self.generator)
+
+    def open(self, p: float) -> None:
+        self.keep = None
+        super().open(p)
+
+
 class SparseBackward(nn.Module):
     """A stem followed by a `Backdrop`, at the cost of the patches that survive.
 
@@ -114,9 +129,9 @@ class SparseBackward(nn.Module):
                 "the stem holds a SparseBackward already", "put a Backdrop into the stem instead"
             )
         self.stem = stem
-        self.mask = Backdrop(p, (2,) if dims is None else dims, per_sample, generator=generator)
+        self.mask = _Keeping(p, (2,) if dims is None else dims, per_sample, generator=generator)
         self.all_axes = dims is None
-        self.keep = keep
+        self.mask.keep = keep
         self.tile = tile
         self.check = check
         self.last_mask = None
@@ -131,6 +146,15 @@ class SparseBackward(nn.Module):
     @p.setter
     def p(self, p: float) -> None:
         self.mask.p = p
+
+    @property
+    def keep(self) -> int | None:
+        """How many positions of each mask survive; None: as `p` says."""
+        return self.mask.keep
+
+    @keep.setter
+    def keep(self, keep: int | None) -> None:
+        self.mask.keep = keep
 
     def extra_repr(self) -> str:
         """Return the settings for `repr`."""
@@ -163,6 +187,12 @@ class SparseBackward(nn.Module):
         if tensor is not None and not learning and (differentiable or self.tile is None):
             plain: Tensor = self.stem(images)
             if self.training:
+                if plain.requires_grad:
+                    raise UsageError(
+                        "the stem learns tensors that are none of its parameters",
+                        "make them nn.Parameter; instead of DataParallel, whose copies have no "
+                        "parameters, use DistributedDataParallel",
+                    )
                 self._draw(plain)  # as Backdrop does: checkpointing repeats the draws
             return plain
         if differentiable and not learning:
@@ -226,10 +256,7 @@ class SparseBackward(nn.Module):
             raise UsageError(
                 f"dims {mask.dims} name the channels", "name the samples (0) and spatial axes"
             )
-        if self.keep is None or mask.mask is not None or output.numel() == 0:
-            factors = mask.factors(output)
-        else:
-            factors = draw_kept(output, self.keep, mask.dims, mask.per_sample, mask.generator)
+        factors = mask.factors(output)
         if factors is None:
             factors = torch.ones_like(output[:1, :1])
         self.last_mask = factors != 0

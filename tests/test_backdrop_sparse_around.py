@@ -195,3 +195,25 @@ def test_the_baseline_network_takes_it_for_its_masked_stages():
         results.append(trained(network, network, images))
     assert largest_difference(*results) < 1e-11
     assert sum(isinstance(m, SparseBackward) for m in network.modules()) == 2
+
+
+def test_what_it_blocks_is_measured_as_of_a_mask():
+    stem, images = stem_of_three().float(), doubles(2, 2, 64, 64).float()
+    plain, sparse = chain(stem, Backdrop(0.9)), SparseBackward(stem, 0.9)
+    assert list(backdrop.masks_of(sparse)) == ["mask"]
+    blocked = backdrop.blocked_fraction(plain, images)
+    assert 0.5 < blocked == backdrop.blocked_fraction(sparse, images) < 0.9
+    one = SparseBackward(stem, keep=1)
+    assert 0.9 < backdrop.blocked_fraction(one, images) < 1
+    assert one.keep == 1
+
+
+@pytest.mark.train
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_compiled_stem():
+    torch.manual_seed(0)
+    stem = STEMS["overlapping"]()
+    compiled = torch.compile(stem, backend="aot_eager")
+    images = torch.randn(2, 2, 64, 64)
+    expected = trained(stem, chain(stem, Backdrop(0.9)), images)
+    assert largest_difference(expected, trained(stem, SparseBackward(compiled, 0.9), images)) < 1e-5

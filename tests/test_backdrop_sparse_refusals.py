@@ -205,6 +205,11 @@ def test_masks_and_layers_within():
         SparseBackward(stem, tile=16)(torch.randn(1, 1, 40, 40))
 
 
+def test_stems_that_learn_what_is_no_parameter():
+    with pytest.raises(UsageError, match=r"none of its parameters.*DistributedDataParallel"):
+        SparseBackward(Closure())(torch.randn(1, 2, 40, 40))
+
+
 def test_insert_names_how_to_build_it_by_hand():
     class Network(nn.Module):
         def __init__(self):
