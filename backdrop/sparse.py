@@ -32,6 +32,9 @@ _ON_A_CPU = 2**17
 """Pixels that are computed together on a CPU, where smaller maps that stay in its caches are
 several times as fast."""
 
+_TILE_ON_A_CPU = 2**18
+"""Pixels of the parts in which the forward pass runs over larger images on a CPU, likewise."""
+
 
 class SparseBackwardWarning(UserWarning):
     """The surviving patches cover so much that the plain layer is cheaper."""
@@ -206,9 +209,10 @@ class SparseBackward(nn.Module):
         geometry = self._geometry_of(reader.shape, device)
         masks = InnerMasks(self.stem, geometry)
         before = versions(self.stem, images)
-        with torch.no_grad(), as_now(device.type)(), masks.drawn(device, self.tile is not None):
-            if self.tile:
-                output = self._tiled(reader, geometry)
+        tile = self.tile or self._tile_on_a_cpu(device, geometry, masks)
+        with torch.no_grad(), as_now(device.type)(), masks.drawn(device, tile is not None):
+            if tile:
+                output = self._tiled(reader, geometry, tile)
             else:
                 output = self._whole(tensor, masks)  # type: ignore[arg-type]
         check_unchanged(before, versions(self.stem, images))
@@ -270,12 +274,22 @@ class SparseBackward(nn.Module):
             return output
         return torch.cat([self.stem(part) for part in torch.split(images, some)])
 
-    def _tiled(self, reader: PartReader, geometry: StemGeometry) -> Tensor:
+    def _tile_on_a_cpu(
+        self, device: torch.device, geometry: StemGeometry, masks: InnerMasks
+    ) -> int | None:
+        shape = geometry.shapes[0]
+        side = round(_TILE_ON_A_CPU ** (1 / len(shape)))
+        if masks or device.type != "cpu" or math.prod(shape) < 2 * _TILE_ON_A_CPU:
+            return None
+        # With wider fields the parts would overlap too much.
+        return side if 4 * max(geometry.size((1,) * len(shape))) <= side else None
+
+    def _tiled(self, reader: PartReader, geometry: StemGeometry, tile: int) -> Tensor:
         """Return the stem's output, computed in parts."""
         sizes = geometry.shapes[-1]
         grids = []
         for n, stride in zip(sizes, geometry.stride, strict=True):
-            step = max(1, int((self.tile or n) / stride))
+            step = max(1, int(tile / stride))
             grids.append([(low, min(low + step, n)) for low in range(0, n, step)])
         boxes = np.array(list(itertools.product(*grids)))  # (box, axis, start and stop)
         patches = geometry.patches(boxes[..., 0], boxes[..., 1])

@@ -78,6 +78,14 @@ def test_many_small_images_and_small_groups(monkeypatch):
     assert compare(stem_of_three(), doubles(20, 2, 24, 24), p=0.7)[0] < 1e-12
 
 
+def test_large_images_go_forward_in_parts_on_a_cpu(monkeypatch):
+    monkeypatch.setattr(backdrop.sparse, "_TILE_ON_A_CPU", 64**2)
+    stem = stem_of_three()
+    assert compare(stem, doubles(2, 2, 200, 90))[0] < 1e-12
+    stem.insert(1, Backdrop(0.5))
+    assert compare(stem, doubles(2, 2, 200, 90))[0] < 1e-12  # a mask inside: in one
+
+
 def test_keep_lets_exactly_so_many_through_and_scales_them():
     stem, images = stem_of_three(), doubles(3, 2, 64, 64)
     layer = SparseBackward(stem, keep=3)
