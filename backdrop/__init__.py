@@ -21,15 +21,21 @@ except ModuleNotFoundError as error:
 from backdrop import functional, losses, models, plots
 from backdrop.blocking import blocked_fraction, masks_of
 from backdrop.geometry import ReceptiveField, receptive_field
+from backdrop.image_parts import ImageParts, ImageRows
 from backdrop.layer import Backdrop
 from backdrop.placing import GradientSpreadWarning, Insertion, Place, insert
+from backdrop.sparse import SparseBackward, SparseBackwardWarning
 
 __all__ = [
     "Backdrop",
     "GradientSpreadWarning",
+    "ImageParts",
+    "ImageRows",
     "Insertion",
     "Place",
     "ReceptiveField",
+    "SparseBackward",
+    "SparseBackwardWarning",
     "blocked_fraction",
     "functional",
     "insert",

@@ -15,7 +15,7 @@ from backdrop.labels import tensors_in
 from backdrop.layer import Backdrop
 from gpgen.errors import UsageError
 
-__all__ = ["InsertedMask", "Paths", "blocked_fraction", "gradient_map", "masks_of"]
+__all__ = ["InsertedMask", "Paths", "blocked_fraction", "gradient_map", "masks_of", "upstream"]
 
 # So small a p masks nothing, and still draws: dropout behind the mask drops what it would.
 _NOTHING = 1e-30
@@ -113,8 +113,7 @@ def fraction_of(plain: Tensor, masked: Tensor) -> float:
 def open_masks(model: nn.Module) -> None:
     """Let all masks pass everything."""
     for mask in masks_of(model).values():
-        mask.p = _NOTHING
-        mask.mask = None if mask.mask is None else torch.ones_like(mask.mask)
+        mask.open(_NOTHING)
 
 
 def training_copy(model: nn.Module) -> nn.Module:
@@ -197,14 +196,14 @@ class Paths:
     def cross_at(self, name: str) -> bool:
         """Tell whether every path from the outputs to the input goes through a layer's output."""
         node = self._outputs.get(name)
-        if node is None or not self._arrives(_upstream([node])):
+        if node is None or not self._arrives(upstream([node])):
             return False
-        return not self._arrives(_upstream(self._ends, without=node))
+        return not self._arrives(upstream(self._ends, without=node))
 
     def normalizations_before(self, name: str) -> list[str]:
         """Return the normalizations that a layer's output went through, in order, as words."""
-        upstream = set(_upstream([self._outputs[name]]))
-        return [words for node, words in self._normalizations.items() if node in upstream]
+        before = set(upstream([self._outputs[name]]))
+        return [words for node, words in self._normalizations.items() if node in before]
 
     def _arrives(self, nodes: Iterable[Any]) -> bool:
         return any(getattr(node, "variable", None) is self._input for node in nodes)
@@ -218,8 +217,8 @@ def _after(name: str, leave: Callable[[str, object], None]) -> Callable[..., Non
     return lambda module, args, output: leave(name, output)  # noqa: ARG005
 
 
-def _upstream(ends: Iterable[Any], without: Any = None) -> Iterator[Any]:  # noqa: ANN401
-    """Yield the nodes from which `ends` are computed, themselves included."""
+def upstream(ends: Iterable[Any], without: Any = None) -> Iterator[Any]:  # noqa: ANN401
+    """Yield the nodes of autograd's graph from which `ends` are computed, themselves included."""
     waiting = [node for node in ends if node is not None]
     seen = {without, None}
     while waiting:

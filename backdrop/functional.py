@@ -13,7 +13,15 @@ from torch.overrides import handle_torch_function
 
 from gpgen.errors import UsageError
 
-__all__ = ["DEFAULT_P", "backdrop", "draw_mask", "fixed_mask"]
+__all__ = [
+    "DEFAULT_P",
+    "backdrop",
+    "draw_kept",
+    "draw_mask",
+    "fixed_mask",
+    "mask_factors",
+    "masked_identity",
+]
 
 DEFAULT_P: Final = 0.5
 """The masking probability where none is given, as `torch.nn.Dropout` has it."""
@@ -90,10 +98,26 @@ def backdrop(
         settings: dict[str, Any] = {"mask": mask, "generator": generator}
         arguments = (input, p, tuple(dims), per_sample, training)
         return cast("Tensor", handle_torch_function(backdrop, (input,), *arguments, **settings))
+    scale = mask_factors(input, p, dims, per_sample, mask, generator, training)
+    if scale is None:
+        return input
+    return masked_identity(input, scale)
+
+
+def mask_factors(
+    input: Tensor,  # noqa: A002
+    p: float,
+    dims: Sequence[int],
+    per_sample: bool,
+    mask: Tensor | None,
+    generator: torch.Generator | None,
+    training: bool = True,
+) -> Tensor | None:
+    """Return what `backdrop` multiplies the gradient of `input` by; None if it changes nothing."""
     check_probability(p)
     axes = resolve_dims(dims, input.ndim)
     if not training or not (input.is_floating_point() or input.is_complex()):
-        return input
+        return None
     if input.numel() == 0:
         raise UsageError(
             f"backdrop was given an empty tensor, shape {tuple(input.shape)}",
@@ -102,20 +126,25 @@ def backdrop(
     if mask is not None:
         scale = fixed_mask(mask, input, axes, per_sample)
     elif p == 0:
-        return input
+        return None
     else:
         scale = draw_mask(input, p, axes, per_sample, generator)
-    if torch.compiler.is_compiling():
-        return _masked_identity(input, scale)
-    if input.dtype in (torch.float16, torch.bfloat16):
+    if input.dtype in (torch.float16, torch.bfloat16) and not torch.compiler.is_compiling():
         # Half the memory traffic, where the largest factor, all positions over one, is finite.
         largest = math.prod(input.shape[axis] for axis in axes)
         scale = scale.to(input.dtype) if largest <= torch.finfo(input.dtype).max else scale
+    return scale
+
+
+def masked_identity(input: Tensor, scale: Tensor) -> Tensor:  # noqa: A002
+    """Return `input`; multiply its gradient by `scale`, which broadcasts to it."""
+    if torch.compiler.is_compiling():
+        return _traceable_identity(input, scale)
     owner = input if input._base is None else input._base
     if not (owner.is_leaf and owner.requires_grad):
         return cast("Tensor", _MaskGradient.apply(input, scale))  # type: ignore[no-untyped-call]
     if torch._C._are_functorch_transforms_active():
-        return _masked_identity(input, scale)  # there in-place operations aren't refused
+        return _traceable_identity(input, scale)  # there in-place operations aren't refused
     return cast("Tensor", _MaskLeafGradient.apply(input, scale))  # type: ignore[no-untyped-call]
 
 
@@ -143,6 +172,28 @@ def draw_mask(
     # but for ge_, which vmap has no rule for.
     keep = uniform.sub_(threshold).floor_().add_(1)
     return _normalized(keep, input, axes)
+
+
+def draw_kept(
+    input: Tensor,  # noqa: A002
+    keep: int,
+    dims: Sequence[int],
+    per_sample: bool,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Draw factors like `draw_mask`, of masks in which exactly `keep` positions survive."""
+    axes = resolve_dims(dims, input.ndim)
+    sizes = [input.shape[axis] for axis in axes]
+    count = math.prod(sizes)
+    if keep > count:
+        raise UsageError(f"keep is {keep}, and a mask has {count} positions", "keep fewer")
+    shape = [size if axis in axes else 1 for axis, size in enumerate(input.shape)]
+    if per_sample and axes[0] != 0:
+        shape[0] = input.shape[0]
+    uniform = draw_uniform((math.prod(shape) // count, count), input.device, generator)
+    survivors = uniform.topk(keep, dim=1).indices
+    mask = torch.zeros_like(uniform).scatter_(1, survivors, 1)
+    return _normalized(mask.reshape(shape), input, axes)
 
 
 def draw_uniform(
@@ -215,7 +266,7 @@ def resolve_dims(dims: Sequence[int], ndim: int) -> tuple[int, ...]:
     return axes
 
 
-def _masked_identity(input: Tensor, scale: Tensor) -> Tensor:  # noqa: A002
+def _traceable_identity(input: Tensor, scale: Tensor) -> Tensor:  # noqa: A002
     """Return `input` in plain operations whose derivative is `scale`, for torch.compile to fuse.
 
     Its memory is new.

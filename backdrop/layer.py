@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.fx import Proxy
 
-from backdrop.functional import DEFAULT_P, backdrop, check_probability
+from backdrop.functional import DEFAULT_P, backdrop, check_probability, mask_factors
 from gpgen.errors import UsageError
 
 __all__ = ["Backdrop"]
@@ -74,11 +75,14 @@ class Backdrop(nn.Module):
         self.generator = generator
         # A buffer moves with the model; not persistent, so that checkpoints don't change.
         self.register_buffer("mask", None, persistent=False)
+        self._stand_in: Callable[[Tensor], Tensor] | None = None
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  torch.nn's name for it
         """Return `input`; its gradient will be masked if the layer is in training mode."""
         if isinstance(input, Proxy) and input.tracer.root is not self:
             return fx_leaf(self, input)
+        if self._stand_in is not None:
+            return self._stand_in(input)
         return backdrop(
             input,
             self.p,
@@ -88,6 +92,26 @@ class Backdrop(nn.Module):
             mask=self.mask,
             generator=self.generator,
         )
+
+    @contextmanager
+    def replaced(self, stand_in: Callable[[Tensor], Tensor]) -> Iterator[None]:
+        """Let the layer do something else meanwhile, for `backdrop.SparseBackward`."""
+        self._stand_in = stand_in
+        try:
+            yield
+        finally:
+            self._stand_in = None
+
+    def factors(self, input: Tensor) -> Tensor | None:  # noqa: A002
+        """Draw what the gradient of `input` is multiplied by; None if it would not be changed."""
+        return mask_factors(
+            input, self.p, self.dims, self.per_sample, self.mask, self.generator, self.training
+        )
+
+    def open(self, p: float) -> None:
+        """Let everything pass, with a `p` of almost 0: random numbers are drawn as before."""
+        self.p = p
+        self.mask = None if self.mask is None else torch.ones_like(self.mask)
 
     def fix(self, mask: Tensor | None) -> Backdrop:
         """Use `mask` from now on, nonzero where the gradient passes; None draws again.

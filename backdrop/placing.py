@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +27,7 @@ from backdrop.blocking import (
 from backdrop.functional import DEFAULT_P, check_probability
 from backdrop.geometry import ReceptiveField, receptive_field
 from backdrop.layer import Backdrop
+from backdrop.sparse import SparseBackward
 from gpgen.errors import UsageError
 
 if TYPE_CHECKING:
@@ -92,6 +95,7 @@ def insert(
     *,
     p: float = DEFAULT_P,
     per_sample: bool = True,
+    sparse: bool = False,
     generator: torch.Generator | None = None,
 ) -> Insertion:
     """Return a copy of `model` with a mask at each length-scale.
@@ -122,6 +126,10 @@ def insert(
         The probability used with a recipe.
     per_sample, generator
         As in `Backdrop`.
+    sparse
+        Whether all up to the coarsest mask becomes the stem of a `SparseBackward`: the same
+        gradient for less. For an `nn.Sequential` whose own child the mask follows; that and those
+        before it become ``stem.stem``, which state dicts show.
 
     Returns
     -------
@@ -189,11 +197,35 @@ def insert(
         )
         if not contained:
             spread.append((name, paths.normalizations_before(name)))
-        mask = Backdrop(probability, dims, per_sample, generator=generator)
-        new.get_submodule(name).register_forward_hook(InsertedMask(mask))
+        if sparse and name == chosen[-1][0]:
+            stem = partial(SparseBackward, per_sample=per_sample, generator=generator)
+            new, name = _split(new, name, partial(stem, p=probability, dims=tuple(dims)))
+        else:
+            mask = Backdrop(probability, dims, per_sample, generator=generator)
+            new.get_submodule(name).register_forward_hook(InsertedMask(mask))
         places.append(Place(scale, probability, name, field, blocked))
     _tell(spread)
     return Insertion(new, tuple(places))
+
+
+def _split(
+    model: nn.Module, name: str, around: Callable[[nn.Module], nn.Module]
+) -> tuple[nn.Module, str]:
+    """Put `around` about the children of a chain up to one of them; return also its new name."""
+    # A layer may stand twice: named_children, without this, leaves out its second place.
+    children = [
+        (n, m) for n, m in model.named_modules(remove_duplicate=False) if n and "." not in n
+    ]
+    names = [child for child, _ in children]
+    if type(model) is not nn.Sequential or name not in names:
+        raise UsageError(
+            f"the coarsest mask comes after {name!r}, which is no child of an nn.Sequential, so "
+            "what comes before it can't be made a stem",
+            "build nn.Sequential(SparseBackward(stem, p), head); insert puts finer masks into stem",
+        )
+    cut = names.index(name) + 1
+    stem = around(nn.Sequential(OrderedDict(children[:cut])))
+    return nn.Sequential(OrderedDict([("stem", stem), *children[cut:]])), f"stem.stem.{name}"
 
 
 def _try(

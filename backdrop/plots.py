@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from backdrop.layer import Backdrop
+from backdrop.patches import stem_geometry
 from gpgen.errors import UsageError
 from gpgen.figures import new_figure
 
@@ -28,6 +29,7 @@ __all__ = [
     "plot_fixed_masks",
     "plot_gradients",
     "plot_one_mask",
+    "plot_sparse_backward",
     "plot_two_masks",
     "plot_wide_kernels",
     "relative_gradient",
@@ -164,6 +166,55 @@ def plot_wide_kernels(
         gradient = relative_gradient(averaging_network(_COARSE, masks, kernel))
         panels.append((f"kernel {kernel}, stride 2\nfine mask p = {chance:g}", gradient))
     return plot_gradients(panels)
+
+
+def plot_sparse_backward(image: Tensor | None = None, *, p: float = 0.93, seed: int = 0) -> Figure:
+    """Draw what `SparseBackward` computes: all going forward, going backward the patches only.
+
+    The patches are those of one mask, with kernels that tile and with kernels of 3 pixels.
+
+    Parameters
+    ----------
+    image
+        The input, shape ``(y, x)``; noise if none is given.
+    p
+        Masking probability of the map's 8 x 8 positions.
+    seed
+        Of the mask.
+    """
+    seeded = torch.Generator().manual_seed(seed)
+    if image is None:
+        image = torch.rand(_SIDE, _SIDE, generator=seeded)
+    stage = _COARSE - 1
+    mask = _seeded(p, seed).factors(torch.empty(1, 1, _SIDE >> stage, _SIDE >> stage))
+    assert mask is not None  # noqa: S101 - narrows the type
+    start = torch.nonzero(mask[0, 0]).numpy()
+    panels = [
+        ("forward: all of the image,\nnothing kept", image),
+        (f"the mask, p = {p:g}", torch.where(mask[0, 0] > 0, 1.0, torch.nan)),
+    ]
+    for kernel, words in ((2, "tile"), (3, "overlap")):
+        stem = nn.Sequential(*(nn.Conv2d(1, 1, kernel, 2, (kernel - 1) // 2) for _ in range(stage)))
+        patches = stem_geometry(stem, 1, image.shape).patches(start, start + 1)
+        seen = torch.full_like(image, torch.nan)[None, None]
+        for number in range(len(patches)):
+            crop = patches.pixels(number)
+            seen[crop] = image[None, None][crop]
+        panels.append((f"backward: these patches\n(kernels that {words})", seen[0, 0]))
+    figure = new_figure(2.7 * len(panels), 3.1, dpi=100)
+    from matplotlib import colormaps
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    figure.set_layout_engine(ConstrainedLayoutEngine(h_pad=0.1))
+    for number, (ax, (title, shown)) in enumerate(
+        zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True)
+    ):
+        colors = colormaps["autumn" if number == 1 else "gray"].with_extremes(bad="0.88")
+        low, high = (0, 1) if number == 1 else (float(image.min()), float(image.max()))
+        ax.imshow(shown.numpy(), cmap=colors, vmin=low, vmax=high, interpolation="nearest")
+        ax.set(xticks=[], yticks=[])
+        ax.set_title(title, fontsize=10)
+    return figure
 
 
 def relative_gradient(network: nn.Module, side: int = _SIDE) -> Tensor:

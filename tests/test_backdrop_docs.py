@@ -21,12 +21,12 @@ def test_the_code_on_the_page_runs(tmp_path, monkeypatch, capsys):
         exec(block, names)  # noqa: S102
     (shown,) = re.findall(r"```text\n(.*?)```", PAGE, flags=re.DOTALL)
     assert capsys.readouterr().out.endswith(shown)
-    assert len(list(tmp_path.glob("*.png"))) == 3
+    assert len(list(tmp_path.glob("*.png"))) == 4
 
 
 def test_its_pictures_are_there_and_small():
     pictures = re.findall(r"\]\((pictures/[\w-]+\.png)\)", PAGE)
-    assert len(pictures) == 3
+    assert len(pictures) == 4
     for picture in pictures:
         assert 10_000 < (DOCS / picture).stat().st_size < 150_000
 

@@ -56,7 +56,13 @@ def test_wide_kernels_let_the_gradient_out_of_the_square():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "plot",
-    [plots.plot_one_mask, plots.plot_two_masks, plots.plot_fixed_masks, plots.plot_wide_kernels],
+    [
+        plots.plot_one_mask,
+        plots.plot_two_masks,
+        plots.plot_fixed_masks,
+        plots.plot_wide_kernels,
+        plots.plot_sparse_backward,
+    ],
 )
 def test_each_picture_is_drawn_the_same_from_the_same_seed(plot):
     pixels = []
@@ -67,6 +73,19 @@ def test_each_picture_is_drawn_the_same_from_the_same_seed(plot):
         pixels.append(buffer.getvalue())
     assert pixels[0] == pixels[1]
     assert pixels[0] != pixels[2]
+
+
+def test_the_patches_of_the_backward_pass_are_those_that_the_gradient_reaches():
+    figure = plots.plot_sparse_backward(torch.rand(256, 256), p=0.9)
+    mask, tiling, overlapping = (
+        ax.images[0].get_array().filled(float("nan")) for ax in figure.axes[1:]
+    )
+    kept = torch.from_numpy(mask) == 1
+    squares = kept.repeat_interleave(32, 0).repeat_interleave(32, 1)
+    assert torch.equal(~torch.from_numpy(tiling).isnan(), squares)
+    seen = ~torch.from_numpy(overlapping).isnan()
+    assert bool(seen[squares].all())
+    assert squares.sum() < seen.sum() <= 4 * squares.sum()
 
 
 def test_the_input_is_shown_beside():

@@ -72,6 +72,37 @@ def distributed(folder: Path) -> Any:
     return {"alone": alone, "epochs": epochs, "images": images, "state": state}
 
 
+def sparse_backward(folder: Path) -> Any:
+    """Each rank its own images and masks; what the two agree on, without and with."""
+    import torch
+    import torch.distributed as dist
+    from torch import nn
+    from torch.nn.parallel import DistributedDataParallel
+
+    from backdrop import Backdrop, SparseBackward
+
+    torch.set_num_threads(1)  # two ranks on busy cores: threads that spin starve the other
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
+    found = []
+    for sparse in (False, True):
+        torch.manual_seed(0)
+        stem = nn.Sequential(nn.Conv2d(1, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 4, 3, 2, 1)).double()
+        front = SparseBackward(stem, 0.9) if sparse else nn.Sequential(stem, Backdrop(0.9))
+        model = DistributedDataParallel(
+            nn.Sequential(front, nn.Flatten(), nn.Linear(256, 2).double())
+        )
+        torch.manual_seed(1 + rank)
+        images = torch.randn(2, 1, 32, 32, dtype=torch.float64)
+        for _ in range(2):
+            model(images).sin().sum().backward()
+        found.append(
+            [float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None]
+        )
+    dist.destroy_process_group()
+    return found
+
+
 def accelerated(folder: Path) -> Any:
     from accelerate import Accelerator
     from torch.utils.data import DataLoader
