@@ -71,7 +71,7 @@ def _component(kernel: str, scale, **fields) -> dict:
 def test_modes_of_any_kernel_are_those_of_its_dense_covariance(shape, boundary, component) -> None:
     fields = {"name": "k", "shape": list(shape), "boundary": boundary, "components": [component]}
     images = Recipe.from_dict(fields)
-    (choice,) = images.components[0].choices
+    ((choice,),) = images.components[0].choices
     field = field_modes(images.texture, component["kernel"], choice)
     scaled = scaled_kernel(images.texture, component["kernel"], *choice)
     places = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1).reshape(
@@ -97,7 +97,7 @@ def test_a_rotated_periodic_fields_modes_have_the_eigenvalues_of_its_covariance(
     component = {"kernel": "rbf", "length_scales": [[1.0, 1.5]], "angle": 30.0}
     fields = {"name": "k", "shape": [20, 19], "boundary": "periodic", "components": [component]}
     images = Recipe.from_dict(fields)
-    (choice,) = images.components[0].choices
+    ((choice,),) = images.components[0].choices
     field = field_modes(images.texture, "rbf", choice)
     places = np.stack(np.meshgrid(*map(np.arange, (20, 19)), indexing="ij"), -1).reshape(-1, 2)
     apart = (places[:, None] - places).astype(float)
@@ -120,7 +120,8 @@ def test_the_likelihood_is_the_dense_normal_density() -> None:
     pixels = np.einsum("iab,ax,by->ixy", amplitudes, *axes).reshape(20, -1)
     for label, components in enumerate(classes):
         covariance = noise * np.eye(30)
-        for weight, scale in zip((1, 0.5), texture.length_scales_of(label), strict=True):
+        chosen = [choice.length_scale for (choice,) in texture.chosen(label)]
+        for weight, scale in zip((1, 0.5), chosen, strict=True):
             one = [np.exp(-0.5 * ((np.arange(n)[:, None] - np.arange(n)) / scale) ** 2)
                    for n in texture.shape]  # fmt: skip
             covariance += weight**2 * np.kron(*one)
