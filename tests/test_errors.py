@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 CALLS = (
     gpgen.make,
     gpgen.verify,
+    gpgen.difficulty,
     ArchivePlan,
     fetching.fetch,
     packaging.package,
