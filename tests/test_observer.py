@@ -10,16 +10,17 @@ from observer_support import recipe, seen_of_drawn
 from scipy.stats import chi2, multivariate_normal
 
 from gpgen import Recipe
+from gpgen.exact.field_kinds import scaled_kernel
+from gpgen.exact.texture import Choice
 from gpgen.observer.axis_modes import mode_matrix, mode_powers, modes_of_axis, spectrum_of_modes
 from gpgen.observer.bounds import coefficients, least_accuracy
 from gpgen.observer.class_modes import ComponentModes, classes_in_modes
-from gpgen.observer.field_modes import field_modes
+from gpgen.observer.field_modes import box_of
 from gpgen.observer.judging import IdealObserver, converged_observer, noise_variance, together
 from gpgen.observer.likelihood import log_likelihood
 from gpgen.observer.mode_set import ModeSet
 from gpgen.observer.simulation import draw, joined
-
-NO_MODES = np.zeros((0, 2), dtype=np.int64)
+from gpgen.observer.stationary_modes import field_modes
 
 
 @pytest.mark.parametrize("pixels", [2, 7, 8, 31, 64])
@@ -50,6 +51,61 @@ def test_a_long_axis_leaks_little() -> None:
     covariance = np.exp(-0.5 * (np.arange(4096) / 10.0) ** 2)
     powers = mode_powers(covariance, periodic=False)[:400]
     assert powers == pytest.approx(spectrum_of_modes(covariance, periodic=False)[:400], rel=0.01)
+
+
+def _component(kernel: str, scale, **fields) -> dict:
+    return {"kernel": kernel, "length_scales": [scale], **fields}
+
+
+@pytest.mark.parametrize(
+    ("shape", "boundary", "component"),
+    [
+        ((9, 12), "open", _component("matern", 2.0, smoothness=1.5)),
+        ((9, 12), "open", _component("rbf", [1.5, 3.0], angle=30.0)),
+        ((9, 12), "open", _component("white", 1.0)),
+        ((6, 5, 7), "open", _component("exponential", [1.0, 2.0, 1.5])),
+        ((40,), "open", _component("rational-quadratic", 3.0, alpha=1.0)),
+        ((9, 33), ["open", "periodic"], _component("matern", 1.0, smoothness=2.5)),
+    ],
+)
+def test_modes_of_any_kernel_are_those_of_its_dense_covariance(shape, boundary, component) -> None:
+    fields = {"name": "k", "shape": list(shape), "boundary": boundary, "components": [component]}
+    images = Recipe.from_dict(fields)
+    (choice,) = images.components[0].choices
+    field = field_modes(images.texture, component["kernel"], choice)
+    scaled = scaled_kernel(images.texture, component["kernel"], *choice)
+    places = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1).reshape(
+        -1, len(shape)
+    )
+    apart = (places[:, None] - places).astype(float)
+    for axis, end in enumerate(images.texture.boundaries):
+        if end == "periodic":
+            apart[..., axis] -= shape[axis] * np.rint(apart[..., axis] / shape[axis])
+    dense = scaled.family.covariance(scaled.norm(tuple(np.moveaxis(apart, -1, 0))))
+    modes = np.ones((1, 1))
+    for pixels, end in zip(shape, images.texture.boundaries, strict=True):
+        modes = np.kron(modes, modes_of_axis(pixels, pixels, end == "periodic"))
+    expected = modes @ dense @ modes.T
+    assert field.powers(places) == pytest.approx(expected.diagonal(), abs=1e-6)
+    box = box_of(shape, field.periodic)
+    inside = (places < box).all(axis=1)
+    assert field.matrix(places[inside]) == pytest.approx(expected[np.ix_(inside, inside)], abs=1e-5)
+    assert field.mean_covariance == pytest.approx(dense.mean(), abs=1e-9)
+
+
+def test_a_rotated_periodic_fields_modes_have_the_eigenvalues_of_its_covariance() -> None:
+    component = {"kernel": "rbf", "length_scales": [[1.0, 1.5]], "angle": 30.0}
+    fields = {"name": "k", "shape": [20, 19], "boundary": "periodic", "components": [component]}
+    images = Recipe.from_dict(fields)
+    (choice,) = images.components[0].choices
+    field = field_modes(images.texture, "rbf", choice)
+    places = np.stack(np.meshgrid(*map(np.arange, (20, 19)), indexing="ij"), -1).reshape(-1, 2)
+    apart = (places[:, None] - places).astype(float)
+    apart -= np.array([20, 19]) * np.rint(apart / [20, 19])
+    dense = scaled_kernel(images.texture, "rbf", *choice)
+    covariance = dense.family.covariance(dense.norm(tuple(np.moveaxis(apart, -1, 0))))
+    expected = np.linalg.eigvalsh((covariance + covariance.T) / 2)
+    assert np.sort(field.powers(places)) == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_likelihood_is_the_dense_normal_density() -> None:
@@ -153,7 +209,7 @@ def test_more_modes_leave_the_modes_before_as_they_were() -> None:
 
 def test_the_modes_hold_a_fields_variance() -> None:
     texture = recipe((64, 64), ((2,), 1), standardize=False).texture
-    field = field_modes(texture, "rbf", 2.0)
+    field = field_modes(texture, "rbf", Choice(2.0))
     every = np.stack(np.meshgrid(*[np.arange(64)] * 2, indexing="ij"), -1).reshape(-1, 2)
     assert field.powers(every).sum() == pytest.approx(64 * 64, rel=1e-9)
     assert field.mean_covariance == pytest.approx(field.powers(every[:1])[0] / 64**2)

@@ -92,7 +92,7 @@ def _table(recipe: Recipe, result: Difficulty) -> Table:
     for heading in headings:
         table.add_column(heading, justify="right")
     for number, each in enumerate(result.components, start=1):
-        name = f"{number}: {' or '.join(map(length_scale_text, each.length_scales))} px"
+        name = f"{number}: {' or '.join(each.choices)} px"
         if each.estimate is None:
             table.add_row(name, "no choice")
         else:

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.exact.texture import Texture
-from gpgen.observer.field_modes import FieldModes, Modes, field_modes
+from gpgen.observer.field_modes import FieldModes, Modes
 from gpgen.observer.mode_set import ModeSet, mode_set
+from gpgen.observer.stationary_modes import field_modes
 
 __all__ = ["ClassModes", "ComponentModes", "classes_in_modes"]
 
@@ -57,7 +58,7 @@ class ComponentModes:
         single = variance * field.powers(modes.single)
         if standardize:
             single[_is_constant(modes.single)] = 0.0
-        pixels = math.prod(map(len, field.covariances))
+        pixels = math.prod(field.shape)
         return cls(tuple(blocks), single, weight**2 * pixels if standardize else None)
 
     @property
@@ -117,11 +118,11 @@ def classes_in_modes(
         The variance of white noise in a pixel.
     """
     fields = {
-        (number, scale): field_modes(texture, component.kernel, scale)
+        (number, choice): field_modes(texture, component.kernel, choice)
         for number, component in enumerate(texture.components)
-        for scale in component.length_scales
+        for choice in component.choices
     }
-    labels = [list(enumerate(texture.length_scales_of(k))) for k in range(texture.class_count)]
+    labels = [list(enumerate(texture.chosen(label))) for label in range(texture.class_count)]
     weights = [component.weight for component in texture.components]
     modes = mode_set(
         [

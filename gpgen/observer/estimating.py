@@ -109,7 +109,7 @@ def difficulty(
         groups = [choice[number] for choice in choices]
         components.append(
             ComponentDifficulty(
-                component.length_scales,
+                tuple(component.name_of(choice) for choice in component.choices),
                 estimate,
                 None if estimate is None else least_accuracy(overlap, groups),
                 _of(dict(sorted(by_side.items())), number),

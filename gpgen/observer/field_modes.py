@@ -1,4 +1,4 @@
-"""A component's covariance in the modes of an image."""
+"""A component in the modes of an image, where its covariance is a product over the axes."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import functools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.exact.kernels import KERNELS
-from gpgen.exact.texture import LengthScale, Texture
 from gpgen.observer.axis_modes import mode_matrix, mode_powers, spectrum_of_modes
 
-__all__ = ["FieldModes", "Modes", "box_of", "field_modes"]
+__all__ = ["FieldModes", "Modes", "SeparableModes", "box_of"]
 
 Array = npt.NDArray[np.float64]
 Modes = npt.NDArray[np.int64]
@@ -25,9 +23,45 @@ _BOX: Final = {1: 256, 2: 32, 3: 12}
 """By the image's axes: modes of an axis whose correlations are taken into account."""
 
 
+class FieldModes(Protocol):
+    """A field of variance one, in the modes of an image."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The image's pixels."""
+        ...
+
+    @property
+    def periodic(self) -> tuple[bool, ...]:
+        """Whether the ends meet, for each axis."""
+        ...
+
+    @property
+    def is_rotated(self) -> bool:
+        """Whether its covariance depends on the signs of distances: it mixes parities."""
+        ...
+
+    @property
+    def mean_covariance(self) -> float:
+        """The mean covariance over all pairs of pixels."""
+        ...
+
+    def powers(self, modes: Modes) -> Array:
+        """Return the modes' variances."""
+        ...
+
+    def spectrum(self, modes: Modes) -> Array:
+        """Return the variances that the modes would have on endless axes: without leakage."""
+        ...
+
+    def matrix(self, modes: Modes) -> Array:
+        """Return the covariance of modes within the box, shape (modes, modes)."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
-class FieldModes:
-    """A field of variance one, whose covariance is a product over the axes, in modes.
+class SeparableModes:
+    """A field whose covariance is a product over the axes (`FieldModes`).
 
     Parameters
     ----------
@@ -39,6 +73,12 @@ class FieldModes:
 
     covariances: tuple[Array, ...]
     periodic: tuple[bool, ...]
+    is_rotated: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The image's pixels."""
+        return tuple(map(len, self.covariances))
 
     @functools.cached_property
     def _powers(self) -> list[Array]:
@@ -51,7 +91,7 @@ class FieldModes:
 
     @functools.cached_property
     def _matrices(self) -> list[Array]:
-        box = box_of(tuple(map(len, self.covariances)), self.periodic)
+        box = box_of(self.shape, self.periodic)
         return [
             np.diag(powers[:count]) if periodic else mode_matrix(covariance, count)
             for covariance, powers, periodic, count in zip(
@@ -62,8 +102,7 @@ class FieldModes:
     @property
     def mean_covariance(self) -> float:
         """The mean covariance over all pairs of pixels."""
-        pixels = math.prod(map(len, self.covariances))
-        return math.prod(float(powers[0]) for powers in self._powers) / pixels
+        return math.prod(float(powers[0]) for powers in self._powers) / math.prod(self.shape)
 
     def powers(self, modes: Modes) -> Array:
         """Return the modes' variances."""
@@ -83,18 +122,6 @@ class FieldModes:
 def _product(factors: Iterable[Array]) -> Array:
     product: Array = functools.reduce(np.multiply, factors)
     return product
-
-
-def field_modes(texture: Texture, kernel: str, scale: LengthScale) -> FieldModes:
-    """Return one choice of a component in modes."""
-    periodic = texture.boundary == "periodic"
-    covariances = []
-    for pixels, length in zip(texture.shape, texture.per_axis(scale), strict=True):
-        distance = np.arange(pixels, dtype=np.float64)
-        if periodic:
-            distance = np.minimum(distance, pixels - distance)
-        covariances.append(KERNELS[kernel](length).covariance(distance))
-    return FieldModes(tuple(covariances), (periodic,) * len(texture.shape))
 
 
 def box_of(shape: tuple[int, ...], periodic: tuple[bool, ...]) -> tuple[int, ...]:

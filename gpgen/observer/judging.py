@@ -115,13 +115,13 @@ class IdealObserver:
         choices = np.array([self.texture.choices_of(k) for k in range(len(self.classes))])
         components: list[Estimate | None] = []
         for number, component in enumerate(self.texture.components):
-            if len(component.length_scales) == 1:
+            if component.choice_count == 1:
                 components.append(None)
                 continue
             of_class = choices[:, number]
             by_choice = [
                 logsumexp(log_likelihoods[of_class == k], axis=0)
-                for k in range(len(component.length_scales))
+                for k in range(component.choice_count)
             ]
             components.append(_estimate(np.stack(by_choice), of_class[labels]))
         return Accuracies(_estimate(log_likelihoods, labels), tuple(components))

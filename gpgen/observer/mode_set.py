@@ -85,7 +85,8 @@ def mode_set(
     """
     periodic = classes[0][0][1].periodic
     box = box_of(shape, periodic)
-    blocks = _blocks(box, periodic)
+    is_rotated = any(field.is_rotated for fields in classes for _, field in fields)
+    blocks = _blocks(box, periodic, is_rotated)
     shells = []
     inner = (0,) * len(shape)
     for outer in levels(shape)[: level + 1]:
@@ -102,12 +103,19 @@ def _all_modes(counts: tuple[int, ...]) -> Modes:
     )
 
 
-def _blocks(box: tuple[int, ...], periodic: tuple[bool, ...]) -> tuple[Modes, ...]:
-    """Group a box's modes by parity along open axes, and by themselves along periodic ones."""
+def _blocks(
+    box: tuple[int, ...], periodic: tuple[bool, ...], is_rotated: bool
+) -> tuple[Modes, ...]:
+    """Group a box's modes by parity along open axes, and by themselves along periodic ones.
+
+    A rotated field is symmetrical about the middle of the image only: all parities together.
+    """
     modes = _all_modes(box)
     if not len(modes):
         return ()
     group = np.where(periodic, modes, modes % 2)
+    if is_rotated:
+        group = modes.sum(axis=1, keepdims=True) % 2
     _, which = np.unique(group, axis=0, return_inverse=True)
     which = which.reshape(-1)
     return tuple(modes[which == k] for k in range(which.max() + 1))

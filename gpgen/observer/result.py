@@ -39,14 +39,14 @@ class Wished:
 
 @dataclass(frozen=True)
 class ComponentDifficulty:
-    """How well the ideal observer tells one component's length-scales apart.
+    """How well the ideal observer tells one component's choices apart.
 
     Parameters
     ----------
-    length_scales
-        In pixels.
+    choices
+        Their names: length-scales in pixels, and what else differs.
     estimate
-        Its accuracy; None if there is one length-scale only.
+        Its accuracy; None if there is no choice.
     bound
         Bhattacharyya's: the accuracy isn't below, if amplitudes are known.
     by_side
@@ -57,7 +57,7 @@ class ComponentDifficulty:
         The length-scale for the accuracy that was wished for, if one was.
     """
 
-    length_scales: tuple[LengthScale, ...]
+    choices: tuple[str, ...]
     estimate: Estimate | None
     bound: float | None
     by_side: dict[tuple[int, ...], Estimate]
@@ -112,7 +112,7 @@ class Difficulty:
             **_plain(self.estimate, self.bound, self.modes, self.by_side, self.by_images),
             "components": [
                 {
-                    "length_scales": list(each.length_scales),
+                    "choices": list(each.choices),
                     **_plain(each.estimate, each.bound, self.modes, each.by_side, each.by_images),
                     "target": asdict(each.wished) if each.wished else None,
                 }

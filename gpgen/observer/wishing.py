@@ -23,9 +23,7 @@ _NEAREST: Final = 1 / 64
 
 def check_target(texture: Texture, target: float) -> None:
     """Refuse an accuracy that chance reaches, or that is none."""
-    fewest = min(
-        (len(c.length_scales) for c in texture.components if len(c.length_scales) > 1), default=2
-    )
+    fewest = min((c.choice_count for c in texture.components if c.choice_count > 1), default=2)
     if not 1 / fewest < target < 1:
         raise UsageError(
             f"target {target} is out of range",
@@ -97,7 +95,7 @@ def wished_length_scale(
         above = found
     while below >= target and low > _NEAREST:
         high, above, low = low, below, low / 2
-        below = accuracy(low) or 1 / len(component.length_scales)
+        below = accuracy(low) or 1 / component.choice_count
     if below >= target:
         raise _out_of_reach(number, target, at(low), last, below)
     for _ in range(_TRIES):
