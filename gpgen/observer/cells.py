@@ -90,6 +90,16 @@ class Cells:
         return np.stack(grid, -1).reshape(-1, len(self.shape))
 
     @functools.cached_property
+    def cell_of_mode(self) -> npt.NDArray[np.int64]:
+        """The cell that each mode lies in, shape (modes,)."""
+        places = [
+            np.searchsorted(starts, np.arange(pixels), side="right") - 1
+            for starts, pixels in zip(self._starts, self.shape, strict=True)
+        ]
+        grid = np.meshgrid(*places, indexing="ij")
+        return np.ravel_multi_index(grid, tuple(map(len, self._starts))).reshape(-1)
+
+    @functools.cached_property
     def counts(self) -> Array:
         """How many modes each cell holds."""
         return self._sums(np.ones((1, *self.shape)))[0]
