@@ -83,6 +83,7 @@ class Measures:
         self._totals = np.stack([spectra.total(label) for label in labels])
         self._logs = np.log(self._totals) @ spectra.clean
         self._weights = [self._weights_of(label) for label in labels]
+        self._scale = sum(component.weight**2 for component in texture.components) ** 0.5
         self._seen = _spread_modes(texture, spectra)
 
     def _weights_of(self, label: int) -> Array:
@@ -102,7 +103,7 @@ class Measures:
         own = log_likelihoods[:, label]
         worst = others.max(axis=1, initial=-np.inf)
         posterior = own - worst if others.shape[1] else np.zeros(len(images))
-        columns = [*_of_pixels(wide, images), *np.log(powers @ self._bands + 1e-30).T]
+        columns = [*_of_pixels(wide, images, self._scale), *np.log(powers @ self._bands + 1e-30).T]
         columns += [*(powers @ self._weights[label]).T, posterior]
         chosen = modes.reshape(len(images), -1)[:, self._seen].astype(np.float64)
         chosen /= np.sqrt(self._totals[label])[self._cell_of_seen]
@@ -115,7 +116,7 @@ class Measures:
         return self.spectra.cells.cell_of_mode[self._seen]
 
 
-def _of_pixels(wide: Images, images: Images) -> list[Array]:
+def _of_pixels(wide: Images, images: Images, scale: float) -> list[Array]:
     """Return the measures that need no modes."""
     axes = tuple(range(1, images.ndim))
     mean = wide.mean(axis=axes, dtype=np.float64)
@@ -137,7 +138,10 @@ def _of_pixels(wide: Images, images: Images) -> list[Array]:
     some = np.sort(flat[:, :: max(1, flat.shape[1] // _VALUES)], axis=1)
     distinct = 1.0 + (some[:, 1:] != some[:, :-1]).sum(axis=1)
     # Of standardized images these are known but for rounding, which is no finding.
-    fixed = [np.round(each, _DECIMALS) for each in (mean, np.abs(mean), variance)]
+    fixed = [
+        np.round(each, _DECIMALS)
+        for each in (mean / scale, np.abs(mean) / scale, variance / scale**2)
+    ]
     return [*fixed, third, fourth, edges, turned, distinct]
 
 
