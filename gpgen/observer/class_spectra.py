@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -98,14 +97,12 @@ class ClassSpectra:
         whole: Array = np.sum(self.components(label), axis=0) + self.noise
         return whole
 
-    def scaled(self, label: int, factors: Sequence[float]) -> list[Array]:
-        """Return the powers of a class's components whose length-scales are multiplied."""
-        return [
-            _power(self.texture, self.cells, number, scaled_choice(choice, factor))
-            for number, (choice, factor) in enumerate(
-                zip(self.texture.chosen(label), factors, strict=True)
-            )
-        ]
+    def scaled_component(self, label: int, number: int, factor: float) -> Array:
+        """Return the power of a class's component whose length-scale is multiplied."""
+        choice = self.texture.chosen(label)[number]
+        if self.texture.components[number].kernel == "white":
+            factor = 1.0  # it has no length-scale
+        return _power(self.texture, self.cells, number, scaled_choice(choice, factor))
 
 
 def _power_and_leak(
