@@ -28,6 +28,7 @@ _REACH: Final = 0.7
 _STEPS: Final = 29
 _FAINTEST: Final = 1e-3
 _SMALLEST: Final = math.log(1e-4)
+_WALL: Final = 1e6
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class Fitting:
             model = self._model(splines, parameters)
             outside = np.abs(parameters[: len(splines)]) - _REACH
             penalty = float(np.maximum(outside, 0.0).sum())
-            return float(self._counts @ (np.log(model) + seen / model)) * (1 + penalty)
+            return float(self._counts @ (np.log(model) + seen / model)) + _WALL * penalty
 
         start = np.zeros(2 * len(splines))
         options = {"xatol": 1e-4, "fatol": 1e-4, "maxiter": 4000, "adaptive": True}

@@ -58,9 +58,8 @@ class Extremes:
     RATE: Final = 20.0
     """More than the rate, a deviation, at which images with a larger maximum become fewer."""
 
-    def __init__(self, scale: float, grain: float) -> None:
+    def __init__(self, grain: float) -> None:
         self._chance = min(1.0, self.RATE * grain)
-        self._scale = scale
         self.value = [-math.inf, -math.inf]
         self._shared: list[set[int]] = [set(), set()]
 

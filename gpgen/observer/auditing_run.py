@@ -1,0 +1,207 @@
+"""One audit at work: images drawn for comparison, images read, tests, names."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from gpgen.dataset import Samples
+from gpgen.format.image_writing import batch_size
+from gpgen.observer.audited import Comparison, Finding
+from gpgen.observer.class_spectra import ClassSpectra
+from gpgen.observer.measures import Measures
+from gpgen.observer.naming import name_classes, name_comparisons
+from gpgen.observer.ranks import RankSums
+from gpgen.observer.redrawing import Redrawing
+from gpgen.observer.single_samples import Dependence, Extremes, Labels, Repeats
+from gpgen.progress import Progress, Tell
+from gpgen.recipe import Recipe
+from gpgen.sampling import sampler_for
+
+__all__ = ["AuditingRun"]
+
+Array = npt.NDArray[np.float64]
+Images = npt.NDArray[Any]
+
+_DRAWN_PIXELS: Final = 2**28
+_DRAWN: Final = (50, 1000)
+"""Of each class, images drawn for comparison, unless these are too many pixels."""
+
+_FEWEST_DRAWN: Final = 16
+_GRAIN: Final = 2.0**-16
+"""Pixels are sums of products on grids not coarser than this part of their deviation."""
+
+_ALL: Final = "all classes"
+_SPECTRAL: Final = ("power", "fit", "variance", "length-scale", "posterior")
+
+
+class AuditingRun:
+    """Audits samples against a recipe.
+
+    Parameters
+    ----------
+    samples
+        A dataset or a view.
+    recipe
+        What they should be.
+    seed
+        Of the images drawn for comparison.
+    redraw
+        Whether the samples should be those that the recipe draws, pixel by pixel.
+    """
+
+    def __init__(self, samples: Samples, recipe: Recipe, seed: int, *, redraw: bool) -> None:
+        self._samples, self._recipe = samples, recipe
+        self._spectra = ClassSpectra.of(recipe.texture)
+        self._measures = Measures(self._spectra)
+        classes, cells = recipe.class_count, len(self._spectra.cells.counts)
+        # Of this recipe and seed alone, so that audits of several recipes are independent.
+        word = hashlib.sha256(f"audit {seed} {recipe.sha256}".encode()).digest()[:8]
+        self._other = recipe.replace(seed=int.from_bytes(word) >> 1)
+        per_class = -(-len(samples) // classes)
+        most = _DRAWN_PIXELS // math.prod(recipe.shape) // classes
+        low, high = _DRAWN
+        self.drawn = max(_FEWEST_DRAWN, min(most, high, max(low, 4 * per_class)))
+        self._drawn_powers = np.zeros((classes, cells))
+        self._powers = np.zeros((classes, cells))
+        self._labels = Labels(classes)
+        self._dependence = Dependence(classes)
+        self._repeats, self._drawn_repeats = Repeats(), Repeats()
+        # A float16 of up to 8 deviations is rounded to 2**-7 of one.
+        dtype = samples.recipe.numpy_dtype
+        grain = max(_GRAIN, 8 * float(np.finfo(dtype).eps))
+        self._extremes, self._drawn_extremes = Extremes(grain), Extremes(grain)
+        self._ranks: RankSums
+        self._redrawing = Redrawing(samples) if redraw else None
+
+    @property
+    def redrawn(self) -> int:
+        """How many samples were drawn again."""
+        return self._redrawing.count if self._redrawing else 0
+
+    def draw(self, tell: Tell) -> None:
+        """Draw and measure the images for comparison."""
+        sampler, classes = sampler_for(self._other), self._recipe.class_count
+        total, step = self.drawn * classes, batch_size(self._recipe)
+        values: list[list[Array]] = [[] for _ in range(classes)]
+        dtype = self._samples.recipe.numpy_dtype
+        for start in range(0, total, step):
+            tell(Progress(start, total, "image", "drawing for comparison"))
+            indices = np.arange(start, min(start + step, total))
+            images = sampler.images_at(indices).astype(dtype, copy=False)
+            hashes = self._drawn_repeats.add(images, indices)
+            self._drawn_extremes.add(images, hashes)
+            for label in np.unique(indices % classes).tolist():
+                mine = indices % classes == label
+                found = self._measures.measure(images[mine], label)
+                values[label].append(found.values)
+                self._drawn_powers[label] += found.powers.sum(axis=0) / self.drawn
+                self._labels.compare_with(found.log_likelihoods, label)
+        tell(Progress(total, total, "image", "drawing for comparison"))
+        self._ranks = RankSums([np.concatenate(each) for each in values])
+
+    def read(self, tell: Tell) -> None:
+        """Read and measure the dataset's images."""
+        total, step = len(self._samples), batch_size(self._samples.recipe)
+        indices_of = self._samples.indices
+        for start in range(0, total, step):
+            tell(Progress(start, total, "image"))
+            positions = np.arange(start, min(start + step, total))
+            images = self._samples.read(positions)
+            labels = np.asarray(self._samples.label[start : start + len(positions)])
+            indices = indices_of[positions]
+            hashes = self._repeats.add(images, indices)
+            self._extremes.add(images, hashes)
+            if self._redrawing:
+                self._redrawing.compare(images, positions, indices)
+            directions: Array | None = None
+            for label in np.unique(labels).tolist():
+                mine = labels == label
+                found = self._measures.measure(images[mine], label)
+                self._ranks.add(label, found.values)
+                self._powers[label] += found.powers.sum(axis=0)
+                self._labels.add(found.log_likelihoods, label, indices[mine])
+                if directions is None:
+                    directions = np.zeros((len(images), found.directions.shape[1]))
+                directions[mine] = found.directions
+            if directions is not None:
+                self._dependence.add(directions)
+        tell(Progress(total, total, "image"))
+
+    def comparisons(self) -> Iterator[Comparison]:
+        """Yield all tests."""
+        by_class, together, _ = self._ranks.p_values()
+        names, several = self._recipe.classes, self._recipe.class_count > 1
+        for k, what in enumerate(self._measures.names):
+            yield Comparison(what, _ALL, float(together[k]))
+            for label, name in enumerate(names):
+                if several and self._ranks.counts[label]:
+                    yield Comparison(what, name, float(by_class[label, k]))
+        yield Comparison("label of a single sample", _ALL, self._labels.p_value())
+        for lag in self._dependence.lags:
+            what = f"correlation of samples {lag} apart"
+            yield Comparison(what, _ALL, self._dependence.p_value(lag))
+        for side, what in enumerate(("largest value", "smallest value")):
+            if self._drawn_extremes.shared(side) == 1:
+                yield Comparison(what, _ALL, self._extremes.p_value(side))
+        if not self._drawn_repeats.pairs():
+            yield Comparison("equal samples", _ALL, 0.0 if self._repeats.pairs() else 1.0)
+        if self._redrawing:
+            wrong = self._redrawing.has_differences
+            yield Comparison("pixels drawn again", _ALL, 0.0 if wrong else 1.0)
+
+    def findings(self, significant: list[Comparison]) -> list[Finding]:
+        """Name what is wrong, given the tests that failed."""
+        found: list[Finding] = []
+        failed = {each.what for each in significant}
+        if self._redrawing:
+            found += self._redrawing.findings()
+        if "equal samples" in failed:
+            found += self._equal()
+        for side, (what, how) in enumerate((("largest", "above"), ("smallest", "below"))):
+            if f"{what} value" in failed:
+                value = self._extremes.value[side] * (1 - 2 * side)
+                shared = self._extremes.shared(side)
+                text = f"values are clipped {how} {value:.6g}: {shared} images reach it"
+                found.append(Finding("clipped", text))
+        if "number of distinct values" in failed:
+            found.append(Finding("rounded", "values are rounded: too few of them are distinct"))
+        if "label of a single sample" in failed:
+            found += self._unlikely()
+        if any(what.startswith(_SPECTRAL) for what in failed):
+            counts = self._ranks.counts
+            powers = self._powers / np.maximum(counts, 1)[:, None]
+            labels = self._labels
+            found += name_classes(
+                self._spectra,
+                labels.confusion,
+                labels.drawn_confusion,
+                list(powers),
+                list(self._drawn_powers),
+                counts,
+                self.drawn,
+            )
+        for lag in self._dependence.lags:
+            if f"correlation of samples {lag} apart" in failed:
+                text = f"samples {lag} apart are correlated, so they aren't independent"
+                found.append(Finding("dependent", text))
+        return found or list(name_comparisons(significant))
+
+    def _equal(self) -> Iterator[Finding]:
+        splits = self._samples.splits
+        for a, b in self._repeats.pairs()[:20]:
+            codes = self._samples.recipe.split_codes(a, a + 1), self._samples.recipe.split_codes(b, b + 1)
+            first, second = (splits[int(code[0])] for code in codes)
+            between = f", one in {first}, the other in {second}" if first != second else ""
+            yield Finding("repeated", f"samples {a} and {b} are equal{between}", (a, b))
+
+    def _unlikely(self) -> Iterator[Finding]:
+        names = self._recipe.classes
+        for sample, label, looks in self._labels.unlikely(1e-6)[:20]:
+            text = f"sample {sample} is labelled {names[label]} and looks like {names[looks]}"
+            yield Finding("labels", text, (sample,))

@@ -1,0 +1,165 @@
+"""What is wrong with a dataset whose statistics aren't its recipe's, by name."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from gpgen.exact.texture import Texture, length_scale_name
+from gpgen.observer.audited import Comparison, Finding
+from gpgen.observer.class_spectra import ClassSpectra, scaled_choice
+from gpgen.observer.fitting import ClassFit, Fitting
+
+__all__ = ["name_classes", "name_comparisons"]
+
+Array = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+
+_ERRORS: Final = 4.0
+"""Standard errors beyond which a fitted number is another one."""
+
+_LEFT_OUT: Final = math.log(0.05)
+_MOST_LISTED: Final = 3
+_ORDINALS: Final = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+
+
+def name_classes(
+    spectra: ClassSpectra,
+    confusion: Counts,
+    drawn_confusion: Counts,
+    powers: list[Array],
+    drawn_powers: list[Array],
+    counts: Counts,
+    drawn: int,
+) -> Iterator[Finding]:
+    """Yield what is wrong with classes: exchanged labels, length-scales, components left out.
+
+    Parameters
+    ----------
+    spectra
+        Of the recipe.
+    confusion, drawn_confusion
+        By label and most likely class, images audited and images drawn for comparison.
+    powers, drawn_powers
+        The mean power in each cell, by class; audited classes without images have zeros.
+    counts, drawn
+        How many images of each class were audited; and drawn for comparison.
+    """
+    texture, names = spectra.texture, spectra.texture.classes
+    looks = _looks_like(confusion, drawn_confusion)
+    for a, b in sorted(looks.items()):
+        if looks.get(b) == a:
+            if a < b:
+                yield Finding("labels", f"classes {names[a]} and {names[b]} are exchanged")
+        else:
+            yield Finding("labels", f"class {names[a]}: its images are like those of {names[b]}")
+    fitting = Fitting(spectra)
+    fits = {
+        label: fitting.fit(label, powers[label], int(counts[label]), drawn_powers[label], drawn)
+        for label in range(texture.class_count)
+        if counts[label] and label not in looks
+    }
+    for number in range(len(texture.components)):
+        yield from _of_component(texture, number, fits)
+
+
+def _looks_like(confusion: Counts, drawn: Counts) -> dict[int, int]:
+    """Return classes most of whose images are more likely of another one, and which."""
+    found = {}
+    for label, (seen, expected) in enumerate(zip(confusion, drawn, strict=True)):
+        total = int(seen.sum())
+        other = int(seen.argmax())
+        usual = expected[other] / max(1, expected.sum())
+        share = seen[other] / max(1, total)
+        # By three standard errors more than is usual, and by half of all.
+        if other != label and share > 0.5 and share > usual + 1.5 / math.sqrt(total):
+            found[label] = other
+    return found
+
+
+def _of_component(texture: Texture, number: int, fits: dict[int, ClassFit]) -> Iterator[Finding]:
+    component, ordinal = texture.components[number], _ORDINALS[number]
+    gone = [label for label, fit in fits.items() if fit.variances[number] < _LEFT_OUT]
+    if gone and len(gone) == len(fits):
+        yield Finding("component", f"component {number + 1} is left out")
+    else:
+        for label in gone:
+            name = texture.classes[label]
+            yield Finding("component", f"class {name}: its {ordinal} component is left out")
+    left = {label: fit for label, fit in fits.items() if label not in gone}
+    for choice in range(component.choice_count):
+        members = [k for k in left if texture.choices_of(k)[number] == choice]
+        scales = {k: (left[k].scales[number], left[k].scale_errors[number]) for k in members}
+        is_said = False
+        for labels, change in _changes(scales):
+            now, says = _pixels(texture, labels[0], number, change)
+            if now == says:
+                continue
+            is_said = True
+            of = _where(texture, labels, members, number)
+            yield Finding("length-scale", f"{of} has {now} px, not {says}")
+        if is_said:
+            continue
+        variances = {
+            k: (left[k].variances[number], left[k].variance_errors[number]) for k in members
+        }
+        for labels, change in _changes(variances):
+            of = _where(texture, labels, members, number)
+            times = f"{math.exp(change):.3g} times the variance that the recipe says"
+            yield Finding("component", f"{of} has {times}")
+
+
+def _changes(found: dict[int, tuple[float, float]]) -> Iterator[tuple[list[int], float]]:
+    """Yield classes whose number is another: all together if they agree, else one by one."""
+    known = {label: each for label, each in found.items() if math.isfinite(each[1]) and each[1] > 0}
+    if not known:
+        return
+    values, errors = np.array(list(known.values())).T
+    weights = 1 / errors**2
+    mean = float(weights @ values / weights.sum())
+    agree = bool((np.abs(values - mean) < _ERRORS * errors).all())
+    if agree:
+        if abs(mean) > _ERRORS / math.sqrt(weights.sum()):
+            yield list(known), mean
+        return
+    for label, (value, error) in known.items():
+        if abs(value) > _ERRORS * error:
+            yield [label], value
+
+
+def _where(texture: Texture, labels: list[int], members: list[int], number: int) -> str:
+    if len(labels) == len(members) and len(labels) > 1:
+        choice = texture.choices_of(labels[0])[number]
+        component = texture.components[number]
+        name = component.name_of(component.choices[choice])
+        return f"component {number + 1}, in all classes with {name} px,"
+    names = " and ".join(texture.classes[label] for label in labels)
+    return f"class {names}: its {_ORDINALS[number]} component"
+
+
+def _pixels(texture: Texture, label: int, number: int, change: float) -> tuple[str, str]:
+    choice = texture.chosen(label)[number]
+    scaled = scaled_choice(choice, math.exp(change)).length_scale
+    rounded = (
+        tuple(float(f"{each:.3g}") for each in scaled)
+        if isinstance(scaled, tuple)
+        else float(f"{scaled:.3g}")
+    )
+    return length_scale_name(rounded), length_scale_name(choice.length_scale)
+
+
+def name_comparisons(significant: list[Comparison]) -> Iterator[Finding]:
+    """Yield tests that failed where nothing else has a name for it: the clearest three."""
+    by_what = itertools.groupby(sorted(significant, key=lambda c: c.what), key=lambda c: c.what)
+    clearest = sorted(
+        (min(group, key=lambda c: (c.p, c.of != "all classes")) for _, group in by_what),
+        key=lambda c: c.p,
+    )
+    for each in clearest[:_MOST_LISTED]:
+        text = f"{each.of}: {each.what} isn't the recipe's (p = {each.p:.2g})"
+        yield Finding("statistics", text)
