@@ -11,7 +11,7 @@ from gpgen.dataset import DatasetView, Samples, open_dataset
 from gpgen.errors import UsageError
 from gpgen.exact.blas import one_blas_thread
 from gpgen.io.paths import Given
-from gpgen.observer.audited import Audit, Comparison, Finding
+from gpgen.observer.audited import Audit, Finding
 from gpgen.observer.auditing_run import AuditingRun
 from gpgen.progress import Follow, following
 from gpgen.recipe import AnyRecipe, Recipe

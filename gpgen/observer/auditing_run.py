@@ -15,7 +15,7 @@ from gpgen.format.image_writing import batch_size
 from gpgen.observer.audited import Comparison, Finding
 from gpgen.observer.class_spectra import ClassSpectra
 from gpgen.observer.measures import Measures
-from gpgen.observer.naming import name_classes, name_comparisons
+from gpgen.observer.naming import looks_like, name_comparisons, name_components, name_labels
 from gpgen.observer.ranks import RankSums
 from gpgen.observer.redrawing import Redrawing
 from gpgen.observer.single_samples import Dependence, Extremes, Labels, Repeats
@@ -36,6 +36,8 @@ _FEWEST_DRAWN: Final = 16
 _GRAIN: Final = 2.0**-16
 """Pixels are sums of products on grids not coarser than this part of their deviation."""
 
+_LISTED: Final = 20
+_UNLIKELY: Final = 1e-6
 _ALL: Final = "all classes"
 _SPECTRAL: Final = ("power", "fit", "variance", "length-scale", "posterior")
 
@@ -171,21 +173,21 @@ class AuditingRun:
                 found.append(Finding("clipped", text))
         if "number of distinct values" in failed:
             found.append(Finding("rounded", "values are rounded: too few of them are distinct"))
-        if "label of a single sample" in failed:
-            found += self._unlikely()
-        if any(what.startswith(_SPECTRAL) for what in failed):
+        looks: dict[int, int] = {}
+        if failed & {"posterior of the label", "label of a single sample"}:
+            looks = looks_like(self._labels.confusion, self._labels.drawn_confusion)
+            found += name_labels(self._recipe.texture, looks)
+            found += self._unlikely(looks)
+        # Clipping and rounding change the spectrum, which then says nothing else.
+        is_whole = not any(each.kind in ("clipped", "rounded") for each in found)
+        if is_whole and any(what.startswith(_SPECTRAL) for what in failed):
             counts = self._ranks.counts
-            powers = self._powers / np.maximum(counts, 1)[:, None]
-            labels = self._labels
-            found += name_classes(
-                self._spectra,
-                labels.confusion,
-                labels.drawn_confusion,
-                list(powers),
-                list(self._drawn_powers),
-                counts,
-                self.drawn,
-            )
+            powers = {
+                label: self._powers[label] / counts[label]
+                for label in np.flatnonzero(counts).tolist()
+                if label not in looks
+            }
+            found += name_components(self._spectra, powers, self._drawn_powers, counts, self.drawn)
         for lag in self._dependence.lags:
             if f"correlation of samples {lag} apart" in failed:
                 text = f"samples {lag} apart are correlated, so they aren't independent"
@@ -193,15 +195,15 @@ class AuditingRun:
         return found or list(name_comparisons(significant))
 
     def _equal(self) -> Iterator[Finding]:
-        splits = self._samples.splits
-        for a, b in self._repeats.pairs()[:20]:
-            codes = self._samples.recipe.split_codes(a, a + 1), self._samples.recipe.split_codes(b, b + 1)
-            first, second = (splits[int(code[0])] for code in codes)
+        splits, codes_of = self._samples.splits, self._samples.recipe.split_codes
+        for a, b in self._repeats.pairs()[:_LISTED]:
+            first, second = (splits[int(codes_of(k, k + 1)[0])] for k in (a, b))
             between = f", one in {first}, the other in {second}" if first != second else ""
             yield Finding("repeated", f"samples {a} and {b} are equal{between}", (a, b))
 
-    def _unlikely(self) -> Iterator[Finding]:
+    def _unlikely(self, looks: dict[int, int]) -> Iterator[Finding]:
         names = self._recipe.classes
-        for sample, label, looks in self._labels.unlikely(1e-6)[:20]:
-            text = f"sample {sample} is labelled {names[label]} and looks like {names[looks]}"
+        single = [each for each in self._labels.unlikely(_UNLIKELY) if each[1] not in looks]
+        for sample, label, likely in single[:_LISTED]:
+            text = f"sample {sample} is labelled {names[label]} and looks like {names[likely]}"
             yield Finding("labels", text, (sample,))

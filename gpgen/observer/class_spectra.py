@@ -21,7 +21,7 @@ Array = npt.NDArray[np.float64]
 _NOISE: Final = 1e-4
 """Part of the variance below which a mode's power tells nothing: it may be rounding."""
 
-_MOST_LEAKED: Final = 0.1
+_MOST_LEAKED: Final = 0.5
 """Above it, modes are too correlated to be taken as independent."""
 
 _STEP: Final = 0.02
@@ -67,17 +67,25 @@ class ClassSpectra:
         """Compute them."""
         cells = Cells(texture.shape, tuple(each == "periodic" for each in texture.boundaries))
         noise = _NOISE * sum(component.weight**2 for component in texture.components)
-        powers, slopes, leaked = [], [], np.zeros(len(cells.counts))
+        powers, slopes, leaks = [], [], []
         for number, component in enumerate(texture.components):
-            of_choices, their_slopes = [], []
+            of_choices, their_slopes, their_leaks = [], [], []
             for choice in component.choices:
                 power, leak = _power_and_leak(texture, cells, number, choice)
                 of_choices.append(power)
-                leaked = np.maximum(leaked, leak / (power + noise))
+                their_leaks.append(leak)
                 their_slopes.append(_slope(texture, cells, number, choice))
             powers.append(tuple(of_choices))
             slopes.append(tuple(their_slopes))
-        clean = np.where(leaked <= _MOST_LEAKED, cells.counts, 0.0)
+            leaks.append(their_leaks)
+        clean = cells.counts.copy()
+        for label in range(texture.class_count):
+            choices = texture.choices_of(label)
+            power, leak = (
+                np.sum([of[k] for of, k in zip(each, choices, strict=True)], axis=0)
+                for each in (powers, leaks)
+            )
+            clean[leak > _MOST_LEAKED * (power + noise)] = 0.0
         if texture.standardize:
             clean[0] = 0.0  # the mean, which is 0
         return cls(texture, cells, noise, tuple(powers), tuple(slopes), clean)

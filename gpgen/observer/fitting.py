@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import CubicSpline
 from scipy.optimize import minimize
 
 from gpgen.observer.class_spectra import ClassSpectra
@@ -25,10 +23,10 @@ __all__ = ["ClassFit", "Fitting"]
 Array = npt.NDArray[np.float64]
 
 _REACH: Final = 0.7
-_STEPS: Final = 29
+_STEPS: Final = 57
 _FAINTEST: Final = 1e-3
 _SMALLEST: Final = math.log(1e-4)
-_WALL: Final = 1e6
+_LARGEST: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -62,17 +60,19 @@ class Fitting:
         self._spectra = spectra
         self._clean = spectra.clean > 0
         self._counts = spectra.clean[self._clean]
-        self._spline = lru_cache(maxsize=None)(self._make_spline)
+        self._tables: dict[tuple[int, int], Array] = {}
 
-    def _make_spline(self, label_of_choice: int, number: int) -> CubicSpline:
-        """Return a component's log power by its length-scale's logarithm."""
-        steps = np.linspace(-_REACH, _REACH, _STEPS)
-        least = _FAINTEST * self._spectra.noise
-        logs = []
-        for step in steps:
-            power = self._spectra.scaled_component(label_of_choice, number, math.exp(step))
-            logs.append(np.log(power[self._clean] + least))
-        return CubicSpline(steps, np.array(logs))
+    def _table(self, label: int, number: int) -> Array:
+        """Return a component's log power by its length-scale's logarithm, shape (steps, cells)."""
+        choice = self._spectra.texture.choices_of(label)[number]
+        if (number, choice) not in self._tables:
+            least = _FAINTEST * self._spectra.noise
+            powers = [
+                self._spectra.scaled_component(label, number, math.exp(step))[self._clean]
+                for step in np.linspace(-_REACH, _REACH, _STEPS)
+            ]
+            self._tables[number, choice] = np.log(np.array(powers) + least)
+        return self._tables[number, choice]
 
     def fit(self, label: int, powers: Array, n: int, drawn: Array, drawn_n: int) -> ClassFit:
         """Fit a class.
@@ -97,53 +97,45 @@ class Fitting:
             tuple(errors[count:]),
         )
 
-    def _splines(self, label: int) -> list[CubicSpline]:
-        texture = self._spectra.texture
-        choices = texture.choices_of(label)
-        splines = []
-        for number, choice in enumerate(choices):
-            # Classes that share a choice share its spline.
-            first = next(
-                k for k in range(texture.class_count) if texture.choices_of(k)[number] == choice
-            )
-            splines.append(self._spline(first, number))
-        return splines
-
-    def _model(self, splines: list[CubicSpline], parameters: Array) -> Array:
-        count = len(splines)
-        scales = np.clip(parameters[:count], -_REACH, _REACH)
-        variances = np.clip(parameters[count:], _SMALLEST, 5.0)
-        parts = [
-            np.exp(spline(scale) + variance)
-            for spline, scale, variance in zip(splines, scales, variances, strict=True)
-        ]
-        whole: Array = np.sum(parts, axis=0) + self._spectra.noise
+    def _model(self, label: int, parameters: Array) -> Array:
+        """Return the power in each cell, for logarithms of length-scales, then of variances."""
+        count = len(parameters) // 2
+        whole = np.full(len(self._counts), self._spectra.noise)
+        for number, (scale, variance) in enumerate(
+            zip(parameters[:count], parameters[count:], strict=True)
+        ):
+            table = self._table(label, number)
+            place = (scale + _REACH) / (2 * _REACH) * (_STEPS - 1)
+            low = min(max(int(place), 0), _STEPS - 2)
+            logs = table[low] + (place - low) * (table[low + 1] - table[low])
+            whole += np.exp(logs + variance)
         return whole
 
     def _fit(self, label: int, powers: Array) -> Array:
-        splines, seen = self._splines(label), powers[self._clean]
+        seen = powers[self._clean] + self._spectra.noise
+        count = len(self._spectra.texture.components)
+        modes = self._counts.sum()
 
         def deviance(parameters: Array) -> float:
-            model = self._model(splines, parameters)
-            outside = np.abs(parameters[: len(splines)]) - _REACH
-            penalty = float(np.maximum(outside, 0.0).sum())
-            return float(self._counts @ (np.log(model) + seen / model)) + _WALL * penalty
+            model = self._model(label, parameters)
+            return float(self._counts @ (np.log(model) + seen / model)) / modes
 
-        start = np.zeros(2 * len(splines))
-        options = {"xatol": 1e-4, "fatol": 1e-4, "maxiter": 4000, "adaptive": True}
-        best = minimize(deviance, start, method="Nelder-Mead", options=options)
-        again = minimize(deviance, best.x, method="Nelder-Mead", options=options)
-        found: Array = again.x
+        bounds = [(-_REACH, _REACH)] * count + [(_SMALLEST, _LARGEST)] * count
+        options = {"ftol": 1e-13, "gtol": 1e-9}
+        best = minimize(
+            deviance, np.zeros(2 * count), method="L-BFGS-B", bounds=bounds, options=options
+        )
+        found: Array = best.x
         return found
 
     def _errors(self, label: int, at: Array) -> Array:
         """Return the standard errors of one image's fit, infinite for what can't be told."""
-        splines, step = self._splines(label), 1e-3
+        step = 1e-3
         slopes = []
         for k in range(len(at)):
             shift = np.zeros(len(at))
             shift[k] = step
-            above, below = (self._model(splines, at + s) for s in (shift, -shift))
+            above, below = (self._model(label, at + s) for s in (shift, -shift))
             slopes.append((np.log(above) - np.log(below)) / (2 * step))
         slope = np.array(slopes)
         information = (slope * self._counts) @ slope.T / 2

@@ -98,7 +98,8 @@ class Measures:
         wide = images if images.dtype == np.float64 else images.astype(np.float32, copy=False)
         modes = in_modes(wide, self.spectra.cells.periodic)
         powers = self.spectra.cells.powers(modes)
-        log_likelihoods = -0.5 * (powers @ (self.spectra.clean / self._totals).T + self._logs)
+        noisy = powers + self.spectra.noise
+        log_likelihoods = -0.5 * (noisy @ (self.spectra.clean / self._totals).T + self._logs)
         others = np.delete(log_likelihoods, label, axis=1)
         own = log_likelihoods[:, label]
         worst = others.max(axis=1, initial=-np.inf)

@@ -15,7 +15,7 @@ from gpgen.observer.audited import Comparison, Finding
 from gpgen.observer.class_spectra import ClassSpectra, scaled_choice
 from gpgen.observer.fitting import ClassFit, Fitting
 
-__all__ = ["name_classes", "name_comparisons"]
+__all__ = ["looks_like", "name_comparisons", "name_components", "name_labels"]
 
 Array = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -28,47 +28,46 @@ _MOST_LISTED: Final = 3
 _ORDINALS: Final = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 
 
-def name_classes(
+def name_labels(texture: Texture, looks: dict[int, int]) -> Iterator[Finding]:
+    """Yield classes whose images are those of another one (`looks_like`)."""
+    names = texture.classes
+    for a, b in sorted(looks.items()):
+        if looks.get(b) != a:
+            yield Finding("labels", f"class {names[a]}: its images are like those of {names[b]}")
+        elif a < b:
+            yield Finding("labels", f"classes {names[a]} and {names[b]} are exchanged")
+
+
+def name_components(
     spectra: ClassSpectra,
-    confusion: Counts,
-    drawn_confusion: Counts,
-    powers: list[Array],
-    drawn_powers: list[Array],
+    powers: dict[int, Array],
+    drawn_powers: Array,
     counts: Counts,
     drawn: int,
 ) -> Iterator[Finding]:
-    """Yield what is wrong with classes: exchanged labels, length-scales, components left out.
+    """Yield length-scales and variances that aren't the recipe's, and components left out.
 
     Parameters
     ----------
     spectra
         Of the recipe.
-    confusion, drawn_confusion
-        By label and most likely class, images audited and images drawn for comparison.
-    powers, drawn_powers
-        The mean power in each cell, by class; audited classes without images have zeros.
+    powers
+        Of each class in question, the mean power of its audited images in each cell.
+    drawn_powers
+        Of all classes, that of the images drawn for comparison.
     counts, drawn
         How many images of each class were audited; and drawn for comparison.
     """
-    texture, names = spectra.texture, spectra.texture.classes
-    looks = _looks_like(confusion, drawn_confusion)
-    for a, b in sorted(looks.items()):
-        if looks.get(b) == a:
-            if a < b:
-                yield Finding("labels", f"classes {names[a]} and {names[b]} are exchanged")
-        else:
-            yield Finding("labels", f"class {names[a]}: its images are like those of {names[b]}")
     fitting = Fitting(spectra)
     fits = {
-        label: fitting.fit(label, powers[label], int(counts[label]), drawn_powers[label], drawn)
-        for label in range(texture.class_count)
-        if counts[label] and label not in looks
+        label: fitting.fit(label, power, int(counts[label]), drawn_powers[label], drawn)
+        for label, power in powers.items()
     }
-    for number in range(len(texture.components)):
-        yield from _of_component(texture, number, fits)
+    for number in range(len(spectra.texture.components)):
+        yield from _of_component(spectra.texture, number, fits)
 
 
-def _looks_like(confusion: Counts, drawn: Counts) -> dict[int, int]:
+def looks_like(confusion: Counts, drawn: Counts) -> dict[int, int]:
     """Return classes most of whose images are more likely of another one, and which."""
     found = {}
     for label, (seen, expected) in enumerate(zip(confusion, drawn, strict=True)):
