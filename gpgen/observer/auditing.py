@@ -10,6 +10,7 @@ import numpy as np
 from gpgen.dataset import DatasetView, Samples, open_dataset
 from gpgen.errors import UsageError
 from gpgen.exact.blas import one_blas_thread
+from gpgen.formatting import count
 from gpgen.io.paths import Given
 from gpgen.observer.audited import Audit, Finding
 from gpgen.observer.auditing_run import AuditingRun
@@ -57,8 +58,8 @@ def audit(
     ------
     UsageError
         If the dataset was imported and no recipe is given, the recipe has other classes or another
-        shape, there are fewer than 8 samples or more than 64 classes, a view repeats a sample, or an
-        argument is out of range.
+        shape, there are fewer than 8 samples or more than 64 classes, a view repeats a sample, or
+        an argument is out of range.
     DatasetError
         If there is no dataset, or it is unfinished or damaged.
     RecipeError
@@ -118,12 +119,11 @@ def _check(samples: Samples, recipe: Recipe) -> None:
             f"{samples.path} has images of {ours} pixels, recipe {recipe.name!r} of {theirs}",
             "give a recipe of the same shape",
         )
-    strangers = sorted(set(samples.classes) ^ set(recipe.classes))
-    if strangers and samples.recipe.class_count != recipe.class_count:
+    if samples.recipe.class_count != recipe.class_count:
+        ours, theirs = (count(r.class_count, "class") for r in (samples.recipe, recipe))
         raise UsageError(
-            f"{samples.path} and recipe {recipe.name!r} don't have the same classes: "
-            f"{', '.join(strangers[:4])}",
-            "give a recipe with the dataset's classes",
+            f"{samples.path} has {ours}, recipe {recipe.name!r} has {theirs}",
+            "give a recipe with as many classes, by label",
         )
     if recipe.class_count > _MOST_CLASSES:
         raise UsageError(

@@ -38,8 +38,12 @@ _GRAIN: Final = 2.0**-16
 
 _LISTED: Final = 20
 _UNLIKELY: Final = 1e-6
+_SHARING: Final = 0.1
+"""Of rounded images, the part of all that share the largest value if it is clipped."""
+
 _ALL: Final = "all classes"
 _SPECTRAL: Final = ("power", "fit", "variance", "length-scale", "posterior")
+_OF_LABELS: Final = {"posterior of the label", "label of a single sample"}
 
 
 class AuditingRun:
@@ -165,29 +169,12 @@ class AuditingRun:
             found += self._redrawing.findings()
         if "equal samples" in failed:
             found += self._equal()
-        for side, (what, how) in enumerate((("largest", "above"), ("smallest", "below"))):
-            if f"{what} value" in failed:
-                value = self._extremes.value[side] * (1 - 2 * side)
-                shared = self._extremes.shared(side)
-                text = f"values are clipped {how} {value:.6g}: {shared} images reach it"
-                found.append(Finding("clipped", text))
-        if "number of distinct values" in failed:
-            found.append(Finding("rounded", "values are rounded: too few of them are distinct"))
-        looks: dict[int, int] = {}
-        if failed & {"posterior of the label", "label of a single sample"}:
-            looks = looks_like(self._labels.confusion, self._labels.drawn_confusion)
-            found += name_labels(self._recipe.texture, looks)
-            found += self._unlikely(looks)
+        if "number of equal values" in failed:
+            found.append(Finding("rounded", "values are rounded: too many of them are equal"))
+        found += self._clipped(failed, is_rounded="number of equal values" in failed)
         # Clipping and rounding change the spectrum, which then says nothing else.
-        is_whole = not any(each.kind in ("clipped", "rounded") for each in found)
-        if is_whole and any(what.startswith(_SPECTRAL) for what in failed):
-            counts = self._ranks.counts
-            powers = {
-                label: self._powers[label] / counts[label]
-                for label in np.flatnonzero(counts).tolist()
-                if label not in looks
-            }
-            found += name_components(self._spectra, powers, self._drawn_powers, counts, self.drawn)
+        if not any(each.kind in ("clipped", "rounded") for each in found):
+            found += self._of_classes(failed)
         for lag in self._dependence.lags:
             if f"correlation of samples {lag} apart" in failed:
                 text = f"samples {lag} apart are correlated, so they aren't independent"
@@ -201,9 +188,40 @@ class AuditingRun:
             between = f", one in {first}, the other in {second}" if first != second else ""
             yield Finding("repeated", f"samples {a} and {b} are equal{between}", (a, b))
 
+    def _clipped(self, failed: set[str], *, is_rounded: bool) -> Iterator[Finding]:
+        # Of rounded images a few share the largest value anyway.
+        fewest = _SHARING * len(self._samples) if is_rounded else 0
+        for side, (what, how) in enumerate((("largest", "above"), ("smallest", "below"))):
+            shared = self._extremes.shared(side)
+            if f"{what} value" in failed and shared > fewest:
+                value = self._extremes.value[side] * (1 - 2 * side)
+                text = f"values are clipped {how} {value:.6g}: {shared} images reach it"
+                yield Finding("clipped", text)
+
+    def _of_classes(self, failed: set[str]) -> list[Finding]:
+        counts, found = self._ranks.counts, []
+        looks: dict[int, int] = {}
+        if failed & _OF_LABELS:
+            looks = looks_like(self._labels.confusion, self._labels.drawn_confusion)
+            found += name_labels(self._recipe.texture, looks)
+        if any(what.startswith(_SPECTRAL) for what in failed):
+            powers = {
+                label: self._powers[label] / counts[label]
+                for label in np.flatnonzero(counts).tolist()
+                if label not in looks
+            }
+            found += name_components(self._spectra, powers, self._drawn_powers, counts, self.drawn)
+        if "label of a single sample" in failed and all(each.kind == "labels" for each in found):
+            found += self._unlikely(looks)
+        return found
+
     def _unlikely(self, looks: dict[int, int]) -> Iterator[Finding]:
         names = self._recipe.classes
         single = [each for each in self._labels.unlikely(_UNLIKELY) if each[1] not in looks]
-        for sample, label, likely in single[:_LISTED]:
+        if len(single) > _LISTED:
+            text = f"at least {len(single)} samples look like another class than their label's"
+            yield Finding("labels", text, tuple(each[0] for each in single))
+            return
+        for sample, label, likely in single:
             text = f"sample {sample} is labelled {names[label]} and looks like {names[likely]}"
             yield Finding("labels", text, (sample,))

@@ -71,7 +71,7 @@ class Measures:
         numbers = range(1, len(texture.components) + 1)
         self.names = (
             "mean", "distance of the mean from 0", "variance", "skewness", "kurtosis",
-            "kurtosis of differences", "orientation", "number of distinct values",
+            "kurtosis of differences", "orientation", "number of equal values",
             *(f"power at wavelengths of {low:.3g} to {high:.3g} px"
               for low, high in self.wavelengths),
             "fit of the power spectrum",
@@ -137,13 +137,15 @@ def _of_pixels(wide: Images, images: Images, scale: float) -> list[Array]:
         turned = (down * right).mean(axis=axes, dtype=np.float64) / slope
     flat = images.reshape(len(images), -1)
     some = np.sort(flat[:, :: max(1, flat.shape[1] // _VALUES)], axis=1)
-    distinct = 1.0 + (some[:, 1:] != some[:, :-1]).sum(axis=1)
+    # At the ends equal values are a matter of clipping.
+    inner = (some[:, 1:] < some[:, -1:]) & (some[:, :-1] > some[:, :1])
+    equal = ((some[:, 1:] == some[:, :-1]) & inner).sum(axis=1).astype(np.float64)
     # Of standardized images these are known but for rounding, which is no finding.
     fixed = [
         np.round(each, _DECIMALS)
         for each in (mean / scale, np.abs(mean) / scale, variance / scale**2)
     ]
-    return [*fixed, third, fourth, edges, turned, distinct]
+    return [*fixed, third, fourth, edges, turned, equal]
 
 
 def _bands(spectra: ClassSpectra) -> tuple[Array, list[tuple[float, float]]]:

@@ -68,7 +68,7 @@ def name_components(
 
 
 def looks_like(confusion: Counts, drawn: Counts) -> dict[int, int]:
-    """Return classes most of whose images are more likely of another one, and which."""
+    """Return classes whose images are those of another one, which is among them, too."""
     found = {}
     for label, (seen, expected) in enumerate(zip(confusion, drawn, strict=True)):
         total = int(seen.sum())
@@ -78,6 +78,9 @@ def looks_like(confusion: Counts, drawn: Counts) -> dict[int, int]:
         # By three standard errors more than is usual, and by half of all.
         if other != label and share > 0.5 and share > usual + 1.5 / math.sqrt(total):
             found[label] = other
+    # Where nobody has taken its place, a class isn't exchanged: it has other length-scales.
+    while strays := {a for a in found if a not in found.values() or found[a] not in found}:
+        found = {a: b for a, b in found.items() if a not in strays}
     return found
 
 

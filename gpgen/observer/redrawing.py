@@ -1,4 +1,4 @@
-"""Samples drawn again from their seeds: are these the pixels that the recipe draws?"""
+"""Samples drawn again from their seeds, compared with the pixels that are stored."""
 
 from __future__ import annotations
 
