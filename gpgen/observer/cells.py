@@ -112,15 +112,18 @@ class Cells:
             ** 2
             for pixels, closed in zip(self.shape, self.periodic, strict=True)
         ]
-        return self.means(np.sqrt(functools.reduce(np.add.outer, squares)))
+        whole: Array = functools.reduce(np.add.outer, squares)
+        return self.means(np.sqrt(whole))
 
     def means(self, values: Array) -> Array:
         """Average a number of each mode over cells: any shape that holds the modes in order."""
-        return self._sums(values.reshape(1, *self.shape))[0] / self.counts
+        found: Array = self._sums(values.reshape(1, *self.shape))[0] / self.counts
+        return found
 
     def powers(self, modes: Images) -> Array:
         """Return the mean squares of images' modes, float64, shape (images, cells)."""
-        return self._sums(modes * modes) / self.counts
+        found: Array = self._sums(modes * modes) / self.counts
+        return found
 
     def _sums(self, values: Images) -> Array:
         for axis, starts in enumerate(self._starts, start=1):

@@ -114,7 +114,7 @@ class Fitting:
     def _fit(self, label: int, powers: Array) -> Array:
         seen = powers[self._clean] + self._spectra.noise
         count = len(self._spectra.texture.components)
-        modes = self._counts.sum()
+        modes = float(self._counts.sum())
 
         def deviance(parameters: Array) -> float:
             model = self._model(label, parameters)

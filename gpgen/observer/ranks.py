@@ -2,9 +2,10 @@ r"""Whether two sets of images have measures of one distribution: Wilcoxon's ran
 
 If they have, every order of the n audited images and the m drawn for comparison is equally likely,
 whatever the distribution is. In each class the number of pairs in which the audited image is larger
-has the mean :math:`nm/2` and the variance :math:`nm(n+m+1)/12`; the sum over classes is normal enough where it matters, with tails that are rather too light (E. L. Lehmann,
-Nonparametrics, 1975, sections 1.3 and 3.3). Equal values count one half, which makes the variance
-smaller and the test safer. Nothing is kept of an audited image but its ranks.
+has the mean :math:`nm/2` and the variance :math:`nm(n+m+1)/12`; the sum over classes is normal
+enough, with tails that are rather too light (E. L. Lehmann, Nonparametrics, 1975, sections 1.3 and
+3.3). Equal values count one half, which makes the variance smaller and the test safer. Nothing is
+kept of an audited image but its ranks.
 """
 
 from __future__ import annotations
