@@ -52,7 +52,7 @@ def audit(
         Of the images drawn for comparison, from 0.
     progress
         ``True`` for a bar, or a function that is called with a `gpgen.Progress`: its unit is
-        "image", first of those drawn and then of those read.
+        "drawn image", then "image" of those read.
 
     Raises
     ------

@@ -97,7 +97,7 @@ class AuditingRun:
         values: list[list[Array]] = [[] for _ in range(classes)]
         dtype = self._samples.recipe.numpy_dtype
         for start in range(0, total, step):
-            tell(Progress(start, total, "image drawn"))
+            tell(Progress(start, total, "drawn image"))
             indices = np.arange(start, min(start + step, total))
             images = sampler.images_at(indices).astype(dtype, copy=False)
             hashes = self._drawn_repeats.add(images, indices)
@@ -108,7 +108,7 @@ class AuditingRun:
                 values[label].append(found.values)
                 self._drawn_powers[label] += found.powers.sum(axis=0) / self.drawn
                 self._labels.compare_with(found.log_likelihoods, label)
-        tell(Progress(total, total, "image drawn"))
+        tell(Progress(total, total, "drawn image"))
         self._ranks = RankSums([np.concatenate(each) for each in values])
 
     def read(self, tell: Tell) -> None:

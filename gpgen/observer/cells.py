@@ -97,12 +97,14 @@ class Cells:
             for starts, pixels in zip(self._starts, self.shape, strict=True)
         ]
         grid = np.meshgrid(*places, indexing="ij")
-        return np.ravel_multi_index(grid, tuple(map(len, self._starts))).reshape(-1)
+        found = np.ravel_multi_index(tuple(grid), tuple(map(len, self._starts)))
+        return np.asarray(found, dtype=np.int64).reshape(-1)
 
     @functools.cached_property
     def counts(self) -> Array:
         """How many modes each cell holds."""
-        return self._sums(np.ones((1, *self.shape)))[0]
+        found: Array = self._sums(np.ones((1, *self.shape)))[0]
+        return found
 
     @functools.cached_property
     def frequencies(self) -> Array:
