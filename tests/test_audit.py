@@ -44,11 +44,12 @@ def recipes() -> list[Recipe]:
         Recipe.from_dict({**fields, "components": [one], "boundary": "periodic"}),
         Recipe.from_dict({**fields, "components": [turned, one], "standardize": False}),
         Recipe.from_dict({**fields, "shape": [200], "components": [line]}),
+        SMALL.replace(algorithm="golkar2018"),
         Recipe.from_dict({**fields, "shape": [12, 12, 12], "components": [one]}),
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(7))
 def test_what_make_makes_is_right(number, tmp_path: Path) -> None:
     recipe = recipes()[number]
     with gpgen.make(recipe, 80, tmp_path / "d.zarr", workers=1) as dataset:
@@ -91,6 +92,14 @@ def test_one_class_with_another_length_scale_is_named(tmp_path: Path) -> None:
     assert finding.text.startswith("class 2-5: its second component has ")
     measured = float(finding.text.split(" has ")[1].split()[0])
     assert measured == pytest.approx(6, rel=0.05)
+
+
+def test_images_of_two_pixels_are_audited(tmp_path: Path) -> None:
+    line = {"kernel": "rbf", "length_scales": [1.0]}
+    recipe = Recipe.from_dict({"name": "tiny", "shape": [2], "components": [line]})
+    assert gpgen.audit(stored(recipe, drawn(recipe, 96), tmp_path / "d.zarr")).ok
+    found = gpgen.audit(stored(recipe, 1.1 * drawn(recipe, 96), tmp_path / "w.zarr"))
+    assert any("variance" in c.what and c.p < 1e-9 for c in found.comparisons)
 
 
 def test_the_labels_of_two_samples_are_named(tmp_path: Path) -> None:

@@ -58,12 +58,15 @@ def name_components(
     counts, drawn
         How many images of each class were audited; and drawn for comparison.
     """
+    components = len(spectra.texture.components)
+    if np.count_nonzero(spectra.clean) < 4 * components:
+        return  # too few to fit two numbers a component
     fitting = Fitting(spectra)
     fits = {
         label: fitting.fit(label, power, int(counts[label]), drawn_powers[label], drawn)
         for label, power in powers.items()
     }
-    for number in range(len(spectra.texture.components)):
+    for number in range(components):
         yield from _of_component(spectra.texture, number, fits)
 
 
