@@ -95,6 +95,7 @@ class AuditingRun:
         sampler, classes = sampler_for(self._other), self._recipe.class_count
         total, step = self.drawn * classes, batch_size(self._recipe)
         values: list[list[Array]] = [[] for _ in range(classes)]
+        odds: list[list[Array]] = [[] for _ in range(classes)]
         dtype = self._samples.recipe.numpy_dtype
         for start in range(0, total, step):
             tell(Progress(start, total, "drawn image"))
@@ -107,8 +108,10 @@ class AuditingRun:
                 found = self._measures.measure(images[mine], label)
                 values[label].append(found.values)
                 self._drawn_powers[label] += found.powers.sum(axis=0) / self.drawn
-                self._labels.compare_with(found.log_likelihoods, label)
+                odds[label].append(found.log_likelihoods)
         tell(Progress(total, total, "drawn image"))
+        for label, of_class in enumerate(odds):
+            self._labels.compare_with(np.concatenate(of_class), label)
         self._ranks = RankSums([np.concatenate(each) for each in values])
 
     def read(self, tell: Tell) -> None:
@@ -148,7 +151,9 @@ class AuditingRun:
             for label, name in enumerate(names):
                 if several and self._ranks.counts[label]:
                     yield Comparison(what, name, float(by_class[label, k]))
-        yield Comparison("label of a single sample", _ALL, self._labels.p_value())
+        if several and self._recipe.algorithm == "exact":
+            # The densities of the algorithm of 2018 aren't known, nor how their tails fall.
+            yield Comparison("label of a single sample", _ALL, self._labels.p_value())
         for lag in self._dependence.lags:
             what = f"correlation of samples {lag} apart"
             yield Comparison(what, _ALL, self._dependence.p_value(lag))

@@ -87,8 +87,9 @@ class Labels:
     r"""Finds single images that look like another class than their label's.
 
     With the logarithm t of the ratio of likelihoods, another class's to the label's, true
-    densities have :math:`P(t > x) \le e^{-x}`. These are approximate, so half that rate is taken,
-    from the largest t among the images drawn for comparison on.
+    densities have :math:`P(t > x) \le e^{-x}`. These are approximate, so the largest t among the
+    images drawn for comparison is where the tail begins, and it falls half as fast as theirs: with
+    the rate 1/2, or half the reciprocal of the mean excess over their upper tenth if that is less.
 
     Parameters
     ----------
@@ -98,6 +99,7 @@ class Labels:
 
     def __init__(self, classes: int) -> None:
         self._largest = np.zeros(classes)
+        self._rate = np.full(classes, 0.5)
         self.confusion = np.zeros((classes, classes), dtype=np.int64)
         """By label and most likely class, audited images."""
         self.drawn_confusion = np.zeros((classes, classes), dtype=np.int64)
@@ -105,12 +107,15 @@ class Labels:
         self._count = 0
 
     def compare_with(self, log_likelihoods: Array, label: int) -> None:
-        """Take note of images drawn for comparison, of one class."""
+        """Take note of all images of one class that were drawn for comparison."""
         np.add.at(self.drawn_confusion[label], log_likelihoods.argmax(axis=1), 1)
         others = np.delete(log_likelihoods, label, axis=1)
         if others.shape[1]:
             odds = others.max(axis=1) - log_likelihoods[:, label]
-            self._largest[label] = max(self._largest[label], float(odds.max()))
+            self._largest[label] = max(0.0, float(odds.max()))
+            upper = np.quantile(odds, 0.9)
+            excess = float((odds[odds > upper] - upper).mean()) if (odds > upper).any() else 0.0
+            self._rate[label] = 0.5 / max(1.0, excess)
 
     def add(self, log_likelihoods: Array, label: int, indices: Numbers) -> None:
         """Look at audited images of one class."""
@@ -118,17 +123,18 @@ class Labels:
         likely = log_likelihoods.argmax(axis=1)
         np.add.at(self.confusion[label], likely, 1)
         rows = np.arange(len(indices))
-        excess = log_likelihoods[rows, likely] - log_likelihoods[:, label] - self._largest[label]
-        for k in np.flatnonzero(excess > 0):
-            self._found.append((float(excess[k]), int(indices[k]), label, int(likely[k])))
+        odds = log_likelihoods[rows, likely] - log_likelihoods[:, label]
+        unlikely = (odds - self._largest[label]) * self._rate[label]
+        for k in np.flatnonzero(unlikely > 0):
+            self._found.append((float(unlikely[k]), int(indices[k]), label, int(likely[k])))
         self._found = sorted(self._found, reverse=True)[:_NAMED]
 
     def p_value(self) -> float:
         """Bound the probability of the most unlikely label, times the number of images."""
         return self._p(self._found[0][0]) if self._found else 1.0
 
-    def _p(self, excess: float) -> float:
-        return min(1.0, self._count * math.exp(-excess / 2))
+    def _p(self, unlikely: float) -> float:
+        return min(1.0, self._count * math.exp(-unlikely))
 
     def unlikely(self, below: float) -> list[tuple[int, int, int]]:
         """Return samples with labels less likely than p: sample, label, what it looks like."""
