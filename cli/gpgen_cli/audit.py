@@ -15,7 +15,7 @@ _EPILOG = """\b
 Examples:
   gpgen audit data.zarr
   gpgen audit data.zarr --json
-  gpgen audit imported.zarr --recipe golkar2018 --level 0.01"""
+  gpgen audit data.zarr --recipe small.toml --level 0.01"""
 
 
 @click.command("audit", short_help="Test a dataset's statistics, and name faults.", epilog=_EPILOG)

@@ -128,7 +128,8 @@ class Cells:
         return found
 
     def _sums(self, values: Images) -> Array:
-        for axis, starts in enumerate(self._starts, start=1):
+        # The last axis first: it is contiguous, and leaves little for the others.
+        for axis, starts in reversed(list(enumerate(self._starts, start=1))):
             values = np.add.reduceat(values, starts, axis=axis, dtype=np.float64)
         return values.reshape(len(values), -1)
 
