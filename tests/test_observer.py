@@ -243,6 +243,31 @@ RECIPES = {
         recipe((48, 80), ([(3, 6), (6, 3), (4.5, 4.5)], 1), ((14, 20), 1)),
         0.5,
     ),
+    "another kernel": (
+        Recipe.from_dict(
+            {
+                "name": "matern",
+                "shape": [48, 48],
+                "components": [
+                    {"kernel": "matern", "smoothness": [1.5, 1.7], "length_scales": [4, 4.4]},
+                ],
+            }
+        ),
+        0.1,
+    ),
+    "rotated": (
+        Recipe.from_dict(
+            {
+                "name": "rotated",
+                "shape": [48, 48],
+                "components": [
+                    {"kernel": "rbf", "length_scales": [[6, 9]], "angle": [20, 40]},
+                    {"kernel": "white", "length_scales": [1]},
+                ],
+            }
+        ),
+        0.1,
+    ),
     "two-scale-mini": (Recipe.load("two-scale-mini"), 0.01),
 }
 
@@ -251,9 +276,9 @@ RECIPES = {
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_accuracy_is_that_on_drawn_images(name) -> None:
     images, noise = RECIPES[name]
-    n = 2000
+    n = 6000 if name == "another kernel" else 2000
     observer, _ = converged_observer(images.texture, noise_variance(images.texture, noise), seed=0)
-    predicted = observer.accuracies(*observer.simulate(4000, seed=0))
+    predicted = observer.accuracies(*observer.simulate(2 * n, seed=0))
     seen, labels = seen_of_drawn(observer, images, n)
     measured = observer.accuracies(observer.judge(seen), labels)
     pairs = zip(

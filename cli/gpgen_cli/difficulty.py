@@ -26,6 +26,9 @@ Examples:
   gpgen difficulty small.toml --noise 0.1 --json"""
 
 
+_LONGEST = 24
+
+
 @click.command(
     "difficulty", short_help="Say how well the classes can be told apart.", epilog=_EPILOG
 )
@@ -92,7 +95,8 @@ def _table(recipe: Recipe, result: Difficulty) -> Table:
     for heading in headings:
         table.add_column(heading, justify="right")
     for number, each in enumerate(result.components, start=1):
-        name = f"{number}: {' or '.join(each.choices)} px"
+        names = f"{' or '.join(each.choices)} px"
+        name = f"{number}: {names if len(names) <= _LONGEST else f'{len(each.choices)} choices'}"
         if each.estimate is None:
             table.add_row(name, "no choice")
         else:

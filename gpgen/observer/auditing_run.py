@@ -144,7 +144,7 @@ class AuditingRun:
 
     def comparisons(self) -> Iterator[Comparison]:
         """Yield all tests."""
-        by_class, together, _ = self._ranks.p_values()
+        by_class, together = self._ranks.p_values()
         names, several = self._recipe.classes, self._recipe.class_count > 1
         for k, what in enumerate(self._measures.names):
             yield Comparison(what, _ALL, float(together[k]))

@@ -69,7 +69,7 @@ def mode_powers(covariance: Array, periodic: bool) -> Array:
     powers: Array = (2 * cosine - tapered[0]) / pixels
     of_mode = np.sin(math.pi * np.arange(1, pixels) / pixels)
     powers[1:] -= 2 * sine[1:] / _column(pixels * of_mode, covariance)
-    return _positive(powers)
+    return powers
 
 
 def spectrum_of_modes(covariance: Array, periodic: bool) -> Array:
@@ -80,9 +80,11 @@ def spectrum_of_modes(covariance: Array, periodic: bool) -> Array:
     pixels = len(covariance)
     if periodic:
         by_frequency = np.real(scipy.fft.rfft(covariance, axis=0))
-        return _positive(by_frequency[(np.arange(pixels) + 1) // 2])
+        found: Array = by_frequency[(np.arange(pixels) + 1) // 2]
+        return found
     cosine = np.real(scipy.fft.rfft(covariance, 2 * pixels, axis=0))[:pixels]
-    return _positive(2 * cosine - covariance[0])
+    spectrum: Array = 2 * cosine - covariance[0]
+    return spectrum
 
 
 def mode_matrix(covariance: Array, count: int) -> Array:
@@ -96,9 +98,3 @@ def mode_matrix(covariance: Array, count: int) -> Array:
 
 def _column(values: Array | npt.NDArray[np.int64], like: Array) -> Array:
     return np.asarray(values, dtype=np.float64).reshape(-1, *(1,) * (like.ndim - 1))
-
-
-def _positive(values: Array) -> Array:
-    """Return values without the rounding errors below 0."""
-    positive: Array = np.maximum(values, 0.0)
-    return positive

@@ -82,12 +82,13 @@ class SeparableModes:
 
     @functools.cached_property
     def _powers(self) -> list[Array]:
-        return [mode_powers(*each) for each in zip(self.covariances, self.periodic, strict=True)]
+        pairs = zip(self.covariances, self.periodic, strict=True)
+        return [np.maximum(mode_powers(*each), 0.0) for each in pairs]  # but for rounding
 
     @functools.cached_property
     def _spectra(self) -> list[Array]:
         pairs = zip(self.covariances, self.periodic, strict=True)
-        return [spectrum_of_modes(*each) for each in pairs]
+        return [np.maximum(spectrum_of_modes(*each), 0.0) for each in pairs]
 
     @functools.cached_property
     def _matrices(self) -> list[Array]:

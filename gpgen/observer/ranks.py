@@ -42,7 +42,7 @@ class RankSums:
             not_smaller = np.searchsorted(drawn, seen, side="right")
             self._larger[label, k] += (larger.sum() + not_smaller.sum()) / 2
 
-    def p_values(self) -> tuple[Array, Array, Array]:
+    def p_values(self) -> tuple[Array, Array]:
         """Compare.
 
         Returns
@@ -51,15 +51,13 @@ class RankSums:
             float64, shape (classes, measures): two-sided; 1 for a class without images.
         all_classes
             Shape (measures,): the classes' sums added up.
-        direction
-            Shape (classes, measures): above 0 where audited images have the larger measure.
         """
         drawn = np.array([len(each) for each in self._drawn])
         n = self.counts
         excess = self._larger - (n * drawn / 2)[:, None]
         variance = (n * drawn * (n + drawn + 1) / 12)[:, None]
         by_class = _two_sided(excess, variance)
-        return by_class, _two_sided(excess.sum(axis=0), variance.sum(axis=0)), excess
+        return by_class, _two_sided(excess.sum(axis=0), variance.sum(axis=0))
 
 
 def _two_sided(excess: Array, variance: Array) -> Array:

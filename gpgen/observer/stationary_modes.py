@@ -63,7 +63,7 @@ class StationaryModes:
         for axis, periodic in enumerate(self.periodic):
             powers = np.moveaxis(mode_powers(np.moveaxis(powers, axis, 0), periodic), 0, axis)
         if self.odd is None or not all(self.periodic):
-            return powers
+            return np.maximum(powers, 0.0)  # but for rounding
         # A wave and its mirror image have different powers, and two modes each: cos(a + b) and
         # sin(a + b), cos(a - b) and sin(a - b), in the place of the products of sines and cosines.
         of_waves = np.real(scipy.fft.fft2(self.odd))
@@ -78,7 +78,7 @@ class StationaryModes:
         for axis, periodic in enumerate(self.periodic):
             moved = spectrum_of_modes(np.moveaxis(spectrum, axis, 0), periodic)
             spectrum = np.moveaxis(moved, 0, axis)
-        return spectrum
+        return np.maximum(spectrum, 0.0)
 
     @functools.cached_property
     def _table(self) -> Array:
