@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     )
     from gpgen.making.converting import convert
     from gpgen.making.run import Plan, make, plan
+    from gpgen.observer.audited import Audit
+    from gpgen.observer.auditing import audit
     from gpgen.observer.estimating import difficulty
     from gpgen.observer.result import Difficulty
     from gpgen.progress import Progress
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from gpgen.verification import verify
 
 __all__ = [
+    "Audit",
     "ClusterError",
     "Component",
     "Dataset",
@@ -51,6 +54,7 @@ __all__ = [
     "TargetError",
     "UsageError",
     "__version__",
+    "audit",
     "builtin_recipes",
     "convert",
     "difficulty",
@@ -63,6 +67,8 @@ __all__ = [
 ]
 
 _HOME = {
+    "Audit": "observer.audited",
+    "audit": "observer.auditing",
     "ClusterError": "errors",
     "Component": "recipe",
     "Dataset": "dataset",

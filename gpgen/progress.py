@@ -36,7 +36,7 @@ class Progress:
     unit
         What is counted, in the singular: "sample", "image", "class", "epoch", or "byte". It
         changes when one function does two things: `gpgen.verify` reads bytes, then draws samples
-        again.
+        again, `gpgen.audit` counts each "drawn image", then images.
     note
         What is in hand, for people: a file's name, a run's last loss. Often empty.
     resumed

@@ -37,6 +37,7 @@ VERBS = {
     "info": "gpgen_cli.info",
     "show": "gpgen_cli.show",
     "verify": "gpgen_cli.verify",
+    "audit": "gpgen_cli.audit",
     "convert": "gpgen_cli.convert",
     "train": "gpgen_cli.train",
     "evaluate": "gpgen_cli.evaluate",

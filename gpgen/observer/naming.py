@@ -1,0 +1,170 @@
+"""What is wrong with a dataset whose statistics aren't its recipe's, by name."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from gpgen.exact.texture import Texture, length_scale_name
+from gpgen.observer.audited import Comparison, Finding
+from gpgen.observer.class_spectra import ClassSpectra, scaled_choice
+from gpgen.observer.fitting import ClassFit, Fitting
+
+__all__ = ["looks_like", "name_comparisons", "name_components", "name_labels"]
+
+Array = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+
+_ERRORS: Final = 4.0
+"""Standard errors beyond which a fitted number is another one."""
+
+_LEFT_OUT: Final = math.log(0.05)
+_MOST_LISTED: Final = 3
+_ORDINALS: Final = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+
+
+def name_labels(texture: Texture, looks: dict[int, int]) -> Iterator[Finding]:
+    """Yield classes whose images are those of another one (`looks_like`)."""
+    names = texture.classes
+    for a, b in sorted(looks.items()):
+        if looks.get(b) != a:
+            yield Finding("labels", f"class {names[a]}: its images are like those of {names[b]}")
+        elif a < b:
+            yield Finding("labels", f"classes {names[a]} and {names[b]} are exchanged")
+
+
+def name_components(
+    spectra: ClassSpectra,
+    powers: dict[int, Array],
+    drawn_powers: Array,
+    counts: Counts,
+    drawn: int,
+) -> Iterator[Finding]:
+    """Yield length-scales and variances that aren't the recipe's, and components left out.
+
+    Parameters
+    ----------
+    spectra
+        Of the recipe.
+    powers
+        Of each class in question, the mean power of its audited images in each cell.
+    drawn_powers
+        Of all classes, that of the images drawn for comparison.
+    counts, drawn
+        How many images of each class were audited; and drawn for comparison.
+    """
+    components = len(spectra.texture.components)
+    if np.count_nonzero(spectra.clean) < 4 * components:
+        return  # too few to fit two numbers a component
+    fitting = Fitting(spectra)
+    fits = {
+        label: fitting.fit(label, power, int(counts[label]), drawn_powers[label], drawn)
+        for label, power in powers.items()
+    }
+    for number in range(components):
+        yield from _of_component(spectra.texture, number, fits)
+
+
+def looks_like(confusion: Counts, drawn: Counts) -> dict[int, int]:
+    """Return classes whose images are those of another one, which is among them, too."""
+    found = {}
+    for label, (seen, expected) in enumerate(zip(confusion, drawn, strict=True)):
+        total = int(seen.sum())
+        other = int(seen.argmax())
+        usual = expected[other] / max(1, expected.sum())
+        share = seen[other] / max(1, total)
+        # By three standard errors more than is usual, and by half of all.
+        if other != label and share > 0.5 and share > usual + 1.5 / math.sqrt(total):
+            found[label] = other
+    # Where nobody has taken its place, a class isn't exchanged: it has other length-scales.
+    while strays := {a for a in found if a not in found.values() or found[a] not in found}:
+        found = {a: b for a, b in found.items() if a not in strays}
+    return found
+
+
+def _of_component(texture: Texture, number: int, fits: dict[int, ClassFit]) -> Iterator[Finding]:
+    component, ordinal = texture.components[number], _ORDINALS[number]
+    gone = [label for label, fit in fits.items() if fit.variances[number] < _LEFT_OUT]
+    if gone and len(gone) == len(fits):
+        yield Finding("component", f"component {number + 1} is left out")
+    else:
+        for label in gone:
+            name = texture.classes[label]
+            yield Finding("component", f"class {name}: its {ordinal} component is left out")
+    left = {label: fit for label, fit in fits.items() if label not in gone}
+    for choice in range(component.choice_count):
+        members = [k for k in left if texture.choices_of(k)[number] == choice]
+        scales = {k: (left[k].scales[number], left[k].scale_errors[number]) for k in members}
+        is_said = False
+        for labels, change in _changes(scales):
+            now, says = _pixels(texture, labels[0], number, change)
+            if now == says:
+                continue
+            is_said = True
+            of = _where(texture, labels, members, number)
+            yield Finding("length-scale", f"{of} has {now} px, not {says}")
+        if is_said:
+            continue
+        variances = {
+            k: (left[k].variances[number], left[k].variance_errors[number]) for k in members
+        }
+        for labels, change in _changes(variances):
+            of = _where(texture, labels, members, number)
+            times = f"{math.exp(change):.3g} times the variance that the recipe says"
+            yield Finding("component", f"{of} has {times}")
+
+
+def _changes(found: dict[int, tuple[float, float]]) -> Iterator[tuple[list[int], float]]:
+    """Yield classes whose number is another: all together if they agree, else one by one."""
+    known = {label: each for label, each in found.items() if math.isfinite(each[1]) and each[1] > 0}
+    if not known:
+        return
+    values, errors = np.array(list(known.values())).T
+    weights = 1 / errors**2
+    mean = float(weights @ values / weights.sum())
+    agree = bool((np.abs(values - mean) < _ERRORS * errors).all())
+    if agree:
+        if abs(mean) > _ERRORS / math.sqrt(weights.sum()):
+            yield list(known), mean
+        return
+    for label, (value, error) in known.items():
+        if abs(value) > _ERRORS * error:
+            yield [label], value
+
+
+def _where(texture: Texture, labels: list[int], members: list[int], number: int) -> str:
+    if len(labels) == len(members) and len(labels) > 1:
+        choice = texture.choices_of(labels[0])[number]
+        component = texture.components[number]
+        name = component.name_of(component.choices[choice])
+        return f"component {number + 1}, in all classes with {name} px,"
+    names = " and ".join(texture.classes[label] for label in labels)
+    return f"class {names}: its {_ORDINALS[number]} component"
+
+
+def _pixels(texture: Texture, label: int, number: int, change: float) -> tuple[str, str]:
+    choice = texture.chosen(label)[number]
+    scaled = scaled_choice(choice, math.exp(change)).length_scale
+    rounded = (
+        tuple(float(f"{each:.3g}") for each in scaled)
+        if isinstance(scaled, tuple)
+        else float(f"{scaled:.3g}")
+    )
+    return length_scale_name(rounded), length_scale_name(choice.length_scale)
+
+
+def name_comparisons(significant: list[Comparison]) -> Iterator[Finding]:
+    """Yield tests that failed where nothing else has a name for it: the clearest three."""
+    by_what = itertools.groupby(sorted(significant, key=lambda c: c.what), key=lambda c: c.what)
+    clearest = sorted(
+        (min(group, key=lambda c: (c.p, c.of != "all classes")) for _, group in by_what),
+        key=lambda c: c.p,
+    )
+    for each in clearest[:_MOST_LISTED]:
+        text = f"{each.of}: {each.what} isn't the recipe's (p = {each.p:.2g})"
+        yield Finding("statistics", text)
