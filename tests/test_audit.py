@@ -262,3 +262,19 @@ def test_300_right_and_60_wrong_datasets(tmp_path: Path) -> None:
         audit = gpgen.audit(data)
         found += not audit.ok and kind in {each.kind for each in audit.findings}
     assert (small <= 8, found) == (True, 60), (small, found)
+
+
+@pytest.mark.parametrize(
+    "component",
+    [
+        {"kernel": "rbf", "length_scales": {"low": 2.0, "high": 4.0}},
+        {"kernel": "rbf", "length_scales": [2.0, 4.0], "transform": "lognormal"},
+    ],
+)
+def test_drawn_length_scales_and_transforms_are_refused(tmp_path: Path, component) -> None:
+    recipe = {"name": "drawn", "shape": [16, 16], "components": [component]}
+    gpgen.make(recipe, 20, tmp_path / "d.zarr").close()
+    with pytest.raises(UsageError, match="draws length-scales from a range, or transforms"):
+        gpgen.audit(tmp_path / "d.zarr")
+    with pytest.raises(UsageError, match=r"one class only|or transforms values"):
+        gpgen.difficulty(recipe)

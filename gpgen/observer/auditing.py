@@ -125,6 +125,12 @@ def _check(samples: Samples, recipe: Recipe) -> None:
             f"{samples.path} has {ours}, recipe {recipe.name!r} has {theirs}",
             "give a recipe with as many classes, by label",
         )
+    if recipe.texture.draws_length_scales or recipe.texture.is_transformed:
+        raise UsageError(
+            f"recipe {recipe.name!r} draws length-scales from a range, or transforms values, which "
+            "no test here knows",
+            "check that its pixels are the recipe's: `gpgen verify --regenerate all`",
+        )
     if recipe.class_count > _MOST_CLASSES:
         raise UsageError(
             f"recipe {recipe.name!r} has {recipe.class_count} classes, each to be drawn and "

@@ -70,7 +70,7 @@ class ClassSpectra:
         powers, slopes, leaks = [], [], []
         for number, component in enumerate(texture.components):
             of_choices, their_slopes, their_leaks = [], [], []
-            for choice in component.choices:
+            for (choice,) in component.choices:
                 power, leak = _power_and_leak(texture, cells, number, choice)
                 of_choices.append(power)
                 their_leaks.append(leak)
@@ -107,7 +107,7 @@ class ClassSpectra:
 
     def scaled_component(self, label: int, number: int, factor: float) -> Array:
         """Return the power of a class's component whose length-scale is multiplied."""
-        choice = self.texture.chosen(label)[number]
+        (choice,) = self.texture.chosen(label)[number]
         if self.texture.components[number].kernel == "white":
             factor = 1.0  # it has no length-scale
         return _power(self.texture, self.cells, number, scaled_choice(choice, factor))

@@ -148,7 +148,7 @@ def _where(texture: Texture, labels: list[int], members: list[int], number: int)
 
 
 def _pixels(texture: Texture, label: int, number: int, change: float) -> tuple[str, str]:
-    choice = texture.chosen(label)[number]
+    (choice,) = texture.chosen(label)[number]
     scaled = scaled_choice(choice, math.exp(change)).length_scale
     rounded = (
         tuple(float(f"{each:.3g}") for each in scaled)
