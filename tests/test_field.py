@@ -27,7 +27,9 @@ cases = pytest.mark.parametrize("case", CASES, ids=str)
 
 def field_of(case) -> SeparableField:
     shape, lengths, boundary = case
-    return SeparableField.of(tuple(RBF(length) for length in lengths), shape, boundary)
+    return SeparableField.of(
+        tuple(RBF(length) for length in lengths), shape, (boundary,) * len(shape)
+    )
 
 
 def true_covariance(case) -> np.ndarray:

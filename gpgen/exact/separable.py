@@ -31,7 +31,8 @@ class SeparableField(AxisProduct):
         boundaries: tuple[str, ...],
     ) -> SeparableField:
         """Build the factors: of each axis the kernel, its pixels, and "open" or "periodic"."""
-        return cls(tuple(map(axis_factor, kernels, shape, boundaries)))
+        axes = zip(kernels, shape, boundaries, strict=True)
+        return cls(tuple(axis_factor(*axis) for axis in axes))
 
     @property
     def last_factor(self) -> AxisFactor:
