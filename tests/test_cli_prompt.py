@@ -71,7 +71,7 @@ OPTIONAL = {
     *("make --n", "make --from", "make --scheduler", "publish --new-version"),
     *("make --tls-ca-file", "make --tls-cert", "make --tls-key", "publish --token-file"),
     *("cite --publication", "report --publication", "train --plot", "verify --regenerate"),
-    "difficulty --target",
+    *("audit --recipe", "difficulty --target"),
 }
 
 
