@@ -107,6 +107,7 @@ def images_not_finite(
         low, high = max(start, begin), min(stop, begin + len(data))
         if start >= begin + len(data):
             break
+        high -= (high - low) % 2  # a file that was cut off may end within two bytes
         if low < high:
             part = data[low - begin : high - begin]
             pixels = not_finite_bytes(part, low - start, itemsize)
