@@ -61,7 +61,7 @@ def test_what_make_makes_is_right(number, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(2))
+@pytest.mark.parametrize("number", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_p_values_of_right_datasets_are_seldom_small(number, tmp_path: Path) -> None:
     small = 0
     for seed in range(40):

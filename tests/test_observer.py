@@ -273,8 +273,15 @@ RECIPES = {
 }
 
 
+# The others take half a minute to some minutes each.
+IN_CI = {"longer than half the image", "one axis, periodic", "one short axis", "rotated"}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    "name",
+    [name if name in IN_CI else pytest.param(name, marks=pytest.mark.long) for name in RECIPES],
+)
 def test_the_accuracy_is_that_on_drawn_images(name) -> None:
     images, noise = RECIPES[name]
     n = 6000 if name == "another kernel" else 2000
