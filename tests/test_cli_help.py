@@ -80,7 +80,14 @@ def test_help_of_each_verb_ends_with_examples(gpgen, verb):
     assert len(examples(verb)) >= 2
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ELSEWHERE])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        pytest.param(verb, marks=pytest.mark.slow) if verb == "difficulty" else verb
+        for verb in VERBS
+        if verb not in ELSEWHERE
+    ],
+)
 def test_examples_in_the_help_work(gpgen, verb):
     if verb != "make":
         assert gpgen.make("--shard-size", "4", out="data.zarr").status == 0

@@ -53,6 +53,7 @@ def test_people_read_a_table(prompt) -> None:
     assert "400 images" in lines[-1]
 
 
+@pytest.mark.slow
 def test_a_dataset_stands_for_its_recipe_and_an_imported_one_is_refused(
     prompt, tmp_path, monkeypatch
 ) -> None:
@@ -64,6 +65,7 @@ def test_a_dataset_stands_for_its_recipe_and_an_imported_one_is_refused(
     assert of_data.out == of_recipe.out
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_and_another_one_nearly_so() -> None:
     first, again, other = (gpgen.difficulty(FEW, samples=2000, seed=seed) for seed in (0, 0, 1))
     assert first == again
@@ -71,6 +73,7 @@ def test_the_same_seed_gives_the_same_and_another_one_nearly_so() -> None:
     assert abs(first.accuracy - other.accuracy) < 4 * 2**0.5 * first.estimate.error
 
 
+@pytest.mark.slow
 def test_larger_images_more_images_and_less_noise_are_easier() -> None:
     found = gpgen.difficulty(FEW, samples=1000, noise=0.1)
     by_side = [each.accuracy for each in found.by_side.values()]
@@ -87,6 +90,7 @@ def test_a_component_without_a_choice_has_no_accuracy() -> None:
     assert found.components[0].estimate == found.estimate
 
 
+@pytest.mark.slow
 def test_the_length_scale_for_a_target_gives_it() -> None:
     images = recipe((32, 32), ((3, 4), 1))
     (component,) = gpgen.difficulty(images, target=0.8, samples=1000).components

@@ -193,6 +193,7 @@ def test_a_stateful_loader_with_other_workers_is_refused() -> None:
         some(second, 2)
 
 
+@pytest.mark.slow
 def test_copies_count_for_themselves() -> None:
     fresh = EndlessTextures(SMALL, 2)
     some(fresh, 2)
