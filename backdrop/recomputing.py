@@ -21,7 +21,7 @@ from backdrop.patches import Crop, Indices, Patches, StemGeometry
 from backdrop.stem_on_parts import Stem
 from gpgen.errors import UsageError
 
-__all__ = ["InnerMasks", "Plan", "SparseGradient", "as_now"]
+__all__ = ["InnerMasks", "Plan", "SparseGradient", "as_now", "largest_error"]
 
 
 class InnerMasks:
@@ -126,6 +126,8 @@ class Plan:
         What the boxes need.
     together
         Pixels of patches that are computed together.
+    check
+        Whether the second pass is compared with the first.
     """
 
     stem: Stem
@@ -137,10 +139,12 @@ class Plan:
     stop: Indices
     patches: Patches
     together: int
+    check: bool
 
     def __post_init__(self) -> None:
         self.precision = as_now(self.factors.device.type)
         self.modes = [module.training for module in self.stem.modules()]
+        self._first: list[Tensor] = []
 
     def groups(self) -> Iterator[Indices]:
         """Yield boxes whose parts have the same sizes, few enough for the memory."""
@@ -155,6 +159,36 @@ class Plan:
         ends = zip(self.start[boxes].tolist(), self.stop[boxes].tolist(), strict=True)
         crops = [(slice(None), slice(None), *map(slice, low, high)) for low, high in ends]
         return list(zip(self.samples[boxes].tolist(), crops, strict=True))
+
+    def remember(self, output: Tensor) -> None:
+        """Keep what the first pass gave where something survives."""
+        if self.check:
+            self._largest = largest_error(output)
+            self._first = [self._of_output(output, boxes) for boxes in self.groups()]
+
+    def compare(self, number: int, values: Tensor) -> None:
+        """Refuse a second pass that gives a group of boxes other values than the first."""
+        if not self.check:
+            return
+        first = self._first[number]
+        if first.shape != values.shape or bool((first - values).abs().amax() > self._largest):
+            raise UsageError(
+                "in the backward pass the stem gives other values for the parts that survive than "
+                "it gave for the whole images",
+                "put layers that look at more than a part behind the stem, after the mask, and "
+                "change no layer between forward and backward",
+            )
+
+    def upstream(self, gradient: Tensor, boxes: Indices) -> Tensor:
+        """Return the gradient that arrives at a group of boxes, masked."""
+        masked = [
+            gradient[n : n + 1][crop] * self.factors[n : n + 1][crop]
+            for n, crop in self.output_of(boxes)
+        ]
+        return torch.cat(masked).to(gradient.dtype)
+
+    def _of_output(self, output: Tensor, boxes: Indices) -> Tensor:
+        return torch.cat([output[n : n + 1][crop] for n, crop in self.output_of(boxes)])
 
     def images_of(self, boxes: Indices) -> list[tuple[int, Crop]]:
         """Return samples, and what of the images the boxes need."""
@@ -185,6 +219,7 @@ class SparseGradient(torch.autograd.Function):
     ) -> Tensor:
         """Return the output, whose gradient is that of the images and the parameters."""
         ctx.plan = plan
+        plan.remember(output)
         ctx.images_like = images
         # All that the second pass reads, so that autograd notices if it was changed in between.
         seen = plan.reader.images
@@ -206,17 +241,13 @@ class SparseGradient(torch.autograd.Function):
         image_gradient = None if ctx.images_like is None else torch.zeros_like(ctx.images_like)
         with plan.stem.stand_ins() as own:
             totals: list[Tensor | None] = [None] * len(own)
-            for boxes in plan.groups():
-                upstream = torch.cat(
-                    [
-                        grad_output[n : n + 1][crop] * plan.factors[n : n + 1][crop]
-                        for n, crop in plan.output_of(boxes)
-                    ]
-                ).to(grad_output.dtype)
+            for number, boxes in enumerate(plan.groups()):
                 parts = plan.reader.read(plan.images_of(boxes))
                 if image_gradient is not None:
                     parts.requires_grad_()
                 values = plan.run(parts, boxes)
+                plan.compare(number, values.detach())
+                upstream = plan.upstream(grad_output, boxes)
                 wanted = [*own, *([] if image_gradient is None else [parts])]
                 found = list(torch.autograd.grad(values, wanted, upstream, allow_unused=True))
                 of_parts = None if image_gradient is None else found.pop()
@@ -228,6 +259,13 @@ class SparseGradient(torch.autograd.Function):
                         so_far = totals[k]
                         totals[k] = gradient if so_far is None else so_far + gradient
         return (None, None, image_gradient, *totals)
+
+
+def largest_error(output: Tensor) -> Tensor:
+    """Return by how much a stem's values on parts may differ from those on whole images."""
+    exact = output.device.type == "cpu"  # elsewhere convolutions round to ten bits
+    share = {torch.float64: 1e-9, torch.float32: 1e-4 if exact else 5e-3}
+    return output.abs().amax() * share.get(output.dtype, 3e-2)
 
 
 def as_now(device: str) -> Callable[[], AbstractContextManager[Any]]:

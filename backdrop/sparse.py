@@ -83,8 +83,9 @@ class SparseBackward(nn.Module):
         The forward pass runs on parts of about so many pixels a side, with exact overlaps. Its
         memory is then that of a part and the output, whatever the size of the images.
     check
-        Whether the first pass over images of each size compares some patches with the output,
-        which finds stems that look further than their geometry says.
+        Whether the first pass over images of each size compares some patches with the output, and
+        every backward pass what it computes again, which finds stems that look further than their
+        geometry says, or no longer do what they did.
     generator
         Source of the mask's random numbers; default is torch's global generator.
 
@@ -334,4 +335,5 @@ class SparseBackward(nn.Module):
             stop,
             geometry.patches(start, stop),
             together,
+            self.check,
         )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from backdrop.blocking import upstream
 from backdrop.image_parts import PartReader
 from backdrop.patches import StemGeometry
-from backdrop.recomputing import InnerMasks, as_now
+from backdrop.recomputing import InnerMasks, as_now, largest_error
 from backdrop.stem_on_parts import Stem
 from gpgen.errors import UsageError
 
@@ -51,9 +51,7 @@ def check_patches(
     start = np.array(places).T
     patches = geometry.patches(start, start + 1)
     on_parts = Stem(stem, geometry)
-    exact = output.device.type == "cpu"  # elsewhere convolutions round to ten bits
-    tolerance = {torch.float64: 1e-9, torch.float32: 1e-4 if exact else 5e-3}
-    largest = output[0].abs().amax() * tolerance.get(output.dtype, 3e-2)
+    largest = largest_error(output[0])
     for number, place in enumerate(start.tolist()):
         here = output[(slice(0, 1), slice(None), *(slice(i, i + 1) for i in place))]
         part = reader.read([(0, patches.pixels(number))])

@@ -83,3 +83,10 @@ def own(made, request, tmp_path: Path) -> Path:
     """A copy of it, each format in turn, to be damaged."""
     shutil.copytree(made[request.param].parent, tmp_path / "own")
     return tmp_path / "own" / request.param
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder for nothing but the dataset."""
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"

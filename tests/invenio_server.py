@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import importlib.util
 import json
 import re
 import socket
@@ -18,8 +17,9 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from schema_packages import folder_of
 
 TOKEN = "s3cret-of-the-owner"  # noqa: S105
 OTHER_TOKEN = "without-scopes"  # noqa: S105
@@ -65,9 +65,8 @@ class Asked:
 
 def vocabulary_of_licences() -> frozenset[str]:
     """Read the names of licences in InvenioRDM's own file, without importing InvenioRDM."""
-    spec = importlib.util.find_spec("invenio_rdm_records")
-    (folder,) = spec.submodule_search_locations
-    path = Path(folder) / "fixtures" / "data" / "vocabularies" / "licenses.csv"
+    vocabularies = folder_of("invenio_rdm_records") / "fixtures" / "data" / "vocabularies"
+    path = vocabularies / "licenses.csv"
     with path.open(encoding="utf-8", newline="") as table:
         return frozenset(row["id"] for row in csv.DictReader(table))
 

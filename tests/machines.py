@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from numpy._core._multiarray_umath import __cpu_dispatch__
 
-__all__ = ["MACHINES", "cpu_flags", "environment"]
+__all__ = ["MACHINES", "cpu_flags", "environment", "printed_on"]
 
 MACHINES = {
     "nehalem": {"OPENBLAS_CORETYPE": "NEHALEM"},
@@ -24,6 +25,18 @@ def environment(machine: str) -> dict[str, str]:
     if machine == "skylakex" and "avx512f" not in cpu_flags():
         pytest.skip("this processor has no AVX-512")
     return {"PYTHONPATH": ":".join(sys.path), **MACHINES[machine]}
+
+
+def printed_on(machine: str, *arguments: str) -> str:
+    """Return what Python prints on that machine, for a file or ``-c`` and a program."""
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", *arguments],
+        env=environment(machine),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return run.stdout
 
 
 def cpu_flags() -> str:

@@ -2,18 +2,18 @@
 
 `mlcroissant` for croissant.json, `datacite` for datacite.json, the schema in `cffconvert` for
 CITATION.cff and the one in `invenio-rdm-records` for record.json. Of the last two only the schema
-files are read, so neither they nor what they depend on need be importable.
+files are read (`schema_packages`).
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import yaml
+from schema_packages import folder_of
 
 __all__ = ["check"]
 
@@ -87,8 +87,4 @@ def _raise_first(validator: Any, instance: object) -> None:
 
 
 def _resource(package: str, path: str) -> str:
-    """Read a file of a package without importing the package."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError(package)
-    return (Path(spec.submodule_search_locations[0]) / path).read_text(encoding="utf-8")
+    return (folder_of(package) / path).read_text(encoding="utf-8")

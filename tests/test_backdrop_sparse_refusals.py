@@ -221,3 +221,36 @@ def test_insert_names_how_to_build_it_by_hand():
 
     with pytest.raises(UsageError, match=r"'stem', which is no child.*SparseBackward\(stem, p\)"):
         insert(Network(), {3: 0.9}, (1, 32, 32), sparse=True)
+
+
+class Centred(nn.Module):
+    """Looks at the whole image once it is told to, in eval mode too."""
+
+    on = False
+
+    def forward(self, x):
+        return x - x.mean((2, 3), keepdim=True) if self.on else x
+
+
+def test_a_stem_that_changes_after_its_first_step_is_noticed():
+    stem = nn.Sequential(conv(1, 4, 3, 2, 1), Centred(), conv(4, 4, 3, 2, 1))
+    layer, images = SparseBackward(stem, 0.8), torch.randn(2, 1, 64, 64)
+    layer(images).sin().sum().backward()
+    stem[1].on = True
+    loss = layer(images).sin().sum()
+    with pytest.raises(UsageError, match="in the backward pass the stem gives other values"):
+        loss.backward()
+    stem[1] = nn.InstanceNorm2d(4)
+    loss = layer(images).sin().sum()
+    with pytest.raises(UsageError, match="in the backward pass the stem gives other values"):
+        loss.backward()
+    stem[1] = nn.Conv2d(4, 4, 1)
+    layer(images).sin().sum().backward()
+
+
+def test_what_comes_behind_may_work_in_place():
+    """The comparison is with what the stem gave, and not with what became of it."""
+    stem = nn.Sequential(conv(1, 4, 3, 2, 1), nn.ReLU(), conv(4, 4, 3, 2, 1))
+    layer = nn.Sequential(SparseBackward(stem, 0.8), nn.ReLU(inplace=True))
+    layer(torch.randn(2, 1, 64, 64)).sum().backward()
+    assert stem[0].weight.grad.any()

@@ -33,13 +33,6 @@ def expected(tmp_path_factory):
     return uninterrupted(tmp_path_factory.mktemp, N)
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """A folder for nothing but the dataset."""
-    (tmp_path / "data").mkdir()
-    return tmp_path / "data"
-
-
 @contextlib.contextmanager
 def cluster_of(workers: int, folder: Path, settings: Mapping[str, str]) -> Iterator[DaskCluster]:
     folder.mkdir()

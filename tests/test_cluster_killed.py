@@ -38,13 +38,6 @@ def cluster(tmp_path: Path) -> Iterator[DaskCluster]:
     cluster.close()
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """A folder for nothing but the dataset."""
-    (tmp_path / "data").mkdir()
-    return tmp_path / "data"
-
-
 def check(run: Making, expected: Expected) -> None:
     """All bytes are those of an uninterrupted run, and each sample is there once."""
     assert hashes(run.out.parent) == expected(run.out.name)

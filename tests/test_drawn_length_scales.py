@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import math
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from machines import MACHINES, environment
+from machines import MACHINES, printed_on
 from publish_help import publication
 from torch.utils.data import DataLoader
 
@@ -150,14 +149,7 @@ def test_golden_hashes() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("machine", MACHINES)
 def test_golden_hashes_hold_on_other_machines(machine: str) -> None:
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", __file__],
-        env=environment(machine),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(run.stdout) == GOLDEN
+    assert json.loads(printed_on(machine, __file__)) == GOLDEN
 
 
 def test_a_sampler_keeps_few_of_many_kinds() -> None:

@@ -24,13 +24,6 @@ def expected(tmp_path_factory):
     return uninterrupted(tmp_path_factory.mktemp)
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """A folder for nothing but the dataset."""
-    (tmp_path / "data").mkdir()
-    return tmp_path / "data"
-
-
 # Starts the command with which it is called, and waits at its first step of each kind until told.
 HOLDING = """
 import os, sys, time

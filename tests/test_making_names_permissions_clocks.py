@@ -31,13 +31,6 @@ def expected(tmp_path_factory):
     return uninterrupted(tmp_path_factory.mktemp)
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """A folder for nothing but the dataset."""
-    (tmp_path / "data").mkdir()
-    return tmp_path / "data"
-
-
 NAMES = ("Übung mit 'Leerzeichen' und 数据", 'd "ö" $HOME 🎲')
 
 

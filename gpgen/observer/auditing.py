@@ -14,6 +14,7 @@ from gpgen.formatting import count
 from gpgen.io.paths import Given
 from gpgen.observer.audited import Audit, Finding
 from gpgen.observer.auditing_run import AuditingRun
+from gpgen.observer.limits import check_answerable
 from gpgen.progress import Follow, following
 from gpgen.recipe import AnyRecipe, Recipe
 
@@ -22,7 +23,6 @@ __all__ = ["LEVEL", "audit"]
 LEVEL: Final = 0.001
 
 _FEWEST: Final = 8
-_MOST_CLASSES: Final = 64
 
 
 def audit(
@@ -125,18 +125,7 @@ def _check(samples: Samples, recipe: Recipe) -> None:
             f"{samples.path} has {ours}, recipe {recipe.name!r} has {theirs}",
             "give a recipe with as many classes, by label",
         )
-    if recipe.texture.draws_length_scales or recipe.texture.is_transformed:
-        raise UsageError(
-            f"recipe {recipe.name!r} draws length-scales from a range, or transforms values, which "
-            "no test here knows",
-            "check that its pixels are the recipe's: `gpgen verify --regenerate all`",
-        )
-    if recipe.class_count > _MOST_CLASSES:
-        raise UsageError(
-            f"recipe {recipe.name!r} has {recipe.class_count} classes, each to be drawn and "
-            "compared",
-            f"audit a recipe with at most {_MOST_CLASSES}",
-        )
+    check_answerable(recipe)
     if len(samples) < _FEWEST:
         raise UsageError(
             f"{len(samples)} samples are too few to tell anything", f"give at least {_FEWEST}"

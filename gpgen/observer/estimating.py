@@ -13,6 +13,7 @@ from gpgen.observer.judging import (
     noise_variance,
     together,
 )
+from gpgen.observer.limits import check_answerable
 from gpgen.observer.result import Accuracies, ComponentDifficulty, Difficulty, Estimate
 from gpgen.observer.wishing import check_target, wished_length_scale
 from gpgen.progress import Follow, Progress, following
@@ -28,7 +29,6 @@ _LEAST_NOISE: Final = 0.003
 
 K = TypeVar("K")
 
-_MOST_CLASSES: Final = 64
 _SAMPLES: Final = (100, 100_000)
 _SIDES: Final = (0.5, 2.0)
 _IMAGES: Final = (2, 4, 8)
@@ -148,18 +148,7 @@ def _check(recipe: Recipe, noise: float, samples: int, seed: int) -> None:
             f"recipe {recipe.name!r} has one class only: nothing to tell apart",
             "offer a second length-scale",
         )
-    if recipe.texture.draws_length_scales or recipe.texture.is_transformed:
-        raise UsageError(
-            f"recipe {recipe.name!r} draws length-scales from a range, or transforms values: its "
-            "images have no density that is known here",
-            "list length-scales, and leave transforms out",
-        )
-    if recipe.class_count > _MOST_CLASSES:
-        raise UsageError(
-            f"recipe {recipe.name!r} has {recipe.class_count} classes, each to be compared with "
-            "each",
-            f"use at most {_MOST_CLASSES}",
-        )
+    check_answerable(recipe)
     if not _LEAST_NOISE <= noise <= 10:
         raise UsageError(
             f"noise {noise} is out of range",
