@@ -120,6 +120,8 @@ def standard_normal(words: Words, bits: int = NORMAL_BITS) -> Array:
     -------
     ndarray of float64, the shape of `words`
     """
+    if words.size < _FEWEST:
+        return computed_normal(words, bits)
     flat = words.reshape(-1)
     z = np.empty(flat.size)
     doubtful = [
@@ -243,6 +245,9 @@ _EXPONENTS: Final = range(-1, 52)
 _TABLE_ERROR: Final = 4e-9
 """Above the largest error of a parabola, 2.6e-9 (tests/test_normal.py). Where the quantile is
 nearer than this to the middle between two neighbouring results, it is computed."""
+
+_FEWEST: Final = 2500
+"""Numbers from which on the table is faster: the few in doubt cost as much as thousands."""
 
 _BLOCK: Final = 16384
 """Numbers at a time: the table and four arrays of them stay in a core's second cache."""
