@@ -101,26 +101,30 @@ def _of_component(texture: Texture, number: int, fits: dict[int, ClassFit]) -> I
         members = [k for k in left if texture.choices_of(k)[number] == choice]
         scales = {k: (left[k].scales[number], left[k].scale_errors[number]) for k in members}
         is_said = False
-        for labels, change in _changes(scales):
+        for labels, change, error in _changes(scales):
             now, says = _pixels(texture, labels[0], number, change)
             if now == says:
                 continue
             is_said = True
             of = _where(texture, labels, members, number)
-            yield Finding("length-scale", f"{of} has {now} px, not {says}")
+            text = f"{of} has {now} px (to {100 * error:.2g} %), not {says}"
+            yield Finding("length-scale", text)
         if is_said:
             continue
         variances = {
             k: (left[k].variances[number], left[k].variance_errors[number]) for k in members
         }
-        for labels, change in _changes(variances):
+        for labels, change, _ in _changes(variances):
             of = _where(texture, labels, members, number)
             times = f"{math.exp(change):.3g} times the variance that the recipe says"
             yield Finding("component", f"{of} has {times}")
 
 
-def _changes(found: dict[int, tuple[float, float]]) -> Iterator[tuple[list[int], float]]:
-    """Yield classes whose number is another: all together if they agree, else one by one."""
+def _changes(found: dict[int, tuple[float, float]]) -> Iterator[tuple[list[int], float, float]]:
+    """Yield classes whose number is another: all together if they agree, else one by one.
+
+    With its change and the standard error of that.
+    """
     known = {label: each for label, each in found.items() if math.isfinite(each[1]) and each[1] > 0}
     if not known:
         return
@@ -129,12 +133,13 @@ def _changes(found: dict[int, tuple[float, float]]) -> Iterator[tuple[list[int],
     mean = float(weights @ values / weights.sum())
     agree = bool((np.abs(values - mean) < _ERRORS * errors).all())
     if agree:
-        if abs(mean) > _ERRORS / math.sqrt(weights.sum()):
-            yield list(known), mean
+        error = 1 / math.sqrt(weights.sum())
+        if abs(mean) > _ERRORS * error:
+            yield list(known), mean, error
         return
     for label, (value, error) in known.items():
         if abs(value) > _ERRORS * error:
-            yield [label], value
+            yield [label], value, error
 
 
 def _where(texture: Texture, labels: list[int], members: list[int], number: int) -> str:
