@@ -22,7 +22,7 @@ from gpgen.observer.single_samples import Dependence
 KINDS = ("length-scale", "labels", "component", "repeated", "pixels", "clipped", "rounded")
 
 NAMES = {
-    "length-scale": r"component 1, in all classes with 2 px, has 2\.0[56]\d* px \(to 0\.\d+ %\), not 2",
+    "length-scale": r"1, in all classes with 2 px, has 2\.0[56]\d* px \(to 0\.\d+ %\), not 2",
     "labels": "classes 2.5-5 and 2-8 are exchanged",
     "component": "component 2 is left out",
     "repeated": "samples 40 and 96 are equal",

@@ -199,6 +199,8 @@ def test_a_torch_dataset_takes_a_dataset_or_a_view(dataset: Dataset) -> None:
     train = TextureDataset(view, split="train")
     assert train.indices.tolist() == view.split("train").indices.tolist()
     assert len(TextureDataset(dataset)) == N
+    with pytest.raises(UsageError, match="no sample of the view is in the split 'test'"):
+        TextureDataset(dataset.split("train"), split="test")
     assert len(TextureDataset(dataset, split="test")) == len(dataset.split("test"))
     again = pickle.loads(pickle.dumps(train))  # noqa: S301
     assert again.indices.tolist() == train.indices.tolist()

@@ -271,7 +271,7 @@ class TextureDataset(Textures):
     DatasetError
         If there is no such dataset, or it is unfinished or damaged.
     UsageError
-        If there is no such split or target.
+        If there is no such split or target, or the view holds nothing of the split.
     """
 
     def __init__(
@@ -293,6 +293,11 @@ class TextureDataset(Textures):
                 raise UsageError(
                     "the view's samples are not in ascending order, each once",
                     "shuffle and repeat with the DataLoader's sampler",
+                )
+            if len(samples) > 0 and len(self.indices) == 0:
+                raise UsageError(
+                    f"no sample of the view is in the split {split!r}",
+                    "choose the split of the dataset, or leave it out",
                 )
         self.path = reader.path
         self.shard_size = reader.manifest.shard_size
