@@ -18,7 +18,7 @@ except ModuleNotFoundError as error:
         "install it with `pip install 'gpgen[torch]'`",
     ) from None
 
-from backdrop import functional, losses, models, plots
+from backdrop import functional, losses, models, name_clash, plots
 from backdrop.blocking import blocked_fraction, masks_of
 from backdrop.geometry import ReceptiveField, receptive_field
 from backdrop.image_parts import ImageParts, ImageRows
@@ -45,3 +45,5 @@ __all__ = [
     "plots",
     "receptive_field",
 ]
+
+name_clash.check()

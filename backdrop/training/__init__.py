@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from backdrop.name_clash import check as _check_name
 from backdrop.training.campaign import choose_device, run_all
 from backdrop.training.examples import Examples, Source
 from backdrop.training.network import network
@@ -29,3 +30,5 @@ __all__ = [
     "train",
     "write",
 ]
+
+_check_name()

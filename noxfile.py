@@ -1,0 +1,41 @@
+"""What developers do: ``pip install nox``, then ``nox -l`` lists it and ``nox -s test`` does it."""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.sessions = ["lint", "test"]
+nox.options.reuse_existing_virtualenvs = True
+
+
+def install(session: nox.Session) -> None:
+    """Install what CI installs."""
+    session.install("-e", ".[test]", "-c", "tests/constraints.txt")
+
+
+@nox.session
+def test(session: nox.Session) -> None:
+    """What one runs after each change; arguments go to pytest: ``nox -s test -- -k axis``."""
+    install(session)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def marked(session: nox.Session) -> None:
+    """The tests that `test` leaves out: kills, clusters, hostile input, training."""
+    install(session)
+    session.run("pytest", "-m", "kill or cluster or fuzz or s3 or train or slow", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Layers, style and types."""
+    install(session)
+    session.run(".ci/lint", external=True)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the wheel and the sdist twice and compare their bytes."""
+    session.install("build")
+    session.run(".ci/reproducible", "python", external=True)
