@@ -39,3 +39,10 @@ def build(session: nox.Session) -> None:
     """Build the wheel and the sdist twice and compare their bytes."""
     session.install("build")
     session.run(".ci/reproducible", "python", external=True)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site into build/site; every warning is an error."""
+    install(session)
+    session.run("sphinx-build", "-W", "--keep-going", "-c", "docs/site", "docs", "build/site")

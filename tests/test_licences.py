@@ -21,6 +21,7 @@ PERMISSIVE = {
 }  # fmt: skip
 # Metadata from before SPDX; "BSD" is what doesn't say which of them.
 SPELLINGS = {
+    "GNU General Public License (GPL)": "GPL",
     "Apache 2.0": "Apache-2.0",
     "Apache License 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
@@ -33,7 +34,7 @@ SPELLINGS = {
 # Weak copyleft, which asks for changes to these packages' own files only, and what declares none.
 NOT_PERMISSIVE = {"certifi", "isbnlib2"}
 NOT_PERMISSIVE_IN_TESTS = {
-    "gstools", "gstools-cython", "hypothesis", "mlcroissant", "pathspec", "tqdm"
+    "docutils", "gstools", "gstools-cython", "hypothesis", "mlcroissant", "pathspec", "tqdm"
 }  # fmt: skip
 # Their metadata is permissive, and a library in their wheels is not.
 BUNDLE = {"pyfftw": "GPL-2.0-or-later"}
@@ -85,7 +86,8 @@ def brought() -> dict[str, set[str]]:
 
 
 def for_tests_only() -> set[str]:
-    own = [text for text in PROJECT["optional-dependencies"]["test"] if "gpgen[" not in text]
+    extras = PROJECT["optional-dependencies"]
+    own = [text for text in extras["test"] + extras["docs"] if "gpgen[" not in text]
     return needed(own) - brought().keys()
 
 

@@ -1,4 +1,4 @@
-"""How Sphinx builds the site: ``nox -s docs``, or ``sphinx-build -W -c docs/site docs build/site``."""
+"""How Sphinx builds the site: ``nox -s docs``."""
 
 from __future__ import annotations
 

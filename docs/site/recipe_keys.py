@@ -1,7 +1,7 @@
 """Each key of a recipe: what the reference says of it beyond its type, and values that prove it.
 
-``accepted`` holds values at the limits that the text states and ``refused`` values just beyond them;
-``tests/test_docs_reference.py`` gives every one to a recipe.
+``accepted`` holds values at the limits that the text states and ``refused`` values just beyond
+them; ``tests/test_docs_reference.py`` gives every one to a recipe.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ COMPONENT_KEYS = {
     ),
     "alpha": Key(
         "",
-        "of `rational-quadratic`, one number or several: 0.1 to 100, as far as the accuracy is reached",
+        "of `rational-quadratic`, one number or several: 0.1 to 100, as far as the accuracy is "
+        "reached",
         "alpha = 1.0",
         (1.0, [1.0, 2.0]),
         (0.09, 101.0),
@@ -128,8 +129,8 @@ COMPONENT_KEYS = {
     ),
     "exponent": Key(
         "",
-        "of `power-law`, one number or several, 0.01 to 10: the spectrum falls as k^-exponent; or give "
-        "`hurst`",
+        "of `power-law`, one number or several, 0.01 to 10: the spectrum falls as k^-exponent; or "
+        "give `hurst`",
         "exponent = 3.0",
         (3.0, [2.5, 3.0]),
         (0.0, 10.1),
@@ -153,8 +154,8 @@ COMPONENT_KEYS = {
     ),
     "angle": Key(
         "degrees",
-        "-360 to 360, one or several, of two axes whose length-scales differ; from the first axis (down) "
-        "towards the second (right)",
+        "-360 to 360, one or several, of two axes whose length-scales differ; from the first axis "
+        "(down) towards the second (right)",
         "angle = [0.0, 45.0]",
         (30.0, [0.0, 45.0]),
         ([], float("inf")),

@@ -8,21 +8,17 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import click
 import msgspec
-
-sys.path[:0] = [str(Path(__file__).parent)]
-
+from gpgen_cli._errors import FAILURE, INTERRUPTED, USAGE
+from gpgen_cli.main import VERBS, cli
 from recipe_keys import COMPONENT_KEYS, RANGE_KEYS, RECIPE_KEYS, Key
 
 from gpgen import Component, Recipe, errors
 from gpgen.exact.scale_range import ScaleRange
-from gpgen_cli._errors import FAILURE, INTERRUPTED, USAGE
-from gpgen_cli.main import VERBS, cli
 
 __all__ = ["PAGES"]
 
@@ -108,7 +104,7 @@ def _default(field: msgspec.inspect.Field) -> str:
 
 def _keys(struct: type[msgspec.Struct], keys: Mapping[str, Key], level: str) -> list[str]:
     fields = msgspec.inspect.type_info(struct)
-    assert isinstance(fields, msgspec.inspect.StructType)  # noqa: S101
+    assert isinstance(fields, msgspec.inspect.StructType)
     meaning = parameters(struct.__doc__ or "")
     lines = []
     for field in fields.fields:
@@ -138,8 +134,8 @@ def recipe() -> str:
     lines = [
         "# The keys of a recipe",
         "",
-        "A recipe is a TOML file, or a dict of the same keys. An unknown key or a value out of range is refused",
-        "in one line. `gpgen recipes show NAME` prints one that works.",
+        "A recipe is a TOML file, or a dict of the same keys. An unknown key or a value out of",
+        "range is refused in one line. `gpgen recipes show NAME` prints one that works.",
         "",
         *_keys(Recipe, RECIPE_KEYS, "##"),
         "## Keys of a component",
@@ -172,16 +168,15 @@ def exits() -> str:
     rows = []
     for kind in kinds:
         status = USAGE if issubclass(kind, errors.UsageError) else FAILURE
-        bases = [base.__name__ for base in kind.__mro__[1:] if base.__module__ == "builtins"]
-        python = next(b for b in bases if b not in ("Exception", "object")) if len(bases) > 3 else ""
+        base = next(each for each in kind.__mro__ if each.__module__ == "builtins")
         text = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
-        rows.append(f"| `{kind.__name__}` | {python or 'Exception'} | `{kind.code}` | {status} | {text} |")
+        rows.append(f"| `{kind.__name__}` | {base.__name__} | `{kind.code}` | {status} | {text} |")
     lines = [
         "# Exit statuses and errors",
         "",
-        "An error is one line on standard error: what was wrong, where, and what to do next. With `--json` it is",
-        "an object on standard output, too, `{\"error\": {\"code\": ..., \"message\": ..., \"hint\": ...}}`, and",
-        "`--debug` prints the traceback before it.",
+        "An error is one line on standard error: what was wrong, where, and what to do next. With",
+        "`--json` it is an object on standard output, too:",
+        '`{"error": {"code": ..., "message": ..., "hint": ...}}`. `--debug` prints the traceback.',
         "",
         "| status | meaning |",
         "| --- | --- |",
@@ -193,8 +188,8 @@ def exits() -> str:
         "| --- | --- | --- | --- | --- |",
         *rows,
         "",
-        "Codes of what isn't the library's: `os` (the operating system refused), `memory`, `interrupted`,",
-        "`error` (from the command line's parser) and `bug` (please report it).",
+        "Codes of what isn't the library's: `os` (the operating system refused), `memory`,",
+        "`interrupted`, `error` (from the command line's parser) and `bug` (please report it).",
     ]
     return "\n".join(lines) + "\n"
 
