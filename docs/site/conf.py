@@ -37,7 +37,6 @@ nb_execution_mode = "off"
 # The reference: NumPy docstrings.
 napoleon_google_docstring = False
 napoleon_use_rtype = False
-autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 autodoc_class_signature = "mixed"
 python_use_unqualified_type_names = True

@@ -121,9 +121,7 @@ def _keys(struct: type[msgspec.Struct], keys: Mapping[str, Key], level: str) -> 
             "",
             text,
             "",
-            "| | |",
-            "| --- | --- |",
-            *(f"| {name} | {value} |" for name, value in rows),
+            *(f"- {name}: {value}" for name, value in rows),
             "",
         ]
     return lines
