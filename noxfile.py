@@ -46,3 +46,10 @@ def docs(session: nox.Session) -> None:
     """Build the site into build/site; every warning is an error."""
     install(session)
     session.run("sphinx-build", "-W", "--keep-going", "-c", "docs/site", "docs", "build/site")
+
+
+@nox.session
+def notebooks(session: nox.Session) -> None:
+    """Run the notebooks anew and keep their outputs."""
+    install(session)
+    session.run("python", "docs/site/notebooks.py", *session.posargs)

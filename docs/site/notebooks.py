@@ -1,8 +1,8 @@
 """Run the notebooks of ``examples`` anew and save them with small pictures.
 
 ``python docs/site/notebooks.py [NAME ...]``; by default all of them. Pictures are kept with at most
-64 colours and 720 pixels across, so that a change of a notebook stays small in the history, and paths
-without the folder that it ran in.
+128 colours and 720 pixels across, so that a change of a notebook stays small in the history, and
+paths without the folder that it ran in.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _small(png: str) -> str:
     picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
     picture.thumbnail((720, 720))
     file = io.BytesIO()
-    picture.quantize(64).save(file, "PNG", optimize=True)
+    picture.quantize(128).save(file, "PNG", optimize=True)
     return base64.b64encode(file.getvalue()).decode()
 
 
