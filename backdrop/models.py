@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Proxy
 
-from backdrop.functional import DEFAULT_P, check_probability, draw_uniform
+from backdrop.functional import DEFAULT_P, check_probability
 from backdrop.layer import Backdrop, fx_leaf
 from backdrop.placing import length_scales_of
 from backdrop.sparse import SparseBackward
+from backdrop.uniform import draw_uniform
 from gpgen.errors import UsageError
 
 if TYPE_CHECKING:
