@@ -20,6 +20,7 @@ except ModuleNotFoundError as error:
 
 from backdrop import functional, losses, models, name_clash, plots
 from backdrop.blocking import blocked_fraction, masks_of
+from backdrop.coverage import coverage
 from backdrop.geometry import ReceptiveField, receptive_field
 from backdrop.image_parts import ImageParts, ImageRows
 from backdrop.layer import Backdrop
@@ -37,6 +38,7 @@ __all__ = [
     "SparseBackward",
     "SparseBackwardWarning",
     "blocked_fraction",
+    "coverage",
     "functional",
     "insert",
     "losses",
