@@ -32,7 +32,7 @@ def test_the_pages_that_show_python_are_these() -> None:
 @pytest.mark.parametrize("page", WITH_PYTHON)
 def test_what_a_page_shows_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"__name__": page}
     for block in blocks(f"docs/how-to/{page}", "python"):
         exec(compile(block, page, "exec"), names)  # noqa: S102
     for name, said in re.findall(r"^\s*(\w+\.classes)  # (\(.*\))$", "\n".join(
