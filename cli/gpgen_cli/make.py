@@ -157,6 +157,8 @@ def command(
 
 def _dry_run(output: Output, plan: Plan, kind: str, scheduler: str | None) -> None:
     """Say what would be made, and whether it makes a benchmark."""
+    if output.quiet:
+        return
     from gpgen.observer.worth import worth_of
 
     worth = worth_of(plan.recipe, progress=output.progress)

@@ -66,17 +66,18 @@ def show(output: Output, /, recipe: str) -> None:
     warnings = recipe_warnings(loaded)
     toml = loaded.to_toml()
     accuracy = loaded.accuracy
+    told = in_short(difficulty) if difficulty else f"of the ideal observer not known: {unknown}"
     rows = [
         ("drawn", headline(loaded)),
         *(("component", component_line(component)) for component in loaded.components),
         ("classes", class_list(loaded)),
         ("error", f"{accuracy.covariance_error:.1e} in the covariance, at most 1e-6"),
         ("exact", f"sums take up to {accuracy.bits_used:.1f} of {BITS} bits"),
-        ("difficulty", in_short(difficulty) if difficulty else f"not known: {unknown}"),
+        ("accuracy", told),
         ("sha256", loaded.sha256),
         *(("warning", warning) for warning in warnings),
     ]
-    output.say(*(f"# {name:<10}  {value}" for name, value in rows), "", toml.rstrip())
+    output.say(*(f"# {name:<9}  {value}" for name, value in rows), "", toml.rstrip())
     output.result(
         {
             "recipe": loaded.to_dict(),

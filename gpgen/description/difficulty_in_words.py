@@ -20,7 +20,7 @@ def difficulty_in_words(summary: DifficultySummary) -> str:
     by_component = f" The components by themselves: {'; '.join(parts)}." if len(parts) > 1 else ""
     return (
         "The ideal observer, who knows the distribution of every class and names the most probable "
-        f"one, is right in {least}{whole} of the images; no classifier is right more often."
+        f"one, is right in {least}{whole} of the images; no classifier is right more often than it."
         f"{by_component} That is with white noise of {summary.noise:g} of the images' deviation, "
         f"in {summary.samples:,} simulated images, with standard errors."
     )

@@ -8,6 +8,7 @@ What has to be the same everywhere is therefore looked up here (docs/decisions.m
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 from gpgen.errors import UsageError
 from gpgen.exact.blas import one_blas_thread
+from gpgen.exact.texture import Texture
 from gpgen.observer.estimating import NOISE, SAMPLES, check_recipe
 from gpgen.observer.judging import converged_observer, noise_variance
 from gpgen.observer.summary import DifficultySummary
@@ -64,23 +66,30 @@ def known_summary(recipe: Recipe) -> DifficultySummary | None:
 def compute_summary(recipe: Recipe, *, progress: Follow = None) -> DifficultySummary:
     """Compute a recipe's difficulty: what `gpgen.difficulty` says, without sides and groups.
 
+    A process computes that of a texture once.
+
     Raises
     ------
     UsageError
         As `gpgen.difficulty`.
     """
     check_recipe(recipe)
-    with following(progress) as tell, one_blas_thread():
-        tell(Progress(0, 2, "estimate"))
-        variance = noise_variance(recipe.texture, NOISE)
-        observer, converged = converged_observer(recipe.texture, variance, 0)
-        tell(Progress(1, 2, "estimate"))
+    with following(progress) as tell:
+        tell(Progress(0, 1, "estimate"))
+        found = _computed(dataclasses.replace(recipe.texture, dtype="float32"))
+        tell(Progress(1, 1, "estimate"))
+    return found
+
+
+@functools.lru_cache(maxsize=16)
+def _computed(texture: Texture) -> DifficultySummary:
+    with one_blas_thread():
+        observer, converged = converged_observer(texture, noise_variance(texture, NOISE), 0)
         log_likelihoods, labels = observer.simulate(SAMPLES, 0)
         found = observer.accuracies(log_likelihoods, labels)
-        tell(Progress(2, 2, "estimate"))
     names = [
         tuple(component.name_of(choice) for choice in component.choices)
-        for component in recipe.components
+        for component in texture.components
     ]
     return DifficultySummary.of(
         found.whole,

@@ -158,5 +158,5 @@ def _trivial(recipe: Recipe) -> list[str]:
         rows, labels = of(start, start + _BATCH)
         if (ridge.predict(rows) != labels).any():
             return []
-    what = "a ridge regression on the logarithm of the power spectrum"
-    return [f"trivial: from {TRAINED} images {what} learns to name the class of {tested} others"]
+    what = "a ridge regression on the log power spectrum"
+    return [f"trivial: {what} of {TRAINED} images names the class of {tested} others right"]

@@ -44,7 +44,7 @@ class StatedDifficulty:
             If it isn't what ``gpgen difficulty --json`` writes.
         """
         file = given(path)
-        with reading(file):
+        with reading(file, "give what `gpgen difficulty DATASET --json` wrote"):
             raw = read_whole(file)
         try:
             fields = json.loads(raw)
