@@ -11,6 +11,7 @@ from observer_support import recipe
 from store_tools import only_long
 
 from gpgen import Recipe, difficulty
+from gpgen.description.difficulty_in_words import accuracy_in_words
 from gpgen.observer import DifficultySummary
 from gpgen.observer.known import (
     KNOWN,
@@ -38,6 +39,17 @@ def test_each_built_in_recipe_has_a_difficulty_or_a_reason_for_none(name) -> Non
     built_in = Recipe.load(name)
     assert (known_summary(built_in) is None) == bool(reason_for_none(built_in))
     assert (name in ENTRIES) == (known_summary(built_in) is not None)
+
+
+@pytest.mark.parametrize("name", builtin_recipes())
+def test_each_card_carries_it(name) -> None:
+    card = " ".join((builtin_folder() / f"{name}.md").read_text().split())
+    known = known_summary(Recipe.load(name))
+    if known is None:
+        assert "ideal observer tells" in card
+        return
+    least = "" if known.converged else "at least "
+    assert least + accuracy_in_words(known.accuracy, known.error) in card
 
 
 @pytest.mark.slow

@@ -88,7 +88,11 @@ def test_a_difficulty_of_another_recipe_or_none_at_all_is_refused(made, figures,
 
 
 def test_the_files_of_2018_have_none(figures, tmp_path):
-    archive = make_archive(ArchivePlan(((9.5, 1), (80.0, 1)), size=64), tmp_path / "a", workers=1)
+    archive = make_archive(
+        ArchivePlan(((9.5, 2), (10.0, 2), (80.0, 2), (140.0, 2)), size=64),
+        tmp_path / "a",
+        workers=1,
+    )
     told = refusal(
         UsageError, package, archive.path, publication(), tmp_path / "d", difficulty=figures
     )
