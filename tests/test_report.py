@@ -78,7 +78,7 @@ def test_the_page_says_what_the_audit_found_and_how_hard_it_is(page, tmp_path):
     found = section(text, "Audit")
     assert "These samples agree with the recipe" in found
     assert "Audited were 40 of 40 samples, at most 16 of each class shown" in found
-    assert "40 of them were drawn again" in found
+    assert "40 of the samples were drawn again" in found
     rows = re.findall(r"<tr><td>(.*?)</td><td>(.*?)</td></tr>", section(text, "Difficulty"))
     assert [row[0].partition(" (")[0] for row in rows] == [
         "component 1: 2 or 2.5 px", "component 2: 8 or 12 px", "all classes"

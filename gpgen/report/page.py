@@ -69,7 +69,7 @@ def write_report(
     out
         The HTML file to write.
     samples
-        How many of each class are measured, at most; two at least.
+        How many of each class are measured and audited, at most; two at least.
     publication
         What publication.toml says, for the title and the citation.
     classes
@@ -78,7 +78,8 @@ def write_report(
     overwrite
         Whether to replace a file that is there.
     progress
-        ``True`` draws a bar; a function is called with a `gpgen.Progress` after each class.
+        ``True`` draws a bar; a function is called with a `gpgen.Progress` of each "class", then as
+        `gpgen.audit` and `gpgen.difficulty` do.
 
     Returns
     -------
