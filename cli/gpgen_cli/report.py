@@ -23,7 +23,7 @@ Examples:
 @click.argument("dataset", type=Source())
 @click.option("--out", "-o", type=click.Path(), required=True, help="The HTML file to write.")
 @click.option(
-    "--samples", type=int, default=16, help="How many of each class to measure and audit."
+    "--samples", type=int, default=16, help="Of each class, to measure and audit."
 )
 @class_option(8)
 @click.option("--publication", "-p", type=Source(), metavar="FILE.toml", help="For the title.")
