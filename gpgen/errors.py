@@ -52,6 +52,7 @@ class Argument(enum.Enum):
     """
 
     CHUNK_SIZE = "chunk_size"
+    DIFFICULTY = "difficulty"
     NEW_VERSION = "new_version_of"
     OUT = "out"
     OVERWRITE = "overwrite=True"

@@ -30,7 +30,7 @@ from gpgen.recipe_checks import check, check_keys, check_names, nearest
 from gpgen.recipe_meaning import check_grid, check_meaning
 from gpgen.sample_seeds import seeds_at
 
-__all__ = ["AnyRecipe", "Component", "LengthScale", "Recipe", "builtin_recipes"]
+__all__ = ["AnyRecipe", "Component", "LengthScale", "Recipe", "builtin_folder", "builtin_recipes"]
 
 Boundary = Literal["open", "periodic"]
 
@@ -116,7 +116,9 @@ class Recipe(
             raise RecipeError(f"{repr(source)[:60]} is no path, and no recipe", hint)
         text = text_of(source)
         if text in builtin_recipes():
-            return cls.from_toml((_folder() / f"{text}.toml").read_text(encoding="utf-8"), text)
+            return cls.from_toml(
+                (builtin_folder() / f"{text}.toml").read_text(encoding="utf-8"), text
+            )
         path = ObjectPath.parse(text) if text.startswith("s3:") else given(text)
         if path.suffix != ".toml" and not path.exists():
             raise RecipeError(
@@ -268,10 +270,10 @@ AnyRecipe = Recipe | AnyText | Mapping[str, Any]
 
 def builtin_recipes() -> tuple[str, ...]:
     """Return the names of the recipes that come with gpgen."""
-    return tuple(sorted(path.stem for path in _folder().glob("*.toml")))
+    return tuple(sorted(path.stem for path in builtin_folder().glob("*.toml")))
 
 
-def _folder() -> Path:
+def builtin_folder() -> Path:
     """Return the recipes' folder: inside an installed package, beside one in a checkout."""
     package = Path(__file__).parent
     installed = package / "datasets"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import time
 from typing import TYPE_CHECKING, Any
@@ -119,10 +120,10 @@ def command(
     sizes: dict[str, Any] = {"workers": workers, "chunk_size": chunk_size, "shard_size": shard_size}
     plan = gpgen.plan(recipe, n, out, **sizes)
     kind = "process" if processes else "thread"
-    output.say(details(plan_rows(plan, kind, scheduler)))
     if dry_run:
-        output.result({"dry_run": True, **_describe(plan)})
+        _dry_run(output, plan, kind, scheduler)
         return
+    output.say(details(plan_rows(plan, kind, scheduler)))
     last: list[Progress] = []
     try:
         with following(output.progress) as bar:
@@ -152,6 +153,22 @@ def command(
         f"look at it: gpgen show {shlex.quote(out)} -o sheet.png",
     )
     output.result({"dry_run": False, **_describe(plan), "path": path, "seconds": seconds})
+
+
+def _dry_run(output: Output, plan: Plan, kind: str, scheduler: str | None) -> None:
+    """Say what would be made, and whether it makes a benchmark."""
+    if output.quiet:
+        return
+    from gpgen.observer.worth import worth_of
+
+    worth = worth_of(plan.recipe, progress=output.progress)
+    plan = dataclasses.replace(plan, warnings=plan.warnings + worth.warnings)
+    rows = plan_rows(plan, kind, scheduler)
+    if worth.unknown:
+        rows.append(("difficulty", f"not known: {worth.unknown}"))
+    output.say(details(rows))
+    unknown = {"difficulty_unknown": worth.unknown or None}
+    output.result({"dry_run": True, **_describe(plan), **unknown})
 
 
 def _security(

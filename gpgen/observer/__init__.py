@@ -2,5 +2,14 @@
 
 from gpgen.observer.estimating import difficulty
 from gpgen.observer.result import ComponentDifficulty, Difficulty, Estimate, Wished
+from gpgen.observer.summary import ComponentSummary, DifficultySummary
 
-__all__ = ["ComponentDifficulty", "Difficulty", "Estimate", "Wished", "difficulty"]
+__all__ = [
+    "ComponentDifficulty",
+    "ComponentSummary",
+    "Difficulty",
+    "DifficultySummary",
+    "Estimate",
+    "Wished",
+    "difficulty",
+]

@@ -19,17 +19,20 @@ from gpgen.observer.wishing import check_target, wished_length_scale
 from gpgen.progress import Follow, Progress, following
 from gpgen.recipe import AnyRecipe, Recipe
 
-__all__ = ["NOISE", "difficulty"]
+__all__ = ["NOISE", "SAMPLES", "check_recipe", "difficulty"]
 
 NOISE: Final = 0.01
 """About what storing eight bits a pixel adds: a 256th of eight deviations, over sqrt(12)."""
+
+SAMPLES: Final = 4000
+"""Images that are simulated: standard errors are 0.008 at most."""
 
 _LEAST_NOISE: Final = 0.003
 """Below it, errors of 1e-6 in a covariance, to which images are drawn, would count."""
 
 K = TypeVar("K")
 
-_SAMPLES: Final = (100, 100_000)
+_SAMPLE_RANGE: Final = (100, 100_000)
 _SIDES: Final = (0.5, 2.0)
 _IMAGES: Final = (2, 4, 8)
 
@@ -39,7 +42,7 @@ def difficulty(
     *,
     target: float | None = None,
     noise: float = NOISE,
-    samples: int = 4000,
+    samples: int = SAMPLES,
     seed: int = 0,
     progress: Follow = None,
 ) -> Difficulty:
@@ -136,7 +139,15 @@ def difficulty(
     )
 
 
-def _check(recipe: Recipe, noise: float, samples: int, seed: int) -> None:
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse a recipe of whose classes nobody knows how well they can be told apart.
+
+    Raises
+    ------
+    UsageError
+        If it has one class only, imitates the algorithm of 2018, or isn't answerable
+        (`gpgen.observer.limits`).
+    """
     if recipe.algorithm != "exact":
         raise UsageError(
             f"recipe {recipe.name!r} imitates the algorithm of 2018, whose textures have no "
@@ -149,13 +160,17 @@ def _check(recipe: Recipe, noise: float, samples: int, seed: int) -> None:
             "offer a second length-scale",
         )
     check_answerable(recipe)
+
+
+def _check(recipe: Recipe, noise: float, samples: int, seed: int) -> None:
+    check_recipe(recipe)
     if not _LEAST_NOISE <= noise <= 10:
         raise UsageError(
             f"noise {noise} is out of range",
             f"use {_LEAST_NOISE} to 10 of the images' deviation; without noise any two smooth "
             "kernels can be told apart in principle",
         )
-    low, high = _SAMPLES
+    low, high = _SAMPLE_RANGE
     if not low <= samples <= high:
         raise UsageError(f"samples {samples} is out of range", f"use {low} to {high}")
     if seed < 0:

@@ -147,10 +147,12 @@ def together(log_likelihoods: Array, labels: Labels, images: int) -> tuple[Array
     return summed, np.repeat(np.arange(classes), count)
 
 
-def converged_observer(texture: Texture, noise: float, seed: int) -> tuple[IdealObserver, bool]:
+def converged_observer(
+    texture: Texture, noise: float, seed: int, *, pilot: int = _PILOT
+) -> tuple[IdealObserver, bool]:
     """Double the modes until the accuracy stands still, or there are no more.
 
-    It stands still when no component's accuracy has moved by 0.002 among 1,000 images, whose low
+    It stands still when no component's accuracy has moved by 0.002 among `pilot` images, whose low
     modes are the same ones, and the modes hold nine tenths of each component's variance: until
     then small differences between short length-scales may lie ahead. An accuracy of 0.999 needn't.
 
@@ -166,7 +168,7 @@ def converged_observer(texture: Texture, noise: float, seed: int) -> tuple[Ideal
         observer = IdealObserver.of(texture, level, noise)
         if counts == texture.shape:
             return observer, True
-        found = observer.accuracies(*observer.simulate(_PILOT, seed)).of_components
+        found = observer.accuracies(*observer.simulate(pilot, seed)).of_components
         last, before = before, found
         if min(found) >= _ALWAYS_RIGHT:
             return observer, True

@@ -80,6 +80,7 @@ class DepositManifest(msgspec.Struct):
     attributes: Attributes = msgspec.field(default_factory=Attributes)
     archive: dict[str, str] = {}
     publication: dict[str, Any] = {}
+    difficulty: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         # A hint puts the version behind `pip install gpgen==`, to be copied.
