@@ -21,7 +21,8 @@ from gpgen.io.files import MOST_METADATA
 __all__ = ["ObjectPath", "OpenObject"]
 
 # What is left of s3:// when someone made a Path of it has one slash.
-_ADDRESS = re.compile(r"s3:/{1,2}([^/]+)/+(.*)", re.DOTALL)
+_ACCESS_POINT = r"arn:aws[\w-]*:s3[\w-]*:[\w-]*:\d*:accesspoint[:/][^/]+"
+_ADDRESS = re.compile(rf"s3:/{{1,2}}({_ACCESS_POINT}|[^/]+)/+(.*)", re.DOTALL)
 _FORM = "write it like s3://bucket/data.zarr"
 
 
@@ -32,7 +33,7 @@ class ObjectPath:
     Parameters
     ----------
     bucket
-        The bucket.
+        The bucket, or the ARN of an access point.
     key
         The name in it, without a slash at either end.
     """

@@ -1,7 +1,8 @@
 """Requests to an S3 store: each tried again until it is answered or hopeless.
 
 Credentials, region and endpoint come from where the AWS command line takes them: environment
-variables, then its configuration files, then the machine's role.
+variables, then its configuration files, then the machine's role. Without credentials requests
+are not signed, as public buckets take them.
 """
 
 from __future__ import annotations
@@ -260,6 +261,7 @@ _clients = _Clients()
 
 def _new_client() -> Any:  # noqa: ANN401 - botocore has no types
     try:
+        import botocore
         import botocore.config
         import botocore.exceptions
         import botocore.session
@@ -281,6 +283,8 @@ def _new_client() -> Any:  # noqa: ANN401 - botocore has no types
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None
     try:
         session = botocore.session.get_session()
+        if session.get_credentials() is None:  # of a public bucket, which asks for none
+            config = config.merge(botocore.config.Config(signature_version=botocore.UNSIGNED))
         return session.create_client("s3", region_name=region, config=config)
     except (botocore.exceptions.BotoCoreError, ValueError) as error:
         raise explain(error, "S3 can't be used", 1) from error
