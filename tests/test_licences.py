@@ -34,7 +34,8 @@ SPELLINGS = {
 # Weak copyleft, which asks for changes to these packages' own files only, and what declares none.
 NOT_PERMISSIVE = {"certifi", "isbnlib2"}
 NOT_PERMISSIVE_IN_TESTS = {
-    "docutils", "gstools", "gstools-cython", "hypothesis", "mlcroissant", "pathspec", "tqdm"
+    "arcp", "docutils", "gstools", "gstools-cython", "hypothesis", "mlcroissant", "pathspec",
+    "tqdm",
 }  # fmt: skip
 # Their metadata is permissive, and a library in their wheels is not.
 BUNDLE = {"pyfftw": "GPL-2.0-or-later"}

@@ -24,6 +24,7 @@ from gpgen.io.output_files import check_folder, check_space, free_bytes
 from gpgen.io.paths import AnyPath, Given, place_of
 from gpgen.io.user_paths import AnyText, target_of
 from gpgen.progress import Follow, Progress, Tell, following
+from gpgen.publish import ro_crate
 from gpgen.publish.archive_source import ArchiveSource
 from gpgen.publish.card import card
 from gpgen.publish.croissant import croissant_json
@@ -216,6 +217,7 @@ def _fill(
     files = tuple(entries)
     for name, what, document in (
         ("croissant.json", "Croissant 1.1 metadata", _json(croissant_json(*about, files))),
+        (ro_crate.NAME, "RO-Crate 1.1 metadata", _json(ro_crate.ro_crate_json(*about, files))),
         ("datacite.json", "DataCite 4.5 metadata", _json(datacite_json(*about, files))),
         ("CITATION.cff", "How to cite", cff(*about).encode()),
         (
