@@ -24,6 +24,7 @@ SPELLINGS = {
     "GNU General Public License (GPL)": "GPL",
     "Apache 2.0": "Apache-2.0",
     "Apache License 2.0": "Apache-2.0",
+    "Apache License, Version 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
     "BSD License": "BSD",
     "ISC License (ISCL)": "ISC",
@@ -34,8 +35,7 @@ SPELLINGS = {
 # Weak copyleft, which asks for changes to these packages' own files only, and what declares none.
 NOT_PERMISSIVE = {"certifi", "isbnlib2"}
 NOT_PERMISSIVE_IN_TESTS = {
-    "arcp", "docutils", "gstools", "gstools-cython", "hypothesis", "mlcroissant", "pathspec",
-    "tqdm",
+    "docutils", "gstools", "gstools-cython", "hypothesis", "mlcroissant", "pathspec", "tqdm",
 }  # fmt: skip
 # Their metadata is permissive, and a library in their wheels is not.
 BUNDLE = {"pyfftw": "GPL-2.0-or-later"}
