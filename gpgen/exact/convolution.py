@@ -283,7 +283,7 @@ def standardized(pixels: LibraryArray, fourier: Fourier) -> tuple[LibraryArray, 
     squares = 0
     for rows in _blocks(pixels, fourier):
         block = pixels[rows] - mean
-        centred[rows] = fourier.floats(block)
+        centred[rows] = block
         # In place: new arrays cost more than what is computed.
         block += (1 << dropped) >> 1
         block >>= dropped
