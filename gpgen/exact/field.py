@@ -46,6 +46,7 @@ class Contribution(NamedTuple):
 
     def scaled_pixels(self, arrays: Arrays, where: tuple[Any, ...] = ()) -> LibraryArray:
         """Return the pixels at some place, times their scale."""
+        assert self.pixels is not None  # noqa: S101 - narrows the type
         pixels = self.pixels[where]
         if self.scale is None:
             return pixels

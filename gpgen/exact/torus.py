@@ -152,8 +152,7 @@ class Torus:
 
         A field is stationary on its torus, so that the pairs are the distances in an image.
         """
-        amplitude = self.half_spectrum * 2.0**-ROOT_BITS
-        drawn = self._transform(amplitude * amplitude) / self.points
+        drawn = self._drawn()
         distances = [
             np.arange(n // 2 + 1 if closed else n)
             for n, closed in zip(self.grid.pixels, self.grid.periodic, strict=True)
@@ -170,6 +169,25 @@ class Torus:
             ]
         self.__dict__.pop("_half", None)  # as large as what is kept, and not needed again
         return max(float(np.abs(error).max()) for error in errors)
+
+    def _drawn(self) -> Array:
+        """Return the covariance of what is drawn, over half a torus."""
+        amplitude = self.half_spectrum * 2.0**-ROOT_BITS
+        return self._transform(amplitude * amplitude) / self.points
+
+    def drawn_covariance(self, places: list[Integers]) -> Array:
+        """Return the covariance of what is drawn, at lags of either sign.
+
+        Parameters
+        ----------
+        places
+            Along each axis, in pixels.
+
+        Returns
+        -------
+        ndarray of float64, shape (len(place) for each of `places`)
+        """
+        return self._at(self._drawn(), places)
 
     @cached_property
     def mean_covariance(self) -> float:
