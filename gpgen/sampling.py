@@ -71,6 +71,7 @@ class Sampler:
         self.arrays = arrays
         self._classes: dict[Kind, TextureClass] = {}
         self._dtype = arrays.empty_images((0,), recipe.dtype).dtype
+        self._largest = float(np.finfo(recipe.dtype).max)
 
     def image(self, seed: int, label: int, out: Image | None = None) -> Image:
         """Draw one image.
@@ -90,8 +91,10 @@ class Sampler:
         """
         out = self._out(out, self.recipe.shape)
         sample_seeds = np.array([seed], dtype=np.uint64)
-        ((kind, _),) = self._alike(np.array([label]), sample_seeds)
-        self._draw(kind, sample_seeds, out[None])
+        drawn: tuple[int, ...] = ()
+        if self.recipe.texture.draws_length_scales:
+            drawn = tuple(self.recipe.texture.drawn(sample_seeds)[0].tolist())
+        self._draw((label, drawn), sample_seeds, out[None])
         return out
 
     def images(self, start: int, stop: int, out: Image | None = None) -> Image:
@@ -173,8 +176,8 @@ class Sampler:
     def _draw(self, kind: Kind, sample_seeds: npt.NDArray[np.uint64], out: Image) -> None:
         """Draw samples of one kind into out, shape (samples, *recipe.shape)."""
         with np.errstate(over="ignore", invalid="ignore"):  # check_finite names the sample
-            self._class(kind).draw(sample_seeds, out)
-        if not self.arrays.all_finite(out):
+            bound = self._class(kind).draw(sample_seeds, out)
+        if not (bound < self._largest / 2 or self.arrays.all_finite(out)):  # NaN is not below
             images = self.arrays.to_numpy(out)
             check_finite(self.recipe.name, self.recipe.dtype, kind[0], sample_seeds, images)
 

@@ -315,7 +315,11 @@ def test_reports_compare_with_the_mean_kernel(tmp_path: Path) -> None:
     found = kernel_correlation(recipe, 0, distance)
     assert found is not None
     np.testing.assert_allclose(found, expected, rtol=1e-12)
-    assert expected_power(recipe, 0) is None
+    each = [
+        expected_power(recipe.replace(components=[{"kernel": "rbf", "length_scales": [x]}]), 0)
+        for x in values.tolist()
+    ]
+    np.testing.assert_allclose(expected_power(recipe, 0), np.mean(each, axis=0), rtol=1e-9)
     gpgen.make(recipe, 8, tmp_path / "d.zarr").close()
     write_report(tmp_path / "d.zarr", tmp_path / "report.html")
     assert "2..8" in (tmp_path / "report.html").read_text()

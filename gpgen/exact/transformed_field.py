@@ -97,13 +97,13 @@ class TransformedField:
         drawn = self.gaussian.draw(arrays, seeds, stream, 1.0, standardize)
         factor = self.gaussian.last_factor
         if drawn.rows is None or factor is None:
-            return drawn.pixels
+            return drawn.scaled_pixels(arrays)
         rows, axis = drawn.rows, drawn.rows.ndim - 1
         round_samples(arrays, rows, grid_below(drawn.bound))
         pixels = apply_along(loaded_matrix(factor, arrays), rows, axis, arrays)
         pixels -= arrays.load(drawn.shift).reshape(-1, *(1,) * axis)
         if drawn.pixels is not None:
-            pixels[drawn.samples] += drawn.pixels
+            pixels[drawn.samples] += drawn.scaled_pixels(arrays)
         return pixels
 
 

@@ -168,6 +168,7 @@ def _page(
         not_finite=not_finite,
         measured=[(each, _charts(each)) for each in measured],
         has_theory=any(each.power.theory is not None for each in measured),
+        not_computed=sorted({each.not_computed for each in measured} - {""}),
         apa=cite(publication, description, "apa"),
         bibtex=cite(publication, description),
     )
