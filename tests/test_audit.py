@@ -244,7 +244,8 @@ def test_dependence_of_independent_directions_is_seldom_small() -> None:
     for _ in range(200):
         dependence = Dependence(1)
         directions = rng.standard_normal((40, 16))
-        dependence.add(directions / np.linalg.norm(directions, axis=1, keepdims=True), np.arange(40))
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        dependence.add(directions, np.arange(40))
         p.append(dependence.p_value(1))
     assert np.mean(np.array(p) < 0.1) <= 0.1
 

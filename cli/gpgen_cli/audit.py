@@ -42,9 +42,7 @@ Examples:
     metavar="N",
     help="How many to measure closely; by default as many as have 2^27 pixels.",
 )
-@click.option(
-    "--workers", type=int, help="How many threads.  [default: (all cores)]"
-)
+@click.option("--workers", type=int, help="How many threads.  [default: (all cores)]")
 @output_options
 def command(
     output: Output,

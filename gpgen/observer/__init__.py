@@ -1,6 +1,21 @@
 """What is possible: how often the ideal observer is right."""
 
 from gpgen.observer.estimating import difficulty
-from gpgen.observer.result import ComponentDifficulty, Difficulty, Estimate, Wished
+from gpgen.observer.result import (
+    ComponentDifficulty,
+    Difficulty,
+    Estimate,
+    LengthScaleBound,
+    LengthScaleBounds,
+    Wished,
+)
 
-__all__ = ["ComponentDifficulty", "Difficulty", "Estimate", "Wished", "difficulty"]
+__all__ = [
+    "ComponentDifficulty",
+    "Difficulty",
+    "Estimate",
+    "LengthScaleBound",
+    "LengthScaleBounds",
+    "Wished",
+    "difficulty",
+]

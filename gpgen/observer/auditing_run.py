@@ -200,7 +200,7 @@ class AuditingRun:
     def _read(self, batch: _Batch) -> tuple[_Batch, Images, Seen]:
         images = self.samples.read(batch.positions)
         chosen, labels = batch.positions[batch.closely], batch.labels[batch.closely]
-        drawn = positions_of(self.samples, self.recipe, chosen, labels)
+        drawn = positions_of(self.samples, self.recipe, chosen)
         return batch, images, self.looking.look(images, batch.closely, labels, drawn)
 
     def comparisons(self) -> Iterator[Comparison]:

@@ -19,7 +19,7 @@ _CLOSE: Final = 1e-3
 """To which a length-scale is the one that is meant, relative."""
 
 
-def positions_of(samples: Samples, recipe: Recipe, positions: Numbers, labels: Numbers) -> Numbers:
+def positions_of(samples: Samples, recipe: Recipe, positions: Numbers) -> Numbers:
     """Return which of its alternatives each component is, by the dataset's own length-scales.
 
     Parameters
@@ -28,8 +28,8 @@ def positions_of(samples: Samples, recipe: Recipe, positions: Numbers, labels: N
         The dataset, or a view.
     recipe
         What the alternatives are.
-    positions, labels
-        Some samples and their labels.
+    positions
+        Of some samples.
 
     Returns
     -------

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from scipy.special import ndtri
 
 from gpgen.exact.texture import Texture
+from gpgen.recipe import Recipe
 
-__all__ = ["Inverse"]
+__all__ = ["Inverse", "beneath"]
 
 Array = npt.NDArray[np.float64]
 Images = npt.NDArray[Any]
@@ -26,7 +27,7 @@ _LEAST: Final = {"lognormal": 1e-38, "uniform": 2.0**-25}
 class Inverse:
     """The texture that determines a recipe's images, and how to come back to it.
 
-    Exact, up to the rounding of pixels, if the images are a monotone function of one Gaussian
+    Exact, up to the rounding of pixels, if the images are an invertible function of one Gaussian
     field: "lognormal" or "uniform" of a single component. Every other texture stays as it is.
 
     Parameters
@@ -49,6 +50,8 @@ class Inverse:
         first, *others = texture.components
         if others or first.transform not in _LEAST:
             return cls(texture)
+        if first.transform == "uniform" and texture.dtype == "float16":
+            return cls(texture)  # values near 1 are rounded to a few
         plain = msgspec.structs.replace(first, transform=None, weight=1.0)
         beneath = dataclasses.replace(texture, components=(plain,))
         return cls(beneath, first.weight, first.transform)
@@ -74,3 +77,12 @@ class Inverse:
         else:
             found = ndtri(np.clip(values, least, 1 - least))
         return found.astype(np.float32)
+
+
+def beneath(recipe: Recipe) -> Recipe:
+    """Return the recipe of the Gaussian fields that its images can be turned back into."""
+    texture = recipe.texture
+    inverse = Inverse.of(texture)
+    if inverse.transform is None:
+        return recipe
+    return msgspec.structs.replace(recipe, components=inverse.texture.components)

@@ -8,10 +8,9 @@ import msgspec
 
 from gpgen.errors import UsageError
 from gpgen.exact.marginals import MARGINALS
-from gpgen.exact.texture import Texture
 from gpgen.recipe import Recipe
 
-__all__ = ["check_answerable", "check_gaussian"]
+__all__ = ["check_answerable", "check_density"]
 
 _MOST_CLASSES: Final = 64
 
@@ -48,28 +47,26 @@ def check_answerable(recipe: Recipe) -> None:
         )
 
 
-def check_gaussian(recipe: Recipe, texture: Texture) -> None:
-    """Refuse a recipe whose images don't determine Gaussian fields of known covariance.
+def check_density(recipe: Recipe) -> None:
+    """Refuse a recipe whose images have no density that is computed here.
 
     Parameters
     ----------
     recipe
-        The recipe.
-    texture
-        What it is once invertible transforms are inverted (`gpgen.observer.inverting`).
+        Without transforms that can be inverted (`gpgen.observer.inverting.beneath`).
 
     Raises
     ------
     UsageError
-        If transformed components are added up, or values are thresholded.
+        If it transforms values, or has classes and draws length-scales.
     """
-    if texture.is_transformed:
+    if recipe.texture.is_transformed:
         raise UsageError(
             f"recipe {recipe.name!r} thresholds values, or adds up transformed ones: its images "
             "have no density that is known here",
             'use "lognormal" or "uniform" of a single component, or leave transforms out',
         )
-    if texture.draws_length_scales and recipe.class_count > 1:
+    if recipe.texture.draws_length_scales and recipe.class_count > 1:
         raise UsageError(
             f"recipe {recipe.name!r} has {recipe.class_count} classes and draws length-scales: "
             "the density of a class is a mixture over the range, which isn't computed here",
