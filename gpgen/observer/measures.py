@@ -123,6 +123,7 @@ class Measures:
         self.cells = self.components.cells
         self._bands, self.wavelengths = _bands(self.cells)
         numbers = range(1, len(texture.components) + 1)
+        self._drawn = [k for k in numbers if texture.components[k - 1].drawn_count > 1]
         self.names = (
             *PIXEL_NAMES,
             *(f"power at wavelengths of {low:.3g} to {high:.3g} px"
@@ -131,6 +132,8 @@ class Measures:
             *(f"length-scale of component {k}" for k in numbers),
             *(f"variance of component {k}" for k in numbers),
             "posterior of the label",
+            *(f"length-scale of component {k}, by its distance from the one said"
+              for k in self._drawn),
         )  # fmt: skip
         self._expected = functools.lru_cache(_KINDS_KEPT)(self._expected_of)
         middle = tuple(component.drawn_count // 2 for component in texture.components)
@@ -160,7 +163,7 @@ class Measures:
         powers = self.cells.powers(modes)
         flat = modes.reshape(len(images), -1)
         count, parameters = len(images), 2 * len(self.texture.components)
-        spectral = np.empty((count, self._bands.shape[1] + parameters + 2))
+        spectral = np.empty((count, len(self.names) - len(PIXEL_NAMES)))
         log_likelihoods = np.empty((count, self.texture.class_count))
         directions = np.empty((count, len(self._seen)))
         scores = np.empty((count, parameters))
@@ -176,12 +179,14 @@ class Measures:
             scores[which] = excess @ slopes / 2
             information[which] = expected.information[label]
             scale = np.sqrt(np.maximum(np.diag(expected.information[label]), 1e-30))
+            relative = scores[which] / scale
             spectral[which] = np.column_stack(
                 [
                     by_band[which] - expected.bands[label],
                     excess.sum(axis=1) / np.sqrt(max(spectra.clean.sum(), 1.0)),
-                    scores[which] / scale,
+                    relative,
                     _odds(found, label),
+                    *(np.abs(relative[:, k - 1]) for k in self._drawn),
                 ]
             )
             chosen = flat[which][:, self._seen].astype(np.float64)

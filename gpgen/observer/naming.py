@@ -24,7 +24,7 @@ _ERRORS: Final = 4.0
 """Standard errors beyond which a fitted number is another one."""
 
 _FURTHEST_STEP: Final = 0.3
-_LEFT_OUT: Final = math.log(0.05)
+_LEFT_OUT: Final = math.log(0.1)
 _MOST_LISTED: Final = 3
 _ORDINALS: Final = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 
