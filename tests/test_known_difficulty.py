@@ -93,7 +93,7 @@ def test_what_takes_long_or_is_not_known_has_a_reason() -> None:
     for asked, why in (
         (many, "takes long"),
         (Recipe.load("golkar2018"), "2018"),
-        (Recipe.load("regression"), "one class only"),
+        (Recipe.load("regression"), "it draws its length-scales"),
     ):
         found, reason = summary_or_reason(asked)
         assert found is None
