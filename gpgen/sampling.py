@@ -206,6 +206,8 @@ class Sample:
         The sample's own seed; ``None`` if it was imported, so that nothing draws it again.
     index
         Its place in the dataset; ``None`` if it was drawn from a seed of its own.
+    weights
+        Each component's weight in the sum; empty if it was imported.
     """
 
     image: Image
@@ -214,6 +216,7 @@ class Sample:
     length_scales: tuple[LengthScale, ...]
     seed: int | None
     index: int | None
+    weights: tuple[float, ...] = ()
 
 
 def sample(
@@ -256,7 +259,8 @@ def sample(
     if not 0 <= seed < 2**64:
         raise UsageError(f"seed {seed} is out of range", "use 0 to 2**64 - 1")
     image = sampler_for(recipe).image(seed, label)
-    return Sample(image, label, classes[label], recipe.length_scales_of(label, seed), seed, index)
+    scales, weights = recipe.length_scales_of(label, seed), recipe.weights_of(seed)
+    return Sample(image, label, classes[label], scales, seed, index, weights)
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ class Source:
     def _examples(self, split: str, size: int, random: np.random.Generator | None) -> Examples:
         index = self._choose(split, size, random)
         image = self._read(index).astype(np.float32)
-        scale = math.sqrt(sum(component.moments[1] for component in self.recipe.components))
+        scale = math.sqrt(self.recipe.texture.moments[1])
         image /= np.float32(scale)
         label = self.recipe.labels(0, self.n)[index]
         return Examples(torch.from_numpy(image[:, None]), torch.from_numpy(label))

@@ -30,7 +30,7 @@ __all__ = ["DatasetView", "Samples"]
 Indices = Sequence[int] | npt.NDArray[Any]
 Numbers = npt.NDArray[np.int64]
 
-ARRAYS: Final = ("image", "label", "length_scales", "seed", "split_code")
+ARRAYS: Final = ("image", "label", "length_scales", "weights", "seed", "split_code")
 
 _SEED_BLOCK: Final = 1024
 """Seeds that are computed at once; one alone costs as much (`gpgen.sampling.seeds`)."""
@@ -57,12 +57,15 @@ class Samples:
     image: LazyArray
     label: LazyArray
     length_scales: LazyArray
+    weights: LazyArray
     seed: LazyArray
     split_code: LazyArray
 
     def __getattr__(self, name: str) -> LazyArray:
         if name == "seed" and self.__dict__.get("recipe") is not None:
             raise AttributeError(f"{self.path} was imported, so its samples have no seeds")
+        if name == "weights" and self.__dict__.get("recipe") is not None:
+            raise AttributeError(f"the recipe of {self.path} draws no weights: all are its own")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
@@ -170,7 +173,10 @@ class Samples:
     def _sample(self, image: npt.NDArray[Any], index: int, seed: int | None) -> Sample:
         label = self.recipe.label_of(index)
         scales = self.recipe.length_scales_of(label, seed)
-        return Sample(image, label, self.classes[label], scales, seed, index)
+        weights: tuple[float, ...] = ()
+        if isinstance(self.recipe, Recipe) and seed is not None:
+            weights = self.recipe.weights_of(seed)
+        return Sample(image, label, self.classes[label], scales, seed, index, weights)
 
     def _seeds(self, positions: Numbers) -> Sequence[int | None]:
         if not isinstance(self.recipe, Recipe):
@@ -258,7 +264,7 @@ class Samples:
             ``image`` with the dimensions ``(sample, y, x)``, or ``(sample, x)`` and
             ``(sample, z, y, x)``; the coordinates ``sample`` (the index in the whole dataset),
             ``label``, ``class_name``, ``split`` (its name), ``length_scales`` (pixels, one a
-            component), and ``seed`` unless it was imported.
+            component), ``weights`` where they are drawn, and ``seed`` unless it was imported.
 
         Raises
         ------
@@ -281,6 +287,8 @@ class Samples:
             "split": ("sample", np.array(self.splits)[self.split_code[:]]),
             "length_scales": (scales, self.length_scales[:], {"units": "pixel"}),
         }
+        if "weights" in self.__dict__:
+            coordinates["weights"] = (("sample", "component"), self.weights[:])
         if isinstance(self.recipe, Recipe):
             coordinates["seed"] = ("sample", self.seed[:])
         attributes = {
@@ -304,8 +312,8 @@ class Samples:
 class DatasetView(Samples):
     """Some samples of a dataset, in an order of their own; it owns no files and copies nothing.
 
-    It has the dataset's attributes (`image`, `label`, `length_scales`, `seed`, `split_code`), with
-    these samples only. `indices` says where they are in the whole dataset.
+    It has the dataset's attributes (`image`, `label`, `length_scales`, `weights`, `seed`,
+    `split_code`), with these samples only. `indices` says where they are in the whole dataset.
 
     Parameters
     ----------

@@ -78,13 +78,13 @@ class ConvolvedField:
         arrays: Arrays,
         seeds: npt.NDArray[np.uint64],
         stream: int,
-        weight: float,
+        weights: npt.NDArray[np.float64],
         standardize: bool,
     ) -> Contribution:
         """Draw the component, sample by sample: all its pixels."""
         fourier = arrays.fourier
         images = arrays.empty((len(seeds), *self.image.pixels))
-        for k, seed in enumerate(seeds.tolist()):
+        for k, (seed, weight) in enumerate(zip(seeds.tolist(), weights.tolist(), strict=True)):
             pixels = self.convolution.draw(seed, stream, fourier)
             if standardize:
                 values, deviation = standardized(pixels, fourier)

@@ -17,6 +17,7 @@ from gpgen.exact.arrays import Arrays, LibraryArray, round_samples
 from gpgen.exact.axis_product import grid_below
 from gpgen.exact.field import Contribution, Field
 from gpgen.exact.field_kinds import field_of
+from gpgen.exact.marginals import MARGINALS
 from gpgen.exact.separable import loaded_matrix
 from gpgen.exact.texture import Texture
 from gpgen.exact.transformed_field import transformed
@@ -112,17 +113,29 @@ class TextureClass:
                 if c.pixels is not None:
                     added = c.pixels.reshape(-1, lines, width)
                     pixels[c.samples] += added[:, :, block.start : block.stop]
+            if self.texture.transform is not None:
+                pixels = self._transformed(pixels, seeds)
             # Not images in lines: that would be a copy if they aren't contiguous.
             part = images[..., block.start : block.stop]
             arrays.store(pixels.reshape(part.shape), part, self.texture.dtype)
+
+    def _transformed(self, pixels: LibraryArray, seeds: npt.NDArray[np.uint64]) -> LibraryArray:
+        """Transform the sum, by NumPy: pixels of shape (samples, lines, columns)."""
+        assert self.texture.transform is not None  # noqa: S101 - narrows the type
+        marginal = MARGINALS[self.texture.transform]
+        values = self.arrays.to_numpy(pixels).astype(np.float64, copy=False)
+        if not marginal.scales:
+            variances = [math.fsum(w * w for w in row) for row in self.texture.weights(seeds)]
+            values = values / np.sqrt(np.array(variances))[:, None, None]
+        return self.arrays.load(marginal.apply(values))
 
     def contributions(self, seeds: npt.NDArray[np.uint64]) -> list[Contribution]:
         """Draw each component for some samples; rows are rounded to the grid of the sum."""
         texture = self.texture
         contributions = [
-            field.draw(self.arrays, seeds, stream, component.weight, texture.standardize)
-            for stream, (field, component) in enumerate(
-                zip(self.fields, texture.components, strict=True)
+            field.draw(self.arrays, seeds, stream, weights, texture.standardize)
+            for stream, (field, weights) in enumerate(
+                zip(self.fields, texture.weights(seeds).T, strict=True)
             )
         ]
         bits = grid_below(sum((c.bound for c in contributions), np.zeros(len(seeds))))

@@ -109,18 +109,23 @@ def image_axes(dimensions: int) -> tuple[str, ...]:
 
 
 def derived_arrays(recipe: LabelledImages, n: int) -> tuple[SmallArray, ...]:
-    """Return the arrays that follow from the recipe: label, length_scale, seed, split.
+    """Return the arrays that follow from the recipe: label, length_scale, weight, seed, split.
 
     Parameters
     ----------
     recipe
-        The recipe; imported images, which nothing draws again, have no seed.
+        The recipe; imported images, which nothing draws again, have no seed. Only where
+        weights are drawn are they an array.
     n
         Number of samples.
     """
     scale = recipe.length_scale_array(0, 1).shape[1:]
     names = list(recipe.splits)
     seed: tuple[SmallArray, ...] = ()
+    weight: tuple[SmallArray, ...] = ()
+    if isinstance(recipe, Recipe) and recipe.texture.draws_weights:
+        axes, shape = ("sample", "component"), (n, len(recipe.components))
+        weight = (SmallArray("weight", shape, np.dtype("<f8"), axes, recipe.weight_array),)
     if isinstance(recipe, Recipe):
         of_samples = functools.partial(seeds, recipe.seed)
         seed = (SmallArray("seed", (n,), np.dtype("<u8"), ("sample",), of_samples),)
@@ -134,6 +139,7 @@ def derived_arrays(recipe: LabelledImages, n: int) -> tuple[SmallArray, ...]:
             recipe.length_scale_array,
             {"units": "pixel"},
         ),
+        *weight,
         *seed,
         SmallArray(
             "split",

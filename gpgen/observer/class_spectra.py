@@ -66,7 +66,7 @@ class ClassSpectra:
     def of(cls, texture: Texture) -> ClassSpectra:
         """Compute them."""
         cells = Cells(texture.shape, tuple(each == "periodic" for each in texture.boundaries))
-        noise = _NOISE * sum(component.weight**2 for component in texture.components)
+        noise = _NOISE * sum(component.rms_weight**2 for component in texture.components)
         powers, slopes, leaks = [], [], []
         for number, component in enumerate(texture.components):
             of_choices, their_slopes, their_leaks = [], [], []
@@ -118,7 +118,7 @@ def _power_and_leak(
 ) -> tuple[Array, Array]:
     component = texture.components[number]
     field = field_modes(texture, component.kernel, choice)
-    variance = variance_of(field, component.weight, texture.standardize)
+    variance = variance_of(field, component.rms_weight, texture.standardize)
     powers = field.powers(cells.modes)
     leaked = np.abs(powers - field.spectrum(cells.modes))
     return _in_cells(texture, cells, variance * powers), variance * cells.means(leaked)
@@ -127,7 +127,7 @@ def _power_and_leak(
 def _power(texture: Texture, cells: Cells, number: int, choice: Choice) -> Array:
     component = texture.components[number]
     field: FieldModes = field_modes(texture, component.kernel, choice)
-    variance = variance_of(field, component.weight, texture.standardize)
+    variance = variance_of(field, component.rms_weight, texture.standardize)
     return _in_cells(texture, cells, variance * field.powers(cells.modes))
 
 

@@ -18,14 +18,15 @@ def check_answerable(recipe: Recipe) -> None:
     Raises
     ------
     UsageError
-        If it draws length-scales, transforms values, or has more than 64 classes.
+        If it draws length-scales or weights, transforms values, or has more than 64 classes.
     """
-    if recipe.texture.draws_length_scales or recipe.texture.is_transformed:
+    texture = recipe.texture
+    if texture.draws_length_scales or texture.draws_weights or texture.is_transformed:
         raise UsageError(
-            f"recipe {recipe.name!r} draws length-scales from a range, or transforms values: its "
-            "images have no density that is known here",
-            "list length-scales, and leave transforms out; `gpgen verify --regenerate all` checks "
-            "the pixels of such data",
+            f"recipe {recipe.name!r} draws length-scales or weights from a range, or transforms "
+            "values: its images have no density that is known here",
+            "list length-scales, give weights, and leave transforms out; `gpgen verify "
+            "--regenerate all` checks the pixels of such data",
         )
     if recipe.class_count > _MOST_CLASSES:
         raise UsageError(

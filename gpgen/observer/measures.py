@@ -83,7 +83,7 @@ class Measures:
         self._totals = np.stack([spectra.total(label) for label in labels])
         self._logs = np.log(self._totals) @ spectra.clean
         self._weights = [self._weights_of(label) for label in labels]
-        self._scale = sum(component.weight**2 for component in texture.components) ** 0.5
+        self._scale = sum(component.rms_weight**2 for component in texture.components) ** 0.5
         self._seen = _spread_modes(texture, spectra)
 
     def _weights_of(self, label: int) -> Array:

@@ -178,7 +178,7 @@ def expected_power(recipe: LabelledImages, label: int) -> Array | None:
         power = _field_power(component.kernel, lengths, recipe.shape, periodic, recipe.standardize)
         if power is None:
             return None
-        total += component.weight**2 * power
+        total += component.rms_weight**2 * power
     # An image may be mirrored along any axis: a wave and its mirror image have the same power.
     waves = [np.abs(np.rint(np.fft.fftfreq(n) * n)).astype(int) for n in recipe.shape]
     return total[np.ix_(*waves)]
@@ -193,22 +193,31 @@ def kernel_correlation(recipe: LabelledImages, label: int, distance: Array) -> A
 
     The mean over all length-scales that can be drawn, if they are.
 
-    None if the length-scales differ by axis, or there is no formula.
+    None if the length-scales differ by axis, or there is no formula: neither of a transform if what
+    it is applied to has drawn numbers.
     """
     if not isinstance(recipe, Recipe) or recipe.algorithm != "exact":
         return None
+    texture, drawn = recipe.texture, any(c.draws_weight for c in recipe.components)
+    if (drawn and texture.is_transformed) or (
+        texture.draws_length_scales and texture.transform is not None
+    ):
+        return None
     total = np.zeros_like(distance)
     weights = 0.0
-    chosen = recipe.texture.chosen(label)
+    chosen = texture.chosen(label)
     for component, choices in zip(recipe.components, chosen, strict=True):
         variance = component.moments[1]
         for choice in choices:
-            kernel = scaled_kernel(recipe.texture, component.kernel, *choice)
+            kernel = scaled_kernel(texture, component.kernel, *choice)
             if isinstance(kernel.family, SpectralKernel) or isinstance(choice.length_scale, tuple):
                 return None
             correlation = kernel.family.covariance(distance / kernel.lengths[0])
             if component.transform is not None:
-                correlation = MARGINALS[component.transform].correlation(correlation)
+                correlation = MARGINALS[component.transform].correlation(correlation, 1.0)
             total += variance / len(choices) * correlation
         weights += variance
-    return np.asarray(total / weights)
+    total /= weights
+    if texture.transform is not None:
+        total = MARGINALS[texture.transform].correlation(total, weights)
+    return np.asarray(total)
