@@ -274,7 +274,7 @@ def test_300_right_and_60_wrong_datasets(tmp_path: Path) -> None:
 def test_drawn_length_scales_and_transforms_are_refused(tmp_path: Path, component) -> None:
     recipe = {"name": "drawn", "shape": [16, 16], "components": [component]}
     gpgen.make(recipe, 20, tmp_path / "d.zarr").close()
-    with pytest.raises(UsageError, match="draws length-scales from a range, or transforms"):
+    with pytest.raises(UsageError, match="or weights from a range, or transforms"):
         gpgen.audit(tmp_path / "d.zarr")
     with pytest.raises(UsageError, match=r"one class only|or transforms values"):
         gpgen.difficulty(recipe)
