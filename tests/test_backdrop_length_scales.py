@@ -130,7 +130,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(recipes, tmp_path
     assert training.train(source, long, 0, folder=tmp_path / "run") == whole
     scores = training.evaluate_checkpoint(tmp_path / "run/checkpoint.pt", recipes["one"], n=40)
     assert scores == whole.test
-    with pytest.raises(UsageError, match=r"trained for 1 drawn length-scale, .* has 2 drawn"):
+    with pytest.raises(UsageError, match=r"for 1 drawn length-scale in 1-D images, .* has 2 drawn"):
         training.evaluate_checkpoint(tmp_path / "run/checkpoint.pt", recipes["two"])
     with pytest.raises(UsageError, match="draws no length-scale"):
         training.evaluate_checkpoint(tmp_path / "run/checkpoint.pt", recipes["given"])

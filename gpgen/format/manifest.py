@@ -170,6 +170,12 @@ class Manifest(msgspec.Struct, frozen=True):
     chunk_size: int | None = None
     shard_pattern: str | None = None
     files: dict[str, str] = {}
+    roots_sha256: str | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def roots(self) -> str | None:
+        """A hash of the code of other packages' kernels, where the recipe names any."""
+        return None if self.roots_sha256 is msgspec.UNSET else self.roots_sha256
 
     @property
     def layout(self) -> Layout:
@@ -206,9 +212,19 @@ def canonical_json(value: object) -> bytes:
 
 
 def root_attributes(
-    recipe: LabelledImages, layout: Layout, version: str = __version__
+    recipe: LabelledImages, layout: Layout, version: str = __version__, roots: str | None = None
 ) -> dict[str, Any]:
-    """Return the attributes of a dataset that don't depend on its pixels, not yet sealed."""
+    """Return the attributes of a dataset that don't depend on its pixels, not yet sealed.
+
+    Parameters
+    ----------
+    recipe, layout
+        The dataset.
+    version
+        Of the gpgen that has drawn it.
+    roots
+        `gpgen.exact.offered_roots.roots_sha256` of the one who has drawn it.
+    """
     attributes: dict[str, Any] = {
         "format": "gpgen",
         "format_version": FORMAT_VERSION,
@@ -224,6 +240,8 @@ def root_attributes(
     }
     if layout.chunk_size is not None:
         attributes["chunk_size"] = layout.chunk_size
+    if roots is not None:
+        attributes["roots_sha256"] = roots
     return attributes
 
 

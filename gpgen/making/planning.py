@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from gpgen._version import __version__
+from gpgen.exact.offered_roots import roots_sha256
 from gpgen.format import store_for
 from gpgen.format.image_writing import BATCH_BYTES
 from gpgen.format.job import ImageSource, Job
@@ -117,13 +118,15 @@ def plan_job(
     overwrite: bool = False,
 ) -> Job:
     """Return the job that a call of `make` stands for, its target's folder checked."""
+    recipe = Recipe.load(recipe)
     return job_of(
-        DrawnImages(Recipe.load(recipe)),
+        DrawnImages(recipe),
         n,
         out,
         chunk_size=chunk_size,
         shard_size=shard_size,
         overwrite=overwrite,
+        roots=roots_sha256(recipe.texture),
     )
 
 
@@ -136,6 +139,7 @@ def job_of(
     shard_size: int | None = None,
     overwrite: bool = False,
     gpgen_version: str = __version__,
+    roots: str | None = None,
 ) -> Job:
     """Return the job of making a dataset of a source's first n images.
 
@@ -145,14 +149,14 @@ def job_of(
         Where the images come from.
     n, out, chunk_size, shard_size, overwrite
         As for `gpgen.make`.
-    gpgen_version
-        The version that has drawn them.
+    gpgen_version, roots
+        The version that has drawn them, and the hash of the kernels' code (`Job`).
     """
     described = source.described
     target = Target.parse(place_of(out).followed())
     layout = choose_layout(target.form, described.image_nbytes, n, chunk_size, shard_size)
     workspace_of(target.path).check(target, overwrite=overwrite)
-    return Job(target, described, layout, overwrite, gpgen_version, source)
+    return Job(target, described, layout, overwrite, gpgen_version, source, roots)
 
 
 def _memory(recipe: Recipe) -> int:
