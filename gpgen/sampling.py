@@ -20,6 +20,7 @@ from gpgen.recipe import AnyRecipe, LengthScale, Recipe
 from gpgen.sample_seeds import seeds, seeds_at
 
 __all__ = [
+    "KINDS_KEPT",
     "SAMPLING_VERSION",
     "DrawnImages",
     "Sample",
@@ -41,7 +42,7 @@ Indices = npt.NDArray[np.int64]
 Kind = tuple[int, tuple[int, ...]]
 """A label, and which length-scale each component has drawn; none if classes determine them."""
 
-_KINDS_KEPT: Final = 64
+KINDS_KEPT: Final = 64
 """Kinds of samples whose joint matrices are kept, where length-scales are drawn."""
 
 
@@ -164,7 +165,7 @@ class Sampler:
 
     def _class(self, kind: Kind) -> TextureClass:
         if kind not in self._classes:
-            if len(self._classes) >= max(self.recipe.class_count, _KINDS_KEPT):
+            if len(self._classes) >= max(self.recipe.class_count, KINDS_KEPT):
                 del self._classes[next(iter(self._classes))]
             label, drawn = kind
             self._classes[kind] = TextureClass.of(self.recipe.texture, label, self.arrays, drawn)

@@ -7,10 +7,10 @@ import dataclasses
 from gpgen._version import __version__
 from gpgen.exact.offered_roots import roots_sha256
 from gpgen.format import store_for
-from gpgen.format.image_writing import BATCH_BYTES
 from gpgen.format.job import ImageSource, Job
 from gpgen.format.layout import Format, Target, choose_layout
 from gpgen.io.paths import AnyPath, Given, place_of
+from gpgen.making.memory import worker_memory
 from gpgen.recipe import AnyRecipe, Recipe
 from gpgen.recipe_warnings import recipe_warnings
 from gpgen.sampling import DrawnImages
@@ -47,7 +47,8 @@ class Plan:
     workers
         Number of workers, unless a scheduler is given.
     memory_per_worker
-        About the bytes that each worker holds, whatever the sizes of chunks and shards.
+        About the bytes that each worker holds, whatever the sizes of chunks and shards: images at
+        work, and the factors and roots of the kernels, which threads of one process share.
     warnings
         What is allowed and yet seldom meant, each in one line.
     """
@@ -103,7 +104,7 @@ def plan(
         nbytes=store_for(job.target.form, job.target.path).nbytes(job),
         free_bytes=workspace_of(job.target.path).free_bytes(job.target),
         workers=worker_count(workers),
-        memory_per_worker=_memory(recipe),
+        memory_per_worker=worker_memory(recipe),
         warnings=recipe_warnings(recipe, n),
     )
 
@@ -157,8 +158,3 @@ def job_of(
     layout = choose_layout(target.form, described.image_nbytes, n, chunk_size, shard_size)
     workspace_of(target.path).check(target, overwrite=overwrite)
     return Job(target, described, layout, overwrite, gpgen_version, source, roots)
-
-
-def _memory(recipe: Recipe) -> int:
-    """Estimate what drawing a batch holds: the batch, and the sampler's float64 rows and values."""
-    return max(BATCH_BYTES, recipe.image_nbytes) * 8
