@@ -167,7 +167,7 @@ def test_the_command_line_trains_evaluates_and_resumes(recipes, tmp_path, capsys
 @pytest.mark.parametrize(
     ("recipe", "target", "message"),
     [
-        ("one", "label", "has one class: .*target length_scales learns those that it draws"),
+        ("one", "label", "has one class: .*target length_scales, which learns those that it draws"),
         ("two", "length_scale", "draws 2 length-scales; use .*target length_scales"),
         ("given", "length_scale", "draws no length-scale from a range; leave out .*target"),
     ],

@@ -92,10 +92,10 @@ class Source:
     def _check_target(self, source: str) -> None:
         found = len(drawn(self.recipe))
         if self.target == "label" and self.recipe.class_count == 1:
-            drawing = f"; {Argument.TARGET} length_scales learns those that it draws"
+            drawing = f"use {Argument.TARGET} length_scales, which learns those that it draws"
             raise UsageError(
                 f"{source} has one class: there is nothing to tell apart",
-                f"offer a second length-scale{drawing if found else ''}",
+                drawing if found else "offer a second length-scale",
             )
         if self.target != "label" and found == 0:
             raise UsageError(
