@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, overload
 
 import numpy as np
@@ -19,7 +19,7 @@ from gpgen.indexing import sample_index, sample_indices
 from gpgen.io.paths import AnyPath
 from gpgen.labelled_images import LabelledImages
 from gpgen.recipe import Recipe
-from gpgen.sampling import SAMPLING_VERSION, Sample, seeds
+from gpgen.sampling import SAMPLING_VERSION, Sample, seeds_at
 from gpgen.splits import ListedSplit, Split
 
 if TYPE_CHECKING:
@@ -32,13 +32,10 @@ Numbers = npt.NDArray[np.int64]
 
 ARRAYS: Final = ("image", "label", "length_scales", "weights", "seed", "split_code")
 
-_SEED_BLOCK: Final = 1024
-"""Seeds that are computed at once; one alone costs as much (`gpgen.sampling.seeds`)."""
-
-
-@lru_cache(maxsize=64)
-def _seed_block(root_seed: int, block: int) -> npt.NDArray[np.uint64]:
-    return seeds(root_seed, block * _SEED_BLOCK, (block + 1) * _SEED_BLOCK)
+_MISSING: Final = {
+    "seed": "was imported, so its samples have no seeds",
+    "weights": "draws no weights: they are the recipe's",
+}
 
 
 class Samples:
@@ -62,10 +59,9 @@ class Samples:
     split_code: LazyArray
 
     def __getattr__(self, name: str) -> LazyArray:
-        if name == "seed" and self.__dict__.get("recipe") is not None:
-            raise AttributeError(f"{self.path} was imported, so its samples have no seeds")
-        if name == "weights" and self.__dict__.get("recipe") is not None:
-            raise AttributeError(f"the recipe of {self.path} draws no weights: all are its own")
+        missing = _MISSING.get(name)
+        if missing is not None and self.__dict__.get("recipe") is not None:
+            raise AttributeError(f"{self.path} {missing}")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
@@ -173,9 +169,7 @@ class Samples:
     def _sample(self, image: npt.NDArray[Any], index: int, seed: int | None) -> Sample:
         label = self.recipe.label_of(index)
         scales = self.recipe.length_scales_of(label, seed)
-        weights: tuple[float, ...] = ()
-        if isinstance(self.recipe, Recipe) and seed is not None:
-            weights = self.recipe.weights_of(seed)
+        weights = () if seed is None else self.recipe.weights_of(seed)
         return Sample(image, label, self.classes[label], scales, seed, index, weights)
 
     def _seeds(self, positions: Numbers) -> Sequence[int | None]:
@@ -183,8 +177,8 @@ class Samples:
             return [None] * len(positions)
         if self.manifest.sampling_version != SAMPLING_VERSION:
             return list(map(int, self.seed.read(positions)))
-        root, numbers = self.recipe.seed, self._indices_at(positions).tolist()
-        return [int(_seed_block(root, k // _SEED_BLOCK)[k % _SEED_BLOCK]) for k in numbers]
+        found: list[int] = seeds_at(self.recipe.seed, self._indices_at(positions)).tolist()
+        return found
 
     def split(self, name: str) -> DatasetView:
         """Return a view of the samples of a split, ascending.
@@ -312,8 +306,8 @@ class Samples:
 class DatasetView(Samples):
     """Some samples of a dataset, in an order of their own; it owns no files and copies nothing.
 
-    It has the dataset's attributes (`image`, `label`, `length_scales`, `weights`, `seed`,
-    `split_code`), with these samples only. `indices` says where they are in the whole dataset.
+    It has the dataset's arrays (`image`, `label` and so on), with these samples only. `indices`
+    says where they are in the whole dataset.
 
     Parameters
     ----------
