@@ -30,7 +30,7 @@ def recipe_warnings(recipe: Recipe, n: int | None = None) -> tuple[str, ...]:
         Number of samples, if it is known: a split may get none of them.
     """
     found = []
-    if recipe.class_count == 1 and not recipe.texture.draws_length_scales:
+    if recipe.class_count == 1 and not _draws_numbers(recipe):
         found.append(f"there is one class only, {recipe.classes[0]!r}: nothing to classify")
     elif recipe.standardize and math.prod(recipe.shape) == 2:
         found.append("a standardized image of 2 pixels looks alike in every class")
@@ -52,6 +52,10 @@ def recipe_warnings(recipe: Recipe, n: int | None = None) -> tuple[str, ...]:
         if empty:
             found.append(f"split {_some(empty)} gets none of the {n} samples")
     return tuple(found)
+
+
+def _draws_numbers(recipe: Recipe) -> bool:
+    return recipe.texture.draws_length_scales or recipe.texture.draws_weights
 
 
 def warn_about(recipe: Recipe, n: int | None = None) -> None:

@@ -20,6 +20,7 @@ from gpgen.recipe import AnyRecipe, LengthScale, Recipe
 from gpgen.sample_seeds import seeds, seeds_at
 
 __all__ = [
+    "KINDS_KEPT",
     "SAMPLING_VERSION",
     "DrawnImages",
     "Sample",
@@ -41,7 +42,7 @@ Indices = npt.NDArray[np.int64]
 Kind = tuple[int, tuple[int, ...]]
 """A label, and which length-scale each component has drawn; none if classes determine them."""
 
-_KINDS_KEPT: Final = 64
+KINDS_KEPT: Final = 64
 """Kinds of samples whose joint matrices are kept, where length-scales are drawn."""
 
 
@@ -167,7 +168,7 @@ class Sampler:
 
     def _class(self, kind: Kind) -> TextureClass:
         if kind not in self._classes:
-            if len(self._classes) >= max(self.recipe.class_count, _KINDS_KEPT):
+            if len(self._classes) >= max(self.recipe.class_count, KINDS_KEPT):
                 del self._classes[next(iter(self._classes))]
             label, drawn = kind
             self._classes[kind] = TextureClass.of(self.recipe.texture, label, self.arrays, drawn)
@@ -209,6 +210,8 @@ class Sample:
         The sample's own seed; ``None`` if it was imported, so that nothing draws it again.
     index
         Its place in the dataset; ``None`` if it was drawn from a seed of its own.
+    weights
+        Each component's weight in the sum; empty if it was imported.
     """
 
     image: Image
@@ -217,6 +220,7 @@ class Sample:
     length_scales: tuple[LengthScale, ...]
     seed: int | None
     index: int | None
+    weights: tuple[float, ...] = ()
 
 
 def sample(
@@ -259,7 +263,8 @@ def sample(
     if not 0 <= seed < 2**64:
         raise UsageError(f"seed {seed} is out of range", "use 0 to 2**64 - 1")
     image = sampler_for(recipe).image(seed, label)
-    return Sample(image, label, classes[label], recipe.length_scales_of(label, seed), seed, index)
+    scales, weights = recipe.length_scales_of(label, seed), recipe.weights_of(seed)
+    return Sample(image, label, classes[label], scales, seed, index, weights)
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_recipe_of_the_page_of_kernels_has_the_classes_that_it_says() -> None:
-    text, drawn, transformed = blocks("docs/kernels.md", "toml")
+    text, drawn, weighted, transformed, of_sum = blocks("docs/kernels.md", "toml")
     assert Recipe.from_toml(drawn).classes == ("3..12",)
     target, _ = blocks("docs/kernels.md", "python")
     names: dict[str, Any] = {}
@@ -75,6 +75,8 @@ def test_the_recipe_of_the_page_of_kernels_has_the_classes_that_it_says() -> Non
         Recipe.load("regression").length_scale_array(0, 1)[0]
     )
     assert set(np.unique(sample(Recipe.from_toml(transformed), 0).image)) == {0, 1}
+    assert len({sample(Recipe.from_toml(weighted), k).weights for k in range(4)}) == 4
+    assert sample(Recipe.from_toml(of_sum), 0).image.min() > 0
     assert Recipe.from_toml(text).classes[0] == "2x6(smoothness=0.5,angle=0)-1"
     assert Recipe.from_toml(text).class_count == 4
 

@@ -78,14 +78,14 @@ class ConvolvedField:
         arrays: Arrays,
         seeds: npt.NDArray[np.uint64],
         stream: int,
-        weight: float,
+        weights: npt.NDArray[np.float64],
         standardize: bool,
     ) -> Contribution:
         """Draw the component, sample by sample: all its pixels."""
         fourier = arrays.fourier
         fields = []
-        scale = np.full(len(seeds), weight * 2.0**-PIXEL_BITS)
-        for k, seed in enumerate(seeds.tolist()):
+        scale = weights * 2.0**-PIXEL_BITS
+        for k, (seed, weight) in enumerate(zip(seeds.tolist(), weights.tolist(), strict=True)):
             pixels = self.convolution.draw(seed, stream, fourier)
             if standardize:
                 values, deviation = standardized(pixels, fourier)

@@ -17,6 +17,7 @@ from gpgen.exact.arrays import Arrays, LibraryArray, round_samples
 from gpgen.exact.axis_product import grid_below
 from gpgen.exact.field import Contribution, Field
 from gpgen.exact.field_kinds import field_of
+from gpgen.exact.marginals import MARGINALS
 from gpgen.exact.separable import loaded_matrix
 from gpgen.exact.texture import Texture
 from gpgen.exact.transformed_field import transformed
@@ -123,8 +124,10 @@ class TextureClass:
                 for c in added:
                     within = (*where, ..., slice(block.start, block.stop))
                     pixels[c.samples] += c.scaled_pixels(arrays, within)
+                if self.texture.transform is not None:
+                    pixels = self._transformed(pixels, seeds)
                 arrays.store(pixels, part, self.texture.dtype)
-        if added:
+        if added or self.texture.transform is not None:
             return math.inf
         return float(np.max(np.abs(shift) + sum(c.bound for c in contributions)))
 
@@ -138,13 +141,24 @@ class TextureClass:
         step = max(1, most // (count * math.prod(further) * width))
         return [(slice(None), slice(start, start + step)) for start in range(0, height, step)]
 
+    def _transformed(self, pixels: LibraryArray, seeds: npt.NDArray[np.uint64]) -> LibraryArray:
+        """Transform the sum, by NumPy: pixels of shape (samples, ...)."""
+        assert self.texture.transform is not None  # noqa: S101 - narrows the type
+        marginal = MARGINALS[self.texture.transform]
+        values = self.arrays.to_numpy(pixels).astype(np.float64, copy=False)
+        if not marginal.scales:
+            variances = [math.fsum(w * w for w in row) for row in self.texture.weights(seeds)]
+            deviations = np.sqrt(np.array(variances))
+            values = values / deviations.reshape(-1, *(1,) * (values.ndim - 1))
+        return self.arrays.load(marginal.apply(values))
+
     def contributions(self, seeds: npt.NDArray[np.uint64]) -> list[Contribution]:
         """Draw each component for some samples; rows are rounded to the grid of the sum."""
         texture = self.texture
         contributions = [
-            field.draw(self.arrays, seeds, stream, component.weight, texture.standardize)
-            for stream, (field, component) in enumerate(
-                zip(self.fields, texture.components, strict=True)
+            field.draw(self.arrays, seeds, stream, weights, texture.standardize)
+            for stream, (field, weights) in enumerate(
+                zip(self.fields, texture.weights(seeds).T, strict=True)
             )
         ]
         bits = grid_below(sum((c.bound for c in contributions), np.zeros(len(seeds))))

@@ -114,7 +114,7 @@ class Field(Protocol):
         arrays: Arrays,
         seeds: npt.NDArray[np.uint64],
         stream: int,
-        weight: float,
+        weights: npt.NDArray[np.float64],
         standardize: bool,
     ) -> Contribution:
         """Draw the component for some samples.
@@ -127,9 +127,9 @@ class Field(Protocol):
             The samples' seeds, shape (samples,).
         stream
             The component's position in the recipe.
-        weight
-            What the field is multiplied by.
+        weights
+            What each sample's field is multiplied by, shape (samples,).
         standardize
-            Whether each sample gets mean 0 and deviation `weight` over its pixels.
+            Whether each sample gets mean 0 and its weight as deviation over its pixels.
         """
         ...

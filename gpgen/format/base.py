@@ -152,7 +152,7 @@ class Reader(Protocol):
         Parameters
         ----------
         name
-            "label", "length_scale", "seed", "split", "crc32c" or "shard_sha256".
+            "label", "length_scale", "weight", "seed", "split", "crc32c" or "shard_sha256".
         start, stop
             The first row, and the one after the last.
 

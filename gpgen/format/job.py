@@ -101,6 +101,9 @@ class Job:
     images
         The source of the images. The same images make the same job, wherever they come from; None
         for a job as it is on record, until whoever resumes it gives the source.
+    roots
+        A hash of the kernels' code that draws, or has drawn, the images, if the recipe names
+        kernels of other packages (`gpgen.exact.offered_roots`).
     """
 
     target: Target
@@ -109,6 +112,7 @@ class Job:
     overwrite: bool = False
     gpgen_version: str = __version__
     images: ImageSource | None = None
+    roots: str | None = None
 
     @property
     def working(self) -> AnyPath:
@@ -137,6 +141,7 @@ class Job:
 
     def _content(self) -> dict[str, Any]:
         return {
+            **({} if self.roots is None else {"roots_sha256": self.roots}),
             "format_version": FORMAT_VERSION,
             "sampling_version": SAMPLING_VERSION,
             "gpgen_version": self.gpgen_version,
@@ -160,11 +165,8 @@ class Job:
 
     def is_described_by(self, manifest: Manifest) -> bool:
         """Return whether a finished dataset is the one that this job makes."""
-        return (manifest.recipe_sha256, manifest.layout, manifest.gpgen_version) == (
-            self.recipe.sha256,
-            self.layout,
-            self.gpgen_version,
-        )
+        theirs = (manifest.recipe_sha256, manifest.layout, manifest.gpgen_version, manifest.roots)
+        return theirs == (self.recipe.sha256, self.layout, self.gpgen_version, self.roots)
 
     def differences(self, other: Job) -> list[str]:
         """Return what ``other`` wants otherwise, each as ``name old -> new``."""
@@ -177,5 +179,6 @@ class Job:
             (f"recipe {key}", mine["recipe"].get(key), theirs["recipe"].get(key))
             for key in sorted({*mine["recipe"], *theirs["recipe"]})
         ]
+        pairs.append(("roots of the kernels of other packages", self.roots, other.roots))
         # Dictionaries are compared as text, for the order of splits matters.
         return [f"{key} {old!r} -> {new!r}" for key, old, new in pairs if repr(old) != repr(new)]

@@ -82,6 +82,7 @@ def convert(
             shard_size=shard_size,
             overwrite=overwrite,
             gpgen_version=manifest.gpgen_version,
+            roots=manifest.roots,
         )
         if job.target.manifest == dataset.path:
             raise UsageError(f"{dataset.path} is both source and target", "choose another target")

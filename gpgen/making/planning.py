@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 from gpgen._version import __version__
+from gpgen.exact.offered_roots import roots_sha256
 from gpgen.format import store_for
-from gpgen.format.image_writing import BATCH_BYTES
 from gpgen.format.job import ImageSource, Job
 from gpgen.format.layout import Format, Target, choose_layout
 from gpgen.io.paths import AnyPath, Given, place_of
+from gpgen.making.memory import worker_memory
 from gpgen.recipe import AnyRecipe, Recipe
 from gpgen.recipe_warnings import recipe_warnings
 from gpgen.sampling import DrawnImages
@@ -46,7 +47,8 @@ class Plan:
     workers
         Number of workers, unless a scheduler is given.
     memory_per_worker
-        About the bytes that each worker holds, whatever the sizes of chunks and shards.
+        About the bytes that each worker holds, whatever the sizes of chunks and shards: images at
+        work, and the factors and roots of the kernels, which threads of one process share.
     warnings
         What is allowed and yet seldom meant, each in one line.
     """
@@ -102,7 +104,7 @@ def plan(
         nbytes=store_for(job.target.form, job.target.path).nbytes(job),
         free_bytes=workspace_of(job.target.path).free_bytes(job.target),
         workers=worker_count(workers),
-        memory_per_worker=_memory(recipe),
+        memory_per_worker=worker_memory(recipe),
         warnings=recipe_warnings(recipe, n),
     )
 
@@ -117,13 +119,15 @@ def plan_job(
     overwrite: bool = False,
 ) -> Job:
     """Return the job that a call of `make` stands for, its target's folder checked."""
+    recipe = Recipe.load(recipe)
     return job_of(
-        DrawnImages(Recipe.load(recipe)),
+        DrawnImages(recipe),
         n,
         out,
         chunk_size=chunk_size,
         shard_size=shard_size,
         overwrite=overwrite,
+        roots=roots_sha256(recipe.texture),
     )
 
 
@@ -136,6 +140,7 @@ def job_of(
     shard_size: int | None = None,
     overwrite: bool = False,
     gpgen_version: str = __version__,
+    roots: str | None = None,
 ) -> Job:
     """Return the job of making a dataset of a source's first n images.
 
@@ -145,16 +150,11 @@ def job_of(
         Where the images come from.
     n, out, chunk_size, shard_size, overwrite
         As for `gpgen.make`.
-    gpgen_version
-        The version that has drawn them.
+    gpgen_version, roots
+        The version that has drawn them, and the hash of the kernels' code (`Job`).
     """
     described = source.described
     target = Target.parse(place_of(out).followed())
     layout = choose_layout(target.form, described.image_nbytes, n, chunk_size, shard_size)
     workspace_of(target.path).check(target, overwrite=overwrite)
-    return Job(target, described, layout, overwrite, gpgen_version, source)
-
-
-def _memory(recipe: Recipe) -> int:
-    """Estimate what drawing a batch holds: the batch, and the sampler's float64 rows and values."""
-    return max(BATCH_BYTES, recipe.image_nbytes) * 8
+    return Job(target, described, layout, overwrite, gpgen_version, source, roots)

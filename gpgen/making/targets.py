@@ -88,7 +88,7 @@ def _finished(job: Job, store: Store) -> Dataset:
     if pattern is not None and dataset.format in SHARDED:
         path = path.with_name(pattern)
     target = Target(path, dataset.format)
-    there = Job(target, dataset.recipe, dataset.manifest.layout)
+    there = Job(target, dataset.recipe, dataset.manifest.layout, roots=dataset.manifest.roots)
     differences = there.differences(job)
     if differences:
         dataset.close()

@@ -88,7 +88,7 @@ class ComponentSpectra:
         field = field_modes(self.texture, component.kernel, choice, component.transform)
         if component.transform is not None:
             return field, component.moments[1]
-        return field, variance_of(field, component.weight, self.texture.standardize)
+        return field, variance_of(field, component.rms_weight, self.texture.standardize)
 
     def _in_cells(self, powers: Array) -> Array:
         found = self.cells.means(powers)

@@ -48,7 +48,9 @@ class Inverse:
     def of(cls, texture: Texture) -> Inverse:
         """Look for the texture beneath."""
         first, *others = texture.components
-        if others or first.transform not in _LEAST:
+        if others or first.transform not in _LEAST or texture.transform is not None:
+            return cls(texture)
+        if not isinstance(first.weight, float | int):
             return cls(texture)
         if first.transform == "uniform" and texture.dtype == "float16":
             return cls(texture)  # values near 1 are rounded to a few

@@ -34,6 +34,8 @@ def check_answerable(recipe: Recipe) -> None:
         for field in msgspec.structs.fields(type(what)):
             if field.name not in _KNOWN and getattr(what, field.name) != field.default:
                 raise _unknown(recipe, field.name)
+    if recipe.transform is not None:
+        raise _unknown(recipe, "a transform of the sum")
     for component in recipe.components:
         if not isinstance(component.weight, float | int):
             raise _unknown(recipe, "a drawn weight")

@@ -150,7 +150,7 @@ def _in_modes(texture: Texture, number: int, choice: Choice, modes: ModeSet) -> 
     """Project a component; single modes without leakage, which correlates them, if it is known."""
     component = texture.components[number]
     field = field_modes(texture, component.kernel, choice)
-    found = ComponentModes.of(field, component.weight, texture.standardize, modes)
+    found = ComponentModes.of(field, component.rms_weight, texture.standardize, modes)
     family = scaled_kernel(texture, component.kernel, *choice).family
     twice = np.array([1 if closed else 2 for closed in field.periodic])
     wide = tuple((twice * field.shape).tolist())
@@ -162,7 +162,7 @@ def _in_modes(texture: Texture, number: int, choice: Choice, modes: ModeSet) -> 
         return found
     # On twice as long an axis, at whose end a covariance is nearly 0.
     wider = field_modes(dataclasses.replace(texture, shape=wide), component.kernel, choice)
-    variance = variance_of(field, component.weight, texture.standardize)
+    variance = variance_of(field, component.rms_weight, texture.standardize)
     single = variance * wider.spectrum(modes.single * twice)
     return dataclasses.replace(found, single=single)
 

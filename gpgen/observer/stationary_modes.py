@@ -185,7 +185,8 @@ def field_modes(
             mean = field_modes(texture, kernel, choice).mean_covariance
         correlation = MARGINALS[transform].correlation
         like, unlike = (
-            correlation(np.clip((each - mean) / (1 - mean), -1.0, 1.0)) for each in (like, unlike)
+            correlation(np.clip((each - mean) / (1 - mean), -1.0, 1.0), 1.0)
+            for each in (like, unlike)
         )
     if not scaled.is_rotated:
         return StationaryModes(like, None, periodic)

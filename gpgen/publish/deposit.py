@@ -63,6 +63,7 @@ class Attributes(msgspec.Struct):
     """What is read here of the dataset's own manifest."""
 
     shard_pattern: str | None = None
+    roots_sha256: str | None = None
 
 
 class DepositManifest(msgspec.Struct):

@@ -141,8 +141,8 @@ def measure(recipe: LabelledImages, label: int, images: npt.NDArray[Any]) -> Mea
 def _moments(recipe: LabelledImages, images: npt.NDArray[Any]) -> tuple[float, float]:
     """Return mean and deviation of a pixel: the recipe's, or of the images without one."""
     if isinstance(recipe, Recipe):
-        means, variances = zip(*(c.moments for c in recipe.components), strict=True)
-        return sum(means), float(np.sqrt(sum(variances)))
+        mean, variance = recipe.texture.moments
+        return mean, float(np.sqrt(variance))
     pixels = images.astype(np.float64)
     low, high = float(pixels.min()), float(pixels.max())
     mean, deviation = float(np.mean(pixels)), float(np.std(pixels))

@@ -61,6 +61,10 @@ def expected_power(recipe: LabelledImages, label: int) -> Array:
     if recipe.algorithm != "exact":
         raise NotComputedError(f'none is known of algorithm "{recipe.algorithm}"')
     texture = recipe.texture
+    if recipe.transform is not None:
+        raise NotComputedError("the sum of the components is transformed")
+    if texture.draws_weights and texture.is_transformed:
+        raise NotComputedError("values of drawn weights are transformed")
     if recipe.standardize and texture.is_transformed:
         raise NotComputedError(
             "each image is standardized before its values are transformed, which gives them a "
@@ -79,8 +83,7 @@ def expected_power(recipe: LabelledImages, label: int) -> Array:
                 component.kernel, kernel, texture.boundaries, recipe.shape, recipe.standardize,
                 component.transform,
             )  # fmt: skip
-            variance = component.moments[1] if component.transform else component.weight**2
-            total += variance / len(choices) * power
+            total += component.moments[1] / len(choices) * power
     return total
 
 
@@ -105,7 +108,8 @@ def _field_power(
         correlation = _correlation(kernel, ImageGrid(shape, periodic), lags)
         if transform is None:
             return correlation
-        return np.asarray(MARGINALS[transform].correlation(np.clip(correlation, -1.0, 1.0)))
+        correlation = np.clip(correlation, -1.0, 1.0)
+        return np.asarray(MARGINALS[transform].correlation(correlation, 1.0))
 
     field = StationaryPower(covariance, shape, periodic)
     return field.standardized() if standardize else field.power
@@ -123,22 +127,31 @@ def kernel_correlation(recipe: LabelledImages, label: int, distance: Array) -> A
 
     The mean over all length-scales that can be drawn, if they are.
 
-    None if the length-scales differ by axis, or there is no formula.
+    None if the length-scales differ by axis, or there is no formula: neither of a transform if what
+    it is applied to has drawn numbers.
     """
     if not isinstance(recipe, Recipe) or recipe.algorithm != "exact":
         return None
+    texture, drawn = recipe.texture, any(c.draws_weight for c in recipe.components)
+    if (drawn and texture.is_transformed) or (
+        texture.draws_length_scales and texture.transform is not None
+    ):
+        return None
     total = np.zeros_like(distance)
     weights = 0.0
-    chosen = recipe.texture.chosen(label)
+    chosen = texture.chosen(label)
     for component, choices in zip(recipe.components, chosen, strict=True):
         variance = component.moments[1]
         for choice in choices:
-            kernel = scaled_kernel(recipe.texture, component.kernel, *choice)
+            kernel = scaled_kernel(texture, component.kernel, *choice)
             if isinstance(kernel.family, SpectralKernel) or isinstance(choice.length_scale, tuple):
                 return None
             correlation = kernel.family.covariance(distance / kernel.lengths[0])
             if component.transform is not None:
-                correlation = MARGINALS[component.transform].correlation(correlation)
+                correlation = MARGINALS[component.transform].correlation(correlation, 1.0)
             total += variance / len(choices) * correlation
         weights += variance
-    return np.asarray(total / weights)
+    total /= weights
+    if texture.transform is not None:
+        total = MARGINALS[texture.transform].correlation(total, weights)
+    return np.asarray(total)

@@ -77,7 +77,8 @@ def read_job(working: AnyPath) -> Job | None:
         )
         if checked != layout or target.working != working:
             raise UsageError("it does not describe what is made here")
-        return Job(target, recipe, layout, content["overwrite"] is True, content["gpgen_version"])
+        overwrite, roots = content["overwrite"] is True, content.get("roots_sha256")
+        return Job(target, recipe, layout, overwrite, content["gpgen_version"], roots=roots)
     except TargetError:
         raise
     except (GpgenError, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
