@@ -101,6 +101,9 @@ class Job:
     images
         The source of the images. The same images make the same job, wherever they come from; None
         for a job as it is on record, until whoever resumes it gives the source.
+    reused
+        The dataset, as `open_dataset` takes it, whose samples it begins with, if it was made from
+        one. The same job without it has the same bytes.
     """
 
     target: Target
@@ -109,6 +112,7 @@ class Job:
     overwrite: bool = False
     gpgen_version: str = __version__
     images: ImageSource | None = None
+    reused: str | None = None
 
     @property
     def working(self) -> AnyPath:
@@ -155,7 +159,12 @@ class Job:
         run
             A mark by which to tell a run's job from the same job of another run.
         """
-        content = {**self._content(), "overwrite": self.overwrite, "run": run}
+        content = {
+            **self._content(),
+            "overwrite": self.overwrite,
+            "reused": self.reused,
+            "run": run,
+        }
         return json.dumps(seal(content, SEAL), indent=2).encode() + b"\n"
 
     def is_described_by(self, manifest: Manifest) -> bool:

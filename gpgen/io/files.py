@@ -27,6 +27,7 @@ from gpgen.io.failures import NoFileError, reason
 
 __all__ = [
     "MOST_METADATA",
+    "copy_range",
     "create",
     "is_writable",
     "lock",
@@ -166,6 +167,18 @@ def write_at(descriptor: int, buffer: Buffer, offset: int) -> None:
     while left:
         done = os.pwrite(descriptor, left, offset)
         left, offset = left[done:], offset + done
+
+
+def copy_range(source: int, offset: int, nbytes: int, descriptor: int, at: int) -> int:
+    """Have the system copy bytes of one file to another, whose blocks they may then share.
+
+    Returns
+    -------
+    int
+        How many there were, perhaps fewer; 0 at the end of the file.
+    """
+    _step("write", descriptor)
+    return os.copy_file_range(source, descriptor, nbytes, offset, at)
 
 
 def open_direct(path: Path) -> int | None:

@@ -10,6 +10,7 @@ from gpgen.format.image_writing import BATCH_BYTES
 from gpgen.format.job import ImageSource, Job
 from gpgen.format.layout import Format, Target, choose_layout
 from gpgen.io.paths import AnyPath, Given, place_of
+from gpgen.making.growing import Reused
 from gpgen.recipe import AnyRecipe, Recipe
 from gpgen.recipe_warnings import recipe_warnings
 from gpgen.sampling import DrawnImages
@@ -49,6 +50,8 @@ class Plan:
         About the bytes that each worker holds, whatever the sizes of chunks and shards.
     warnings
         What is allowed and yet seldom meant, each in one line.
+    reused
+        Samples that are taken over from another dataset.
     """
 
     recipe: Recipe
@@ -63,6 +66,7 @@ class Plan:
     workers: int
     memory_per_worker: int
     warnings: tuple[str, ...] = ()
+    reused: int = 0
 
 
 def plan(
@@ -73,23 +77,30 @@ def plan(
     workers: int | None = None,
     chunk_size: int | None = None,
     shard_size: int | None = None,
+    extend: bool = False,
+    reuse: Given | None = None,
 ) -> Plan:
     """Work out what `make` would make, and touch nothing.
 
     Parameters
     ----------
-    recipe, n, out, workers, chunk_size, shard_size
+    recipe, n, out, workers, chunk_size, shard_size, extend, reuse
         As for `gpgen.make`.
 
     Raises
     ------
     UsageError
-        If a number or the target's name can't be.
+        If a number or the target's name can't be, or what is reused doesn't fit.
+    DatasetError
+        If what is to be extended or reused is no dataset.
     TargetError
         If the target's folder is missing or not writable.
     """
     recipe = Recipe.load(recipe)
-    job = plan_job(recipe, n, out, chunk_size=chunk_size, shard_size=shard_size)
+    reused = Reused.find(out, extend=extend, reuse=reuse)
+    job = plan_job(recipe, n, out, chunk_size=chunk_size, shard_size=shard_size, reused=reused)
+    if reused is not None:
+        reused.close()
     layout = job.layout
     return Plan(
         recipe=recipe,
@@ -104,6 +115,7 @@ def plan(
         workers=worker_count(workers),
         memory_per_worker=_memory(recipe),
         warnings=recipe_warnings(recipe, n),
+        reused=0 if reused is None or reused.dataset is None else reused.dataset.n,
     )
 
 
@@ -115,9 +127,18 @@ def plan_job(
     chunk_size: int | None = None,
     shard_size: int | None = None,
     overwrite: bool = False,
+    reused: Reused | None = None,
 ) -> Job:
-    """Return the job that a call of `make` stands for, its target's folder checked."""
-    return job_of(
+    """Return the job that a call of `make` stands for, its target's folder checked.
+
+    Where it begins with another dataset's samples and no size is given, the sizes are that one's:
+    those chosen by default depend on n.
+    """
+    if reused is not None and chunk_size is None and shard_size is None:
+        layout = reused.layout(Target.parse(place_of(out).followed()).form)
+        if layout is not None:
+            chunk_size, shard_size = layout.chunk_size, layout.shard_size
+    job = job_of(
         DrawnImages(Recipe.load(recipe)),
         n,
         out,
@@ -125,6 +146,10 @@ def plan_job(
         shard_size=shard_size,
         overwrite=overwrite,
     )
+    if reused is None:
+        return job
+    reused.check(job)
+    return dataclasses.replace(job, reused=reused.path)
 
 
 def job_of(

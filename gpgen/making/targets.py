@@ -19,7 +19,7 @@ from gpgen.workspace.journal import count_finished
 from gpgen.workspace.local import LOCK
 from gpgen.workspace.record import read_job, resume_command
 
-__all__ = ["check_still_free", "look"]
+__all__ = ["check_still_free", "look", "target_of"]
 
 
 def look(job: Job, store: Store, workspace: Workspace, *, resume: bool) -> Job | Dataset | None:
@@ -84,11 +84,7 @@ def _finished(job: Job, store: Store) -> Dataset:
             f"{store.occupied(job)} exists and can't be resumed: {error.message}",
             f"choose another {Argument.OUT}, or {job.target.path.how_to_replace()}",
         ) from error
-    path, pattern = job.target.path, dataset.manifest.shard_pattern
-    if pattern is not None and dataset.format in SHARDED:
-        path = path.with_name(pattern)
-    target = Target(path, dataset.format)
-    there = Job(target, dataset.recipe, dataset.manifest.layout)
+    there = Job(target_of(dataset), dataset.recipe, dataset.manifest.layout)
     differences = there.differences(job)
     if differences:
         dataset.close()
@@ -98,6 +94,14 @@ def _finished(job: Job, store: Store) -> Dataset:
             f"choose another {Argument.OUT}, or {job.target.path.how_to_replace()}",
         )
     return dataset
+
+
+def target_of(dataset: Dataset) -> Target:
+    """Return the target that a dataset was made at."""
+    path, pattern = dataset.path, dataset.manifest.shard_pattern
+    if pattern is not None and dataset.format in SHARDED:
+        path = path.with_name(pattern)
+    return Target(path, dataset.format)
 
 
 def _check_replaceable(job: Job, store: Store) -> None:
