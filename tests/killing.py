@@ -69,7 +69,9 @@ class Steps:
         self._announced = threading.local()
         self._tear_any = False
         self._write, self._pwrite, self._writev = os.write, os.pwrite, os.writev
+        self._copy = os.copy_file_range
         os.pwrite, os.writev = self._observed_pwrite, self._observed_writev
+        os.copy_file_range = self._observed_copy
 
     def step(self, action: str, path: str) -> None:
         file = self._name(file_of(int(path)) if path.isdecimal() else path)
@@ -117,6 +119,12 @@ class Steps:
             self._write(descriptor, data[: len(data) // 2])
             self._die()
         return self._writev(descriptor, buffers)
+
+    def _observed_copy(self, source: int, descriptor: int, count: int, *offsets: int) -> int:
+        if self._seen(count):
+            self._copy(source, descriptor, count // 2, *offsets)
+            self._die()
+        return self._copy(source, descriptor, count, *offsets)
 
 
 def dask_setup(worker: distributed.Worker) -> None:
@@ -176,9 +184,11 @@ class _Audit:
         self._step.action = None
 
     def _wrapped(self, name, real, action):
-        def call(descriptor, *arguments):
-            self._note(name, action, descriptor)
-            return real(descriptor, *arguments)
+        written = 1 if name == "copy_file_range" else 0
+
+        def call(*arguments):
+            self._note(name, action, arguments[written])
+            return real(*arguments)
 
         return call
 
