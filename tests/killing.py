@@ -137,11 +137,12 @@ def dask_setup(worker: distributed.Worker) -> None:
 EVENTS = {
     "os.mkdir": "make folder",
     "os.remove": "remove",
+    "os.link": "link",
     "os.rmdir": "remove",
     "os.rename": "rename",
     "os.truncate": "truncate",
 }
-OTHER = ("os.chmod", "os.chown", "os.utime", "os.link", "os.symlink", "os.setxattr")
+OTHER = ("os.chmod", "os.chown", "os.utime", "os.symlink", "os.setxattr")
 CALLS = {
     "write": "write",
     "pwrite": "write",
@@ -197,8 +198,8 @@ class _Audit:
             path, _, flags = arguments
             if flags & (os.O_CREAT | os.O_TRUNC) and not isinstance(path, int):
                 self._note(event, "create", path)
-        elif event == "os.rename":
-            self._note(event, "rename", arguments[1])
+        elif event in ("os.rename", "os.link"):
+            self._note(event, EVENTS[event], arguments[1])
         elif event in EVENTS:
             self._note(event, EVENTS[event], arguments[0])
         elif event in OTHER:

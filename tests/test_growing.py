@@ -237,10 +237,38 @@ def test_what_the_system_will_not_copy_is_read_and_written(
     def refuse(*_):
         raise OSError(number, os.strerror(number))
 
+    monkeypatch.setattr(files, "link", refuse)
     monkeypatch.setattr(files, "copy_range", refuse)
     path = small(OUTS[0])
     extend(path).close()
     assert hashes(path.parent) == hashes(whole[OUTS[0]][LARGE])
+
+
+@pytest.mark.parametrize("out", [OUTS[0], ALL[3]])
+def test_datasets_share_no_file(whole, small, tmp_path: Path, out) -> None:
+    """Else the damage of one would be the other's. What is extended has whole shards moved."""
+    path = small(out)
+    (tmp_path / "more").mkdir()
+    gpgen.make(tiny(), LARGE, tmp_path / "more" / out, reuse=path).close()
+    before = {entry.stat().st_ino for entry in path.parent.rglob("*") if entry.is_file()}
+    extend(path).close()
+    entries = [entry.stat() for entry in tmp_path.rglob("*") if entry.is_file()]
+    assert {entry.st_nlink for entry in entries} == {1}
+    assert len(before & {entry.st_ino for entry in entries}) >= SMALL // SHARD
+
+
+@pytest.mark.parametrize("kind", ["link", "longer"])
+def test_a_shard_that_is_no_file_of_its_length_is_copied(whole, small, tmp_path, kind) -> None:
+    path = small(OUTS[0])
+    shard = path / "image" / "c.0.0.0"
+    if kind == "link":
+        shard.rename(tmp_path / "elsewhere")
+        shard.symlink_to(tmp_path / "elsewhere")
+    else:
+        shard.write_bytes(shard.read_bytes() + b"more")
+    extend(path).close()
+    assert hashes(path.parent) == hashes(whole[OUTS[0]][LARGE])
+    assert not shard.is_symlink()
 
 
 def test_a_full_disk_is_one_line_and_the_old_dataset_stands(small, tmp_path: Path) -> None:

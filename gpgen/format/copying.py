@@ -1,8 +1,11 @@
 """A stored shard's bytes taken over, their SHA-256 compared before they count.
 
 The system copies them where it can, for then a file system may let both files share the blocks.
-What is hashed is the copy: whatever becomes of the source meanwhile, what is kept is what was
-compared. (A hard link would be one file under two names, and its damage both datasets'.)
+A hard link would be one file under two names, and its later damage that of both datasets. So a
+shard is linked only if its dataset is the one that is replaced: it loses its first name when the
+new dataset gets its own, and until then neither needs room for the other's bytes.
+
+What is hashed is what is kept, whatever becomes of the source meanwhile.
 """
 
 from __future__ import annotations
@@ -16,11 +19,11 @@ from typing import Final
 from gpgen.errors import DatasetError
 from gpgen.format.base import Reader, Region
 from gpgen.format.image_writing import Check, new_descriptor
-from gpgen.format.job import ShardRecord
+from gpgen.format.job import Job, ShardRecord
 from gpgen.io import files
 from gpgen.io.failures import VERIFY, reading
 
-__all__ = ["copy_shard_to", "copy_shard_to_file", "damaged", "stored_record"]
+__all__ = ["copy_shard_to", "damaged", "stored_record", "take_shard_file"]
 
 _COPIED_TOGETHER: Final = 2**26
 _READ_BYTES: Final = 2**22
@@ -47,19 +50,61 @@ def damaged(region: Region, shard: int) -> DatasetError:
     return DatasetError(f"{region.path}: shard {shard} is damaged", VERIFY)
 
 
-def copy_shard_to_file(
-    temporary: Path, final: Path, source: Reader, shard: int, check: Check
-) -> ShardRecord:
-    """Copy a stored shard to a file that appears as ``final``, whole and on the disk.
+def take_shard_file(job: Job, final: Path, source: Reader, shard: int, check: Check) -> ShardRecord:
+    """Take a stored shard over as a file that appears as `final`, whole and on the disk.
+
+    Parameters
+    ----------
+    job
+        What is made; if it takes the source's place, the file is linked where that can be done.
+    final
+        The file.
+    source, shard, check
+        As for `copy_shard_to`.
 
     Raises
     ------
     DatasetError, StorageError
         As `copy_shard_to`.
     """
+    temporary = job.temporary.on_disk()
+    if job.extends:
+        record = _linked(temporary, final, source, shard, check)
+        if record is not None:
+            return record
     with new_descriptor(temporary, final) as (descriptor, _):
         record = copy_shard_to(descriptor, source, shard, check)
         files.sync(descriptor)
+    return record
+
+
+def _linked(
+    temporary: Path, final: Path, source: Reader, shard: int, check: Check
+) -> ShardRecord | None:
+    """Link a shard's file; ``None`` if it is none of its own, too long, or can't be linked."""
+    region, record = source.region(shard), stored_record(source, shard)
+    path = region.path.on_disk()
+    with reading(path):
+        if not region.whole_file or path.is_symlink() or path.size() != record.nbytes:
+            return None
+    name = files.temporary_name(temporary, final.name)
+    try:
+        files.link(path, name)
+    except OSError:  # not on this file system, or not another's file
+        return None
+    try:
+        descriptor = files.open_existing(name)
+        try:
+            if _sha256(descriptor, record.nbytes, check) != record.sha256:
+                raise damaged(region, shard)
+            files.sync(descriptor)
+        finally:
+            os.close(descriptor)
+    except BaseException:
+        files.remove(name)
+        raise
+    files.rename(name, final)
+    files.sync_folder(final.parent)
     return record
 
 
@@ -91,14 +136,19 @@ def copy_shard_to(descriptor: int, source: Reader, shard: int, check: Check) -> 
     """
     region, record = source.region(shard), stored_record(source, shard)
     _copy(region, record.nbytes, descriptor, check)
-    digest, buffer = hashlib.sha256(), memoryview(bytearray(_READ_BYTES))
-    for offset in range(0, record.nbytes, _READ_BYTES):
-        check()
-        part = buffer[: min(_READ_BYTES, record.nbytes - offset)]
-        digest.update(part[: files.read_at(descriptor, part, offset)])
-    if digest.digest() != record.sha256:
+    if _sha256(descriptor, record.nbytes, check) != record.sha256:
         raise damaged(region, shard)
     return record
+
+
+def _sha256(descriptor: int, nbytes: int, check: Check) -> bytes:
+    """Return the SHA-256 of a file's first bytes."""
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(min(_READ_BYTES, nbytes)))
+    for offset in range(0, nbytes, _READ_BYTES):
+        check()
+        part = buffer[: min(_READ_BYTES, nbytes - offset)]
+        digest.update(part[: files.read_at(descriptor, part, offset)])
+    return digest.digest()
 
 
 def _copy(region: Region, nbytes: int, descriptor: int, check: Check) -> None:

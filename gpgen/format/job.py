@@ -115,6 +115,11 @@ class Job:
     reused: str | None = None
 
     @property
+    def extends(self) -> bool:
+        """Whether the dataset that it begins with is the one whose place it takes."""
+        return self.reused is not None and self.reused == str(self.target.manifest)
+
+    @property
     def working(self) -> AnyPath:
         """The folder in which all happens until the end."""
         return self.target.working

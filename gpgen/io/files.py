@@ -29,7 +29,7 @@ __all__ = [
     "MOST_METADATA",
     "copy_range",
     "create",
-    "is_writable",
+    "link",
     "lock",
     "make_folder",
     "open_direct",
@@ -255,6 +255,12 @@ def rename(source: Path, destination: Path) -> None:
     source.replace(destination)
 
 
+def link(source: Path, destination: Path) -> None:
+    """Give a file a second name."""
+    _step("link", destination)
+    destination.hardlink_to(source)
+
+
 def make_folder(path: Path) -> None:
     """Make a folder unless it is there; its parent must exist."""
     _step("make folder", path)
@@ -341,8 +347,3 @@ def lock(path: Path) -> int | None:
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
         os.close(descriptor)
-
-
-def is_writable(folder: Path) -> bool:
-    """Return whether this process may add names to ``folder``."""
-    return os.access(folder, os.W_OK | os.X_OK)

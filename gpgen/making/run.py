@@ -144,7 +144,9 @@ def make(
 
     def work(job: Job, left: int, missing: Iterator[int], finished: Finished) -> None:
         if reused is not None and reused.dataset is not None:
-            missing = take(reused.dataset, job, min(count, left), missing, finished)
+            here = scheduler is None and not processes
+            options = (reused.dataset, job, min(count, left), missing, finished)
+            missing = take(*options, all_shards=here)
             first = next(missing, None)
             if first is None:
                 return

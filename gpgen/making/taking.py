@@ -32,6 +32,8 @@ def take(
     workers: int,
     shards: Iterator[int],
     finished: Callable[[list[ShardRecord]], Any],
+    *,
+    all_shards: bool,
 ) -> Iterator[int]:
     """Make the shards that begin with a dataset's samples, in threads of this process.
 
@@ -47,6 +49,9 @@ def take(
         Numbers of the shards to make, ascending.
     finished
         Told of each few finished shards.
+    all_shards
+        Whether to make the others, too, in turn with those: while the disk takes what was drawn,
+        the processor compares checksums.
 
     Returns
     -------
@@ -68,15 +73,23 @@ def take(
     """
     _check(dataset, job)
     begun = -(-dataset.n // job.layout.shard_size)
-    taken, left = itertools.tee(shards)
+    first, second = itertools.tee(shards)
+    stored = itertools.takewhile(lambda shard: shard < begun, first)
+    others = itertools.dropwhile(lambda shard: shard < begun, second)
     taking = _Taking(dataset, job)
     try:
-        stored = itertools.takewhile(lambda shard: shard < begun, taken)
-        make_in_threads(job, workers, stored, finished, taking.write_shard)
+        chosen = _in_turn(stored, others) if all_shards else stored
+        make_in_threads(job, workers, chosen, finished, taking.write_shard)
     finally:
         taking.warn()
     check_unchanged(dataset.reader)
-    return itertools.dropwhile(lambda shard: shard < begun, left)
+    return others
+
+
+def _in_turn(stored: Iterator[int], others: Iterator[int]) -> Iterator[int]:
+    """Yield from both, as long as there is something in either."""
+    for pair in itertools.zip_longest(stored, others):
+        yield from (shard for shard in pair if shard is not None)
 
 
 def _check(dataset: Dataset, job: Job) -> None:
@@ -88,7 +101,7 @@ def _check(dataset: Dataset, job: Job) -> None:
     for problem in problems:
         if problem.kind == "damage":
             raise DatasetError(f"{dataset.path}: {problem.file} {problem.what}", VERIFY)
-        if problem.kind == "unclear" and job.reused == str(job.target.manifest):
+        if problem.kind == "unclear" and job.extends:
             raise TargetError(
                 f"{problem.file} in {dataset.path} {problem.what}, and would be lost",
                 "move it away, then run the same command again",

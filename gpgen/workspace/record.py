@@ -117,6 +117,5 @@ def resume_command(job: Job) -> str:
             words += ["--chunk-size", str(job.layout.chunk_size)]
         words += ["--shard-size", str(job.layout.shard_size)]
     if job.reused is not None:
-        in_place = job.reused == str(job.target.manifest)
-        words += ["--extend"] if in_place else ["--reuse", job.reused]
+        words += ["--extend"] if job.extends else ["--reuse", job.reused]
     return shlex.join([*words, "--resume"])
