@@ -1,8 +1,8 @@
 """``python -m benchmarks.growing``: extending a dataset against making the larger one at once.
 
 Interleaved rounds, since a shared machine's speed changes from minute to minute. In each a dataset
-of half the samples is made, which isn't timed, and extended; the larger one is made with the same
-sizes of chunks and shards; and all their files are compared byte by byte.
+of half the samples is made, which isn't timed, then reused for another, and extended; the larger
+one is made with the same sizes of chunks and shards; and all files are compared byte by byte.
 """
 
 from __future__ import annotations
@@ -45,20 +45,22 @@ def same_files(one: Path, other: Path) -> bool:
     )
 
 
-def one_round(recipe: gpgen.Recipe, n: int, target: str, folder: Path) -> tuple[float, float]:
-    """Return the seconds of extending to n samples, and of making them at once."""
+def one_round(recipe: gpgen.Recipe, n: int, target: str, folder: Path) -> tuple[float, ...]:
+    """Return the seconds of extending to n samples, of reusing half of them, and of making all."""
     with tempfile.TemporaryDirectory(prefix="gpgen-benchmark-", dir=folder) as name:
-        grown, once = Path(name) / "grown", Path(name) / "once"
-        grown.mkdir()
-        once.mkdir()
+        grown, other, once = (Path(name) / part for part in ("grown", "other", "once"))
+        for part in (grown, other, once):
+            part.mkdir()
         with gpgen.make(recipe, n // 2, grown / target) as dataset:
             layout = dataset.manifest.layout
         sizes = {"chunk_size": layout.chunk_size, "shard_size": layout.shard_size}
+        half = grown / target
+        reused = seconds_of(lambda: gpgen.make(recipe, n, other / target, reuse=half))
         extended = seconds_of(lambda: gpgen.make(recipe, n, grown / target, extend=True))
         made = seconds_of(lambda: gpgen.make(recipe, n, once / target, **sizes))
-        if not same_files(grown, once):
-            raise SystemExit(f"{target}: the extended dataset differs from the one made at once")
-    return extended, made
+        if not (same_files(grown, once) and same_files(other, once)):
+            raise SystemExit(f"{target}: what has grown differs from what was made at once")
+    return extended, reused, made
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
@@ -72,18 +74,21 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     options = parser.parse_args(arguments)
     recipe = gpgen.Recipe.load("two-scale").replace(shape=[options.size, options.size])
     table = Table(title=f"{options.n // 2:,} to {options.n:,} samples of {options.size} pixels")
-    for heading in ("target", "extend, s", "make, s", "extend / make, each round", "median"):
+    headings = ("extend", "reuse", "make", "extend / make", "reuse / make")
+    for heading in ("target", *headings):
         table.add_column(heading, justify="right")
     result: dict[str, Any] = {}
     for target in options.targets:
         times = [
             one_round(recipe, options.n, target, options.folder) for _ in range(options.rounds)
         ]
-        ratios = [extended / made for extended, made in times]
+        ratios = [[turn[0] / turn[2] for turn in times], [turn[1] / turn[2] for turn in times]]
         result[target] = {"times": times, "ratios": ratios}
-        extended, made = (median(each) for each in zip(*times, strict=True))
-        each = " ".join(f"{ratio:.2f}" for ratio in ratios)
-        table.add_row(target, f"{extended:.1f}", f"{made:.1f}", each, f"{median(ratios):.2f}")
+        seconds = [f"{median(each):.1f} s" for each in zip(*times, strict=True)]
+        each = [
+            f"{median(ratio):.2f} ({' '.join(f'{one:.2f}' for one in ratio)})" for ratio in ratios
+        ]
+        table.add_row(target, *seconds, *each)
     console = Console(width=None if Console().is_terminal else 120)
     console.print(describe_machine())
     console.print(table)

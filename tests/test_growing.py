@@ -257,6 +257,15 @@ def test_datasets_share_no_file(whole, small, tmp_path: Path, out) -> None:
     assert len(before & {entry.st_ino for entry in entries}) >= SMALL // SHARD
 
 
+def test_a_link_to_a_dataset_is_followed(whole, small, tmp_path: Path) -> None:
+    path = small(OUTS[0])
+    link = tmp_path / "other-name.zarr"
+    link.symlink_to(path)
+    extend(link).close()
+    assert link.is_symlink()
+    assert hashes(path.parent) == hashes(whole[OUTS[0]][LARGE])
+
+
 @pytest.mark.parametrize("kind", ["link", "longer"])
 def test_a_shard_that_is_no_file_of_its_length_is_copied(whole, small, tmp_path, kind) -> None:
     path = small(OUTS[0])
@@ -363,6 +372,7 @@ def test_interrupted_it_goes_on_as_it_says(whole, small, out) -> None:
         files.watch(None)
     (note,) = caught.value.__notes__
     assert "--extend --resume" in note
+    path = path.parent.rename(path.parent.with_name("moved")) / out
     with gpgen.open_dataset(path) as dataset:
         assert dataset.n == SMALL
         assert dataset.read([0, SMALL - 1]).shape == (2, 16, 24)

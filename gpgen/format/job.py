@@ -167,7 +167,8 @@ class Job:
         content = {
             **self._content(),
             "overwrite": self.overwrite,
-            "reused": self.reused,
+            # Folders are moved: what is replaced is wherever the target is.
+            "reused": self.extends or self.reused,
             "run": run,
         }
         return json.dumps(seal(content, SEAL), indent=2).encode() + b"\n"

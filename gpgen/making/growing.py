@@ -74,9 +74,9 @@ class Reused:
             )
         begun = read_job(target.working)
         if begun is None:
-            return cls(open_dataset(out), None, in_place=True)
+            return cls(open_dataset(target.manifest), None, in_place=True)
         try:
-            dataset = open_dataset(out)
+            dataset = open_dataset(target.manifest)
         except DatasetError:  # it is being replaced
             return cls(None, begun, in_place=True)
         return cls(dataset if dataset.n < begun.layout.n else None, begun, in_place=True)

@@ -78,6 +78,8 @@ def read_job(working: AnyPath) -> Job | None:
         if checked != layout or target.working != working:
             raise UsageError("it does not describe what is made here")
         reused = content.get("reused")
+        if reused is True:
+            reused = target.manifest
         return Job(
             target,
             recipe,
