@@ -26,11 +26,13 @@ HERE = Path(__file__).parent
 PLAIN, TORN = 4, 2
 ALL = (*OUTS, "d-{shard:03d}.tar")
 CASES = [(verb, out) for verb in ("make", "convert") for out in ALL]
-# What a target holds before: nothing, another dataset to be replaced, or a smaller one.
+# What a target holds before: nothing, another dataset to be replaced, a smaller one to be extended,
+# or nothing while a smaller one lies elsewhere and is reused.
 RUNS = [
     *[(verb, out, before) for verb, out in CASES for before in ("nothing", "other")],
     ("make", ALL[0], "smaller"),
     *only_long(("make", out, "smaller") for out in ALL[1:]),
+    *only_long([("make", ALL[0], "elsewhere")]),
 ]
 N, SHARD, SMALLER = 13, 4, 6
 SHARDS = -(-N // SHARD)
@@ -53,6 +55,13 @@ class Killer:
         self.source = folder / "source.zarr"
         self.kills = 0
         tiny_make(self.source, N).close()
+        tiny_make(folder / "smaller.zarr", SMALLER).close()
+        self.modes = {
+            "nothing": {},
+            "other": {"overwrite": True},
+            "smaller": {"extend": True},
+            "elsewhere": {"reuse": str(folder / "smaller.zarr")},
+        }
 
     def run(
         self,
@@ -109,16 +118,13 @@ def begin(folder: Path, out: str, before: str) -> dict[str, str]:
     return hashes(folder)
 
 
-MODES = {"nothing": {}, "other": {"overwrite": True}, "smaller": {"extend": True}}
-
-
 @pytest.mark.parametrize(("verb", "out", "before"), RUNS)
 def test_no_effect_on_files_comes_without_its_step(
     tmp_path: Path, killer: Killer, expected, verb, out, before
 ) -> None:
     """So that the list of steps at which the next test kills is complete."""
     begin(tmp_path / "d", out, before)
-    answer = killer.run(verb, tmp_path / "d" / out, audit=str(tmp_path), **MODES[before])
+    answer = killer.run(verb, tmp_path / "d" / out, audit=str(tmp_path), **killer.modes[before])
     assert answer["status"] == 0
     assert answer["unannounced"] == []
     assert answer["effects"] > 40
@@ -135,7 +141,7 @@ def _points(
     for attempt in range(TRIES):
         place = folder / f"counted-{attempt}"
         begin(place, out, before)
-        steps = killer.run(verb, place / out, **MODES[before], **options)["steps"]
+        steps = killer.run(verb, place / out, **killer.modes[before], **options)["steps"]
         journal = [name for name, nbytes in steps if _is_journal(name) and nbytes]
         if len(journal) == SHARDS:
             break
@@ -180,7 +186,7 @@ def test_killed_with_its_worker_process_it_resumes_to_equal_bytes(
 
 def _kill_at(points, tmp_path, killer, expected, verb, out, before, **options) -> None:
     """Kill a run at each of the points, and resume it."""
-    mode = MODES[before]
+    mode = killer.modes[before]
     for number, (step, torn) in enumerate(points):
         for attempt in range(TRIES if _is_journal(step) else 1):
             folder = tmp_path / f"killed-{number}-{attempt}"
@@ -192,8 +198,8 @@ def _kill_at(points, tmp_path, killer, expected, verb, out, before, **options) -
         killer.kills += 1
         is_there = _check_reader(folder / out, expected, old)
         begun = list(folder.glob("*.making/job.json"))
-        if before == "smaller":
-            assert is_there or begun, "the old dataset is lost"
+        if before in ("smaller", "elsewhere"):
+            assert is_there or begun or before == "elsewhere", "the old dataset is lost"
             killer.run(verb, folder / out, resume=True, **mode, **options)
         elif mode and _now(folder) == old and not begun:
             # Killed before the new run was on record: the old dataset stands, untouched.
