@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import sys
-import warnings
-from typing import Any, Final
+from typing import Final
 
-from gpgen.errors import RecipeWarning
+from gpgen.errors import RecipeWarning, warn_caller
 from gpgen.exact.texture import length_scale_name
 from gpgen.recipe import Recipe
 
@@ -64,15 +62,8 @@ def warn_about(recipe: Recipe, n: int | None = None) -> None:
     Called where somebody asks for a dataset, not where a worker draws it, so that no worker
     says it again.
     """
-    level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and _is_ours(frame.f_globals):
-        level, frame = level + 1, frame.f_back
     for text in recipe_warnings(recipe, n):
-        warnings.warn(f"recipe {recipe.name!r}: {text}", RecipeWarning, stacklevel=level)
-
-
-def _is_ours(module: dict[str, Any]) -> bool:
-    return str(module.get("__name__")).partition(".")[0] in ("gpgen", "backdrop")
+        warn_caller(f"recipe {recipe.name!r}: {text}", RecipeWarning)
 
 
 def _some(names: list[str]) -> str:

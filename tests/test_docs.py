@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gpgen_cli.main import main
 
 import gpgen
 from gpgen import Recipe, sample
@@ -90,6 +91,25 @@ def test_what_the_page_on_python_shows_runs(
     for block in code:
         exec(compile(block, "docs/python.md", "exec"), {})  # noqa: S102
     assert (tmp_path / "small.zarr").is_dir()
+
+
+@pytest.mark.slow
+def test_what_the_page_on_growing_shows_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for block in blocks("docs/growing.md", "sh"):
+        for line in block.splitlines():
+            verb, *arguments = shlex.split(line)
+            assert (verb, main(arguments)) == ("gpgen", 0), line
+    assert capfd.readouterr().err == ""
+    (code,) = blocks("docs/growing.md", "python")
+    exec(compile(code, "docs/growing.md", "exec"), {})  # noqa: S102
+    found = {path.name: len(gpgen.open_dataset(path)) for path in tmp_path.iterdir()}
+    assert found == {
+        "data.zarr": 2500, "more.zarr": 3000, "more.h5": 3000, "small.zarr": 500,
+        "data.h5": 3000, "smaller.h5": 500,
+    }  # fmt: skip
 
 
 def test_the_readmes_recipe_is_one() -> None:

@@ -118,5 +118,6 @@ def plan_rows(plan: Plan, kind: str, scheduler: str | None) -> list[tuple[str, s
         ("shards", shard_sizes(plan.shards, plan.shard_size, plan.chunk_size)),
         ("disk", share),
         ("workers", f"{workers}, up to {nbytes(plan.memory_per_worker)} of memory each"),
+        *([("taken over", f"{plan.reused:,} samples; the rest is drawn")] if plan.reused else []),
         *(("warning", warning) for warning in plan.warnings),
     ]

@@ -104,6 +104,9 @@ class Job:
     roots
         A hash of the kernels' code that draws, or has drawn, the images, if the recipe names
         kernels of other packages (`gpgen.exact.offered_roots`).
+    reused
+        The dataset, as `open_dataset` takes it, whose samples it begins with, if it was made from
+        one. The same job without it has the same bytes.
     """
 
     target: Target
@@ -113,6 +116,12 @@ class Job:
     gpgen_version: str = __version__
     images: ImageSource | None = None
     roots: str | None = None
+    reused: str | None = None
+
+    @property
+    def extends(self) -> bool:
+        """Whether the dataset that it begins with is the one whose place it takes."""
+        return self.reused is not None and self.reused == str(self.target.manifest)
 
     @property
     def working(self) -> AnyPath:
@@ -160,7 +169,13 @@ class Job:
         run
             A mark by which to tell a run's job from the same job of another run.
         """
-        content = {**self._content(), "overwrite": self.overwrite, "run": run}
+        content = {
+            **self._content(),
+            "overwrite": self.overwrite,
+            # Folders are moved: what is replaced is wherever the target is.
+            "reused": self.extends or self.reused,
+            "run": run,
+        }
         return json.dumps(seal(content, SEAL), indent=2).encode() + b"\n"
 
     def is_described_by(self, manifest: Manifest) -> bool:

@@ -21,6 +21,7 @@ import numpy as np
 from gpgen.errors import DatasetError
 from gpgen.exact.texture import LengthScale
 from gpgen.format.base import Place, Reader
+from gpgen.format.copying import take_shard_file
 from gpgen.format.hdf5_shards import Hdf5ShardsReader, Hdf5ShardsStore
 from gpgen.format.image_writing import batches, crc32c, new_file
 from gpgen.format.job import Job, ShardRecord
@@ -147,6 +148,13 @@ class WebDatasetStore(Hdf5ShardsStore):
             stream.write([_END])
             sha256 = stream.finish()
         return ShardRecord(shard, sha256, stream.nbytes, crcs.tobytes())
+
+    def copy_shard(
+        self, job: Job, shard: int, source: Reader, check: Callable[[], None]
+    ) -> ShardRecord:
+        """Take a shard's file over."""
+        final = self._shard_path(job, shard)
+        return take_shard_file(job, final, source, shard, check)
 
     def reader(self, path: AnyPath) -> Reader:
         """Open a finished dataset by its manifest file."""

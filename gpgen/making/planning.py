@@ -10,6 +10,7 @@ from gpgen.format import store_for
 from gpgen.format.job import ImageSource, Job
 from gpgen.format.layout import Format, Target, choose_layout
 from gpgen.io.paths import AnyPath, Given, place_of
+from gpgen.making.growing import Reused
 from gpgen.making.memory import worker_memory
 from gpgen.recipe import AnyRecipe, Recipe
 from gpgen.recipe_warnings import recipe_warnings
@@ -51,6 +52,8 @@ class Plan:
         work, and the factors and roots of the kernels, which threads of one process share.
     warnings
         What is allowed and yet seldom meant, each in one line.
+    reused
+        Samples that are taken over from another dataset.
     """
 
     recipe: Recipe
@@ -65,6 +68,7 @@ class Plan:
     workers: int
     memory_per_worker: int
     warnings: tuple[str, ...] = ()
+    reused: int = 0
 
 
 def plan(
@@ -75,23 +79,30 @@ def plan(
     workers: int | None = None,
     chunk_size: int | None = None,
     shard_size: int | None = None,
+    extend: bool = False,
+    reuse: Given | None = None,
 ) -> Plan:
     """Work out what `make` would make, and touch nothing.
 
     Parameters
     ----------
-    recipe, n, out, workers, chunk_size, shard_size
+    recipe, n, out, workers, chunk_size, shard_size, extend, reuse
         As for `gpgen.make`.
 
     Raises
     ------
     UsageError
-        If a number or the target's name can't be.
+        If a number or the target's name can't be, or what is reused doesn't fit.
+    DatasetError
+        If what is to be extended or reused is no dataset.
     TargetError
         If the target's folder is missing or not writable.
     """
     recipe = Recipe.load(recipe)
-    job = plan_job(recipe, n, out, chunk_size=chunk_size, shard_size=shard_size)
+    reused = Reused.find(out, extend=extend, reuse=reuse)
+    job = plan_job(recipe, n, out, chunk_size=chunk_size, shard_size=shard_size, reused=reused)
+    if reused is not None:
+        reused.close()
     layout = job.layout
     return Plan(
         recipe=recipe,
@@ -106,6 +117,7 @@ def plan(
         workers=worker_count(workers),
         memory_per_worker=worker_memory(recipe),
         warnings=recipe_warnings(recipe, n),
+        reused=0 if reused is None or reused.dataset is None else reused.dataset.n,
     )
 
 
@@ -117,10 +129,19 @@ def plan_job(
     chunk_size: int | None = None,
     shard_size: int | None = None,
     overwrite: bool = False,
+    reused: Reused | None = None,
 ) -> Job:
-    """Return the job that a call of `make` stands for, its target's folder checked."""
+    """Return the job that a call of `make` stands for, its target's folder checked.
+
+    Where it begins with another dataset's samples and no size is given, the sizes are that one's:
+    those chosen by default depend on n.
+    """
+    if reused is not None and chunk_size is None and shard_size is None:
+        layout = reused.layout(Target.parse(place_of(out).followed()).form)
+        if layout is not None:
+            chunk_size, shard_size = layout.chunk_size, layout.shard_size
     recipe = Recipe.load(recipe)
-    return job_of(
+    job = job_of(
         DrawnImages(recipe),
         n,
         out,
@@ -129,6 +150,10 @@ def plan_job(
         overwrite=overwrite,
         roots=roots_sha256(recipe.texture),
     )
+    if reused is None:
+        return job
+    reused.check(job)
+    return dataclasses.replace(job, reused=reused.path)
 
 
 def job_of(
