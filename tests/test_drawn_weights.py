@@ -249,7 +249,7 @@ def test_what_has_no_use_for_a_range_refuses_it() -> None:
         recipe_of("separable", shape=[64, 64], algorithm="golkar2018")
     with pytest.raises(RecipeError, match="overflow float16"):
         drawn_with(high=600.0).replace(dtype="float16")
-    with pytest.raises(UsageError, match="draws length-scales or weights"):
+    with pytest.raises(UsageError, match="uses a drawn weight"):
         check_answerable(recipe_of("separable"))
     with pytest.raises(RecipeError, match="the only component means nothing"):
         recipe_of("smooth", transform="threshold")

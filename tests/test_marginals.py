@@ -228,7 +228,9 @@ def test_recipes_reports_and_datasets_know_it(tmp_path: Path) -> None:
     assert gpgen.verify(tmp_path / "d.zarr", regenerate=2)
     write_report(tmp_path / "d.zarr", tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert "no formula for what is expected of them: each image is standardized before" in page
+    assert (
+        "no formula for what is expected of them: the sum of the components is transformed" in page
+    )
 
 
 def test_a_recipe_without_one_has_the_hash_that_it_had() -> None:
