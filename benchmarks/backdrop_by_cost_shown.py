@@ -1,0 +1,1 @@
+def show(found, plot): print(found["regimes"].keys())
