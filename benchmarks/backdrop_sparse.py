@@ -149,7 +149,7 @@ def needed(name: str, kind: str, batch: int, side: int) -> str:
 
 def large(side: int, tile: int, keep: int) -> None:
     """Write an image of noise to a file, and learn from it once."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    at_first = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with tempfile.TemporaryFile() as file:
         generator = np.random.default_rng(0)
         for _ in range(side // 256):
@@ -160,17 +160,20 @@ def large(side: int, tile: int, keep: int) -> None:
             torch.manual_seed(0)
             stem = make()
             layer = SparseBackward(stem, keep=keep, tile=tile)
-            start = time.perf_counter()
+            start = time.perf_counter(), time.process_time()
             output = layer(source)
-            middle = time.perf_counter()
+            middle = time.perf_counter(), time.process_time()
             output.sin().mean().backward()
-            end = time.perf_counter()
+            end = time.perf_counter(), time.process_time()
             most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             norm = math.sqrt(sum(float(p.grad.square().sum()) for p in stem.parameters()))
-            took = f"forward {middle - start:.0f} s, backward {end - middle:.2f} s"
+            took = ", ".join(
+                f"{what} {after[0] - before[0]:.1f} s ({after[1] - before[1]:.1f} s of the CPU)"
+                for what, before, after in (("forward", start, middle), ("backward", middle, end))
+            )
             print(
                 f"{name}, {side} x {side}, keep={keep}, tile={tile}: {took}; "
-                f"at most {most / 2**20:.2f} GiB resident ({before / 2**20:.2f} before); "
+                f"at most {most / 2**20:.2f} GiB resident ({at_first / 2**20:.2f} before); "
                 f"gradient {norm:.3g}",
                 flush=True,
             )
