@@ -22,6 +22,7 @@ import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 
 import numpy as np
@@ -109,6 +110,10 @@ def memory() -> None:
                 for kind in names
             ]
             print(f"| {stem} | {batch} x {side} x {side} | {' | '.join(cells)} |", flush=True)
+    print(f"\n{BATCH} x 512 x 512, sparse")
+    for stem in STEMS:
+        for p in (0.5, 0.8, 0.95, 0.99):
+            print(f"{stem}, p = {p:g}: {in_a_process(stem, f'sparse, p = {p:g}', BATCH, 512)}")
 
 
 def in_a_process(stem: str, kind: str, batch: int, side: int) -> str:
@@ -121,12 +126,13 @@ def needed(name: str, kind: str, batch: int, side: int) -> str:
     torch.manual_seed(0)
     stem, images = STEMS[name](), torch.randn(batch, 1, side, side)
     masked = nn.Sequential(stem, Backdrop(0.95))
-    front: Callable[[torch.Tensor], torch.Tensor] = {
-        "masked": masked,
-        "checkpoint": lambda x: checkpoint(masked, x, use_reentrant=False),
-        "sparse, p = 0.95": SparseBackward(stem, 0.95),
-        "sparse, tile=512, keep=4": SparseBackward(stem, keep=4, tile=512),
-    }[kind]
+    front: Callable[[torch.Tensor], torch.Tensor] = masked
+    if kind == "checkpoint":
+        front = partial(checkpoint, masked, use_reentrant=False)
+    elif kind == "sparse, tile=512, keep=4":
+        front = SparseBackward(stem, keep=4, tile=512)
+    elif kind != "masked":
+        front = SparseBackward(stem, float(kind.removeprefix("sparse, p = ")))
     front(images[:, :, :256, :256]).mean().backward()  # loads what torch loads late
     own = {images.data_ptr()} | {p.data_ptr() for p in stem.parameters()}
     kept: dict[int, int] = {}
