@@ -308,20 +308,18 @@ def _traced(
 def _output_shape(
     stem: nn.Module, part: _Part, segment: _Segment, channels: int, shape: Sequence[int]
 ) -> tuple[int, tuple[int, ...], dict[str, tuple[int, ...]]]:
-    """Return channels and positions of a segment's output, and positions of its layers' maps.
-
-    They are found from a small input's.
-    """
+    """Return channels and positions of a segment's output, positions of its layers' maps."""
     aligned = list(zip(shape, segment.field.size, segment.align, strict=True))
     # Leaving out `align` input positions leaves out one output position for each stride.
     spare = [max(0, n - 2 * size - align) // align for n, size, align in aligned]
     small = [n - left * align for left, (n, _, align) in zip(spare, aligned, strict=True)]
     like = next(iter(part.parameters()), torch.empty(0))
     found: dict[str, Sequence[int]] = {}
+    modules = dict(stem.named_modules(remove_duplicate=False))
     with _evaluating(part), torch.no_grad(), ExitStack() as hooks:
-        for name in segment.inner:
+        for name in segment.inner.keys() & modules.keys():  # a second call has a name of its own
             hook = partial(_note_positions, found, name)
-            hooks.enter_context(stem.get_submodule(name).register_forward_hook(hook))
+            hooks.enter_context(modules[name].register_forward_hook(hook))
         output = part(torch.zeros(1, channels, *small, dtype=like.dtype, device=like.device))
 
     def grown(positions: Sequence[int], strides: Sequence[int | Fraction]) -> tuple[int, ...]:

@@ -53,7 +53,7 @@ class InnerMasks:
             calls[name] += 1
             if parts and name in self._factors:
                 return values
-            if name in self._factors or self._geometry.layer(name) is None:
+            if name in self._factors or name not in self._geometry.maps:
                 raise _no_map_of_its_own(name)
             self.drew_else |= not torch.equal(state, _random_state(device))
             if parts:  # of the whole map there is nothing but its shape

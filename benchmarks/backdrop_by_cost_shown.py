@@ -101,10 +101,12 @@ def plot(found: dict[str, Any], name: str, path: Path) -> None:
             marker=marker,
             capsize=3,
         )
-    over_memory.axvline(regime["costs"][REFERENCE]["megabytes"], color="0.6", linestyle=":")
-    over_time.set(xlabel="CPU time, s", ylabel="test accuracy", ylim=(0.2, 1.05))
-    over_memory.set(xlabel="most memory of a step, MB (log scale)", xscale="log")
-    over_memory.set_xticks([10, 20, 50, 100], ["10", "20", "50", "100"])
+    limit = regime["costs"][REFERENCE]["megabytes"]
+    over_memory.axvline(limit, color="0.6", linestyle=":", zorder=0)
+    over_memory.text(1.03 * limit, 0.06, "the limit", fontsize=8)
+    over_time.set(xlabel="CPU time, s", ylabel="test accuracy", ylim=(0, 1.08))
+    over_memory.set(xlabel="most memory of a step, MB (log scale)", xscale="log", xlim=(3, 120))
+    over_memory.set_xticks([5, 10, 20, 50, 100], ["5", "10", "20", "50", "100"])
     for letter, axes in zip("ab", (over_time, over_memory), strict=True):
         _levels(axes, regime["ideal"])
         axes.set_title(f"({letter})", loc="left")
