@@ -57,7 +57,6 @@ class Regime:
 
 REGIMES = {
     "two-scale-512": Regime(str(Path(__file__).with_name("two-scale-512.toml")), 24, 5.0),
-    "two-scale-mini": Regime("two-scale-mini", 60, 2.0),
 }
 
 

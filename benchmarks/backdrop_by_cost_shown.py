@@ -116,6 +116,6 @@ def plot(found: dict[str, Any], name: str, path: Path) -> None:
 
 def _levels(axes: Axes, ideal: float) -> None:
     right = axes.get_yaxis_transform()
-    for height, what in ((ideal, "ideal observer"), (_CHANCE, "chance")):
+    for height, what, side in ((ideal, "ideal observer", "bottom"), (_CHANCE, "chance", "top")):
         axes.axhline(height, color="0.3", linestyle="--", linewidth=1)
-        axes.text(0.98, height + 0.006, what, transform=right, ha="right", va="bottom", fontsize=8)
+        axes.text(0.98, height, what, transform=right, ha="right", va=side, fontsize=8)
