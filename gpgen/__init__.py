@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gpgen.recipe import Component, Recipe, builtin_recipes
     from gpgen.sampling import Sample, Sampler, sample
     from gpgen.verification import verify
+    from gpgen.virtual_store import virtual
 
 __all__ = [
     "Audit",
@@ -64,6 +65,7 @@ __all__ = [
     "plots",
     "sample",
     "verify",
+    "virtual",
 ]
 
 _HOME = {
@@ -95,6 +97,7 @@ _HOME = {
     "plan": "making.run",
     "sample": "sampling",
     "verify": "verification",
+    "virtual": "virtual_store",
 }
 
 

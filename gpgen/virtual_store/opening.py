@@ -1,0 +1,153 @@
+"""A recipe or a deposit as a Zarr store."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from gpgen.errors import DatasetError, MissingPackageError, UsageError
+from gpgen.format.layout import choose_layout
+from gpgen.format.zarr_content import small_block
+from gpgen.format.zarr_metadata import block_names
+from gpgen.io.user_paths import given
+from gpgen.publish.deposit import MANIFEST, Deposit
+from gpgen.publish.deposited import (
+    deposited_manifest,
+    deposited_recipe,
+    image_crcs,
+    shard_hashes,
+)
+from gpgen.publish.tables import CRC32C
+from gpgen.recipe import AnyRecipe, Recipe
+from gpgen.virtual_store.keys import Checksums, VirtualKeys
+
+if TYPE_CHECKING:
+    from gpgen.virtual_store.store import VirtualStore
+
+__all__ = ["deposit_at", "deposit_keys", "recipe_keys", "virtual"]
+
+_AGAIN = "get the deposit again"
+
+
+def virtual(
+    recipe: AnyRecipe,
+    n: int | None = None,
+    *,
+    seed: int | None = None,
+    dtype: Literal["float32", "float16"] | None = None,
+    chunk_size: int | None = None,
+    shard_size: int | None = None,
+) -> VirtualStore:
+    """Return a dataset that nobody has stored, as a read-only Zarr store.
+
+    It has the keys and bytes that `gpgen.make` would write, as far as they are known before the
+    images are drawn: all but those of ``crc32c``, ``shard_sha256`` and the root's ``zarr.json``,
+    which says that the dataset is virtual and unsealed. An image is drawn when its chunk is asked
+    for. A deposit made by `gpgen.publish.package` holds what is missing, and of it every key is
+    there with the bytes of the stored dataset.
+
+    Parameters
+    ----------
+    recipe
+        A recipe, the name of a built-in one, the path of a TOML file, or a dict; or the folder of
+        a deposit.
+    n
+        Number of samples, up to 2**48. A deposit says it itself.
+    seed, dtype
+        In place of the recipe's.
+    chunk_size, shard_size
+        As for `gpgen.make`.
+
+    Raises
+    ------
+    RecipeError
+        If there is no such recipe, or it can't be drawn.
+    DatasetError
+        If the deposit is damaged, or lacks the checksums.
+    UsageError
+        If an argument is out of range, or given beside a deposit.
+    MissingPackageError
+        If zarr isn't installed.
+    """
+    try:
+        from gpgen.virtual_store.store import VirtualStore
+    except ImportError as error:
+        raise MissingPackageError(
+            "virtual needs zarr-python, which isn't installed",
+            "install it with `pip install 'gpgen[zarr]'`",
+        ) from error
+    changes = {"seed": seed, "dtype": dtype, "chunk_size": chunk_size, "shard_size": shard_size}
+    given = [name for name, value in changes.items() if value is not None]
+    folder = deposit_at(recipe)
+    if folder is not None:
+        keys = deposit_keys(folder)
+        if n not in (None, keys.layout.n):
+            given.append("n")
+        if given:
+            raise UsageError(
+                f"{given[-1]} is given, but {folder} says what its dataset is",
+                "leave it out, or give a recipe",
+            )
+        return VirtualStore(keys)
+    if n is None:
+        raise UsageError("n is missing", "say how many samples the dataset shall have")
+    found = Recipe.load(recipe)
+    wanted = {name: changes[name] for name in ("seed", "dtype") if changes[name] is not None}
+    if wanted:
+        found = found.replace(**wanted)
+    return VirtualStore(recipe_keys(found, n, chunk_size=chunk_size, shard_size=shard_size))
+
+
+def deposit_at(source: object) -> Path | None:
+    """Return the folder with a deposit's manifest that something names, if it does."""
+    if not isinstance(source, str | os.PathLike):
+        return None
+    folder = given(source)
+    return folder if (folder / MANIFEST).is_file() else None
+
+
+def recipe_keys(
+    recipe: Recipe, n: int, *, chunk_size: int | None = None, shard_size: int | None = None
+) -> VirtualKeys:
+    """Return the keys of a recipe's first n samples, unsealed."""
+    layout = choose_layout("zarr", recipe.image_nbytes, n, chunk_size, shard_size)
+    return VirtualKeys(recipe, layout)
+
+
+def deposit_keys(path: Path) -> VirtualKeys:
+    """Return the keys of a deposit's dataset, its checksums compared with its manifest.
+
+    Raises
+    ------
+    DatasetError, UsageError
+        As for `virtual`.
+    """
+    deposit = Deposit.open(path)
+    manifest = deposited_manifest(deposit)
+    recipe, shards = deposited_recipe(deposit), shard_hashes(deposit)
+    layout = manifest.layout
+    if recipe.sha256 != manifest.recipe_sha256 or sorted(shards) != list(range(layout.shards)):
+        raise DatasetError(f"the recipe or shards.csv in {path} is another dataset's", _AGAIN)
+    try:
+        hashes = b"".join(bytes.fromhex(shards[shard]) for shard in range(layout.shards))
+        shard_sha256 = np.frombuffer(hashes, "u1").reshape(layout.shards, 32)
+    except ValueError as error:
+        raise DatasetError(f"shards.csv in {path} has no checksums", _AGAIN) from error
+    checksums = Checksums(image_crcs(deposit, manifest), shard_sha256, manifest.files)
+    for array in checksums.arrays(layout):
+        for block, name in enumerate(block_names(array)):
+            found = hashlib.sha256(small_block(array, block)).hexdigest()
+            if found != manifest.files.get(name):
+                file = CRC32C if array.name == "crc32c" else "shards.csv"
+                raise DatasetError(f"{file} in {path} isn't what the manifest says", _AGAIN)
+    try:
+        keys = VirtualKeys(recipe, layout, checksums, manifest.gpgen_version)
+    except KeyError as error:
+        raise DatasetError(f"the manifest in {path} doesn't list {error}", _AGAIN) from error
+    if keys.manifest_sha256 != manifest.manifest_sha256:
+        raise DatasetError(f"the manifest in {path} is not of its recipe", _AGAIN)
+    return keys
