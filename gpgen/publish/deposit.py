@@ -63,6 +63,8 @@ class Attributes(msgspec.Struct):
     """What is read here of the dataset's own manifest."""
 
     shard_pattern: str | None = None
+    manifest_sha256: str | None = None
+    files: dict[str, str] = {}
 
 
 class DepositManifest(msgspec.Struct):

@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.errors import DatasetError, UsageError
-from gpgen.format.manifest import Manifest, read_manifest
+from gpgen.errors import DatasetError
 from gpgen.format.stored_recipe import StoredRecipe
-from gpgen.publish.deposit import MANIFEST, Deposit
+from gpgen.publish.deposit import Deposit
 from gpgen.publish.tables import CRC32C
 from gpgen.recipe import Recipe
 from gpgen.sampling import SAMPLING_VERSION
 
-__all__ = ["deposited_manifest", "deposited_recipe", "image_crcs", "shard_hashes"]
+__all__ = ["deposited_recipe", "image_crcs", "shard_hashes"]
 
 _AGAIN = "get the deposit again"
 
@@ -65,33 +64,7 @@ def shard_hashes(deposit: Deposit) -> dict[int, str]:
     return found
 
 
-def deposited_manifest(deposit: Deposit) -> Manifest:
-    """Return the dataset's own manifest, checked; of a Zarr dataset only.
-
-    Raises
-    ------
-    UsageError
-        If the dataset has another format.
-    DatasetError
-        If it is damaged.
-    """
-    if deposit.form != "zarr":
-        raise UsageError(
-            f"the dataset in {deposit.path} is in the format {deposit.form}, not in Zarr's",
-            f"use its recipe, which is unsealed: {deposit.path / 'recipe.toml'}",
-        )
-    attributes = deposit.read_json(MANIFEST).get("attributes")
-    where = str(deposit.path / MANIFEST)
-    if not isinstance(attributes, dict):
-        raise DatasetError(f"{where} says nothing of the dataset", _AGAIN)
-    if attributes.get("chunk_size") is None:
-        raise DatasetError(f"{where}: the manifest lacks chunk_size", _AGAIN)
-    # What is None was left out where the dataset's own hash was taken.
-    manifest, _ = read_manifest({k: v for k, v in attributes.items() if v is not None}, where)
-    return manifest
-
-
-def image_crcs(deposit: Deposit, manifest: Manifest) -> npt.NDArray[np.uint32]:
+def image_crcs(deposit: Deposit) -> npt.NDArray[np.uint32]:
     """Return the CRC-32C of each image, as yet unchecked; the file is mapped, not read.
 
     Raises
@@ -109,8 +82,8 @@ def image_crcs(deposit: Deposit, manifest: Manifest) -> npt.NDArray[np.uint32]:
         crcs: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DatasetError(f"{path} is no array of checksums", _AGAIN) from error
-    if crcs.shape != (manifest.n,) or crcs.dtype != np.dtype("<u4"):
-        raise DatasetError(f"{path} is no array of {manifest.n} checksums", _AGAIN)
+    if crcs.shape != (deposit.manifest.n,) or crcs.dtype != np.dtype("<u4"):
+        raise DatasetError(f"{path} is no array of {deposit.manifest.n} checksums", _AGAIN)
     return crcs
 
 

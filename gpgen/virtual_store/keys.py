@@ -137,6 +137,12 @@ class VirtualKeys:
         ]
         return {name: files[name] for name in (*names, *self._files)}
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, VirtualKeys) and other.identity == self.identity
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
     def __reduce__(self) -> tuple[Callable[..., VirtualKeys], tuple[Any, ...]]:
         version = self._job.gpgen_version
         return VirtualKeys, (self.recipe, self.layout, self.checksums, version)
@@ -146,6 +152,16 @@ class VirtualKeys:
         """The hash that seals the manifest, ``None`` if none does."""
         found: str | None = json.loads(self._files[ROOT])["attributes"].get("manifest_sha256")
         return found
+
+    def damaged(self) -> bool:
+        """Return whether the checksums are not those that the manifest seals."""
+        checksums = self.checksums
+        return checksums is not None and any(
+            hashlib.sha256(small_block(array, block)).hexdigest()
+            != checksums.files[block_name(array, block)]
+            for array in checksums.arrays(self.layout)
+            for block in range(_blocks(array))
+        )
 
     def nbytes(self, key: str) -> int | None:
         """Return the bytes of a key, ``None`` if there is none; nothing is drawn."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,17 +10,13 @@ import numpy as np
 
 from gpgen.errors import DatasetError, MissingPackageError, UsageError
 from gpgen.format.layout import choose_layout
-from gpgen.format.zarr_content import small_block
-from gpgen.format.zarr_metadata import block_names
 from gpgen.io.user_paths import given
 from gpgen.publish.deposit import MANIFEST, Deposit
 from gpgen.publish.deposited import (
-    deposited_manifest,
     deposited_recipe,
     image_crcs,
     shard_hashes,
 )
-from gpgen.publish.tables import CRC32C
 from gpgen.recipe import AnyRecipe, Recipe
 from gpgen.virtual_store.keys import Checksums, VirtualKeys
 
@@ -127,27 +122,31 @@ def deposit_keys(path: Path) -> VirtualKeys:
         As for `virtual`.
     """
     deposit = Deposit.open(path)
-    manifest = deposited_manifest(deposit)
-    recipe, shards = deposited_recipe(deposit), shard_hashes(deposit)
-    layout = manifest.layout
-    if recipe.sha256 != manifest.recipe_sha256 or sorted(shards) != list(range(layout.shards)):
-        raise DatasetError(f"the recipe or shards.csv in {path} is another dataset's", _AGAIN)
+    recipe_file = deposit.path / "recipe.toml"
+    if deposit.form != "zarr":
+        raise UsageError(
+            f"the dataset in {deposit.path} is in the format {deposit.form}, not in Zarr's",
+            f"use its recipe, which is unsealed: {recipe_file}",
+        )
+    recipe, shards, crc32c = deposited_recipe(deposit), shard_hashes(deposit), image_crcs(deposit)
+    said, files = deposit.manifest.layout, deposit.manifest.attributes.files
+    layout = choose_layout(
+        "zarr", recipe.image_nbytes, len(crc32c), said.chunk_size, said.shard_size
+    )
+    wrong = DatasetError(f"{deposit.path} does not hold the checksums of one dataset", _AGAIN)
+    if len(shards) != layout.shards or set(shards) != set(range(layout.shards)):
+        raise wrong
     try:
         hashes = b"".join(bytes.fromhex(shards[shard]) for shard in range(layout.shards))
         shard_sha256 = np.frombuffer(hashes, "u1").reshape(layout.shards, 32)
-    except ValueError as error:
-        raise DatasetError(f"shards.csv in {path} has no checksums", _AGAIN) from error
-    checksums = Checksums(image_crcs(deposit, manifest), shard_sha256, manifest.files)
-    for array in checksums.arrays(layout):
-        for block, name in enumerate(block_names(array)):
-            found = hashlib.sha256(small_block(array, block)).hexdigest()
-            if found != manifest.files.get(name):
-                file = CRC32C if array.name == "crc32c" else "shards.csv"
-                raise DatasetError(f"{file} in {path} isn't what the manifest says", _AGAIN)
-    try:
-        keys = VirtualKeys(recipe, layout, checksums, manifest.gpgen_version)
-    except KeyError as error:
-        raise DatasetError(f"the manifest in {path} doesn't list {error}", _AGAIN) from error
-    if keys.manifest_sha256 != manifest.manifest_sha256:
-        raise DatasetError(f"the manifest in {path} is not of its recipe", _AGAIN)
+        keys = VirtualKeys(
+            recipe,
+            layout,
+            Checksums(crc32c, shard_sha256, files),
+            deposit.manifest.gpgen_version,
+        )
+    except (ValueError, KeyError) as error:
+        raise wrong from error
+    if keys.manifest_sha256 != deposit.manifest.attributes.manifest_sha256 or keys.damaged():
+        raise wrong
     return keys

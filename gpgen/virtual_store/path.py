@@ -16,7 +16,7 @@ from gpgen.virtual_store.keys import VirtualKeys
 __all__ = ["VirtualPath"]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True)
 class VirtualPath:
     """A key of a virtual dataset, or what the names of several begin with.
 

@@ -169,10 +169,10 @@ class VirtualStore(Store):
         return self
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, VirtualStore) and other.keys.identity == self.keys.identity
+        return isinstance(other, VirtualStore) and other.keys == self.keys
 
     def __hash__(self) -> int:
-        return hash(self.keys.identity)
+        return hash(self.keys)
 
     def __reduce__(self) -> tuple[Callable[..., VirtualStore], tuple[VirtualKeys]]:
         return VirtualStore, (self.keys,)
