@@ -52,9 +52,11 @@ class Argument(enum.Enum):
     """
 
     CHUNK_SIZE = "chunk_size"
+    HOST = "host"
     NEW_VERSION = "new_version_of"
     OUT = "out"
     OVERWRITE = "overwrite=True"
+    PORT = "port"
     PROCESSES = "processes"
     RECIPE_ONLY = "recipe_only=True"
     REGENERATE = "regenerate"

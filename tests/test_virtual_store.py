@@ -195,7 +195,6 @@ def test_without_checksums_it_says_so_and_is_no_dataset_to_be_verified() -> None
     ("arguments", "options", "kind", "what"),
     [
         (("two-scal", 5), {}, RecipeError, "two-scal"),
-        (("two-scale",), {}, UsageError, "n is missing"),
         (("two-scale", 0), {}, UsageError, "n is 0"),
         (("two-scale", "5"), {}, UsageError, "n is '5'"),
         (("two-scale", 2**48 + 1), {}, UsageError, "n is"),

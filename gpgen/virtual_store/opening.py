@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -23,9 +23,10 @@ from gpgen.virtual_store.keys import Checksums, VirtualKeys
 if TYPE_CHECKING:
     from gpgen.virtual_store.store import VirtualStore
 
-__all__ = ["deposit_at", "deposit_keys", "recipe_keys", "virtual"]
+__all__ = ["keys_of", "virtual"]
 
-_AGAIN = "get the deposit again"
+_AGAIN: Final = "get the deposit again"
+_USUAL_SAMPLES: Final = 10_000
 
 
 def virtual(
@@ -51,7 +52,7 @@ def virtual(
         A recipe, the name of a built-in one, the path of a TOML file, or a dict; or the folder of
         a deposit.
     n
-        Number of samples, up to 2**48. A deposit says it itself.
+        Number of samples, up to 2**48; by default 10,000. A deposit says it itself.
     seed, dtype
         In place of the recipe's.
     chunk_size, shard_size
@@ -75,29 +76,41 @@ def virtual(
             "virtual needs zarr-python, which isn't installed",
             "install it with `pip install 'gpgen[zarr]'`",
         ) from error
-    changes = {"seed": seed, "dtype": dtype, "chunk_size": chunk_size, "shard_size": shard_size}
-    given = [name for name, value in changes.items() if value is not None]
-    folder = deposit_at(recipe)
-    if folder is not None:
-        keys = deposit_keys(folder)
-        if n not in (None, keys.layout.n):
-            given.append("n")
-        if given:
+    sizes = {"chunk_size": chunk_size, "shard_size": shard_size}
+    return VirtualStore(keys_of(recipe, n, **sizes, seed=seed, dtype=dtype))
+
+
+def keys_of(
+    source: AnyRecipe,
+    n: int | None = None,
+    *,
+    chunk_size: int | None = None,
+    shard_size: int | None = None,
+    **changes: Any,  # noqa: ANN401
+) -> VirtualKeys:
+    """Return the keys of what `virtual` takes; of a recipe 10,000 samples if n is left out."""
+    wanted = {name: value for name, value in changes.items() if value is not None}
+    folder = _deposit_at(source)
+    if folder is None:
+        recipe = Recipe.load(source)
+        recipe = recipe.replace(**wanted) if wanted else recipe
+        layout = choose_layout(
+            "zarr", recipe.image_nbytes, _USUAL_SAMPLES if n is None else n, chunk_size, shard_size
+        )
+        return VirtualKeys(recipe, layout)
+    keys = _deposit_keys(folder)
+    wanted |= {"chunk_size": chunk_size, "shard_size": shard_size}
+    wanted["n"] = None if n == keys.layout.n else n
+    for name, value in wanted.items():
+        if value is not None:
             raise UsageError(
-                f"{given[-1]} is given, but {folder} says what its dataset is",
+                f"{name} is given, but {folder} says what its dataset is",
                 "leave it out, or give a recipe",
             )
-        return VirtualStore(keys)
-    if n is None:
-        raise UsageError("n is missing", "say how many samples the dataset shall have")
-    found = Recipe.load(recipe)
-    wanted = {name: changes[name] for name in ("seed", "dtype") if changes[name] is not None}
-    if wanted:
-        found = found.replace(**wanted)
-    return VirtualStore(recipe_keys(found, n, chunk_size=chunk_size, shard_size=shard_size))
+    return keys
 
 
-def deposit_at(source: object) -> Path | None:
+def _deposit_at(source: object) -> Path | None:
     """Return the folder with a deposit's manifest that something names, if it does."""
     if not isinstance(source, str | os.PathLike):
         return None
@@ -105,15 +118,7 @@ def deposit_at(source: object) -> Path | None:
     return folder if (folder / MANIFEST).is_file() else None
 
 
-def recipe_keys(
-    recipe: Recipe, n: int, *, chunk_size: int | None = None, shard_size: int | None = None
-) -> VirtualKeys:
-    """Return the keys of a recipe's first n samples, unsealed."""
-    layout = choose_layout("zarr", recipe.image_nbytes, n, chunk_size, shard_size)
-    return VirtualKeys(recipe, layout)
-
-
-def deposit_keys(path: Path) -> VirtualKeys:
+def _deposit_keys(path: Path) -> VirtualKeys:
     """Return the keys of a deposit's dataset, its checksums compared with its manifest.
 
     Raises
