@@ -32,7 +32,7 @@ def application(keys: Callable[[], VirtualKeys]) -> Starlette:
     async def answer(request: Request) -> Response:
         return await answers(request)
 
-    return Starlette(
+    app = Starlette(
         routes=[Route("/{dataset}.zarr/{key:path}", answer, methods=["GET", "HEAD"])],
         middleware=[
             Middleware(
@@ -46,6 +46,8 @@ def application(keys: Callable[[], VirtualKeys]) -> Starlette:
         ],
         exception_handlers={404: _not_there},
     )
+    app.router.redirect_slashes = False
+    return app
 
 
 async def _not_there(request: Request, error: Exception) -> Response:  # noqa: ARG001

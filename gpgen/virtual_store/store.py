@@ -76,7 +76,7 @@ class VirtualStore(Store):
                 "to_xarray needs xarray, which isn't installed",
                 "install it with `pip install 'gpgen[xarray]'`",
             ) from error
-        # Not in Dask's chunks: each would be a whole shard, and a list of them would be made.
+        # Not in Dask's chunks, of which it would make a list.
         found: xarray.Dataset = xarray.open_zarr(self, chunks=None)
         return found.set_coords(["label", "length_scale", "seed", "split"])
 
