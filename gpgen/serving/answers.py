@@ -12,13 +12,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from gpgen.errors import GpgenError
+from gpgen.errors import GpgenError, UsageError
 from gpgen.format.zarr_content import chunk_nbytes
 from gpgen.serving.requests import asked_range, is_current
 from gpgen.virtual_store.drawing import DRAWING, drawn
 from gpgen.virtual_store.keys import VirtualKeys
 
-__all__ = ["KeyAnswers"]
+__all__ = ["Drawn", "KeyAnswers", "refused"]
 
 _SENT_AT_ONCE: Final = 2**18
 _HELD_BYTES: Final = 2**27
@@ -50,7 +50,7 @@ class KeyAnswers:
         try:
             keys = self._keys()
         except GpgenError as error:
-            return PlainTextResponse(f"{error}\n", 500)
+            return refused(error)
         dataset, key = request.path_params["dataset"], request.path_params["key"]
         nbytes = keys.nbytes(key) if dataset in ("data", keys.identity) else None
         if nbytes is None:
@@ -80,7 +80,7 @@ class KeyAnswers:
             return Response(None, 200, headers)
         body = drawn(keys.pieces(key, start, stop))
         limit = self._limit(keys) if key.startswith("image/c.") else contextlib.nullcontext()
-        return _Drawn(body, limit, 200 if part is None else 206, headers)
+        return Drawn(body, limit, 200 if part is None else 206, headers)
 
     def _limit(self, keys: VirtualKeys) -> asyncio.Semaphore:
         """Return what limits how many answers with images are under way."""
@@ -90,7 +90,7 @@ class KeyAnswers:
         return self._sending[keys.identity]
 
 
-class _Drawn(Response):
+class Drawn(Response):
     """Bytes that are sent as they are drawn, as long as somebody listens.
 
     Parameters
@@ -111,6 +111,8 @@ class _Drawn(Response):
         headers: dict[str, str],
     ) -> None:
         super().__init__(None, status_code, headers)
+        if "content-length" not in headers:
+            del self.headers["content-length"]  # it is not known, and not 0
         self._pieces, self._limit = body, limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -146,9 +148,14 @@ class _Drawn(Response):
             except GpgenError as error:
                 if begun:
                     raise  # the connection is cut, so that nobody takes it for the whole
-                await PlainTextResponse(f"{error}\n", 500)(scope, receive, send)
+                await refused(error)(scope, receive, send)
                 return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def refused(error: GpgenError) -> Response:
+    """Return an error's line; whose fault it is, the status says."""
+    return PlainTextResponse(f"{error}\n", 400 if isinstance(error, UsageError) else 500)
 
 
 async def _gone(receive: Receive) -> None:

@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from gpgen.serving.answers import KeyAnswers
+from gpgen.serving.page import Page
 from gpgen.virtual_store.keys import VirtualKeys
 
 __all__ = ["application"]
@@ -19,13 +20,15 @@ __all__ = ["application"]
 _EXPOSED = ("accept-ranges", "content-length", "content-range", "etag")
 
 
-def application(keys: Callable[[], VirtualKeys]) -> Starlette:
+def application(keys: Callable[[], VirtualKeys], *, changing: bool = False) -> Starlette:
     """Return what answers requests.
 
     Parameters
     ----------
     keys
         Gives the dataset that is served now.
+    changing
+        Whether that changes.
     """
     answers = KeyAnswers(keys)
 
@@ -33,7 +36,10 @@ def application(keys: Callable[[], VirtualKeys]) -> Starlette:
         return await answers(request)
 
     app = Starlette(
-        routes=[Route("/{dataset}.zarr/{key:path}", answer, methods=["GET", "HEAD"])],
+        routes=[
+            *Page(keys, changing).routes,
+            Route("/{dataset}.zarr/{key:path}", answer, methods=["GET", "HEAD"]),
+        ],
         middleware=[
             Middleware(
                 CORSMiddleware,
