@@ -118,7 +118,8 @@ def test_every_key_of_a_deposit_has_the_stored_files_sha256(tmp_path: Path, depo
         status, headers, body = server.ask(f"/data.zarr/{name}")
         assert (status, int(headers["content-length"])) == (200, len(data))
         assert hashlib.sha256(body).digest() == hashlib.sha256(data).digest()
-        assert server.ask(f"/data.zarr/{name}", "HEAD")[:2] == (200, headers)
+        status, alone, _ = server.ask(f"/data.zarr/{name}", "HEAD")
+        assert (status, alone | {"date": ""}) == (200, headers | {"date": ""})
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_bytes(body)
     assert gpgen.verify(copy, regenerate=2).ok

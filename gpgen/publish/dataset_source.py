@@ -20,10 +20,10 @@ from gpgen.format import store_for
 from gpgen.format.base import Problem, Reader
 from gpgen.format.manifest import canonical_json
 from gpgen.format.replacing import same_dataset
-from gpgen.publish.deposit import hash_file
+from gpgen.publish.deposit import CRC32C, hash_file
 from gpgen.publish.part_writer import Part
 from gpgen.publish.sources import VERIFY, copy_file
-from gpgen.publish.tables import CRC32C, image_checksums, samples_table, shards_table
+from gpgen.publish.tables import image_checksums, samples_table, shards_table
 from gpgen.publish.zarr_packing import pack_zarr
 from gpgen.recipe import Recipe
 from gpgen.verification import verify

@@ -23,6 +23,7 @@ from gpgen.io.user_paths import given
 
 __all__ = [
     "CARD",
+    "CRC32C",
     "FIGURE",
     "MANIFEST",
     "MD5SUMS",
@@ -39,6 +40,7 @@ SHA256SUMS: Final = "SHA256SUMS"
 MD5SUMS: Final = "MD5SUMS"
 MANIFEST: Final = "dataset.json"
 CARD: Final = "README.md"
+CRC32C: Final = "crc32c.npy"
 FIGURE: Final = "figure.png"
 
 RECORD_FILES: Final = 100

@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from gpgen.errors import DatasetError
 from gpgen.format.stored_recipe import StoredRecipe
-from gpgen.publish.deposit import Deposit
-from gpgen.publish.tables import CRC32C
+from gpgen.publish.deposit import CRC32C, Deposit
 from gpgen.recipe import Recipe
 from gpgen.sampling import SAMPLING_VERSION
 

@@ -16,9 +16,7 @@ from gpgen.golkar2018.npy_header import npy_header
 from gpgen.recipe import Recipe
 from gpgen.sampling import seeds
 
-__all__ = ["CRC32C", "csv_lines", "image_checksums", "samples_table", "shards_table"]
-
-CRC32C: Final = "crc32c.npy"
+__all__ = ["csv_lines", "image_checksums", "samples_table", "shards_table"]
 
 _ROWS: Final = 2**14
 
