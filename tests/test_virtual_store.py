@@ -60,6 +60,7 @@ def test_a_deposits_dataset_is_there_key_for_key(deposited) -> None:
     with gpgen.open_dataset(stored) as original:
         np.testing.assert_array_equal(dataset.image[[39, 0, 17]], original.image[[39, 0, 17]])
         np.testing.assert_array_equal(dataset.label[:], original.label[:])
+    assert "nothing can be written" in refusal(UsageError, gpgen.make, tiny(), 3, store.path)
     report = gpgen.verify(store.path, regenerate=3)
     assert (report.ok, report.shards, report.problems) == (True, 3, ())
 

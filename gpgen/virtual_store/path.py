@@ -67,6 +67,9 @@ class VirtualPath:
     def __truediv__(self, name: str) -> VirtualPath:
         return VirtualPath(self.keys, f"{self.key}/{name}" if self.key else name)
 
+    def __repr__(self) -> str:
+        return f"<VirtualPath {self}>"
+
     def __str__(self) -> str:
         return f"virtual:{self._pure}"
 
@@ -86,8 +89,11 @@ class VirtualPath:
         )
 
     def on_store(self) -> NoReturn:
-        """Refuse what is done only on an object store."""
-        raise TypeError(f"{self} is on no store")
+        """Refuse what is done only on an object store: nothing is written here."""
+        raise UsageError(
+            f"nothing can be written to {self}, which is drawn when it is read",
+            "choose a place on a disk, like data.zarr",
+        )
 
     def followed(self) -> VirtualPath:
         """Return the path itself: there are no links."""
