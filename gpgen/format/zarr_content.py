@@ -217,12 +217,23 @@ def write_chunks(
     stop: int,
     crcs: NDArray[np.uint32],
     check: Callable[[], None],
+    buffer: NDArray[Any] | None = None,
 ) -> list[int]:
-    """Write the images from ``start`` to ``stop`` as chunks; return where each chunk ends."""
+    """Write the images from ``start`` to ``stop`` as chunks; return where each chunk ends.
+
+    Parameters
+    ----------
+    stream
+        What they are written to.
+    job, start, stop, check, buffer
+        As for `batches`.
+    crcs
+        Where the CRC-32C of each image is put.
+    """
     chunk = job.layout.chunk_size or 1
     ends: list[int] = []
     running = 0
-    for first, images in batches(job, start, stop, check):
+    for first, images in batches(job, start, stop, check, buffer):
         parts: list[Any] = []
         begun, size = 0, 0
         for k, image in enumerate(images):

@@ -11,14 +11,14 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from gpgen._version import __version__
 from gpgen.errors import DatasetError
-from gpgen.format.image_writing import never_stop
+from gpgen.format.image_writing import batch_size, never_stop
 from gpgen.format.job import Job
 from gpgen.format.layout import Layout, Target
 from gpgen.format.manifest import (
@@ -224,7 +224,11 @@ class VirtualKeys:
     def _drawn_chunk(self, first: int) -> memoryview:
         last = min(first + (self.layout.chunk_size or 1), self.layout.n)
         sink, crcs = _Chunk(chunk_nbytes(self.recipe, self.layout)), np.empty(last - first, "<u4")
-        write_chunks(sink, self._job, first, last, crcs, never_stop)
+        room = None
+        if last - first <= batch_size(self.recipe):  # drawn where they shall stand
+            drawn = sink.data[: (last - first) * self.recipe.image_nbytes]
+            room = drawn.view(self.recipe.numpy_dtype).reshape(-1, *self.recipe.shape)
+        write_chunks(sink, self._job, first, last, crcs, never_stop, room)
         if self.checksums is not None:
             wrong = np.flatnonzero(crcs != self.checksums.crc32c[first:last])
             if len(wrong):
@@ -232,7 +236,7 @@ class VirtualKeys:
                     f"sample {first + int(wrong[0])} as it is drawn here is not the deposit's",
                     f"use gpgen {self._job.gpgen_version}, and report this as a bug",
                 )
-        return memoryview(sink.data).toreadonly()
+        return memoryview(cast("Any", sink.data)).toreadonly()
 
     def _small(self, array: SmallArray, block: int, start: int, stop: int) -> memoryview:
         name = (self.identity, array.name, block)
@@ -267,13 +271,14 @@ class _Chunk:
     """A chunk in memory, written like the part of a shard's file that it is."""
 
     def __init__(self, nbytes: int) -> None:
-        self.data = bytearray(nbytes)
+        self.data = np.zeros(nbytes, "u1")
         self.offset = 0
 
     def write(self, buffers: Sequence[Any]) -> None:
-        """Take the bytes of arrays."""
-        view = memoryview(self.data)
+        """Take the bytes of arrays, unless they stand in their place already."""
         for buffer in buffers:
-            part = memoryview(buffer).cast("B")
-            view[self.offset : self.offset + len(part)] = part
+            part = np.frombuffer(buffer, "u1")
+            place = self.data[self.offset : self.offset + len(part)]
+            if part.__array_interface__["data"][0] != place.__array_interface__["data"][0]:
+                place[:] = part
             self.offset += len(part)
