@@ -11,6 +11,7 @@ import asyncio
 import http.client
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
 import time
@@ -50,9 +51,12 @@ def _fetch(address: str, ranges: list[tuple[str, int, int]]) -> None:
     connection.close()
 
 
-def _client(address: str, ranges: list[tuple[str, int, int]], connections: int) -> None:
+def _client(address: str, ranges: list[tuple[str, int, int]], connections: int) -> float:
+    """Fetch all ranges; return the seconds of CPU time that it took here."""
+    begun = time.process_time()
     with ThreadPoolExecutor(connections) as pool:
         list(pool.map(lambda k: _fetch(address, ranges[k::connections]), range(connections)))
+    return time.process_time() - begun
 
 
 def places(recipe: Recipe, n: int, start: int, count: int) -> list[tuple[str, int, int]]:
@@ -100,6 +104,12 @@ def _most_memory(pid: int) -> int:
     return int(status.partition("VmHWM:")[2].split()[0]) // 1024
 
 
+def _cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process has taken."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and show what came out."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -120,19 +130,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     spawn = multiprocessing.get_context("spawn")
     try:
         drawing, serving = [], []
+        cpu = {"drawing": 0.0, "serving": 0.0, "clients": 0.0}
         with spawn.Pool(1) as clients:
             clients.apply(_client, (address, places(recipe, n, 0, 8), 4))  # factors
             for k in range(options.rounds):
                 start = 1000 * (k + 1)
+                used = time.process_time()
                 drawing.append(draw(recipe, start, options.images))
+                cpu["drawing"] += (time.process_time() - used) / (options.images + 8)
+                used = _cpu_seconds(server.pid)
                 begun = time.perf_counter()
                 wanted = places(recipe, n, start, options.images)
-                clients.apply(_client, (address, wanted, 4))
+                cpu["clients"] += clients.apply(_client, (address, wanted, 4)) / options.images
                 serving.append(options.images / (time.perf_counter() - begun))
+                cpu["serving"] += (_cpu_seconds(server.pid) - used) / options.images
             ratio = median(s / d for s, d in zip(serving, drawing, strict=True))
             console.print(
                 f"{median(drawing):.0f} images/s drawn, {median(serving):.0f} served, "
                 f"{median(serving) * recipe.image_nbytes / 1e6:.0f} MB/s; ratio {ratio:.2f}"
+            )
+            console.print(
+                "CPU time an image: "
+                + ", ".join(f"{name} {1e3 * v / options.rounds:.1f} ms" for name, v in cpu.items())
             )
             first = f"Host: {host}\r\nConnection: keep-alive\r\n\r\n".encode()
             small = b"GET /data.zarr/image/zarr.json HTTP/1.1\r\n" + first
