@@ -18,8 +18,9 @@ except ModuleNotFoundError as error:
         "install it with `pip install 'gpgen[torch]'`",
     ) from None
 
-from backdrop import functional, losses, models, plots
+from backdrop import functional, losses, models, name_clash, plots
 from backdrop.blocking import blocked_fraction, masks_of
+from backdrop.coverage import coverage
 from backdrop.geometry import ReceptiveField, receptive_field
 from backdrop.image_parts import ImageParts, ImageRows
 from backdrop.layer import Backdrop
@@ -37,6 +38,7 @@ __all__ = [
     "SparseBackward",
     "SparseBackwardWarning",
     "blocked_fraction",
+    "coverage",
     "functional",
     "insert",
     "losses",
@@ -45,3 +47,5 @@ __all__ = [
     "plots",
     "receptive_field",
 ]
+
+name_clash.check()

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.fx import Proxy
 from torch.overrides import handle_torch_function
 
+from backdrop.groups import factors_in_groups, spread
+from backdrop.uniform import draw_uniform
 from gpgen.errors import UsageError
 
 __all__ = [
@@ -35,6 +37,8 @@ def backdrop(
     training: bool = True,
     *,
     mask: Tensor | None = None,
+    valid: Tensor | None = None,
+    groups: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Return `input` unchanged; in the backward pass multiply its gradient by a random mask.
@@ -64,6 +68,15 @@ def backdrop(
         passes: shape ``[input.shape[d] for d in sorted(dims)]``, with
         `per_sample` optionally led by ``input.shape[0]``. It is divided by its
         own mean too. A mask that keeps nothing passes no gradient.
+    valid
+        Which positions exist, nonzero for those that do, in a shape like `mask`'s: sequences
+        are padded. Padding passes no gradient, counts in no mean, and is never
+        the one that survives.
+    groups
+        Integers that name each position's group, in a shape like `mask`'s. Each group's mask is
+        normalized by its own mean, and one of its positions survives at least: the graphs of
+        a batch (``batch`` of PyTorch Geometric, with ``dims=(0,)``), or the classes of the samples,
+        so that rare ones are never masked altogether.
     generator
         Where the random numbers come from, instead of torch's global
         generator. ``torch.compile`` can't trace one; there use
@@ -81,8 +94,8 @@ def backdrop(
     ------
     UsageError
         For a `p` outside [0, 1), a dimension that `input` does not have or
-        that is named twice, an empty `input`, a `mask` of another shape, a
-        `generator` on another kind of device.
+        that is named twice, an empty `input`, a `mask`, `valid` or `groups` of another
+        shape, groups that are no integers, a `generator` on another kind of device.
 
     Notes
     -----
@@ -95,10 +108,13 @@ def backdrop(
     """
     if isinstance(input, Proxy):
         # torch.fx records one call, as of torch's own functions.
-        settings: dict[str, Any] = {"mask": mask, "generator": generator}
+        settings: dict[str, Any] = {"mask": mask, "valid": valid, "groups": groups}
+        settings["generator"] = generator
         arguments = (input, p, tuple(dims), per_sample, training)
         return cast("Tensor", handle_torch_function(backdrop, (input,), *arguments, **settings))
-    scale = mask_factors(input, p, dims, per_sample, mask, generator, training)
+    scale = mask_factors(
+        input, p, dims, per_sample, mask, generator, training, valid=valid, groups=groups
+    )
     if scale is None:
         return input
     return masked_identity(input, scale)
@@ -112,6 +128,9 @@ def mask_factors(
     mask: Tensor | None,
     generator: torch.Generator | None,
     training: bool = True,
+    *,
+    valid: Tensor | None = None,
+    groups: Tensor | None = None,
 ) -> Tensor | None:
     """Return what `backdrop` multiplies the gradient of `input` by; None if it changes nothing."""
     check_probability(p)
@@ -123,7 +142,9 @@ def mask_factors(
             f"backdrop was given an empty tensor, shape {tuple(input.shape)}",
             "leave empty batches out of the training loop",
         )
-    if mask is not None:
+    if valid is not None or groups is not None:
+        scale = factors_in_groups(input, p, axes, per_sample, mask, valid, groups, generator)
+    elif mask is not None:
         scale = fixed_mask(mask, input, axes, per_sample)
     elif p == 0:
         return None
@@ -196,21 +217,6 @@ def draw_kept(
     return _normalized(mask.reshape(shape), input, axes)
 
 
-def draw_uniform(
-    shape: Sequence[int], device: torch.device, generator: torch.Generator | None
-) -> Tensor:
-    """Draw numbers in [0, 1): float32, so that a seed gives the same ones beside any dtype."""
-    if generator is None:
-        # Not generator=None: that names an overload without symbolic shapes.
-        return torch.rand(shape, device=device, dtype=torch.float32)
-    if generator.device.type != device.type:
-        raise UsageError(
-            f"the generator is on {generator.device}, the input on {device}",
-            f"make it with torch.Generator(device={device.type!r})",
-        )
-    return torch.rand(shape, generator=generator, device=device, dtype=torch.float32)
-
-
 def fixed_mask(
     mask: Tensor,
     input: Tensor,  # noqa: A002
@@ -218,18 +224,7 @@ def fixed_mask(
     per_sample: bool,
 ) -> Tensor:
     """Bring a user's mask into the shape that `draw_mask` gives, normalized likewise."""
-    sizes = [input.shape[axis] for axis in axes]
-    shape = [size if axis in axes else 1 for axis, size in enumerate(input.shape)]
-    led = per_sample and axes[0] != 0 and list(mask.shape) == [input.shape[0], *sizes]
-    if led:
-        shape[0] = input.shape[0]
-    elif list(mask.shape) != sizes:
-        raise UsageError(
-            f"the fixed mask has shape {tuple(mask.shape)}, "
-            f"the input has {tuple(sizes)} in dimensions {axes}",
-            "give the mask one entry a position of the masked dimensions",
-        )
-    keep = (mask != 0).to(device=input.device, dtype=torch.float32).reshape(shape)
+    keep = (spread(mask, "the fixed mask", input, axes, per_sample) != 0).to(torch.float32)
     return _normalized(keep, input, axes, least=0.5 / keep.numel())
 
 

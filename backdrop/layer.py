@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
 from torch.fx import Proxy
+from torch.nn.utils.rnn import PackedSequence
 
-from backdrop.functional import DEFAULT_P, backdrop, check_probability, mask_factors
+from backdrop.functional import (
+    DEFAULT_P,
+    backdrop,
+    check_probability,
+    mask_factors,
+    masked_identity,
+)
+from backdrop.groups import sequence_of_each_row
 from gpgen.errors import UsageError
 
 __all__ = ["Backdrop"]
@@ -35,8 +43,17 @@ class Backdrop(nn.Module):
     per_sample
         A mask for each sample (dimension 0), normalized by itself; otherwise
         one mask for the batch.
+    remember
+        Keep the last mask in `last_mask`.
     generator
         Source of the random numbers; default is torch's global generator.
+
+    Attributes
+    ----------
+    last_mask : Tensor or None
+        Where the gradient passed in the last step, boolean, of the input's dimensions with 1
+        where the mask doesn't vary. None without `remember`, before a step, and where nothing
+        was masked.
 
     Raises
     ------
@@ -63,6 +80,7 @@ class Backdrop(nn.Module):
         dims: Sequence[int] = (2, 3),
         per_sample: bool = True,
         *,
+        remember: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -72,17 +90,55 @@ class Backdrop(nn.Module):
         self.p = p
         self.dims = tuple(dims)
         self.per_sample = per_sample
+        self.remember = remember
+        self.last_mask: Tensor | None = None
         self.generator = generator
         # A buffer moves with the model; not persistent, so that checkpoints don't change.
         self.register_buffer("mask", None, persistent=False)
         self._stand_in: Callable[[Tensor], Tensor] | None = None
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  torch.nn's name for it
-        """Return `input`; its gradient will be masked if the layer is in training mode."""
+    @overload
+    def forward(
+        self,
+        input: Tensor,
+        valid: Tensor | None = None,
+        groups: Tensor | None = None,
+    ) -> Tensor: ...
+
+    @overload
+    def forward(self, input: PackedSequence) -> PackedSequence: ...
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,  # noqa: A002  torch.nn's name for it
+        valid: Tensor | None = None,
+        groups: Tensor | None = None,
+    ) -> Tensor | PackedSequence:
+        """Return `input`; its gradient will be masked if the layer is in training mode.
+
+        Parameters
+        ----------
+        input
+            A tensor, or packed sequences: their steps are masked, each sequence's by themselves
+            with `per_sample`, whatever `dims` says.
+        valid, groups
+            Which positions exist, and the group of each: see `backdrop.functional.backdrop`.
+        """
+        if isinstance(input, PackedSequence):
+            return self._packed(input, valid, groups)
         if isinstance(input, Proxy) and input.tracer.root is not self:
-            return fx_leaf(self, input)
+            return fx_leaf(self, input, *(() if valid is groups is None else (valid, groups)))
         if self._stand_in is not None:
+            if valid is not None or groups is not None:
+                raise UsageError(
+                    "valid and groups can't be given to a mask inside SparseBackward's stem",
+                    "put that mask behind the stem",
+                )
             return self._stand_in(input)
+        if self.remember:
+            scale = self.factors(input, valid, groups)
+            self.last_mask = None if scale is None else scale != 0
+            return input if scale is None else masked_identity(input, scale)
         return backdrop(
             input,
             self.p,
@@ -90,8 +146,29 @@ class Backdrop(nn.Module):
             self.per_sample,
             self.training,
             mask=self.mask,
+            valid=valid,
+            groups=groups,
             generator=self.generator,
         )
+
+    def _packed(
+        self,
+        input: PackedSequence,  # noqa: A002
+        valid: Tensor | None,
+        groups: Tensor | None,
+    ) -> PackedSequence:
+        if valid is not None or groups is not None or self.mask is not None:
+            raise UsageError(
+                "packed sequences have no padding, and bring their own groups",
+                "leave valid and groups out, and fix no mask",
+            )
+        sequence = sequence_of_each_row(input) if self.per_sample else None
+        scale = mask_factors(
+            input.data, self.p, (0,), False, None, self.generator, self.training, groups=sequence
+        )
+        if self.remember:
+            self.last_mask = None if scale is None else scale != 0
+        return input if scale is None else input._replace(data=masked_identity(input.data, scale))
 
     @contextmanager
     def replaced(self, stand_in: Callable[[Tensor], Tensor]) -> Iterator[None]:
@@ -102,10 +179,23 @@ class Backdrop(nn.Module):
         finally:
             self._stand_in = None
 
-    def factors(self, input: Tensor) -> Tensor | None:  # noqa: A002
+    def factors(
+        self,
+        input: Tensor,  # noqa: A002
+        valid: Tensor | None = None,
+        groups: Tensor | None = None,
+    ) -> Tensor | None:
         """Draw what the gradient of `input` is multiplied by; None if it would not be changed."""
         return mask_factors(
-            input, self.p, self.dims, self.per_sample, self.mask, self.generator, self.training
+            input,
+            self.p,
+            self.dims,
+            self.per_sample,
+            self.mask,
+            self.generator,
+            self.training,
+            valid=valid,
+            groups=groups,
         )
 
     def open(self, p: float) -> None:
@@ -143,10 +233,10 @@ class Backdrop(nn.Module):
         return f"p={self.p}, dims={self.dims}, per_sample={self.per_sample}{fixed}"
 
 
-def fx_leaf(module: nn.Module, input: Tensor) -> Tensor:  # noqa: A002
+def fx_leaf(module: nn.Module, input: Tensor, *arguments: Any) -> Tensor:  # noqa: A002, ANN401
     """Record a call of `module` in a torch.fx trace, so that train() and eval() still reach it."""
     tracer: Any = input.tracer  # type: ignore[attr-defined]
     recorded: Tensor = tracer.create_proxy(
-        "call_module", tracer.path_of_module(module), (input,), {}
+        "call_module", tracer.path_of_module(module), (input, *arguments), {}
     )
     return recorded

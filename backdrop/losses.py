@@ -8,6 +8,13 @@ sample, the gradient reaches a random part of them.
 They are computed in float32 at least, whatever the dtype of the scores, and in
 float64 for float64 and integers.
 
+Scores of shape ``(sample, label)`` are of several labels: with a target of the same shape each
+sample has any of them, with one of shape ``(sample,)``, integers, exactly one, which is ranked
+against the rest. The loss is the mean over the labels that have one: where a label has no
+positives in the batch, there is nothing to rank.
+
+`backdrop.losses.gathered` brings the scores of all ranks of a distributed run together.
+
 A batch that has no loss (one class only, no positives) is refused. Where no
 value can be looked at, under ``torch.compile``, ``torch.export`` and
 `torch.func.vmap`, its loss is NaN and its gradient zero.
@@ -17,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +32,24 @@ from torch.fx import Proxy
 from torch.nn import functional
 from torch.overrides import handle_torch_function
 
+from backdrop.gathering import gathered
+from backdrop.label_scores import known, mean_over_labels, refuse_nan
+from backdrop.pairs import pair_sums
 from gpgen.errors import UsageError
 
-__all__ = ["FBetaLoss", "ROCAUCLoss", "fbeta_loss", "roc_auc", "roc_auc_loss"]
+__all__ = [
+    "AveragePrecisionLoss",
+    "FBetaLoss",
+    "ROCAUCLoss",
+    "average_precision",
+    "average_precision_loss",
+    "fbeta_loss",
+    "gathered",
+    "roc_auc",
+    "roc_auc_loss",
+]
+
+_NO_POSITIVES: Final = "are negative, whatever the model says"
 
 Surrogate = Literal["logistic", "hinge", "sigmoid"]
 
@@ -58,17 +80,18 @@ def roc_auc_loss(
     Parameters
     ----------
     scores
-        Shape ``(sample,)`` or ``(sample, 1)``; any real numbers.
+        Shape ``(sample,)`` or ``(sample, label)``; any real numbers.
     target
-        Of the same shape; nonzero for positives.
+        Of the same shape, nonzero for positives; or ``(sample,)`` integers, each sample's label.
     surrogate, scale
         As above.
 
     Returns
     -------
     Tensor
-        Scalar, float32 or float64: the mean over all pairs. Memory grows with
-        the number of pairs; under ``torch.compile`` with the square of the batch.
+        Scalar, float32 or float64: the mean over all pairs. From 2^24 pairs on they are computed
+        in parts, and again in the backward pass, so that memory stays below a gigabyte;
+        under ``torch.compile`` it grows with the square of the batch.
 
     Raises
     ------
@@ -78,26 +101,26 @@ def roc_auc_loss(
     """
     if isinstance(scores, Proxy):
         return _recorded(roc_auc_loss, scores, target, surrogate, scale)
-    scores, positive = _checked(scores, target)
     if not 0 < scale < math.inf:
         raise UsageError(f"scale is {scale}", "choose a finite one above 0")
     if surrogate not in _SURROGATES:
         raise UsageError(f"no surrogate is called {surrogate!r}", "use logistic, hinge or sigmoid")
-    one_class = _known(positive.all() | ~positive.any())
-    if one_class:
-        raise UsageError(
-            f"all {len(scores)} samples of the batch are of one class, so no pair can be ranked",
-            "use larger batches, or draw them stratified",
-        )
-    scores = _wide(scores)
-    if one_class is None:
-        # The number of pairs isn't known: all are computed, and those of two classes count.
-        paired = positive[:, None] & ~positive[None, :]
-        difference = torch.where(paired, scores[:, None] - scores[None, :], 0)
-        loss = torch.where(paired, _SURROGATES[surrogate](difference / scale), 0)
-        return loss.sum() / paired.sum()
-    difference = scores[positive][:, None] - scores[~positive][None, :]
-    return _SURROGATES[surrogate](difference / scale).mean()
+    term = _SURROGATES[surrogate]
+
+    def of_one(scores: Tensor, positive: Tensor) -> Tensor | None:
+        one_class = known(positive.all() | ~positive.any())
+        if one_class:
+            return None
+        if one_class is None:
+            # The number of pairs isn't known: all are computed, and those of two classes count.
+            paired = positive[:, None] & ~positive[None, :]
+            difference = torch.where(paired, scores[:, None] - scores[None, :], 0)
+            return torch.where(paired, term(difference / scale), 0).sum() / paired.sum()
+        positives, negatives = scores[positive], scores[~positive]
+        sums = pair_sums(positives, negatives, lambda d: term(d / scale))
+        return sums.mean() / len(negatives)
+
+    return mean_over_labels(of_one, scores, target, "are of one class, so no pair can be ranked")
 
 
 def roc_auc(scores: Tensor, target: Tensor) -> float:
@@ -106,16 +129,88 @@ def roc_auc(scores: Tensor, target: Tensor) -> float:
     Parameters, errors
         As for `roc_auc_loss`.
     """
-    scores, positive = _checked(scores.detach(), target)
-    if bool(positive.all()) or not bool(positive.any()):
-        raise UsageError("all samples are of one class", "evaluate on samples of both")
-    if bool(scores.isnan().any()):
-        raise UsageError("a score is NaN, which has no rank", "look for where training diverged")
-    negatives = scores[~positive].sort().values
-    ranked = scores[positive].contiguous()
-    below = torch.searchsorted(negatives, ranked, right=False)
-    not_above = torch.searchsorted(negatives, ranked, right=True)
-    return float((below + not_above).double().mean() / (2 * len(negatives)))
+
+    def of_one(scores: Tensor, positive: Tensor) -> Tensor | None:
+        if bool(positive.all()) or not bool(positive.any()):
+            return None
+        negatives = scores[~positive].sort().values
+        ranked = scores[positive].contiguous()
+        below = torch.searchsorted(negatives, ranked, right=False)
+        not_above = torch.searchsorted(negatives, ranked, right=True)
+        return (below + not_above).double().mean() / (2 * len(negatives))
+
+    refuse_nan(scores)
+    return float(mean_over_labels(of_one, scores.detach(), target, "are of one class"))
+
+
+def average_precision_loss(scores: Tensor, target: Tensor, scale: float = 0.01) -> Tensor:
+    """Return a differentiable stand-in for 1 - average precision.
+
+    The average precision is the mean over the positives of the precision at each one's rank: of
+    the samples that are ranked as high, the fraction that is positive. Here ranks are sums of
+    ``1 / (1 + exp(-d / scale))`` over the differences d of scores instead of steps (Smooth-AP:
+    Brown, Xie, Kalogeiton and Zisserman, arXiv:2007.12163); as `scale` tends to 0 the value tends
+    to 1 - AP.
+
+    Parameters
+    ----------
+    scores, target
+        As for `roc_auc_loss`.
+    scale
+        Of the differences; positive and finite.
+
+    Returns
+    -------
+    Tensor
+        Scalar in [0, 1], float32 or float64. Memory as for `roc_auc_loss`.
+
+    Raises
+    ------
+    UsageError
+        If shapes differ, the batch is empty or has no positives, or `scale` is not
+        positive and finite.
+    """
+    if isinstance(scores, Proxy):
+        return _recorded(average_precision_loss, scores, target, scale)
+    if not 0 < scale < math.inf:
+        raise UsageError(f"scale is {scale}", "choose a finite one above 0")
+
+    def step(d: Tensor) -> Tensor:
+        return torch.sigmoid(-d / scale)
+
+    def of_one(scores: Tensor, positive: Tensor) -> Tensor | None:
+        some = known(positive.any())
+        if some is False:
+            return None
+        if some is None:
+            above = step(scores[:, None] - scores[None, :])
+            precision = (0.5 + (above * positive).sum(1)) / (0.5 + above.sum(1))
+            return 1 - torch.where(positive, precision, 0).sum() / positive.sum()
+        positives = scores[positive]
+        # Each sample's difference to itself counts one half, its own rank is one.
+        rank = 0.5 + pair_sums(positives, scores, step)
+        return 1 - ((0.5 + pair_sums(positives, positives, step)) / rank).mean()
+
+    return mean_over_labels(of_one, scores, target, _NO_POSITIVES)
+
+
+def average_precision(scores: Tensor, target: Tensor) -> float:
+    """Return the average precision itself; equal scores share the lowest of their ranks.
+
+    Parameters, errors
+        As for `average_precision_loss`.
+    """
+
+    def of_one(scores: Tensor, positive: Tensor) -> Tensor | None:
+        if not bool(positive.any()):
+            return None
+        everything, positives = scores.sort().values, scores[positive].sort().values
+        at_least = len(everything) - torch.searchsorted(everything, positives)
+        right = len(positives) - torch.searchsorted(positives, positives)
+        return (right.double() / at_least).mean()
+
+    refuse_nan(scores)
+    return float(mean_over_labels(of_one, scores.detach(), target, _NO_POSITIVES))
 
 
 def fbeta_loss(logits: Tensor, target: Tensor, beta: float = 1.0) -> Tensor:
@@ -127,9 +222,9 @@ def fbeta_loss(logits: Tensor, target: Tensor, beta: float = 1.0) -> Tensor:
     Parameters
     ----------
     logits
-        Shape ``(sample,)`` or ``(sample, 1)``.
+        Shape ``(sample,)`` or ``(sample, label)``.
     target
-        Of the same shape; nonzero for positives.
+        As for `roc_auc_loss`.
     beta
         How many times as much recall matters as precision; above 0.
 
@@ -146,23 +241,22 @@ def fbeta_loss(logits: Tensor, target: Tensor, beta: float = 1.0) -> Tensor:
     """
     if isinstance(logits, Proxy):
         return _recorded(fbeta_loss, logits, target, beta)
-    logits, positive = _checked(logits, target)
     if not 0 < beta < math.inf:
         raise UsageError(f"beta is {beta}", "choose a finite one above 0")
-    if _known(positive.any()) is False:
-        raise UsageError(
-            f"none of the {len(logits)} samples of the batch is positive, so F is 0 whatever "
-            "the model says",
-            "use larger batches, or draw them stratified",
-        )
-    probability = torch.sigmoid(_wide(logits))
-    true_positives = torch.where(positive, probability, 0).sum()
     # FN = positives - TP and FP = sum of probabilities - TP turn F into TP over a mean of
     # both with weights b^2 and 1, here divided by 1 + b^2, which may overflow.
     norm = math.hypot(1, beta)
-    positives = positive.sum(dtype=probability.dtype)
-    mean = (beta / norm) ** 2 * positives + (1 / norm) ** 2 * probability.sum()
-    return torch.where(positive.any(), 1 - true_positives / mean, math.nan)
+
+    def of_one(logits: Tensor, positive: Tensor) -> Tensor | None:
+        if known(positive.any()) is False:
+            return None
+        probability = torch.sigmoid(logits)
+        true_positives = torch.where(positive, probability, 0).sum()
+        positives = positive.sum(dtype=probability.dtype)
+        mean = (beta / norm) ** 2 * positives + (1 / norm) ** 2 * probability.sum()
+        return torch.where(positive.any(), 1 - true_positives / mean, math.nan)
+
+    return mean_over_labels(of_one, logits, target, _NO_POSITIVES)
 
 
 class ROCAUCLoss(nn.Module):
@@ -182,6 +276,22 @@ class ROCAUCLoss(nn.Module):
         return f"surrogate={self.surrogate!r}, scale={self.scale}"
 
 
+class AveragePrecisionLoss(nn.Module):
+    """`average_precision_loss` as a module."""
+
+    def __init__(self, scale: float = 0.01) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, scores: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of a batch."""
+        return average_precision_loss(scores, target, self.scale)
+
+    def extra_repr(self) -> str:
+        """Return the settings for `repr`."""
+        return f"scale={self.scale}"
+
+
 class FBetaLoss(nn.Module):
     """`fbeta_loss` as a module."""
 
@@ -196,36 +306,6 @@ class FBetaLoss(nn.Module):
     def extra_repr(self) -> str:
         """Return the settings for `repr`."""
         return f"beta={self.beta}"
-
-
-def _checked(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return scores, shape (sample,), and which are positive; refuse what has no pairs."""
-    if scores.is_complex():
-        raise UsageError(f"the scores are {scores.dtype}, which has no order", "give real scores")
-    if scores.shape != target.shape or scores.ndim not in (1, 2) or scores[:1].numel() > 1:
-        raise UsageError(
-            f"scores have shape {tuple(scores.shape)}, target {tuple(target.shape)}",
-            "give both the shape (sample,)",
-        )
-    if scores.numel() == 0:
-        raise UsageError("the batch is empty", "leave empty batches out")
-    return scores.reshape(-1), target.reshape(-1) != 0
-
-
-def _wide(scores: Tensor) -> Tensor:
-    """Return scores in a dtype whose sums over a batch are neither coarse nor too large."""
-    least = torch.float32 if scores.is_floating_point() else torch.float64
-    return scores.to(torch.promote_types(scores.dtype, least))
-
-
-def _known(condition: Tensor) -> bool | None:
-    """Return what `condition` says; None where no value can be looked at."""
-    if torch.compiler.is_compiling():
-        return None
-    try:
-        return bool(condition)
-    except RuntimeError:  # under vmap, and of tensors without data
-        return None
 
 
 def _recorded(loss: Callable[..., Tensor], scores: Tensor, *arguments: Any) -> Tensor:  # noqa: ANN401

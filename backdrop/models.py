@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Proxy
 
-from backdrop.functional import DEFAULT_P, check_probability, draw_uniform
+from backdrop.functional import DEFAULT_P, check_probability
 from backdrop.layer import Backdrop, fx_leaf
 from backdrop.placing import length_scales_of
 from backdrop.sparse import SparseBackward
+from backdrop.uniform import draw_uniform
 from gpgen.errors import UsageError
 
 if TYPE_CHECKING:
@@ -170,9 +171,9 @@ class TwoScaleCNN(nn.Module):
         from gpgen.recipe import Recipe
 
         recipe = Recipe.load(recipe)
-        arguments = {"ndim": len(recipe.shape), **arguments}
+        arguments = {"ndim": len(recipe.shape), "n_classes": len(recipe.classes), **arguments}
         scales = length_scales_of(recipe)
-        model = cls(scales, len(recipe.classes), **arguments)
+        model = cls(scales, **arguments)
         if min(recipe.shape) < 2 * model.stride:
             raise UsageError(
                 f"images of {' x '.join(map(str, recipe.shape))} pixels are too small for blobs "

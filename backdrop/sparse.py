@@ -45,9 +45,14 @@ class _Keeping(Backdrop):
 
     keep: int | None = None
 
-    def factors(self, input: Tensor) -> Tensor | None:  # noqa: A002
+    def factors(
+        self,
+        input: Tensor,  # noqa: A002
+        valid: Tensor | None = None,
+        groups: Tensor | None = None,
+    ) -> Tensor | None:
         if self.keep is None or self.mask is not None or not (self.training and input.numel()):
-            return super().factors(input)
+            return super().factors(input, valid, groups)
         return draw_kept(input, self.keep, self.dims, self.per_sample, self.generator)
 
     def open(self, p: float) -> None:

@@ -185,6 +185,28 @@ def lightning(folder: Path) -> Any:
     return {"plain": plain.epochs, "stopped": stopped.epochs, "resumed": resumed.epochs}
 
 
+def loss_of_all_ranks(folder: Path) -> Any:
+    """Gradients of a ranking loss over the batches of both ranks, of unequal sizes, under DDP."""
+    import torch
+    import torch.distributed as dist
+
+    from backdrop.losses import gathered, roc_auc_loss
+
+    dist.init_process_group("gloo")
+    torch.manual_seed(0)
+    model = torch.nn.Linear(4, 1).double()
+    features, target = torch.randn(12, 4).double(), torch.arange(12) % 3 == 0
+    roc_auc_loss(model(features)[:, 0], target).backward()
+    whole = model.weight.grad.flatten().tolist()
+    model.zero_grad()
+    mine = slice(0, 5) if dist.get_rank() == 0 else slice(5, 12)
+    parallel = torch.nn.parallel.DistributedDataParallel(model)
+    loss = roc_auc_loss(*gathered(parallel(features[mine])[:, 0], target[mine]))
+    loss.backward()
+    dist.destroy_process_group()
+    return whole, model.weight.grad.flatten().tolist()
+
+
 def _rank(rank: int, scenario: str, folder: str) -> None:
     ranks = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "test"}
     sizes = {"WORLD_SIZE": WORLD_SIZE, "LOCAL_WORLD_SIZE": WORLD_SIZE}

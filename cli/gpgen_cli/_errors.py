@@ -27,6 +27,7 @@ _EXTRAS = {
     "botocore": "s3",
     "starlette": "serve",
     "uvicorn": "serve",
+    "urllib3": "http",
 }
 
 

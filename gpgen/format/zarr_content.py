@@ -84,7 +84,7 @@ def dataset_nbytes(job: Job) -> int:
 
 def _root_nbytes(job: Job, documents: dict[str, Any], names: list[str]) -> int:
     """Return the length of the root's metadata when it lists these files."""
-    attributes = root_attributes(job.recipe, job.layout, job.gpgen_version)
+    attributes = root_attributes(job.recipe, job.layout, job.gpgen_version, job.roots)
     attributes["files"] = dict.fromkeys(names, "0" * 64)
     return len(render(root_document(seal(attributes), documents)))
 
@@ -205,7 +205,7 @@ def root_file(job: Job, documents: dict[str, Any], hashes: Mapping[str, str]) ->
     hashes
         The SHA-256 of each file beside the shards, in the order in which `members` yields them.
     """
-    attributes = root_attributes(job.recipe, job.layout, job.gpgen_version)
+    attributes = root_attributes(job.recipe, job.layout, job.gpgen_version, job.roots)
     attributes["files"] = dict(hashes)
     return render(root_document(seal(attributes), documents))
 

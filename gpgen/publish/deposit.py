@@ -67,6 +67,7 @@ class Attributes(msgspec.Struct):
     shard_pattern: str | None = None
     manifest_sha256: str | None = None
     files: dict[str, str] = {}
+    roots_sha256: str | None = None
 
 
 class DepositManifest(msgspec.Struct):
@@ -84,6 +85,7 @@ class DepositManifest(msgspec.Struct):
     attributes: Attributes = msgspec.field(default_factory=Attributes)
     archive: dict[str, str] = {}
     publication: dict[str, Any] = {}
+    difficulty: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         # A hint puts the version behind `pip install gpgen==`, to be copied.

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import DatasetError
+from gpgen.exact.offered_roots import offered_names, roots_sha256
 from gpgen.format.stored_recipe import StoredRecipe
 from gpgen.publish.deposit import CRC32C, Deposit
 from gpgen.recipe import Recipe
@@ -41,6 +42,13 @@ def deposited_recipe(deposit: Deposit) -> Recipe:
         raise DatasetError(
             f"{deposit.path / 'recipe.toml'} is not the recipe that the deposit was packaged with",
             _AGAIN,
+        )
+    roots = deposit.manifest.attributes.roots_sha256
+    if roots is not None and roots != roots_sha256(recipe.texture):
+        raise DatasetError(
+            "the deposit was drawn with another version of the kernel "
+            f"{' or '.join(offered_names(recipe.texture))} than is installed here",
+            "install the version of that kernel's package that drew it",
         )
     return recipe
 

@@ -16,6 +16,7 @@ from gpgen.contact_sheet.content import choose_classes, reduced, shown_plane
 from gpgen.contact_sheet.png import data_uri, tiles
 from gpgen.errors import UsageError
 from gpgen.observer.estimating import difficulty
+from gpgen.observer.result import Difficulty
 from gpgen.recipe import Recipe
 from gpgen.report.charts import power_chart
 from gpgen.report.measuring import measurable, measure
@@ -167,6 +168,11 @@ def power_of(choices: Choices) -> memoryview:
 def difficulty_of(recipe: Recipe) -> memoryview:
     """Return how well the ideal observer tells the classes apart, as JSON."""
     found = difficulty(recipe, samples=_SIMULATED)
+    if not isinstance(found, Difficulty):
+        raise UsageError(
+            f"recipe {recipe.name!r} draws its length-scales: there is no class to be told",
+            "ask `gpgen difficulty` for the bounds of each",
+        )
     return _json(
         whole=found.accuracy,
         error=found.estimate.error,

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from gpgen._version import __version__
 from gpgen.errors import DatasetError
+from gpgen.exact.offered_roots import roots_sha256
 from gpgen.format.image_writing import batch_size, never_stop
 from gpgen.format.job import Job
 from gpgen.format.layout import Layout, Target
@@ -113,7 +114,14 @@ class VirtualKeys:
         self.recipe, self.layout, self.checksums = recipe, layout, checksums
         target = Target(LocalPath("/virtual.zarr"), "zarr")
         images = DrawnImages(recipe)
-        self._job = Job(target, recipe, layout, gpgen_version=gpgen_version, images=images)
+        self._job = Job(
+            target,
+            recipe,
+            layout,
+            gpgen_version=gpgen_version,
+            images=images,
+            roots=roots_sha256(recipe.texture),
+        )
         arrays = derived_arrays(recipe, layout.n)
         if checksums is not None:
             arrays += checksums.arrays(layout)
@@ -121,7 +129,7 @@ class VirtualKeys:
         documents = array_documents(recipe, layout, arrays)
         self._files = {f"{name}/{ROOT}": render(document) for name, document in documents.items()}
         if checksums is None:
-            attributes = virtual_attributes(recipe, layout)
+            attributes = virtual_attributes(recipe, layout, self._job.roots)
             self._files[ROOT] = render(root_document(attributes, documents))
         else:
             self._files[ROOT] = root_file(self._job, documents, self._in_order(checksums.files))
