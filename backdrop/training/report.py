@@ -1,4 +1,4 @@
-"""What the runs say together: means, intervals, files, a plot."""
+"""What the runs say together: means, intervals, files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ import numpy as np
 from scipy.special import stdtrit
 
 from backdrop.training.run import Run
-from gpgen.figures import new_figure
 from gpgen.io.user_paths import given
-from gpgen.plots import check_picture, save
+from gpgen.observer import Difficulty, Estimate
 
-__all__ = ["Interval", "MethodSummary", "interval", "plot", "summarize", "write"]
+__all__ = ["IDEAL", "Interval", "MethodSummary", "interval", "of_ideal", "summarize", "write"]
+
+_NORMAL = 1.96
+IDEAL = "ideal observer"
+"""What tables and pictures call it."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +37,23 @@ class Interval:
             return f"{self.mean:.3f}"
         return f"{self.mean:.3f} ± {self.half_width:.3f}"
 
+    @property
+    def within_0_and_1(self) -> tuple[float, float]:
+        """The ends of an interval of a share; the mean itself for a single value."""
+        half = 0.0 if math.isnan(self.half_width) else self.half_width
+        return max(0.0, self.mean - half), min(1.0, self.mean + half)
+
 
 @dataclass(frozen=True)
 class MethodSummary:
-    """One method over its seeds.
+    """One method with one number of training images, over its seeds.
 
     Attributes
     ----------
     method
         Its name.
+    train_size
+        Training images.
     n
         Number of seeds.
     accuracy, components
@@ -52,14 +63,18 @@ class MethodSummary:
     gain
         Accuracy above that of the method ``none`` with the same seed; None
         where that was not run.
+    seconds
+        The processor's time for the training of one run, mean; NaN where it isn't known.
     """
 
     method: str
+    train_size: int
     n: int
     accuracy: Interval
     components: tuple[Interval, ...]
     training_accuracy: Interval
     gain: Interval | None
+    seconds: float
 
 
 def interval(values: Sequence[float]) -> Interval:
@@ -72,17 +87,26 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(float(array.mean()), float(stdtrit(n - 1, 0.975)) * error)
 
 
+def of_ideal(estimate: Estimate | None) -> Interval:
+    """Return the ideal observer's accuracy and its 95 % interval; 1 where there is no choice."""
+    if estimate is None:
+        return Interval(1.0, 0.0)
+    return Interval(estimate.accuracy, _NORMAL * estimate.error)
+
+
 def summarize(runs: Sequence[Run]) -> tuple[MethodSummary, ...]:
-    """Return a summary for each method, in the order in which they appear."""
-    methods = list(dict.fromkeys(run.settings.method for run in runs))
-    none = {run.seed: run.test.accuracy for run in runs if run.settings.method == "none"}
+    """Return a summary for each method and number of images, in the order in which they appear."""
+    found: dict[tuple[str, int], list[Run]] = {}
+    for run in runs:
+        found.setdefault((run.settings.method, run.settings.train_size), []).append(run)
     summaries = []
-    for method in methods:
-        mine = [run for run in runs if run.settings.method == method]
+    for (method, train_size), mine in found.items():
+        none = {run.seed: run.test.accuracy for run in found.get(("none", train_size), ())}
         paired = [run.test.accuracy - none[run.seed] for run in mine if run.seed in none]
         summaries.append(
             MethodSummary(
                 method=method,
+                train_size=train_size,
                 n=len(mine),
                 accuracy=interval([run.test.accuracy for run in mine]),
                 components=tuple(
@@ -91,31 +115,51 @@ def summarize(runs: Sequence[Run]) -> tuple[MethodSummary, ...]:
                 ),
                 training_accuracy=interval([run.epochs[-1].accuracy for run in mine]),
                 gain=interval(paired) if paired and method != "none" else None,
+                seconds=float(np.mean([run.seconds for run in mine])),
             )
         )
     return tuple(summaries)
 
 
-def write(runs: Sequence[Run], out: Path) -> dict[str, Any]:
-    """Write ``epochs.csv`` (every epoch), ``runs.csv``, and ``results.json`` (all of it).
+def write(runs: Sequence[Run], out: Path, ideal: Difficulty | None = None) -> dict[str, Any]:
+    """Write what came out, as files.
+
+    ``epochs.csv`` has every epoch, ``runs.csv`` every run, ``table.md`` a line for each method and
+    number of training images, and ``results.json`` all of it.
+
+    Parameters
+    ----------
+    runs
+        All of them.
+    out
+        The folder.
+    ideal
+        What is possible, if that is known: the table's last line.
 
     Returns
     -------
     dict
-        The summary as it stands in ``results.json``.
+        The summary, and the ideal observer, as they stand in ``results.json``.
     """
     epochs = [
-        {"method": run.settings.method, "seed": run.seed, **asdict(epoch)}
+        {
+            "method": run.settings.method,
+            "train_size": run.settings.train_size,
+            "seed": run.seed,
+            **asdict(epoch),
+        }
         for run in runs
         for epoch in run.epochs
     ]
     tests = [
         {
             "method": run.settings.method,
+            "train_size": run.settings.train_size,
             "seed": run.seed,
             "accuracy": run.test.accuracy,
             **{f"component_{i}": value for i, value in enumerate(run.test.components, 1)},
             "loss": run.test.loss,
+            "seconds": run.seconds,
         }
         for run in runs
     ]
@@ -125,46 +169,34 @@ def write(runs: Sequence[Run], out: Path) -> dict[str, Any]:
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
             writer.writerows(rows)
-    summary = [_plain(asdict(one)) for one in summarize(runs)]
-    text = json.dumps({"summary": summary, "runs": [run.to_dict() for run in runs]}, indent=1)
+    summaries = summarize(runs)
+    (out / "table.md").write_text(_markdown(summaries, ideal), encoding="utf-8")
+    written: dict[str, Any] = {
+        "summary": [_plain(asdict(one)) for one in summaries],
+        "ideal": None if ideal is None else ideal.to_dict(),
+    }
+    text = json.dumps({**written, "runs": [run.to_dict() for run in runs]}, indent=1)
     temporary = out / "results.json.new"
     temporary.write_text(text + "\n")
     os.replace(temporary, out / "results.json")  # noqa: PTH105
-    return {"summary": summary}
+    return written
 
 
-def plot(runs: Sequence[Run], path: str | Path) -> None:
-    """Draw each method's loss by epoch, and the test accuracies with lines between pairs.
-
-    Raises
-    ------
-    MissingPackageError, UsageError, TargetError
-        As `gpgen.plots.check_picture`, which tells before there are any runs.
-    """
-    check_picture(path)
-    summaries = summarize(runs)
-    figure = new_figure(9, 3.6, layout="constrained")
-    left, right = figure.subplots(1, 2)
-    by_method = {
-        one.method: [r for r in runs if r.settings.method == one.method] for one in summaries
-    }
-    for method, mine in by_method.items():
-        losses = np.array([[epoch.loss for epoch in run.epochs] for run in mine])
-        left.plot(np.arange(1, losses.shape[1] + 1), losses.mean(0), label=method)
-    left.set(xlabel="epoch", ylabel="training loss, mean over seeds", yscale="log")
-    left.legend(frameon=False)
-    seeds = sorted({run.seed for run in runs})
-    for seed in seeds:
-        pair = [
-            run.test.accuracy for mine in by_method.values() for run in mine if run.seed == seed
-        ]
-        right.plot(range(len(pair)), pair, color="0.8", linewidth=1, marker="o", markersize=3)
-    for position, one in enumerate(summaries):
-        half = 0.0 if math.isnan(one.accuracy.half_width) else one.accuracy.half_width
-        right.errorbar(position, one.accuracy.mean, half, fmt="o", capsize=4)
-    right.set_xticks(range(len(summaries)), [one.method for one in summaries])
-    right.set(ylabel="test accuracy", xlim=(-0.5, len(summaries) - 0.5))
-    save(figure, path, dpi=120)
+def _markdown(summaries: Sequence[MethodSummary], ideal: Difficulty | None) -> str:
+    count = len(summaries[0].components)
+    parts = [f"component {number}" for number in range(1, count + 1)]
+    rows = [
+        ["images", "method", "accuracy", *parts, "training, s", "seeds"],
+        ["---"] * (count + 5),
+    ]
+    for one in summaries:
+        time = "" if math.isnan(one.seconds) else f"{one.seconds:.2g}"
+        results = map(str, (one.accuracy, *one.components))
+        rows.append([f"{one.train_size:,}", one.method, *results, time, str(one.n)])
+    if ideal is not None:
+        estimates = (ideal.estimate, *(each.estimate for each in ideal.components))
+        rows.append(["", IDEAL, *map(str, map(of_ideal, estimates)), "", ""])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401

@@ -1,10 +1,12 @@
-"""``gpgen train``: train the baseline, with masks and without."""
+"""``gpgen train``: train classifiers by several methods, and put what is possible beside them."""
 
 from __future__ import annotations
 
+import math
 import shlex
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -16,13 +18,21 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from backdrop.training import MethodSummary
+    from gpgen.observer import Difficulty
+    from gpgen.recipe import Recipe
 
 __all__ = ["command"]
+
+Number = TypeVar("Number", int, float)
+
+_NETWORKS = ("none", "backdrop", "dropout", "crop")
+_BASELINES = ("batch-norm", "power-spectrum", "gabor")
 
 _EPILOG = """\b
 Examples:
   gpgen train two-scale-mini --method none --method backdrop --out runs
   gpgen train two-scale-mini --method none --method backdrop --out runs --resume
+  gpgen train two-scale-mini --method power-spectrum --train-size 20,60,200 --out fast
   gpgen train data.zarr --method backdrop --masks 0.5,0.9 --seeds 3 --out masked"""
 
 
@@ -30,24 +40,40 @@ def parse_masks(
     ctx: click.Context, param: click.Parameter, value: str | None
 ) -> tuple[float, ...] | None:
     """Return the probabilities of ``0,0.9``."""
+    return _numbers(ctx, param, value, float, "probabilities like 0.5,0.9")
+
+
+def parse_counts(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[int, ...] | None:
+    """Return the whole numbers of ``20,60``."""
+    return _numbers(ctx, param, value, int, "whole numbers like 20,60")
+
+
+def _numbers(
+    ctx: click.Context,
+    param: click.Parameter,
+    value: str | None,
+    read: Callable[[str], Number],
+    what: str,
+) -> tuple[Number, ...] | None:
     if value is None:
         return None
     try:
-        return tuple(float(p) for p in value.split(","))
+        return tuple(read(number) for number in value.split(","))
     except ValueError:
-        message = f"{value!r} is not a list of probabilities like 0.5,0.9"
-        raise click.BadParameter(message, ctx, param) from None
+        raise click.BadParameter(f"{value!r} is not a list of {what}", ctx, param) from None
 
 
-@click.command("train", short_help="Train the baseline, with masks and without.", epilog=_EPILOG)
+@click.command("train", short_help="Train classifiers by several methods.", epilog=_EPILOG)
 @click.argument("source", metavar="DATA_OR_RECIPE", type=Source(recipes=True))
 @click.option(
     "--method",
     "methods",
-    type=click.Choice(["none", "backdrop", "dropout", "crop", "all"]),
+    type=click.Choice([*_NETWORKS, *_BASELINES, "all"]),
     multiple=True,
     default=["backdrop"],
-    help="What is done against overfitting; may be given several times.",
+    help="What is trained, and what is done against overfitting; may be given several times.",
 )
 @click.option(
     "--out",
@@ -57,7 +83,11 @@ def parse_masks(
     help="The folder of all results.",
 )
 @click.option(
-    "--train-size", type=int, show_default="60, or what the data have", help="Training images."
+    "--train-size",
+    metavar="N[,N...]",
+    callback=parse_counts,
+    show_default="60, or what the data have",
+    help="Training images.",
 )
 @click.option(
     "--test-size", type=int, show_default="400, or what the data have", help="Test images."
@@ -84,7 +114,13 @@ def parse_masks(
 @click.option(
     "--crop", type=float, metavar="FRACTION", show_default="0.75", help="Side of the crops."
 )
-@click.option("--epochs", type=int, show_default="80", help="Passes over the training images.")
+@click.option(
+    "--epochs",
+    metavar="N[,N...]",
+    callback=parse_counts,
+    show_default="80",
+    help="Passes over the training images: one number, or one for each of --train-size.",
+)
 @click.option(
     "--batch-size", type=int, show_default="6 for none, 15 for the others", help="Images a step."
 )
@@ -95,6 +131,12 @@ def parse_masks(
     help="At its highest.",
 )
 @click.option("--split", default="test", help="Test on this one; compare settings on 'validation'.")
+@click.option(
+    "--ideal/--no-ideal",
+    default=True,
+    show_default=True,
+    help="Also compute what the ideal observer reaches, as `gpgen difficulty` does.",
+)
 @click.option("--device", default="auto", help="auto, cpu, cuda, ...")
 @click.option(
     "--workers", type=click.IntRange(1), show_default="all cores", help="Runs at once, on a CPU."
@@ -112,17 +154,22 @@ def command(
     out: str,
     seeds: int,
     first_seed: int,
+    train_size: tuple[int, ...] | None,
+    epochs: tuple[int, ...] | None,
+    ideal: bool,
     device: str,
     workers: int | None,
     resume: bool,
     plot: str | None,
     **fields: Any,  # noqa: ANN401
 ) -> None:
-    """Train the baseline network and test it, once for each method and seed.
+    """Train classifiers and test them, once for each method, number of images and seed.
 
-    DATA_OR_RECIPE is a dataset, a recipe file or a built-in recipe. Runs with
-    one seed have the same images and the same first weights, so that methods
-    can be compared in pairs. On a CPU the same command gives the same numbers.
+    DATA_OR_RECIPE is a dataset, a recipe file or a built-in recipe. The methods none, backdrop,
+    dropout and crop train one network; batch-norm trains a plain one with batch normalization;
+    power-spectrum and gabor are linear discriminants, without steps. Runs with one seed have the
+    same images, and those of one network the same first weights, so that methods can be compared in
+    pairs. On a CPU the same command gives the same numbers.
     """
     from backdrop import training
     from gpgen.plots import check_picture
@@ -132,11 +179,16 @@ def command(
     chosen = [name for name in training.METHODS if name in methods or "all" in methods]
     given = {name: value for name, value in fields.items() if value is not None}
     data = training.Source(source)
-    if "train_size" not in given:
-        given["train_size"] = data.most("train", training.Settings.train_size)
+    if train_size is None:
+        train_size = (data.most("train", training.Settings.train_size),)
     if "test_size" not in given:
         given["test_size"] = data.most(given["split"], training.Settings.test_size)
-    settings = [training.Settings.tuned(method, **given) for method in chosen]
+    by_size = _epochs_of(train_size, epochs or (training.Settings.epochs,))
+    settings = [
+        training.Settings.tuned(method, train_size=size, epochs=passes, **given)
+        for size, passes in by_size.items()
+        for method in chosen
+    ]
     try:
         runs = training.run_all(
             source,
@@ -148,40 +200,83 @@ def command(
             resume=resume,
             progress=output.progress,
         )
+        possible, remark = _ideal_of(data.recipe, output) if ideal else (None, None)
     except KeyboardInterrupt:
         again = [argument for argument in ctx.obj if argument != "--resume"]
         hint = shlex.join(["gpgen", *again, "--resume"])
         raise Interrupted("interrupted; checkpoints are kept", f"go on with: {hint}") from None
-    written = training.write(runs, Path(out))
+    written = training.write(runs, Path(out), possible)
     if plot is not None:
-        training.plot(runs, plot)
-    sizes = f"{given['train_size']} training images, {given['test_size']} of {given['split']!r}"
+        training.plot(runs, plot, choices=data.sizes, ideal=possible)
+    lines = [f"every run: {Path(out) / 'runs.csv'}, as a table: {Path(out) / 'table.md'}"]
     output.say(
-        _table(training.summarize(runs), sizes), "", f"every epoch: {Path(out) / 'epochs.csv'}"
+        _table(training.summarize(runs), possible, f"{given['test_size']} of {given['split']!r}"),
+        "",
+        *(lines if remark is None else [remark, *lines]),
     )
     output.result({"out": out, **written})
 
 
-def _table(summaries: tuple[MethodSummary, ...], sizes: str) -> RenderableType:
+def _epochs_of(sizes: tuple[int, ...], epochs: tuple[int, ...]) -> dict[int, int]:
+    """Return the epochs for each number of training images."""
+    from gpgen.errors import UsageError
+
+    if len(epochs) not in (1, len(sizes)):
+        raise UsageError(
+            f"--epochs has {len(epochs)} numbers, --train-size {len(sizes)}",
+            "give one number of epochs, or one for each number of training images",
+        )
+    if len(set(sizes)) < len(sizes):
+        raise UsageError("--train-size names a number twice", "name each once")
+    return dict(zip(sizes, epochs * (len(sizes) // len(epochs)), strict=True))
+
+
+def _ideal_of(recipe: Recipe, output: Output) -> tuple[Difficulty | None, str | None]:
+    """Return the ideal observer, or why there is none."""
+    import gpgen
+
+    try:
+        return gpgen.difficulty(recipe, progress=output.progress), None
+    except gpgen.UsageError as error:
+        return None, f"no ideal observer: {error.message}"
+
+
+def _table(
+    summaries: tuple[MethodSummary, ...], ideal: Difficulty | None, tested: str
+) -> RenderableType:
     from rich.table import Table
 
+    from backdrop.training import IDEAL, of_ideal
+
+    sizes = list(dict.fromkeys(one.train_size for one in summaries))
+    several = len(sizes) > 1
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    table.add_column("method")
-    table.add_column("test accuracy", justify="right")
+    if several:
+        table.add_column("images", justify="right")
+    table.add_column("method", no_wrap=True)
+    table.add_column("test accuracy", justify="right", no_wrap=True)
     for component in range(len(summaries[0].components)):
-        table.add_column(f"component {component + 1}", justify="right")
+        table.add_column(f"component {component + 1}", justify="right", no_wrap=True)
     table.add_column("training accuracy", justify="right")
     table.add_column("above none, paired", justify="right")
+    table.add_column("training, s", justify="right")
     for one in summaries:
         table.add_row(
+            *([f"{one.train_size:,}"] if several else []),
             one.method,
             str(one.accuracy),
             *map(str, one.components),
             str(one.training_accuracy),
             "" if one.gain is None else str(one.gain),
+            "" if math.isnan(one.seconds) else f"{one.seconds:.2g}",
         )
+    if ideal is not None:
+        estimates = (ideal.estimate, *(each.estimate for each in ideal.components))
+        accuracies = [str(of_ideal(each)) for each in estimates]
+        table.add_row(*([""] if several else []), IDEAL, *accuracies)
     n = summaries[0].n
     means = f"means over {n} seeds with 95 % intervals" if n > 1 else "of one seed"
-    table.caption = f"{means}; {sizes}"
+    trained = "" if several else f"{sizes[0]:,} training images, "
+    table.caption = f"{means}; {trained}tested on {tested}"
     table.caption_justify = "left"
     return table
