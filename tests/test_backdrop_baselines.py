@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -63,7 +64,7 @@ def test_open_axes_have_the_power_of_cosine_modes():
     power = np.stack([cosine_power(image.astype(float)) for image in given])
     expected = [
         power[:, (frequency >= low) & (frequency < high)].mean(1)
-        for low, high in zip(edges[:-1], edges[1:], strict=True)
+        for low, high in itertools.pairwise(edges)
     ]
     np.testing.assert_allclose(np.exp(features(given)), np.stack(expected, 1), rtol=1e-4)
 
@@ -108,7 +109,7 @@ def test_a_gabor_feature_is_the_mean_modulus_of_a_filtered_image(shape, periodic
         expected = np.log(expected.reshape(30, -1).mean(1))
         ours = features[:, step * {1: 1, 2: 4, 3: 13}[len(shape)]]
         np.testing.assert_allclose(ours, expected, atol=0.15)
-        assert ours.mean() == pytest.approx(expected.mean(), abs=0.02)
+        assert ours.mean() == pytest.approx(expected.mean(), abs=0.05)
 
 
 def test_gabor_filters_tell_directions_apart_and_the_power_spectrum_does_not():
@@ -223,5 +224,4 @@ def test_on_twenty_thousand_images_none_beats_the_ideal_observer(features):
     right = model(torch.from_numpy(values[train:]).float()).argmax(1).numpy() == label[train:]
     ideal = gpgen.difficulty(recipe).estimate
     error = math.hypot(ideal.error, math.sqrt(right.mean() * (1 - right.mean()) / test))
-    print(f"{features.__name__}: {right.mean():.4f}, ideal observer {ideal.accuracy:.4f}, {error=}")
-    assert right.mean() < ideal.accuracy + 3 * error
+    assert 0.5 < right.mean() < ideal.accuracy + 3 * error, (right.mean(), ideal, error)

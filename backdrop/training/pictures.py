@@ -62,7 +62,8 @@ def plot(
         _losses(axes[0], runs, summaries)
         _pairs(axes[1], runs, summaries)
         _limits(axes[1], math.prod(choices), whole)
-        axes[1].legend(frameon=False, fontsize="small", loc="lower right")
+        if ideal is not None or choices:
+            axes[1].legend(frameon=False, fontsize="small", loc="lower right")
     else:
         count = len(summaries[0].components)
         shown = [k for k in range(count) if not choices or choices[k] > 1]

@@ -21,7 +21,7 @@ _TUNED: dict[Method, dict[str, Any]] = {
     "backdrop": {"learning_rate": 0.02},
     "dropout": {"learning_rate": 0.01},
     "crop": {"learning_rate": 0.003},
-    "batch-norm": {"learning_rate": 0.01},
+    "batch-norm": {"learning_rate": 0.003},
     "power-spectrum": {},
     "gabor": {},
 }
