@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +12,9 @@ import click
 from gpgen_cli._errors import Interrupted
 from gpgen_cli._output import Output, output_options
 from gpgen_cli._paths import Source
+from gpgen_cli._training_table import results_table
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from backdrop.training import MethodSummary
     from gpgen.observer import Difficulty
     from gpgen.recipe import Recipe
 
@@ -210,7 +207,9 @@ def command(
         training.plot(runs, plot, choices=data.sizes, ideal=possible)
     lines = [f"every run: {Path(out) / 'runs.csv'}, as a table: {Path(out) / 'table.md'}"]
     output.say(
-        _table(training.summarize(runs), possible, f"{given['test_size']} of {given['split']!r}"),
+        results_table(
+            training.summarize(runs), possible, f"{given['test_size']} of {given['split']!r}"
+        ),
         "",
         *(lines if remark is None else [remark, *lines]),
     )
@@ -239,44 +238,3 @@ def _ideal_of(recipe: Recipe, output: Output) -> tuple[Difficulty | None, str | 
         return gpgen.difficulty(recipe, progress=output.progress), None
     except gpgen.UsageError as error:
         return None, f"no ideal observer: {error.message}"
-
-
-def _table(
-    summaries: tuple[MethodSummary, ...], ideal: Difficulty | None, tested: str
-) -> RenderableType:
-    from rich.table import Table
-
-    from backdrop.training import IDEAL, of_ideal
-
-    sizes = list(dict.fromkeys(one.train_size for one in summaries))
-    several = len(sizes) > 1
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    if several:
-        table.add_column("images", justify="right")
-    table.add_column("method", no_wrap=True)
-    table.add_column("test accuracy", justify="right", no_wrap=True)
-    for component in range(len(summaries[0].components)):
-        table.add_column(f"component {component + 1}", justify="right", no_wrap=True)
-    table.add_column("training accuracy", justify="right")
-    table.add_column("above none, paired", justify="right")
-    table.add_column("training, s", justify="right")
-    for one in summaries:
-        table.add_row(
-            *([f"{one.train_size:,}"] if several else []),
-            one.method,
-            str(one.accuracy),
-            *map(str, one.components),
-            str(one.training_accuracy),
-            "" if one.gain is None else str(one.gain),
-            "" if math.isnan(one.seconds) else f"{one.seconds:.2g}",
-        )
-    if ideal is not None:
-        estimates = (ideal.estimate, *(each.estimate for each in ideal.components))
-        accuracies = [str(of_ideal(each)) for each in estimates]
-        table.add_row(*([""] if several else []), IDEAL, *accuracies)
-    n = summaries[0].n
-    means = f"means over {n} seeds with 95 % intervals" if n > 1 else "of one seed"
-    trained = "" if several else f"{sizes[0]:,} training images, "
-    table.caption = f"{means}; {trained}tested on {tested}"
-    table.caption_justify = "left"
-    return table
