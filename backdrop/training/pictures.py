@@ -33,8 +33,8 @@ def plot(
     """Draw the test accuracies with 95 % intervals, chance, and what is possible.
 
     Of one number of training images: each method's loss by epoch, and the accuracies with lines
-    between pairs. Of several: accuracy over the number of images, whole and of each component that
-    offers a choice.
+    between pairs. Of several: accuracy over the number of images, whole and of each component, if
+    several offer a choice.
 
     Parameters
     ----------
@@ -67,8 +67,10 @@ def plot(
     else:
         count = len(summaries[0].components)
         shown = [k for k in range(count) if not choices or choices[k] > 1]
-        figure = new_figure(2 + 3.2 * (1 + len(shown)), 3.6, layout="constrained")
-        axes = figure.subplots(1, 1 + len(shown), sharey=True)
+        if len(shown) == 1:
+            shown = []  # its choices are the classes
+        figure = new_figure(2 + 3.4 * (1 + len(shown)), 3.6, layout="constrained")
+        axes = figure.subplots(1, 1 + len(shown), sharey=True, squeeze=False)[0]
         _by_images(axes[0], summaries, [one.accuracy for one in summaries])
         _limits(axes[0], math.prod(choices), whole)
         axes[0].set(title="all classes", ylabel="test accuracy", ylim=(0, 1.03))
