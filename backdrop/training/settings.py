@@ -11,7 +11,7 @@ from gpgen.errors import UsageError
 
 __all__ = ["METHODS", "Method", "Settings", "settings_from"]
 
-Method = Literal["none", "backdrop", "dropout", "crop", "batch-norm", "power-spectrum", "gabor"]
+Method = Literal["power-spectrum", "gabor", "batch-norm", "none", "dropout", "crop", "backdrop"]
 METHODS: tuple[Method, ...] = get_args(Method)
 _FITTED_AT_ONCE = ("power-spectrum", "gabor")
 
