@@ -39,6 +39,9 @@ weight = 1.25
 """
 
 
+ONE_NETWORK = ("none", "backdrop", "dropout", "crop")
+
+
 @pytest.fixture
 def recipe(tmp_path, monkeypatch):
     monkeypatch.setattr(examples_module, "POOL", 400)
@@ -58,7 +61,7 @@ def source(recipe):
 
 
 def test_methods_with_one_seed_start_from_the_same_weights(source):
-    first = [training.network(source.recipe, settings(m), 3).state_dict() for m in training.METHODS]
+    first = [training.network(source.recipe, settings(m), 3).state_dict() for m in ONE_NETWORK]
     for other in first[1:]:
         assert other.keys() == first[0].keys()
         assert all(torch.equal(other[name], first[0][name]) for name in other)
@@ -108,12 +111,13 @@ def test_a_dataset_gives_the_examples_of_its_recipe(recipe, source, tmp_path):
 def test_the_same_run_gives_the_same_numbers(source, method):
     runs = [training.train(source, settings(method), 0) for _ in range(2)]
     assert runs[0] == runs[1]
-    assert len(runs[0].epochs) == 3
+    assert len(runs[0].epochs) == (1 if runs[0].settings.fitted_at_once else 3)
+    assert runs[0].seconds > 0
 
 
 def test_methods_differ(source):
     losses = {training.train(source, settings(m), 0).epochs[-1].loss for m in training.METHODS}
-    assert len(losses) == 4
+    assert len(losses) == len(training.METHODS) == 7
 
 
 @pytest.mark.parametrize("method", ["backdrop", "crop"])
@@ -325,7 +329,7 @@ def test_the_command_line_trains_and_evaluates(recipe, tmp_path, capsys, monkeyp
     out = tmp_path / "first"
     sizes = ["--train-size", "16", "--test-size", "40", "--epochs", "2", "--batch-size", "8"]
     command = ["train", recipe, "--method", "none", "--seeds", "1", "--out", str(out), *sizes]
-    assert main([*command, "--device", "cpu", "--workers", "1", "--json"]) == 0
+    assert main([*command, "--device", "cpu", "--workers", "1", "--no-ideal", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     (summary,) = told["summary"]
     assert (summary["method"], summary["n"], summary["gain"]) == ("none", 1, None)
@@ -342,12 +346,30 @@ def test_the_command_line_trains_and_evaluates(recipe, tmp_path, capsys, monkeyp
         arguments = shlex.split(line)[1:]
         arguments = [recipe if a in ("two-scale-mini", "data.zarr") else a for a in arguments]
         arguments = [str(drawn) if a == "regression" else a for a in arguments]
-        small = [*sizes, "--seeds", "1", "--device", "cpu", "--workers", "2"]
+        small = [*sizes, "--seeds", "1", "--device", "cpu", "--workers", "2", "--no-ideal"]
         assert main([*arguments, *(small if arguments[0] == "train" else ["--n", "40"])]) == 0
     capsys.readouterr()
+
+    table = ["train", recipe, "--method", "power-spectrum", "--train-size", "16,32", "--seeds", "2"]
+    both = [*table, "--test-size", "40", "--device", "cpu", "--workers", "1", "--out", "sizes"]
+    assert main([*both, "--epochs", "2,3,4"]) == 2
+    assert "--epochs has 3 numbers, --train-size 2" in capsys.readouterr().err
+    assert main([*both, "--epochs", "2,3", "--plot", "sizes.png", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(one["train_size"], one["n"]) for one in told["summary"]] == [(16, 2), (32, 2)]
+    assert told["ideal"]["accuracy"] > told["summary"][1]["accuracy"]["mean"] - 0.1
+    assert (tmp_path / "sizes" / "power-spectrum" / "32" / "seed-1" / "checkpoint.pt").exists()
+    last = (tmp_path / "sizes" / "table.md").read_text().splitlines()[-1]
+    assert last.startswith(f"|  | ideal observer | {told['ideal']['accuracy']:.3f} ± ")
+    fitted = str(tmp_path / "sizes" / "power-spectrum" / "32" / "seed-1" / "checkpoint.pt")
+    assert main(["evaluate", fitted, recipe, "--n", "40", "--json"]) == 0
+    rows = list(csv.DictReader((tmp_path / "sizes" / "runs.csv").read_text().splitlines()))
+    assert json.loads(capsys.readouterr().out)["accuracy"] == float(rows[3]["accuracy"])
 
     checkpoint = str(out / "none" / "seed-0" / "checkpoint.pt")
     assert main(["evaluate", checkpoint, recipe, "--n", "40", "--device", "cpu", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["n"] == 40
+    assert main(["train", recipe, "--out", "x", "--train-size", "8,"]) == 2
+    assert "not a list of whole numbers like 20,60" in capsys.readouterr().err
     assert main(["train", recipe, "--out", str(tmp_path / "x"), "--masks", "a,b"]) == 2
     assert "not a list of probabilities" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Training the baseline: one method or several, many seeds, everything kept."""
+"""Training classifiers: one method or several, many seeds, everything kept."""
 
 from __future__ import annotations
 
@@ -6,12 +6,22 @@ from backdrop.name_clash import check as _check_name
 from backdrop.training.campaign import choose_device, run_all
 from backdrop.training.examples import Examples, Source
 from backdrop.training.network import network
-from backdrop.training.report import LengthScaleSummary, MethodSummary, plot, summarize, write
+from backdrop.training.pictures import plot
+from backdrop.training.report import (
+    IDEAL,
+    LengthScaleSummary,
+    MethodSummary,
+    Summary,
+    of_ideal,
+    summarize,
+    write,
+)
 from backdrop.training.run import DivergedError, Run, evaluate_checkpoint, train
 from backdrop.training.settings import METHODS, TARGETS, Settings
 from backdrop.training.state import Epoch, load_checkpoint
 
 __all__ = [
+    "IDEAL",
     "METHODS",
     "TARGETS",
     "DivergedError",
@@ -22,10 +32,12 @@ __all__ = [
     "Run",
     "Settings",
     "Source",
+    "Summary",
     "choose_device",
     "evaluate_checkpoint",
     "load_checkpoint",
     "network",
+    "of_ideal",
     "plot",
     "run_all",
     "summarize",

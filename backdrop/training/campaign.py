@@ -1,8 +1,9 @@
-"""Many runs: every method with every seed, one thread each, as many at once as there are cores."""
+"""Many runs: all settings with every seed, one thread each, as many at once as there are cores."""
 
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -71,11 +72,12 @@ def run_all(
     source
         As for `Source`.
     settings
-        One for each method.
+        Any number of methods, each with any numbers of training images, each pair once.
     seeds
         The same for all methods: their runs are paired.
     out
-        Folder for ``METHOD/seed-K/`` with a checkpoint and the result.
+        Folder for ``METHOD/seed-K/`` with a checkpoint and the result; ``METHOD/SIZE/seed-K/`` if
+        settings have several numbers of training images.
     device
         For torch, or ``auto``.
     workers
@@ -97,15 +99,16 @@ def run_all(
     TargetError
         If `out` holds runs and `resume` is false.
     UsageError
-        If it holds runs with other settings, or the settings don't fit the data.
+        If it holds runs with other settings, the settings don't fit the data, or a method has one
+        number of training images twice.
     DivergedError
         As `train`; the other runs are stopped.
     """
-    methods = [one.method for one in settings]
+    methods = [(one.method, one.train_size) for one in settings]
     if not methods or len(set(methods)) < len(methods) or len(set(seeds)) < max(1, len(seeds)):
         raise UsageError(
-            f"methods {methods} and seeds {list(seeds)} repeat or are missing",
-            "name each method and each seed once",
+            f"methods and training images {methods}, seeds {list(seeds)}: one is twice or missing",
+            "name each method with each number of training images once, and each seed",
         )
     targets = list(dict.fromkeys(one.target for one in settings))
     if len(targets) > 1:
@@ -115,12 +118,17 @@ def run_all(
     (target,), device, out = targets, choose_device(device), given(out)
     _check(Source(source, target), settings)
     _claim(out, {"source": source, "settings": [one.to_dict() for one in settings]}, resume)
-    tasks = [(one, seed, out / one.method / f"seed-{seed}") for seed in seeds for one in settings]
-    runs: dict[tuple[str, int], Run] = {}
+    several = len({one.train_size for one in settings}) > 1
+    tasks = [
+        (one, seed, out / one.method / (f"{one.train_size}" if several else "") / f"seed-{seed}")
+        for seed in seeds
+        for one in settings
+    ]
+    runs: dict[tuple[Settings, int], Run] = {}
     for one, seed, folder in tasks:
         if (folder / _RESULT).exists():
-            runs[one.method, seed] = _read(folder / _RESULT)
-    todo = [task for task in tasks if (task[0].method, task[1]) not in runs]
+            runs[one, seed] = _read(folder / _RESULT)
+    todo = [task for task in tasks if task[:2] not in runs]
     with following(progress) as tell:
         counter = _Counter(tell, tasks, done=sum(len(run.epochs) for run in runs.values()))
         if device == "cpu":
@@ -128,8 +136,8 @@ def run_all(
         else:
             finished = _one_by_one(Source(source, target), todo, device, counter)
         for run in finished:
-            runs[run.settings.method, run.seed] = run
-    return [runs[one.method, seed] for one, seed, _ in tasks]
+            runs[run.settings, run.seed] = run
+    return [runs[one, seed] for one, seed, _ in tasks]
 
 
 def _check(source: Source, settings: Sequence[Settings]) -> None:
@@ -141,21 +149,23 @@ def _check(source: Source, settings: Sequence[Settings]) -> None:
 
 
 Task = tuple[Settings, int, Path]
-Told = tuple[str, int, Epoch]
+Told = tuple[Settings, int, Epoch]
 
 
 class _Counter:
     def __init__(self, tell: Tell, tasks: Sequence[Task], done: int) -> None:
         self._tell = tell
         self._done = self._resumed = done
-        self._total = sum(settings.epochs for settings, _, _ in tasks)
-        self._seen: dict[tuple[str, int], int] = {}
+        self._total = sum(settings.passes for settings, _, _ in tasks)
+        self._several = len({settings.train_size for settings, _, _ in tasks}) > 1
+        self._seen: dict[tuple[Settings, int], int] = {}
 
-    def __call__(self, method: str, seed: int, epoch: Epoch) -> None:
+    def __call__(self, settings: Settings, seed: int, epoch: Epoch) -> None:
         # A resumed run begins at a later epoch: those before count as done.
-        self._done += epoch.epoch - self._seen.get((method, seed), 0)
-        self._seen[method, seed] = epoch.epoch
-        note = f"{method}, seed {seed}: loss {epoch.loss:.3f}, "
+        self._done += epoch.epoch - self._seen.get((settings, seed), 0)
+        self._seen[settings, seed] = epoch.epoch
+        images = f", {settings.train_size} images" if self._several else ""
+        note = f"{settings.method}{images}, seed {seed}: loss {epoch.loss:.3f}, "
         if epoch.relative_error is None:
             note += f"accuracy {epoch.accuracy:.2f}"
         else:
@@ -167,7 +177,7 @@ def _one_by_one(
     source: Source, tasks: Sequence[Task], device: str, counter: _Counter
 ) -> Iterator[Run]:
     for task in tasks:
-        yield _work(source, task, device, partial(counter, task[0].method, task[1]))
+        yield _work(source, task, device, partial(counter, task[0], task[1]))
 
 
 def _in_processes(
@@ -218,7 +228,7 @@ def _work_in_process(task: Task) -> Run:
         if os.getppid() != parent:
             # The command was killed: nobody waits for this run, its checkpoint stays.
             os._exit(1)
-        _told.put((settings.method, seed, epoch))
+        _told.put((settings, seed, epoch))
 
     return _work(_source, task, "cpu", tell)
 
@@ -259,4 +269,10 @@ def _read(path: Path) -> Run:
     test = {**value["test"], "components": tuple(value["test"]["components"])}
     settings = settings_from(value["settings"])
     scores = (Scores if settings.target == "label" else LengthScaleScores)(**test)
-    return Run(settings, value["seed"], tuple(Epoch(**epoch) for epoch in value["epochs"]), scores)
+    return Run(
+        settings,
+        value["seed"],
+        tuple(Epoch(**epoch) for epoch in value["epochs"]),
+        scores,
+        math.nan if value.get("seconds") is None else value["seconds"],
+    )

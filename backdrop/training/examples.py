@@ -76,6 +76,7 @@ class Source:
         self.target = target
         self._dataset: Any = None
         self._kept: dict[tuple[str, int], Examples] = {}
+        self._last: tuple[tuple[int, int], Examples] | None = None
         found = recipe_or_dataset(source)
         if isinstance(found, Recipe):
             self.recipe, self.n = found, POOL
@@ -115,14 +116,18 @@ class Source:
     def training(self, size: int, seed: int) -> Examples:
         """Choose training images at random from the split ``train``, as many of each class.
 
+        The last ones are kept, for the next method.
+
         Raises
         ------
         UsageError
             If `size` is no multiple of the number of classes, or there are not
             as many.
         """
-        random = np.random.default_rng([seed, 0x7261696E])
-        return self._examples("train", size, random)
+        if self._last is None or self._last[0] != (size, seed):
+            random = np.random.default_rng([seed, 0x7261696E])
+            self._last = (size, seed), self._examples("train", size, random)
+        return self._last[1]
 
     def held_out(self, split: str, size: int) -> Examples:
         """Return the first images of a split, as many of each class; drawn once, then kept.

@@ -1,4 +1,4 @@
-"""What the runs say together: means, intervals, files, a plot."""
+"""What the runs say together: means, intervals, files."""
 
 from __future__ import annotations
 
@@ -16,19 +16,24 @@ from scipy.special import stdtrit
 
 from backdrop.evaluation import LengthScaleScores, Scores
 from backdrop.training.run import Run
-from gpgen.figures import new_figure
 from gpgen.io.user_paths import given
-from gpgen.plots import check_picture, save
+from gpgen.observer import Difficulty, Estimate
 
 __all__ = [
+    "IDEAL",
     "Interval",
     "LengthScaleSummary",
     "MethodSummary",
+    "Summary",
     "interval",
-    "plot",
+    "of_ideal",
     "summarize",
     "write",
 ]
+
+_NORMAL = 1.96
+IDEAL = "ideal observer"
+"""What tables and pictures call it."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +48,23 @@ class Interval:
             return f"{self.mean:.3f}"
         return f"{self.mean:.3f} ± {self.half_width:.3f}"
 
+    @property
+    def within_0_and_1(self) -> tuple[float, float]:
+        """The ends of an interval of a share; the mean itself for a single value."""
+        half = 0.0 if math.isnan(self.half_width) else self.half_width
+        return max(0.0, self.mean - half), min(1.0, self.mean + half)
+
 
 @dataclass(frozen=True)
 class MethodSummary:
-    """One method over its seeds.
+    """One method with one number of training images, over its seeds.
 
     Attributes
     ----------
     method
         Its name.
+    train_size
+        Training images.
     n
         Number of seeds.
     accuracy, components
@@ -61,14 +74,23 @@ class MethodSummary:
     gain
         Accuracy above that of the method ``none`` with the same seed; None
         where that was not run.
+    seconds
+        The processor's time for the training of one run, mean; NaN where it isn't known.
     """
 
     method: str
+    train_size: int
     n: int
     accuracy: Interval
     components: tuple[Interval, ...]
     training_accuracy: Interval
     gain: Interval | None
+    seconds: float
+
+    @property
+    def score(self) -> Interval:
+        """The accuracy."""
+        return self.accuracy
 
 
 @dataclass(frozen=True)
@@ -79,6 +101,8 @@ class LengthScaleSummary:
     ----------
     method
         Its name.
+    train_size
+        Training images.
     n
         Number of seeds.
     relative_error, r2, components
@@ -88,15 +112,27 @@ class LengthScaleSummary:
     gain
         Relative error below that of the method ``none`` with the same seed; None where that was
         not run.
+    seconds
+        As for `MethodSummary`.
     """
 
     method: str
+    train_size: int
     n: int
     relative_error: Interval
     r2: Interval
     components: tuple[Interval, ...]
     training_error: Interval
     gain: Interval | None
+    seconds: float
+
+    @property
+    def score(self) -> Interval:
+        """The relative error."""
+        return self.relative_error
+
+
+Summary = MethodSummary | LengthScaleSummary
 
 
 def interval(values: Sequence[float]) -> Interval:
@@ -109,50 +145,85 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(float(array.mean()), float(stdtrit(n - 1, 0.975)) * error)
 
 
-def summarize(runs: Sequence[Run]) -> tuple[MethodSummary | LengthScaleSummary, ...]:
-    """Return a summary for each method, in the order in which they appear."""
-    methods = dict.fromkeys(run.settings.method for run in runs)
-    none = {run.seed: run.score for run in runs if run.settings.method == "none"}
+def of_ideal(estimate: Estimate | None) -> Interval:
+    """Return the ideal observer's accuracy and its 95 % interval; 1 where there is no choice."""
+    if estimate is None:
+        return Interval(1.0, 0.0)
+    return Interval(estimate.accuracy, _NORMAL * estimate.error)
+
+
+def summarize(runs: Sequence[Run]) -> tuple[Summary, ...]:
+    """Return a summary for each method and number of images, in the order in which they appear."""
+    found: dict[tuple[str, int], list[Run]] = {}
+    for run in runs:
+        found.setdefault((run.settings.method, run.settings.train_size), []).append(run)
     return tuple(
-        _summary(method, [run for run in runs if run.settings.method == method], none)
-        for method in methods
+        _summary(mine, {} if method == "none" else _scores_by_seed(found.get(("none", size), ())))
+        for (method, size), mine in found.items()
     )
 
 
-def _summary(
-    method: str, mine: list[Run], none: dict[int, float]
-) -> MethodSummary | LengthScaleSummary:
+def _scores_by_seed(runs: Sequence[Run]) -> dict[int, float]:
+    return {run.seed: run.score for run in runs}
+
+
+def _summary(mine: list[Run], none: dict[int, float]) -> Summary:
     """Summarize the runs of a method; `none` has the scores without one, by seed."""
-    score = interval([run.score for run in mine])
-    tests = [run.test for run in mine]
-    parts = tuple(map(interval, zip(*(test.components for test in tests), strict=True)))
-    training = interval([run.epochs[-1].score for run in mine])
-    gains = [run.score - none[run.seed] for run in mine if run.seed in none]
-    compared = bool(gains) and method != "none"
+    tests, settings = [run.test for run in mine], mine[0].settings
     r2 = [test.r2 for test in tests if isinstance(test, LengthScaleScores)]
-    if not r2:
-        gain = interval(gains) if compared else None
-        return MethodSummary(method, len(mine), score, parts, training, gain)
-    gain = interval([-value for value in gains]) if compared else None
-    return LengthScaleSummary(method, len(mine), score, interval(r2), parts, training, gain)
+    better = -1.0 if r2 else 1.0  # errors are better if they are smaller
+    gains = [better * (run.score - none[run.seed]) for run in mine if run.seed in none]
+    common: dict[str, Any] = {
+        "method": settings.method,
+        "train_size": settings.train_size,
+        "n": len(mine),
+        "components": tuple(map(interval, zip(*(test.components for test in tests), strict=True))),
+        "gain": interval(gains) if gains else None,
+        "seconds": float(np.mean([run.seconds for run in mine])),
+    }
+    score = interval([run.score for run in mine])
+    training = interval([run.epochs[-1].score for run in mine])
+    if r2:
+        return LengthScaleSummary(
+            relative_error=score, r2=interval(r2), training_error=training, **common
+        )
+    return MethodSummary(accuracy=score, training_accuracy=training, **common)
 
 
-def write(runs: Sequence[Run], out: Path) -> dict[str, Any]:
-    """Write ``epochs.csv`` (every epoch), ``runs.csv``, and ``results.json`` (all of it).
+def write(runs: Sequence[Run], out: Path, ideal: Difficulty | None = None) -> dict[str, Any]:
+    """Write what came out, as files.
+
+    ``epochs.csv`` has every epoch, ``runs.csv`` every run, ``table.md`` a line for each method and
+    number of training images, and ``results.json`` all of it.
+
+    Parameters
+    ----------
+    runs
+        All of them.
+    out
+        The folder.
+    ideal
+        What is possible, if that is known: the table's last line.
 
     Returns
     -------
     dict
-        The summary as it stands in ``results.json``.
+        The summary, and the ideal observer, as they stand in ``results.json``.
     """
     epochs = [
-        {"method": run.settings.method, "seed": run.seed, **epoch.to_dict()}
+        {
+            "method": run.settings.method,
+            "train_size": run.settings.train_size,
+            "seed": run.seed,
+            **epoch.to_dict(),
+        }
         for run in runs
         for epoch in run.epochs
     ]
     tests = [
         {
             "method": run.settings.method,
+            "train_size": run.settings.train_size,
             "seed": run.seed,
             **(
                 {"accuracy": run.test.accuracy}
@@ -161,6 +232,7 @@ def write(runs: Sequence[Run], out: Path) -> dict[str, Any]:
             ),
             **{f"component_{i}": value for i, value in enumerate(run.test.components, 1)},
             "loss": run.test.loss,
+            "seconds": run.seconds,
         }
         for run in runs
     ]
@@ -170,46 +242,32 @@ def write(runs: Sequence[Run], out: Path) -> dict[str, Any]:
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
             writer.writerows(rows)
-    summary = [_plain(asdict(one)) for one in summarize(runs)]
-    text = json.dumps({"summary": summary, "runs": [run.to_dict() for run in runs]}, indent=1)
+    summaries = summarize(runs)
+    (out / "table.md").write_text(_markdown(summaries, ideal), encoding="utf-8")
+    written: dict[str, Any] = {
+        "summary": [_plain(asdict(one)) for one in summaries],
+        "ideal": None if ideal is None else ideal.to_dict(),
+    }
+    text = json.dumps({**written, "runs": [run.to_dict() for run in runs]}, indent=1)
     temporary = out / "results.json.new"
     temporary.write_text(text + "\n")
     os.replace(temporary, out / "results.json")  # noqa: PTH105
-    return {"summary": summary}
+    return written
 
 
-def plot(runs: Sequence[Run], path: str | Path) -> None:
-    """Draw each method's loss by epoch, and the test scores with lines between pairs.
-
-    Raises
-    ------
-    MissingPackageError, UsageError, TargetError
-        As `gpgen.plots.check_picture`, which tells before there are any runs.
-    """
-    check_picture(path)
-    summaries = summarize(runs)
-    figure = new_figure(9, 3.6, layout="constrained")
-    left, right = figure.subplots(1, 2)
-    by_method = {
-        one.method: [r for r in runs if r.settings.method == one.method] for one in summaries
-    }
-    for method, mine in by_method.items():
-        losses = np.array([[epoch.loss for epoch in run.epochs] for run in mine])
-        left.plot(np.arange(1, losses.shape[1] + 1), losses.mean(0), label=method)
-    left.set(xlabel="epoch", ylabel="training loss, mean over seeds", yscale="log")
-    left.legend(frameon=False)
-    seeds = sorted({run.seed for run in runs})
-    for seed in seeds:
-        pair = [run.score for mine in by_method.values() for run in mine if run.seed == seed]
-        right.plot(range(len(pair)), pair, color="0.8", linewidth=1, marker="o", markersize=3)
-    for position, one in enumerate(summaries):
-        score = one.accuracy if isinstance(one, MethodSummary) else one.relative_error
-        half = 0.0 if math.isnan(score.half_width) else score.half_width
-        right.errorbar(position, score.mean, half, fmt="o", capsize=4)
-    right.set_xticks(range(len(summaries)), [one.method for one in summaries])
-    what = "accuracy" if isinstance(summaries[0], MethodSummary) else "relative error"
-    right.set(ylabel=f"test {what}", xlim=(-0.5, len(summaries) - 0.5))
-    save(figure, path, dpi=120)
+def _markdown(summaries: Sequence[Summary], ideal: Difficulty | None) -> str:
+    count = len(summaries[0].components)
+    parts = [f"component {number}" for number in range(1, count + 1)]
+    score = "accuracy" if isinstance(summaries[0], MethodSummary) else "relative error"
+    rows = [["images", "method", score, *parts, "training, s", "seeds"], ["---"] * (count + 5)]
+    for one in summaries:
+        time = "" if math.isnan(one.seconds) else f"{one.seconds:.2g}"
+        results = map(str, (one.score, *one.components))
+        rows.append([f"{one.train_size:,}", one.method, *results, time, str(one.n)])
+    if ideal is not None:
+        estimates = (ideal.estimate, *(each.estimate for each in ideal.components))
+        rows.append(["", IDEAL, *map(str, map(of_ideal, estimates)), "", ""])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401

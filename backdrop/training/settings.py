@@ -11,8 +11,9 @@ from gpgen.errors import UsageError
 
 __all__ = ["METHODS", "TARGETS", "Method", "Settings", "Target", "settings_from"]
 
-Method = Literal["none", "backdrop", "dropout", "crop"]
+Method = Literal["power-spectrum", "gabor", "batch-norm", "none", "dropout", "crop", "backdrop"]
 METHODS: tuple[Method, ...] = get_args(Method)
+_FITTED_AT_ONCE = ("power-spectrum", "gabor")
 
 Target = Literal["label", "length_scale", "length_scales"]
 TARGETS: tuple[Target, ...] = get_args(Target)
@@ -23,6 +24,9 @@ _TUNED: dict[Method, dict[str, Any]] = {
     "backdrop": {"learning_rate": 0.02},
     "dropout": {"learning_rate": 0.01},
     "crop": {"learning_rate": 0.003},
+    "batch-norm": {"learning_rate": 0.003},
+    "power-spectrum": {},
+    "gabor": {},
 }
 
 
@@ -35,7 +39,9 @@ class Settings:
     method
         ``none``; ``backdrop``: masks at the components' length-scales;
         ``dropout``: of the averages, of channels, or of both; ``crop``: each
-        image is cut to a random window each time.
+        image is cut to a random window each time. These four train one network.
+        ``batch-norm``: `backdrop.baselines.PlainCNN`. ``power-spectrum`` and ``gabor``: a linear
+        discriminant on a `PowerSpectrum` or a `GaborBank`, fitted at once.
     masks
         Masking probability at each component's length-scale, in the recipe's
         order; 0 for no mask there. One number serves all; none means 0.99 at
@@ -96,12 +102,22 @@ class Settings:
             )
         if not 0 < self.crop <= 1:
             raise UsageError(f"crop is {self.crop}", "choose a fraction with 0 < crop <= 1")
-        if self.batch_size > self.train_size:
+        if self.batch_size > self.train_size and not self.fitted_at_once:
             raise UsageError(
                 f"batches of {self.batch_size} are larger than the training set of "
                 f"{self.train_size}",
                 "choose a batch_size no larger than train_size",
             )
+
+    @property
+    def fitted_at_once(self) -> bool:
+        """Whether the method has no steps, so that epochs, batches and rate don't matter."""
+        return self.method in _FITTED_AT_ONCE
+
+    @property
+    def passes(self) -> int:
+        """How many epochs a run has: one, if the method is fitted at once."""
+        return 1 if self.fitted_at_once else self.epochs
 
     @classmethod
     def tuned(cls, method: str, **fields: Any) -> Settings:  # noqa: ANN401

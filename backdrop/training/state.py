@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -35,7 +36,7 @@ class Epoch:
     epoch
         Counts from 1.
     learning_rate
-        At its last step.
+        At its last step; 0 for a method that is fitted at once.
     loss, accuracy, relative_error
         Mean over the training images as they were trained on, masks, dropout
         and crops in place. Of classes there is an accuracy, of length-scales a relative error.
@@ -61,13 +62,17 @@ class Epoch:
 
 @dataclass
 class State:
-    """What changes while training, and all that a checkpoint must hold."""
+    """What changes while training, and all that a checkpoint must hold.
+
+    Without an optimizer the model is fitted at once. `seconds` is the processor's time so far.
+    """
 
     model: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer | None
     masks: torch.Generator
     data: torch.Generator
     epochs: list[Epoch] = field(default_factory=list)
+    seconds: float = 0.0
 
 
 def save(state: State, recipe: Recipe, settings: Settings, seed: int, path: Path) -> None:
@@ -79,10 +84,11 @@ def save(state: State, recipe: Recipe, settings: Settings, seed: int, path: Path
             "settings": settings.to_dict(),
             "seed": seed,
             "model": state.model.state_dict(),
-            "optimizer": state.optimizer.state_dict(),
+            "optimizer": state.optimizer.state_dict() if state.optimizer else None,
             "masks": state.masks.get_state(),
             "data": state.data.get_state(),
             "epochs": [epoch.to_dict() for epoch in state.epochs],
+            "seconds": state.seconds,
         },
         temporary,
     )
@@ -126,7 +132,9 @@ def restore(state: State, checkpoint: dict[str, Any], device: torch.device) -> N
     """Bring `state` to where a checkpoint was."""
     state.model.load_state_dict(checkpoint["model"])
     state.model.to(device)
-    state.optimizer.load_state_dict(checkpoint["optimizer"])
+    if state.optimizer is not None:
+        state.optimizer.load_state_dict(checkpoint["optimizer"])
     state.masks.set_state(checkpoint["masks"])
     state.data.set_state(checkpoint["data"])
     state.epochs = [Epoch(**epoch) for epoch in checkpoint["epochs"]]
+    state.seconds = checkpoint.get("seconds", math.nan)  # earlier checkpoints don't tell

@@ -1,28 +1,35 @@
-"""``gpgen train``: train the baseline, with masks and without."""
+"""``gpgen train``: train classifiers by several methods, and put what is possible beside them."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from gpgen_cli._errors import Interrupted
 from gpgen_cli._output import Output, output_options
 from gpgen_cli._paths import Source
+from gpgen_cli._training_table import results_table
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from backdrop.training import LengthScaleSummary, MethodSummary
+    from gpgen.observer import Difficulty
+    from gpgen.recipe import Recipe
 
 __all__ = ["command"]
+
+Number = TypeVar("Number", int, float)
+
+_NETWORKS = ("none", "backdrop", "dropout", "crop")
+_BASELINES = ("batch-norm", "power-spectrum", "gabor")
 
 _EPILOG = """\b
 Examples:
   gpgen train two-scale-mini --method none --method backdrop --out runs
   gpgen train two-scale-mini --method none --method backdrop --out runs --resume
+  gpgen train two-scale-mini --method power-spectrum --train-size 20,60,200 --out fast
   gpgen train data.zarr --method backdrop --masks 0.5,0.9 --seeds 3 --out masked
   gpgen train regression --target length_scales --method none --out lengths"""
 
@@ -31,24 +38,40 @@ def parse_masks(
     ctx: click.Context, param: click.Parameter, value: str | None
 ) -> tuple[float, ...] | None:
     """Return the probabilities of ``0,0.9``."""
+    return _numbers(ctx, param, value, float, "probabilities like 0.5,0.9")
+
+
+def parse_counts(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[int, ...] | None:
+    """Return the whole numbers of ``20,60``."""
+    return _numbers(ctx, param, value, int, "whole numbers like 20,60")
+
+
+def _numbers(
+    ctx: click.Context,
+    param: click.Parameter,
+    value: str | None,
+    read: Callable[[str], Number],
+    what: str,
+) -> tuple[Number, ...] | None:
     if value is None:
         return None
     try:
-        return tuple(float(p) for p in value.split(","))
+        return tuple(read(number) for number in value.split(","))
     except ValueError:
-        message = f"{value!r} is not a list of probabilities like 0.5,0.9"
-        raise click.BadParameter(message, ctx, param) from None
+        raise click.BadParameter(f"{value!r} is not a list of {what}", ctx, param) from None
 
 
-@click.command("train", short_help="Train the baseline, with masks and without.", epilog=_EPILOG)
+@click.command("train", short_help="Train classifiers by several methods.", epilog=_EPILOG)
 @click.argument("source", metavar="DATA_OR_RECIPE", type=Source(recipes=True))
 @click.option(
     "--method",
     "methods",
-    type=click.Choice(["none", "backdrop", "dropout", "crop", "all"]),
+    type=click.Choice([*_NETWORKS, *_BASELINES, "all"]),
     multiple=True,
     default=["backdrop"],
-    help="What is done against overfitting; may be given several times.",
+    help="What is trained, and what is done against overfitting; may be given several times.",
 )
 @click.option(
     "--target",
@@ -64,7 +87,11 @@ def parse_masks(
     help="The folder of all results.",
 )
 @click.option(
-    "--train-size", type=int, show_default="60, or what the data have", help="Training images."
+    "--train-size",
+    metavar="N[,N...]",
+    callback=parse_counts,
+    show_default="60, or what the data have",
+    help="Training images.",
 )
 @click.option(
     "--test-size", type=int, show_default="400, or what the data have", help="Test images."
@@ -91,7 +118,13 @@ def parse_masks(
 @click.option(
     "--crop", type=float, metavar="FRACTION", show_default="0.75", help="Side of the crops."
 )
-@click.option("--epochs", type=int, show_default="80", help="Passes over the training images.")
+@click.option(
+    "--epochs",
+    metavar="N[,N...]",
+    callback=parse_counts,
+    show_default="80",
+    help="Passes over the training images: one number, or one for each of --train-size.",
+)
 @click.option(
     "--batch-size", type=int, show_default="6 for none, 15 for the others", help="Images a step."
 )
@@ -102,6 +135,12 @@ def parse_masks(
     help="At its highest.",
 )
 @click.option("--split", default="test", help="Test on this one; compare settings on 'validation'.")
+@click.option(
+    "--ideal/--no-ideal",
+    default=True,
+    show_default=True,
+    help="Also compute what the ideal observer reaches, as `gpgen difficulty` does.",
+)
 @click.option("--device", default="auto", help="auto, cpu, cuda, ...")
 @click.option(
     "--workers", type=click.IntRange(1), show_default="all cores", help="Runs at once, on a CPU."
@@ -119,17 +158,22 @@ def command(
     out: str,
     seeds: int,
     first_seed: int,
+    train_size: tuple[int, ...] | None,
+    epochs: tuple[int, ...] | None,
+    ideal: bool,
     device: str,
     workers: int | None,
     resume: bool,
     plot: str | None,
     **fields: Any,  # noqa: ANN401
 ) -> None:
-    """Train the baseline network and test it, once for each method and seed.
+    """Train classifiers and test them, once for each method, number of images and seed.
 
-    DATA_OR_RECIPE is a dataset, a recipe file or a built-in recipe. Runs with
-    one seed have the same images and the same first weights, so that methods
-    can be compared in pairs. On a CPU the same command gives the same numbers.
+    DATA_OR_RECIPE is a dataset, a recipe file or a built-in recipe. The methods none, backdrop,
+    dropout and crop train one network; batch-norm trains a plain one with batch normalization;
+    power-spectrum and gabor are linear discriminants, without steps. Runs with one seed have the
+    same images, and those of one network the same first weights, so that methods can be compared in
+    pairs. On a CPU the same command gives the same numbers.
     """
     from backdrop import training
     from gpgen.plots import check_picture
@@ -139,11 +183,16 @@ def command(
     chosen = [name for name in training.METHODS if name in methods or "all" in methods]
     given = {name: value for name, value in fields.items() if value is not None}
     data = training.Source(source, fields["target"])
-    if "train_size" not in given:
-        given["train_size"] = data.most("train", training.Settings.train_size)
+    if train_size is None:
+        train_size = (data.most("train", training.Settings.train_size),)
     if "test_size" not in given:
         given["test_size"] = data.most(given["split"], training.Settings.test_size)
-    settings = [training.Settings.tuned(method, **given) for method in chosen]
+    by_size = _epochs_of(train_size, epochs or (training.Settings.epochs,))
+    settings = [
+        training.Settings.tuned(method, train_size=size, epochs=passes, **given)
+        for size, passes in by_size.items()
+        for method in chosen
+    ]
     try:
         runs = training.run_all(
             source,
@@ -155,42 +204,48 @@ def command(
             resume=resume,
             progress=output.progress,
         )
+        possible, remark = _ideal_of(data.recipe, output) if ideal else (None, None)
     except KeyboardInterrupt:
         again = [argument for argument in ctx.obj if argument != "--resume"]
         hint = shlex.join(["gpgen", *again, "--resume"])
         raise Interrupted("interrupted; checkpoints are kept", f"go on with: {hint}") from None
-    written = training.write(runs, Path(out))
+    written = training.write(runs, Path(out), possible)
     if plot is not None:
-        training.plot(runs, plot)
-    sizes = f"{given['train_size']} training images, {given['test_size']} of {given['split']!r}"
+        training.plot(runs, plot, choices=data.sizes, ideal=possible)
+    lines = [f"every run: {Path(out) / 'runs.csv'}, as a table: {Path(out) / 'table.md'}"]
     output.say(
-        _table(training.summarize(runs), sizes), "", f"every epoch: {Path(out) / 'epochs.csv'}"
+        results_table(
+            training.summarize(runs), possible, f"{given['test_size']} of {given['split']!r}"
+        ),
+        "",
+        *(lines if remark is None else [remark, *lines]),
     )
     output.result({"out": out, **written})
 
 
-def _table(summaries: tuple[MethodSummary | LengthScaleSummary, ...], sizes: str) -> RenderableType:
-    from rich.table import Table
+def _epochs_of(sizes: tuple[int, ...], epochs: tuple[int, ...]) -> dict[int, int]:
+    """Return the epochs for each number of training images."""
+    from gpgen.errors import UsageError
 
-    from backdrop.training import MethodSummary
+    if len(epochs) not in (1, len(sizes)):
+        raise UsageError(
+            f"--epochs has {len(epochs)} numbers, --train-size {len(sizes)}",
+            "give one number of epochs, or one for each number of training images",
+        )
+    if len(set(sizes)) < len(sizes):
+        raise UsageError("--train-size names a number twice", "name each once")
+    return dict(zip(sizes, epochs * (len(sizes) // len(epochs)), strict=True))
 
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    table.add_column("method")
-    components = [f"component {k + 1}" for k in range(len(summaries[0].components))]
-    if isinstance(summaries[0], MethodSummary):
-        names = ["test accuracy", *components, "training accuracy", "above none, paired"]
-    else:
-        names = ["test relative error", "R^2", *components, "training error", "below none, paired"]
-    for name in names:
-        table.add_column(name, justify="right")
-    for one in summaries:
-        if isinstance(one, MethodSummary):
-            numbers = [one.accuracy, *one.components, one.training_accuracy]
-        else:
-            numbers = [one.relative_error, one.r2, *one.components, one.training_error]
-        table.add_row(one.method, *map(str, numbers), "" if one.gain is None else str(one.gain))
-    n = summaries[0].n
-    means = f"means over {n} seeds with 95 % intervals" if n > 1 else "of one seed"
-    table.caption = f"{means}; {sizes}"
-    table.caption_justify = "left"
-    return table
+
+def _ideal_of(recipe: Recipe, output: Output) -> tuple[Difficulty | None, str | None]:
+    """Return the ideal observer, or why there is none."""
+    import gpgen
+
+    if recipe.texture.draws_length_scales:
+        return None, "how exactly length-scales can be estimated at all: `gpgen difficulty`"
+    try:
+        found = gpgen.difficulty(recipe, progress=output.progress)
+    except gpgen.UsageError as error:
+        return None, f"no ideal observer: {error.message}"
+    assert isinstance(found, gpgen.Difficulty)  # noqa: S101 - of classes
+    return found, None
