@@ -338,7 +338,7 @@ def test_the_command_line_trains_and_evaluates(recipe, tmp_path, capsys, monkeyp
 
     epilogs = "".join(verb.epilog or "" for verb in (train_verb.command, evaluate_verb.command))
     lines = [line.strip() for line in epilogs.splitlines() if line.startswith("  gpgen ")]
-    assert len(lines) == 6
+    assert len(lines) == 7
     monkeypatch.chdir(tmp_path)
     drawn = tmp_path / "drawn.toml"
     drawn.write_text(RECIPE.replace("[2.0, 2.5]", "{ low = 2.0, high = 4.0 }"))
