@@ -156,7 +156,7 @@ def _page(
                 "name": description.classes[label],
                 "tiles": list(zip(indices[label], map(_data_uri, row), strict=False)),
             }
-            for label, row in zip(labels, tiles(pictures, side=_SIDE), strict=True)
+            for label, row in zip(labels, tiles(pictures, side=_SIDE, coloured=True), strict=True)
         ],
         left_out=len(description.classes) - len(labels),
         counts=list(zip(description.classes, description.counts, strict=True)),
