@@ -130,8 +130,8 @@ def _panels(titles: Sequence[str], width: float, *, bar: bool) -> tuple[Figure, 
         # A name stays with its value.
         lines = lettered(title, number).replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
         words.append("\n".join(broken(line, side - 0.05, _LETTERS) for line in lines.split("\n")))
-    head = 0.13 * (1 + max(title.count("\n") for title in words)) + 0.1
-    figure = new_figure(width, rows * (side + head) + 0.05, dpi=200)
+    head = 0.14 * (1 + max(title.count("\n") for title in words)) + 0.15
+    figure = new_figure(width, rows * (side + head) + 0.05, dpi=120)
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     figure.set_layout_engine(ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.03))

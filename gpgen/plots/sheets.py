@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from gpgen.contact_sheet.content import ContactSheet, reduced, shown_plane
+from gpgen.contact_sheet.content import ContactSheet, names_explained, reduced, shown_plane
 from gpgen.figures import lettered
 from gpgen.format.stored_recipe import StoredRecipe
 from gpgen.labelled_images import LabelledImages
@@ -196,7 +195,7 @@ def _draw_sheet(recipe: LabelledImages, sheet: ContactSheet, width: float) -> Fi
         left=max(0.4, 0.2 + max(width_of(name, LABEL) for name in names)),
         row_height=LINE * LABEL / 72 * (1 + max(name.count("\n") for name in names)),
         notes=[
-            f"rows: length-scales in px{_of_components(sheet.names)}",
+            "rows: length-scales in px",
             *_notes(recipe, sheet.names),
             *filter(None, [sheet.omission]),
         ],
@@ -206,18 +205,9 @@ def _draw_sheet(recipe: LabelledImages, sheet: ContactSheet, width: float) -> Fi
     return grid.figure
 
 
-def _of_components(names: Sequence[str]) -> str:
-    return ", one a component" if any("-" in name for name in names) else ""
-
-
 def _notes(recipe: LabelledImages, names: Sequence[str]) -> list[str]:
     """Say what numbers in class names mean, and which part of a volume is shown."""
-    axes = " \N{MULTIPLICATION SIGN} ".join("zyx"[-len(recipe.shape) :])
-    notes = []
-    if any(re.search(r"\dx\d", name) for name in names):
-        notes.append(f"{'AxBxC'[: 2 * len(recipe.shape) - 1]}: {axes}")
-    if any(".." in name for name in names):
-        notes.append("A..B: drawn for each image")
-    if plane := shown_plane(recipe.shape):
-        notes.append(f"volumes: {plane} along z")
-    return notes
+    plane = shown_plane(recipe.shape)
+    return names_explained(names, len(recipe.shape)) + (
+        [f"volumes: {plane} along z"] if plane else []
+    )

@@ -13,7 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from gpgen.contact_sheet.content import choose_classes, first_of_each, reduced, shown_plane
+from gpgen.contact_sheet.content import (
+    choose_classes,
+    first_of_each,
+    names_explained,
+    reduced,
+    shown_plane,
+)
 from gpgen.contact_sheet.png import tiles
 from gpgen.description.citation import cite
 from gpgen.description.difficulty_in_words import accuracy_in_words, components_in_words
@@ -150,6 +156,9 @@ def _page(
             "made with": f"gpgen {description.gpgen_version}",
         },
         plane=shown_plane(description.shape),
+        explained=names_explained(
+            [description.classes[label] for label in labels], len(description.shape)
+        ),
         classes=[
             {
                 "label": label,
@@ -166,7 +175,7 @@ def _page(
         verdict=verdict,
         difficulty=_difficulty(verdict),
         not_finite=not_finite,
-        measured=[(each, _charts(each)) for each in measured],
+        measured=[(each, _charts(each, len(description.shape))) for each in measured],
         has_theory=any(each.power.theory is not None for each in measured),
         apa=cite(publication, description, "apa"),
         bibtex=cite(publication, description),
@@ -193,9 +202,12 @@ def _data_uri(tile: Image) -> str:
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def _charts(each: Measured) -> list[tuple[Markup, str]]:
+def _charts(each: Measured, axes: int) -> list[tuple[Markup, str]]:
     return [
-        (power_chart(each.power), "Radially averaged power spectrum"),
+        (
+            power_chart(each.power, axes),
+            "Power spectrum" if axes == 1 else "Radially averaged power spectrum",
+        ),
         (ratio_chart(each.power), "Measured power over expected power"),
         (correlation_chart(each.correlation), "Correlation by distance"),
         (values_chart(each.values), "Values of the pixels"),
