@@ -257,12 +257,12 @@ def plot_sparse_backward(
             seen[crop] = image[None, None][crop]
         panels.append((f"backward: these patches\n(kernels that {words})", seen[0, 0]))
     figure, axes = _panels([title for title, _ in panels], width, bar=False)
-    from matplotlib import colormaps
-
+    mask_look: dict[str, Any] = {"cmap": "binary", "vmin": 0, "vmax": 1}
     for number, (ax, (_, shown)) in enumerate(zip(axes, panels, strict=True)):
-        look = {"cmap": "binary", "vmin": 0, "vmax": 1} if number == 1 else _look(image)
-        look["cmap"] = colormaps[look["cmap"]].with_extremes(bad=_BLOCKED)
-        ax.imshow(shown.numpy(), interpolation="nearest", **look)
+        drawn = ax.imshow(
+            shown.numpy(), interpolation="nearest", **(mask_look if number == 1 else _look(image))
+        )
+        drawn.set_cmap(drawn.get_cmap().with_extremes(bad=_BLOCKED))
     return figure
 
 
