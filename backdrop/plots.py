@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from backdrop.layer import Backdrop
 from backdrop.patches import stem_geometry
 from gpgen.errors import UsageError
-from gpgen.figures import TEXTURE_COLOURS, lettered, new_figure
+from gpgen.figures import TEXTURE_COLOURS, check_width, lettered, new_figure
 from gpgen.plots.lettering import broken
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ def plot_gradients(
 
 def _panels(titles: Sequence[str], width: float, *, bar: bool) -> tuple[Figure, list[Axes]]:
     """Return a figure of square panels, lettered, with room for a colour bar."""
+    check_width(width)
     free = width - (0.9 if bar else 0.1)
     columns = max(1, min(len(titles), int(free / _PANEL)))
     rows = -(-len(titles) // columns)
@@ -130,11 +131,11 @@ def _panels(titles: Sequence[str], width: float, *, bar: bool) -> tuple[Figure, 
         # A name stays with its value.
         lines = lettered(title, number).replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
         words.append("\n".join(broken(line, side - 0.05, _LETTERS) for line in lines.split("\n")))
-    head = 0.14 * (1 + max(title.count("\n") for title in words)) + 0.15
+    head = 0.14 * (1 + max(title.count("\n") for title in words)) + 0.22
     figure = new_figure(width, rows * (side + head) + 0.05, dpi=120)
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure.set_layout_engine(ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.03))
+    figure.set_layout_engine(ConstrainedLayoutEngine(h_pad=0.04, w_pad=0.03))
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for ax in axes[len(titles) :]:
         ax.remove()

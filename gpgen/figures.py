@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import io
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from gpgen.errors import MissingPackageError
+from gpgen.errors import MissingPackageError, UsageError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["TEXTURE_COLOURS", "lettered", "new_figure", "texture_palette"]
+__all__ = ["TEXTURE_COLOURS", "check_width", "lettered", "new_figure", "texture_palette"]
 
 TEXTURE_COLOURS: Final = "RdBu_r"
 """The colour map of textures, by matplotlib's name; 0 is its middle, white."""
@@ -49,6 +50,12 @@ def new_figure(width: float, height: float, **options: Any) -> Figure:  # noqa: 
     # IPython knows figures only once pyplot is imported.
     figure._repr_png_ = _PNG(figure)  # type: ignore[attr-defined]
     return figure
+
+
+def check_width(width: float) -> None:
+    """Raise `UsageError` unless a figure can be so many inches wide: 1 to 50."""
+    if not isinstance(width, Real) or not 1 <= width <= 50:
+        raise UsageError(f"width is {width!r}", "give inches, a number from 1 to 50")
 
 
 def lettered(title: str, number: int) -> str:

@@ -237,6 +237,13 @@ def test_too_many_columns_for_the_width_are_refused(small):
         plots.recipe_sheet(small, columns=30, width=3.3)
 
 
+@pytest.mark.parametrize("width", [0.5, 51, float("nan"), float("inf"), "3.3", None])
+def test_a_width_that_is_none_is_refused(small, width):
+    for draw in (plots.recipe_sheet, plots.components_figure):
+        with pytest.raises(UsageError, match="give inches, a number from 1 to 50"):
+            draw(small, width=width)
+
+
 def test_a_texture_has_the_same_colours_in_every_picture(small):
     figure = plots.recipe_sheet(small, columns=1)
     used = {image.get_cmap().name for axes in figure.axes for image in axes.get_images()}

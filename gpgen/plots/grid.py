@@ -86,7 +86,7 @@ class Grid:
         self.cell = min(free / columns, _LARGEST, tallest / aspect)
         if free / columns < _SMALLEST:
             raise UsageError(
-                f"{width:g} inches have no room for {columns} columns",
+                f"{width:g} inches have no room for {columns} column{'s' if columns > 1 else ''}",
                 "ask for a wider picture or for fewer columns",
             )
         self.cell_height = self.cell * aspect

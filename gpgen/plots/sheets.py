@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from gpgen.contact_sheet.content import ContactSheet, names_explained, reduced, shown_plane
-from gpgen.figures import lettered
+from gpgen.figures import check_width, lettered
 from gpgen.format.stored_recipe import StoredRecipe
 from gpgen.labelled_images import LabelledImages
 from gpgen.plots.grid import LABEL, RIGHT, Grid
@@ -70,6 +70,7 @@ def contact_sheet(
     DatasetError
         If an image that is to be drawn is damaged.
     """
+    check_width(width)
     recipe = dataset.recipe
     sheet = ContactSheet.read(
         recipe.classes,
@@ -92,6 +93,7 @@ def recipe_sheet(
     width: float = _WIDTH,
 ) -> Figure:
     """Draw what `contact_sheet` would show of a dataset made from `recipe`."""
+    check_width(width)
     recipe = Recipe.load(recipe)
     sheet = ContactSheet.read(
         recipe.classes,
@@ -131,6 +133,7 @@ def components_figure(recipe: AnyRecipe, *, index: int = 0, width: float = _WIDT
     UsageError
         If there is no room for one panel.
     """
+    check_width(width)
     recipe = Recipe.load(recipe)
     label = recipe.label_of(index)
     seed = int(seeds(recipe.seed, index, index + 1)[0])
