@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gpgen.errors import (
         ClusterError,
         DatasetError,
+        DatasetWarning,
         GpgenError,
         MissingPackageError,
         RecipeError,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from gpgen.recipe import Component, Recipe, builtin_recipes
     from gpgen.sampling import Sample, Sampler, sample
     from gpgen.verification import verify
+    from gpgen.virtual_store import virtual
 
 __all__ = [
     "Audit",
@@ -39,6 +41,7 @@ __all__ = [
     "Component",
     "Dataset",
     "DatasetError",
+    "DatasetWarning",
     "Difficulty",
     "GpgenError",
     "MissingPackageError",
@@ -64,6 +67,7 @@ __all__ = [
     "plots",
     "sample",
     "verify",
+    "virtual",
 ]
 
 _HOME = {
@@ -73,6 +77,7 @@ _HOME = {
     "Component": "recipe",
     "Dataset": "dataset",
     "DatasetError": "errors",
+    "DatasetWarning": "errors",
     "GpgenError": "errors",
     "MissingPackageError": "errors",
     "Plan": "making.run",
@@ -95,6 +100,7 @@ _HOME = {
     "plan": "making.run",
     "sample": "sampling",
     "verify": "verification",
+    "virtual": "virtual_store",
 }
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from gpgen.errors import RecipeError
 from gpgen.exact.accuracy import Accuracy, accuracy
-from gpgen.exact.scale_range import ScaleRange
+from gpgen.exact.drawn_range import DrawnRange
 from gpgen.exact.texture import Component, LengthScale, Texture
 from gpgen.io.object_path import ObjectPath
 from gpgen.io.recognizing import recognize
@@ -65,6 +65,8 @@ class Recipe(
         "exact", or "golkar2018" for the distribution of the 2018 archive (`gpgen.golkar2018`).
     splits
         Names and fractions of the parts of the dataset. Classes are balanced in each.
+    transform
+        What each value of the sum becomes, as `Component.transform`; the components then have none.
 
     Raises
     ------
@@ -83,6 +85,7 @@ class Recipe(
     splits: dict[str, float] = msgspec.field(
         default_factory=lambda: {"train": 0.8, "validation": 0.1, "test": 0.1}
     )
+    transform: str | None = None
 
     def __post_init__(self) -> None:
         check_names(self.name, self.seed, self.splits)
@@ -158,7 +161,7 @@ class Recipe(
             where,
             cls.__struct_fields__,
             Component.__struct_fields__,
-            ScaleRange.__struct_fields__,
+            DrawnRange.__struct_fields__,
         )
         try:
             recipe = msgspec.convert(dict(fields), cls)
@@ -179,7 +182,9 @@ class Recipe(
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain values that JSON can hold."""
         plain = LabelledImages.to_dict(self)
-        # Numbers that a component doesn't have: recipes without them keep their hashes.
+        # What a recipe or a component doesn't have: recipes without it keep their hashes.
+        if self.transform is None:
+            del plain["transform"]
         plain["components"] = [
             {name: value for name, value in component.items() if value is not None}
             for component in plain["components"]
@@ -212,6 +217,7 @@ class Recipe(
             self.standardize,
             self.dtype,
             self.algorithm,
+            self.transform,
         )
 
     @property
@@ -262,6 +268,18 @@ class Recipe(
             if component.drawn_count > 1:
                 values = np.array(component.all_length_scales)[positions[:, number]]
                 length_scales[:, number] = values.reshape(-1, *(1,) * (length_scales.ndim - 2))
+
+    def weights_of(self, seed: int) -> tuple[float, ...]:
+        """Return each component's weight in the sample of a seed."""
+        return tuple(self.texture.weights(np.array([seed], dtype=np.uint64))[0].tolist())
+
+    def weights_at(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Return each component's weight in some samples: float64, shape (sample, component)."""
+        return self.texture.weights(seeds_at(self.seed, indices))
+
+    def weight_array(self, start: int, stop: int) -> npt.NDArray[np.float64]:
+        """Return the weights of samples start..stop-1: float64, shape (sample, component)."""
+        return self.weights_at(np.arange(start, stop, dtype=np.int64))
 
 
 AnyRecipe = Recipe | AnyText | Mapping[str, Any]

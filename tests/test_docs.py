@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gpgen_cli.main import main
+from publish_help import PUBLICATION
+from serving_support import serving
 
 import gpgen
 from gpgen import Recipe, sample
@@ -66,7 +69,7 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_recipe_of_the_page_of_kernels_has_the_classes_that_it_says() -> None:
-    text, drawn, transformed = blocks("docs/kernels.md", "toml")
+    text, drawn, weighted, transformed, of_sum = blocks("docs/kernels.md", "toml")
     assert Recipe.from_toml(drawn).classes == ("3..12",)
     target, _ = blocks("docs/kernels.md", "python")
     names: dict[str, Any] = {}
@@ -75,6 +78,8 @@ def test_the_recipe_of_the_page_of_kernels_has_the_classes_that_it_says() -> Non
         Recipe.load("regression").length_scale_array(0, 1)[0]
     )
     assert set(np.unique(sample(Recipe.from_toml(transformed), 0).image)) == {0, 1}
+    assert len({sample(Recipe.from_toml(weighted), k).weights for k in range(4)}) == 4
+    assert sample(Recipe.from_toml(of_sum), 0).image.min() > 0
     assert Recipe.from_toml(text).classes[0] == "2x6(smoothness=0.5,angle=0)-1"
     assert Recipe.from_toml(text).class_count == 4
 
@@ -88,6 +93,43 @@ def test_what_the_page_on_python_shows_runs(
     for block in code:
         exec(compile(block, "docs/python.md", "exec"), {})  # noqa: S102
     assert (tmp_path / "small.zarr").is_dir()
+
+
+def test_what_the_page_on_no_storage_shows_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "publication.toml").write_text(PUBLICATION)
+    code = blocks("docs/without-storage.md", "python")
+    clients = [block for block in code if "http://127.0.0.1:8000" in block]
+    assert (len(code), len(clients)) == (6, 3)
+    for block in code:
+        if block not in clients:
+            exec(compile(block, "docs/without-storage.md", "exec"), {})  # noqa: S102
+    with serving("two-scale-mini", 10_000) as server:
+        for block in clients:
+            # tensorstore must not be used in a process that will fork.
+            words = [sys.executable, "-c", block.replace("http://127.0.0.1:8000", server.root)]
+            subprocess.run(words, check=True, timeout=300)
+
+
+@pytest.mark.slow
+def test_what_the_page_on_growing_shows_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for block in blocks("docs/growing.md", "sh"):
+        for line in block.splitlines():
+            verb, *arguments = shlex.split(line)
+            assert (verb, main(arguments)) == ("gpgen", 0), line
+    assert capfd.readouterr().err == ""
+    (code,) = blocks("docs/growing.md", "python")
+    exec(compile(code, "docs/growing.md", "exec"), {})  # noqa: S102
+    found = {path.name: len(gpgen.open_dataset(path)) for path in tmp_path.iterdir()}
+    assert found == {
+        "data.zarr": 2500, "more.zarr": 3000, "more.h5": 3000, "small.zarr": 500,
+        "data.h5": 3000, "smaller.h5": 500,
+    }  # fmt: skip
 
 
 def test_the_readmes_recipe_is_one() -> None:

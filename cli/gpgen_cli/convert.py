@@ -19,12 +19,16 @@ _EPILOG = """\b
 Examples:
   gpgen convert data.zarr data.h5
   gpgen convert data.h5 copy.zarr --shard-size 64
+  gpgen convert data.zarr small.zarr --n 500
   gpgen convert data.zarr 'data-{shard:05d}.tar'"""
 
 
 @click.command("convert", short_help="Copy a dataset into another format.", epilog=_EPILOG)
 @click.argument("source", type=Source(), metavar="SRC")
 @click.argument("out", type=click.Path(), metavar="DST")
+@click.option(
+    "--n", "-n", type=int, show_default="all", help="Copy only so many samples, the first ones."
+)
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at the target.")
 @chunk_options
@@ -36,6 +40,7 @@ def command(
     /,
     source: str,
     out: str,
+    n: int | None,
     resume: bool,
     overwrite: bool,
     chunk_size: int | None,
@@ -53,6 +58,7 @@ def command(
         dataset = convert(
             source,
             out,
+            n=n,
             resume=resume,
             overwrite=overwrite,
             chunk_size=chunk_size,
@@ -63,9 +69,12 @@ def command(
         raise Interrupted("interrupted", how_to_go_on(ctx.obj, out)) from None
     seconds = time.perf_counter() - started
     with dataset:
-        n, path = dataset.n, str(dataset.path)
+        copied, path = dataset.n, str(dataset.path)
     output.say(
-        f"{source} is now also {out}: {count(n, 'sample')}, "
-        f"in {duration(seconds)} ({rate(n / seconds)})"
+        f"{source} is now also {out}: {count(copied, 'sample')}, "
+        f"in {duration(seconds)} ({rate(copied / seconds)})"
+        if n is None
+        else f"the first {count(copied, 'sample')} of {source} are now also {out}, "
+        f"in {duration(seconds)} ({rate(copied / seconds)})"
     )
-    output.result({"source": source, "out": out, "path": path, "n": n, "seconds": seconds})
+    output.result({"source": source, "out": out, "path": path, "n": copied, "seconds": seconds})

@@ -293,11 +293,17 @@ def _columns(recipe: Recipe) -> tuple[Column, ...]:
             [(f"_{axis}", f" along {axis}") for axis in axes] if per_axis else [("", "")]
         )
     ]
+    weights = [
+        Column(f"weight_{number}", ("sc:Float",), f"Weight of component {number} in the sum")
+        for number in range(1, len(recipe.components) + 1)
+        if recipe.texture.draws_weights
+    ]
     return (
         Column("index", ("sc:Integer",), "The sample's place along the first axis"),
         Column("label", ("sc:Integer", "cr:Label"), "The class, as a number"),
         Column("class", ("sc:Text",), "The class: its length-scales in pixels, joined by -"),
         *scales,
+        *weights,
         Column("seed", ("cr:UInt64",), "The sample's own seed, an unsigned 64-bit integer"),
         Column(
             "split", ("sc:Text", "cr:Split"), "The part of the dataset that the sample belongs to"

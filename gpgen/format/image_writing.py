@@ -32,6 +32,7 @@ __all__ = [
     "batches",
     "crc32c",
     "never_stop",
+    "new_descriptor",
     "new_file",
     "write_images",
 ]
@@ -58,7 +59,9 @@ def batch_size(recipe: LabelledImages) -> int:
     return max(1, BATCH_BYTES // recipe.image_nbytes)
 
 
-def batches(job: Job, start: int, stop: int, check: Check) -> Iterator[tuple[int, NDArray[Any]]]:
+def batches(
+    job: Job, start: int, stop: int, check: Check, buffer: NDArray[Any] | None = None
+) -> Iterator[tuple[int, NDArray[Any]]]:
     """Draw (or copy) the samples from ``start`` to ``stop``, a batch at a time.
 
     Parameters
@@ -69,6 +72,8 @@ def batches(job: Job, start: int, stop: int, check: Check) -> Iterator[tuple[int
         Indices.
     check
         Called before each batch; what it raises ends the drawing.
+    buffer
+        Room for a batch.
 
     Yields
     ------
@@ -81,7 +86,8 @@ def batches(job: Job, start: int, stop: int, check: Check) -> Iterator[tuple[int
     if source is None:
         raise ValueError("the job has no source of images")
     size = min(batch_size(recipe), stop - start)
-    buffer = np.empty((size, *recipe.shape), recipe.numpy_dtype)
+    if buffer is None:
+        buffer = np.empty((size, *recipe.shape), recipe.numpy_dtype)
     for first in range(start, stop, size):
         check()
         last = min(first + size, stop)
@@ -214,12 +220,18 @@ def write_images(
 @contextlib.contextmanager
 def new_file(temporary: Path, final: Path) -> Iterator[Stream]:
     """Write a file that appears as ``final``, whole, once its stream was finished."""
+    with new_descriptor(temporary, final) as (descriptor, name), Stream(descriptor, name) as stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def new_descriptor(temporary: Path, final: Path) -> Iterator[tuple[int, Path]]:
+    """Write a file that appears as ``final`` at the end; yield it, and its name until then."""
     name = files.temporary_name(temporary, final.name)
     descriptor = files.create(name)
     try:
         try:
-            with Stream(descriptor, name) as stream:
-                yield stream
+            yield descriptor, name
         finally:
             os.close(descriptor)
     except BaseException:

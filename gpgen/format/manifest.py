@@ -34,6 +34,7 @@ __all__ = [
     "FORMAT_VERSION",
     "NEWER",
     "VERIFY",
+    "VIRTUAL",
     "Manifest",
     "Rows",
     "SmallArray",
@@ -46,9 +47,12 @@ __all__ = [
     "read_manifest",
     "root_attributes",
     "seal",
+    "virtual_attributes",
 ]
 
 FORMAT_VERSION = 1
+VIRTUAL = "gpgen-virtual"
+"""The format of what is drawn when it is read, and sealed by no checksums."""
 CITATION = (
     "Golkar, S. and Cranmer, K. (2018). Backdrop: Stochastic Backpropagation. "
     "arXiv:1806.01337. Dataset: doi:10.5281/zenodo.1252464"
@@ -109,18 +113,23 @@ def image_axes(dimensions: int) -> tuple[str, ...]:
 
 
 def derived_arrays(recipe: LabelledImages, n: int) -> tuple[SmallArray, ...]:
-    """Return the arrays that follow from the recipe: label, length_scale, seed, split.
+    """Return the arrays that follow from the recipe: label, length_scale, weight, seed, split.
 
     Parameters
     ----------
     recipe
-        The recipe; imported images, which nothing draws again, have no seed.
+        The recipe; imported images, which nothing draws again, have no seed. Only where
+        weights are drawn are they an array.
     n
         Number of samples.
     """
     scale = recipe.length_scale_array(0, 1).shape[1:]
     names = list(recipe.splits)
     seed: tuple[SmallArray, ...] = ()
+    weight: tuple[SmallArray, ...] = ()
+    if isinstance(recipe, Recipe) and recipe.texture.draws_weights:
+        axes, shape = ("sample", "component"), (n, len(recipe.components))
+        weight = (SmallArray("weight", shape, np.dtype("<f8"), axes, recipe.weight_array),)
     if isinstance(recipe, Recipe):
         of_samples = functools.partial(seeds, recipe.seed)
         seed = (SmallArray("seed", (n,), np.dtype("<u8"), ("sample",), of_samples),)
@@ -134,6 +143,7 @@ def derived_arrays(recipe: LabelledImages, n: int) -> tuple[SmallArray, ...]:
             recipe.length_scale_array,
             {"units": "pixel"},
         ),
+        *weight,
         *seed,
         SmallArray(
             "split",
@@ -164,6 +174,12 @@ class Manifest(msgspec.Struct, frozen=True):
     chunk_size: int | None = None
     shard_pattern: str | None = None
     files: dict[str, str] = {}
+    roots_sha256: str | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def roots(self) -> str | None:
+        """A hash of the code of other packages' kernels, where the recipe names any."""
+        return None if self.roots_sha256 is msgspec.UNSET else self.roots_sha256
 
     @property
     def layout(self) -> Layout:
@@ -200,9 +216,19 @@ def canonical_json(value: object) -> bytes:
 
 
 def root_attributes(
-    recipe: LabelledImages, layout: Layout, version: str = __version__
+    recipe: LabelledImages, layout: Layout, version: str = __version__, roots: str | None = None
 ) -> dict[str, Any]:
-    """Return the attributes of a dataset that don't depend on its pixels, not yet sealed."""
+    """Return the attributes of a dataset that don't depend on its pixels, not yet sealed.
+
+    Parameters
+    ----------
+    recipe, layout
+        The dataset.
+    version
+        Of the gpgen that has drawn it.
+    roots
+        `gpgen.exact.offered_roots.roots_sha256` of the one who has drawn it.
+    """
     attributes: dict[str, Any] = {
         "format": "gpgen",
         "format_version": FORMAT_VERSION,
@@ -218,7 +244,17 @@ def root_attributes(
     }
     if layout.chunk_size is not None:
         attributes["chunk_size"] = layout.chunk_size
+    if roots is not None:
+        attributes["roots_sha256"] = roots
     return attributes
+
+
+def virtual_attributes(
+    recipe: LabelledImages, layout: Layout, roots: str | None = None
+) -> dict[str, Any]:
+    """Return the attributes of a dataset that nobody has drawn yet: no hash seals its pixels."""
+    attributes = root_attributes(recipe, layout, roots=roots)
+    return attributes | {"format": VIRTUAL, "virtual": True, "sealed": False}
 
 
 def newer(version: object) -> str:
@@ -240,6 +276,12 @@ def read_manifest(attributes: dict[str, Any], where: str) -> tuple[Manifest, Lab
     DatasetError
         If they are not gpgen's, are newer than this gpgen, or were changed.
     """
+    if attributes.get("format") == VIRTUAL:
+        raise DatasetError(
+            f"{where} is of a virtual dataset: its images are drawn when they are read, and no "
+            "checksums seal them",
+            "read it with zarr-python or xarray, or make it, or use a deposit, which has checksums",
+        )
     if attributes.get("format") != "gpgen":
         raise DatasetError(f"{where} is not {DATASET}", NO_DATASET)
     version = attributes.get("format_version")

@@ -1,10 +1,10 @@
 """Tar files that the ``webdataset`` package reads, and a manifest file beside them.
 
 A sample is three members: ``00000042.npy`` (the image), ``.cls`` (the label) and ``.json``
-(index, class name, length-scales, seed, split). All samples of a dataset take equally many
-bytes, so that an image's place follows from its index, and everything that reads a dataset
-reads this one too. Without timestamps, equal data is equal bytes. The manifest is that of
-HDF5 shards.
+(index, class name, length-scales, weights where they are drawn, seed, split). All samples of a
+dataset take equally many bytes, so that an image's place follows from its index, and everything
+that reads a dataset reads this one too. Without timestamps, equal data is equal bytes. The
+manifest is that of HDF5 shards.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from gpgen.errors import DatasetError
 from gpgen.exact.texture import LengthScale
 from gpgen.format.base import Place, Reader
+from gpgen.format.copying import take_shard_file
 from gpgen.format.hdf5_shards import Hdf5ShardsReader, Hdf5ShardsStore
 from gpgen.format.image_writing import batches, crc32c, new_file
 from gpgen.format.job import Job, ShardRecord
@@ -63,8 +64,9 @@ class _Descriptions:
         self._splits = tuple(recipe.splits)
         self._recipe_sha256 = recipe.sha256
         self.nbytes = 0
+        weights = _longest_weights(recipe)
         longest = max(
-            len(self.of(2**63, label, _longest_scales(recipe, label), 2**64 - 1, split))
+            len(self.of(2**63, label, _longest_scales(recipe, label), weights, 2**64 - 1, split))
             for label in range(recipe.class_count)
             for split in range(len(self._splits))
         )
@@ -75,12 +77,15 @@ class _Descriptions:
         index: int,
         label: int,
         scales: tuple[LengthScale, ...],
+        weights: tuple[float, ...],
         seed: int | None,
         split: int,
     ) -> bytes:
-        """Return what is to be known about a sample; `split` is its code."""
+        """Return what is to be known about a sample; `weights` if drawn, `split` is its code."""
         content: dict[str, Any] = {"index": index, "label": label, "class": self._classes[label]}
         content["length_scale"] = scales
+        if weights:
+            content["weight"] = weights
         if seed is not None:
             content["seed"] = seed
         content |= {"split": self._splits[split], "recipe_sha256": self._recipe_sha256}
@@ -95,6 +100,13 @@ def _longest_scales(recipe: LabelledImages, label: int) -> tuple[LengthScale, ..
         max((choice.length_scale for choice in choices), key=lambda scale: len(json.dumps(scale)))
         for choices in recipe.texture.chosen(label)
     )
+
+
+def _longest_weights(recipe: LabelledImages) -> tuple[float, ...]:
+    """Return those drawn weights that take most letters; none if none are drawn."""
+    if not (isinstance(recipe, Recipe) and recipe.texture.draws_weights):
+        return ()
+    return tuple(max(c.all_weights, key=lambda w: len(json.dumps(w))) for c in recipe.components)
 
 
 @functools.lru_cache(maxsize=8)
@@ -137,6 +149,13 @@ class WebDatasetStore(Hdf5ShardsStore):
             sha256 = stream.finish()
         return ShardRecord(shard, sha256, stream.nbytes, crcs.tobytes())
 
+    def copy_shard(
+        self, job: Job, shard: int, source: Reader, check: Callable[[], None]
+    ) -> ShardRecord:
+        """Take a shard's file over."""
+        final = self._shard_path(job, shard)
+        return take_shard_file(job, final, source, shard, check)
+
     def reader(self, path: AnyPath) -> Reader:
         """Open a finished dataset by its manifest file."""
         return WebDatasetReader(path.on_disk())
@@ -153,6 +172,9 @@ class _Texts:
         self._seeds: list[int | None] = [None] * (stop - start)  # of imported images
         if isinstance(recipe, Recipe):
             self._seeds = seeds(recipe.seed, start, stop).tolist()
+        self._weights: list[tuple[float, ...]] = [()] * (stop - start)
+        if isinstance(recipe, Recipe) and recipe.texture.draws_weights:
+            self._weights = [tuple(row) for row in recipe.weight_array(start, stop).tolist()]
         self._splits = recipe.split_codes(start, stop).tolist()
 
     def members(self, index: int) -> bytes:
@@ -161,7 +183,7 @@ class _Texts:
         label = str(self._labels[k]).encode()
         scales = self._recipe.length_scales_of(self._labels[k], self._seeds[k])
         text = self._descriptions.of(
-            index, self._labels[k], scales, self._seeds[k], self._splits[k]
+            index, self._labels[k], scales, self._weights[k], self._seeds[k], self._splits[k]
         )
         parts = (
             _header(f"{index:08d}.cls", len(label)),

@@ -205,6 +205,10 @@ class ObjectPath:
         """Put a file's content as the object, whole, in one step."""
         requests.put(self.bucket, self.key, requests.Body(descriptor, sha256))
 
+    def copy_of(self, other: ObjectPath) -> bytes | None:
+        """Have the store put a copy of another object here; return its SHA-256, if it is told."""
+        return requests.copy(self.bucket, self.key, (other.bucket, other.key))
+
     def members(self) -> Iterator[tuple[ObjectPath, int]]:
         """Yield the objects whose names begin with this one and a slash, and their bytes."""
         for key, nbytes in requests.listing(self.bucket, self.key + "/"):

@@ -13,15 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.dataset import Dataset, open_dataset
-from gpgen.errors import DatasetError, UsageError
+from gpgen.errors import Argument, UsageError
 from gpgen.format import store_for
 from gpgen.format.image_writing import never_stop
 from gpgen.format.job import Job, ShardRecord
 from gpgen.io.paths import Given
+from gpgen.making.growing import check_sampling
 from gpgen.making.planning import job_of
 from gpgen.making.run import carry_out
 from gpgen.progress import Follow
-from gpgen.sampling import SAMPLING_VERSION
+from gpgen.recipe import Recipe
 
 __all__ = ["convert", "one_by_one"]
 
@@ -30,6 +31,7 @@ def convert(
     source: Given,
     out: Given,
     *,
+    n: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
     chunk_size: int | None = None,
@@ -47,6 +49,8 @@ def convert(
     out
         The target: ``data.zarr``, ``data.h5``, ``data-{shard:05d}.h5``, or for tar files as the
         webdataset package reads them ``data-{shard:05d}.tar``.
+    n
+        Copy only the first n samples; all if ``None``. What comes out is what `make` makes of n.
     resume, overwrite, chunk_size, shard_size, progress
         As for `gpgen.make`.
 
@@ -67,25 +71,35 @@ def convert(
         If the target exists, is in use, does not fit, or differs from what is to be resumed.
     """
     with open_dataset(source) as dataset:
-        manifest = dataset.manifest
-        if manifest.sampling_version != SAMPLING_VERSION:
-            raise DatasetError(
-                f"{dataset.path} was drawn by gpgen {manifest.gpgen_version}, whose textures are "
-                "others",
-                "convert it with that version",
-            )
+        check_sampling(dataset, "convert it with that version")
         job = job_of(
             ConvertedImages(dataset),
-            dataset.n,
+            dataset.n if n is None else n,
             out,
             chunk_size=chunk_size,
             shard_size=shard_size,
             overwrite=overwrite,
-            gpgen_version=manifest.gpgen_version,
+            gpgen_version=dataset.manifest.gpgen_version,
+            roots=dataset.manifest.roots,
         )
         if job.target.manifest == dataset.path:
             raise UsageError(f"{dataset.path} is both source and target", "choose another target")
+        _check_samples(job, dataset)
         return carry_out(job, one_by_one, resume=resume, progress=progress)
+
+
+def _check_samples(job: Job, dataset: Dataset) -> None:
+    """Refuse more samples than there are, and a part of what is described as a whole."""
+    if job.layout.n > dataset.n:
+        raise UsageError(
+            f"n is {job.layout.n}, and {dataset.path} has {dataset.n} samples",
+            f"draw more of them: `gpgen make --n {job.layout.n} --out DST --reuse SRC`",
+        )
+    if job.layout.n < dataset.n and not isinstance(dataset.recipe, Recipe):
+        raise UsageError(
+            f"{dataset.path} was imported, and its description is that of all {dataset.n} images",
+            f"leave out {Argument.N}, or import a source of fewer",
+        )
 
 
 class ConvertedImages:

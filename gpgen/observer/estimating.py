@@ -8,13 +8,17 @@ from typing import Final, TypeVar
 from gpgen.errors import Argument, RecipeError, UsageError
 from gpgen.exact.blas import one_blas_thread
 from gpgen.observer.bounds import coefficients, least_accuracy
-from gpgen.observer.judging import (
-    converged_observer,
-    noise_variance,
-    together,
+from gpgen.observer.inverting import beneath
+from gpgen.observer.judging import converged_observer, noise_variance, together
+from gpgen.observer.limits import check_answerable, check_density
+from gpgen.observer.regression import length_scale_bounds
+from gpgen.observer.result import (
+    Accuracies,
+    ComponentDifficulty,
+    Difficulty,
+    Estimate,
+    LengthScaleBounds,
 )
-from gpgen.observer.limits import check_answerable
-from gpgen.observer.result import Accuracies, ComponentDifficulty, Difficulty, Estimate
 from gpgen.observer.wishing import check_target, wished_length_scale
 from gpgen.progress import Follow, Progress, following
 from gpgen.recipe import AnyRecipe, Recipe
@@ -45,11 +49,13 @@ def difficulty(
     samples: int = SAMPLES,
     seed: int = 0,
     progress: Follow = None,
-) -> Difficulty:
+) -> Difficulty | LengthScaleBounds:
     """Compute how well the ideal observer tells a recipe's classes apart.
 
     It knows every class's distribution, and names the most probable class of an image. No other
-    rule is right more often. What is computed, and how it was checked: docs/difficulty.md.
+    rule is right more often. Of a recipe that draws length-scales from ranges, with one class, the
+    answer is the Cramér-Rao bound of each length-scale. What is computed, and how it was checked:
+    docs/difficulty.md.
 
     Parameters
     ----------
@@ -71,13 +77,23 @@ def difficulty(
     Raises
     ------
     UsageError
-        If the recipe has one class only or more than 64, imitates the algorithm of 2018, or an
-        argument is out of range; or if no length-scale gives the target.
+        If the recipe has one class only and draws nothing, or has more than 64 classes, imitates
+        the algorithm of 2018, thresholds values or adds up transformed ones, or draws length-scales
+        within classes; if an argument is out of range, or no length-scale gives the target.
     RecipeError
         If there is no such recipe.
     """
-    found = Recipe.load(recipe)
+    found = beneath(Recipe.load(recipe))
     _check(found, noise, samples, seed)
+    if found.texture.draws_length_scales:
+        if target is not None:
+            raise UsageError(
+                f"recipe {found.name!r} draws its length-scales: there is no accuracy to reach",
+                f"leave out {Argument.TARGET}",
+            )
+        with following(progress) as tell, one_blas_thread():
+            variance = noise_variance(found.texture, noise)
+            return length_scale_bounds(found.texture, variance, noise, tell)
     if target is not None:
         check_target(found.texture, target)
     wishes = [] if target is None else _with_choice(found)
@@ -142,6 +158,11 @@ def difficulty(
 def check_recipe(recipe: Recipe) -> None:
     """Refuse a recipe of whose classes nobody knows how well they can be told apart.
 
+    Parameters
+    ----------
+    recipe
+        Without transforms that can be inverted (`gpgen.observer.inverting.beneath`).
+
     Raises
     ------
     UsageError
@@ -154,12 +175,13 @@ def check_recipe(recipe: Recipe) -> None:
             "known density",
             'use algorithm = "exact"',
         )
-    if recipe.class_count == 1:
+    check_answerable(recipe)
+    check_density(recipe)
+    if recipe.class_count == 1 and not recipe.texture.draws_length_scales:
         raise UsageError(
             f"recipe {recipe.name!r} has one class only: nothing to tell apart",
             "offer a second length-scale",
         )
-    check_answerable(recipe)
 
 
 def _check(recipe: Recipe, noise: float, samples: int, seed: int) -> None:

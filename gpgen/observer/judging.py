@@ -35,7 +35,7 @@ _ALWAYS_RIGHT: Final = 0.999
 
 def noise_variance(texture: Texture, noise: float) -> float:
     """Return the variance of noise whose deviation is given as a part of the images'."""
-    return noise**2 * sum(component.weight**2 for component in texture.components)
+    return noise**2 * sum(component.rms_weight**2 for component in texture.components)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class IdealObserver:
     def sees_most(self) -> bool:
         """Whether the modes hold nearly all of the variance of each component."""
         pixels = math.prod(self.texture.shape)
-        weights = [component.weight for component in self.texture.components]
+        weights = [component.rms_weight for component in self.texture.components]
         return all(
             component.seen >= _MOSTLY_SEEN * weight**2 * pixels
             for components in self.classes

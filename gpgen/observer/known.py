@@ -19,6 +19,7 @@ from gpgen.errors import UsageError
 from gpgen.exact.blas import one_blas_thread
 from gpgen.exact.texture import Texture
 from gpgen.observer.estimating import NOISE, SAMPLES, check_recipe
+from gpgen.observer.inverting import beneath
 from gpgen.observer.judging import converged_observer, noise_variance
 from gpgen.observer.summary import DifficultySummary
 from gpgen.progress import Follow, Progress, following
@@ -73,6 +74,7 @@ def compute_summary(recipe: Recipe, *, progress: Follow = None) -> DifficultySum
     UsageError
         As `gpgen.difficulty`.
     """
+    recipe = beneath(recipe)
     check_recipe(recipe)
     with following(progress) as tell:
         tell(Progress(0, 1, "estimate"))
@@ -129,9 +131,11 @@ def summary_or_reason(
 def reason_for_none(recipe: Recipe) -> str:
     """Return in one line why nobody knows a recipe's difficulty; empty if it can be computed."""
     try:
-        check_recipe(recipe)
+        check_recipe(beneath(recipe))
     except UsageError as error:
         return error.message
+    if recipe.texture.draws_length_scales:
+        return "it draws its length-scales: `gpgen difficulty` bounds the error of each"
     return ""
 
 

@@ -14,6 +14,7 @@ from scipy.special import logsumexp
 
 from gpgen.exact.blas import one_blas_thread
 from gpgen.observer.estimating import NOISE
+from gpgen.observer.inverting import beneath
 from gpgen.observer.judging import converged_observer, noise_variance
 from gpgen.observer.known import TAKES_LONG, known_summary, reason_for_none, takes_long
 from gpgen.observer.ridge import RadialPower, Ridge
@@ -80,7 +81,7 @@ def worth_of(recipe: Recipe, *, progress: Follow = None) -> Worth:
         return Worth(unknown=TAKES_LONG)
     with following(progress) as tell, one_blas_thread():
         tell(Progress(0, 2, "estimate"))
-        warnings = [] if known is not None and _all_differ(known) else list(_alike(recipe))
+        warnings = [] if known is not None and _all_differ(known) else list(_alike(beneath(recipe)))
         tell(Progress(1, 2, "estimate"))
         warnings += _trivial(recipe)
         tell(Progress(2, 2, "estimate"))

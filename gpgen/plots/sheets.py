@@ -138,9 +138,11 @@ def components_figure(recipe: AnyRecipe, *, index: int = 0, width: float = _WIDT
     label = recipe.label_of(index)
     seed = int(seeds(recipe.seed, index, index + 1)[0])
     drawn = recipe.texture.drawn(np.array([seed], dtype=np.uint64))[0]
+    weights = recipe.weights_of(seed)
     images, names = [], []
     for position, component in enumerate(recipe.components):
         alone = recipe.to_dict()
+        alone.pop("transform", None)  # of the sum
         for other, fields in enumerate(alone["components"]):
             if other != position:
                 fields["weight"] = _NOTHING
@@ -148,7 +150,7 @@ def components_figure(recipe: AnyRecipe, *, index: int = 0, width: float = _WIDT
         images.append(sample(one, seed=seed, label=label).image)
         choice = recipe.texture.chosen(label)[position][drawn[position]]
         name = component.name_of((choice,))
-        names.append((f"{component.weight:g} \N{MULTIPLICATION SIGN} GP, ", f"\u2113 = {name} px"))
+        names.append((f"{weights[position]:g} \N{MULTIPLICATION SIGN} GP, ", f"\u2113 = {name} px"))
     images.append(sample(recipe, index).image)
     names.append(("class ", recipe.classes[label]))
 
@@ -166,7 +168,11 @@ def components_figure(recipe: AnyRecipe, *, index: int = 0, width: float = _WIDT
         column_width=0.08 + max(width_of(title, size) for title in titles),
         notes=_notes(recipe, recipe.classes[label : label + 1]),
     )
-    signs = ["", *["+"] * (len(panels) - 2), "="]
+    signs = [
+        "",
+        *["+"] * (len(panels) - 2),
+        "=" if recipe.transform is None else "\N{RIGHTWARDS ARROW}",
+    ]
     flat = [axes for row in grid.axes for axes in row]
     for axes, title, sign in zip(flat, titles, signs, strict=True):
         axes.set_title(title, fontsize=size, pad=4, linespacing=LINE)
