@@ -254,12 +254,14 @@ def test_a_texture_has_the_same_colours_in_every_picture(small):
     assert np.abs(palette - colours).max() <= 1  # two roundings
 
 
-def test_the_documentations_pictures_are_small_and_keep_their_colours():
-    for path in (Path(__file__).parents[1] / "docs" / "pictures").glob("*.png"):
+def test_the_documentations_pictures_are_small_and_those_of_textures_keep_their_colours():
+    pictures = Path(__file__).parents[1] / "docs" / "pictures"
+    for path in pictures.glob("*.png"):
         assert path.stat().st_size < 300_000, path.name
+    for name in (*gpgen.builtin_recipes(), "classes", "components"):
         # Of fewer colours a colour bar shows bands.
-        with PIL.Image.open(path) as picture:
-            assert len(picture.getcolors(2**24)) >= 200, path.name
+        with PIL.Image.open(pictures / f"{name}.png") as picture:
+            assert len(picture.getcolors(2**24)) >= 200, name
 
 
 @pytest.mark.parametrize(
