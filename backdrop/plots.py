@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from backdrop.layer import Backdrop
 from backdrop.patches import stem_geometry
 from gpgen.errors import UsageError
-from gpgen.figures import new_figure
+from gpgen.figures import TEXTURE_COLOURS, check_width, lettered, new_figure
+from gpgen.plots.lettering import broken
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = [
@@ -36,6 +38,10 @@ __all__ = [
 ]
 
 _SIDE = 256  # pixels of a demonstration image
+_WIDTH = 7.0  # inches: the text width of a paper
+_PANEL = 1.2  # inches, at least, before panels go into one more row
+_LETTERS = 8  # points
+_BLOCKED = "0.88"  # grey
 _FINE, _COARSE = 3, 6  # stages that the masks follow: squares of 8 and 64 pixels
 
 
@@ -76,7 +82,9 @@ def averaging_network(
     return nn.Sequential(layers)
 
 
-def plot_gradients(panels: Sequence[tuple[str, Tensor]], image: Tensor | None = None) -> Figure:
+def plot_gradients(
+    panels: Sequence[tuple[str, Tensor]], image: Tensor | None = None, *, width: float = _WIDTH
+) -> Figure:
     """Draw gradients, shape ``(y, x)``, side by side on one color scale, each with its title.
 
     Pixels that no gradient reaches are light grey.
@@ -86,47 +94,85 @@ def plot_gradients(panels: Sequence[tuple[str, Tensor]], image: Tensor | None = 
     panels
         ``(title, gradient)``; gradients in units of the unmasked one.
     image
-        The input, shape ``(y, x)``, to be shown first in grey.
+        The input, shape ``(y, x)``, to be shown first: a texture in the colours of textures,
+        what has no negative values in grey.
+    width
+        Of the figure in inches; panels narrower than 1.2 go into one more row.
     """
-    figure = new_figure(2.7 * (len(panels) + (image is not None)) + 0.7, 3.1, dpi=100)
+    titles = [title for title, _ in panels]
+    if image is not None:
+        titles.insert(0, "the input")
+    figure, axes = _panels(titles, width, bar=True)
     from matplotlib import colormaps
     from matplotlib.colors import Normalize
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure.set_layout_engine(ConstrainedLayoutEngine(h_pad=0.1))
-    count = len(panels) + (image is not None)
-    axes = figure.subplots(1, count, squeeze=False)[0]
-    for ax in axes:
-        ax.set_xticks([])
-        ax.set_yticks([])
     if image is not None:
-        axes[0].imshow(image.numpy(), cmap="gray", interpolation="nearest")
-        axes[0].set_title("the input", fontsize=10)
-    colors = colormaps["plasma_r"].with_extremes(under="0.92")
+        axes[0].imshow(image.numpy(), interpolation="nearest", **_look(image))
+    colors = colormaps["plasma_r"].with_extremes(under=_BLOCKED)
     top = max(float(gradient.max()) for _, gradient in panels)
     scale = Normalize(vmin=1e-6, vmax=top)
-    for ax, (title, gradient) in zip(axes[-len(panels) :], panels, strict=True):
+    for ax, (_, gradient) in zip(axes[-len(panels) :], panels, strict=True):
         drawn = ax.imshow(gradient.numpy(), cmap=colors, norm=scale, interpolation="nearest")
-        ax.set_title(title, fontsize=10)
-    label = "gradient / unmasked gradient\n(grey: blocked)"
-    figure.colorbar(drawn, ax=list(axes), shrink=0.85, label=label)
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.85, extend="min", aspect=25)
+    bar.set_label("gradient / unmasked gradient\n(grey: blocked)", fontsize=_LETTERS)
+    bar.ax.tick_params(labelsize=_LETTERS - 1)
     return figure
 
 
-def plot_one_mask(image: Tensor | None = None, *, p: float = 0.75, seed: int = 0) -> Figure:
+def _panels(titles: Sequence[str], width: float, *, bar: bool) -> tuple[Figure, list[Axes]]:
+    """Return a figure of square panels, lettered, with room for a colour bar."""
+    check_width(width)
+    free = width - (0.9 if bar else 0.1)
+    columns = max(1, min(len(titles), int(free / _PANEL)))
+    rows = -(-len(titles) // columns)
+    side = free / columns
+    words = []
+    for number, title in enumerate(titles):
+        # A name stays with its value.
+        lines = lettered(title, number).replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+        words.append("\n".join(broken(line, side - 0.05, _LETTERS) for line in lines.split("\n")))
+    head = 0.14 * (1 + max(title.count("\n") for title in words)) + 0.22
+    figure = new_figure(width, rows * (side + head) + 0.05, dpi=120)
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    figure.set_layout_engine(ConstrainedLayoutEngine(h_pad=0.04, w_pad=0.03))
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for ax in axes[len(titles) :]:
+        ax.remove()
+    for ax, title in zip(axes, words, strict=False):
+        ax.set(xticks=[], yticks=[])
+        ax.set_title(title, fontsize=_LETTERS)
+    return figure, axes[: len(titles)]
+
+
+def _look(image: Tensor) -> dict[str, Any]:
+    """Return how an image is drawn: signed as a texture, about 0, otherwise grey."""
+    low, high = float(image.min()), float(image.max())
+    if low >= 0:
+        return {"cmap": "gray", "vmin": low, "vmax": high}
+    limit = max(-low, high)
+    return {"cmap": TEXTURE_COLOURS, "vmin": -limit, "vmax": limit}
+
+
+def plot_one_mask(
+    image: Tensor | None = None, *, p: float = 0.75, seed: int = 0, width: float = _WIDTH
+) -> Figure:
     """Draw the gradient at the input without a mask and in two steps with a coarse one."""
     network = averaging_network(_COARSE, {_COARSE: _seeded(p, seed)})
     drawn = [("no mask", relative_gradient(averaging_network(_COARSE)))]
-    drawn += [(f"step {step}: mask, p = {p:g}", relative_gradient(network)) for step in (1, 2)]
+    drawn += [(f"step {step}, p = {p:g}", relative_gradient(network)) for step in (1, 2)]
     panels = [
-        (f"{title}\nmean {float(g.mean()):.2f}, largest {float(g.max()):.3g}", g)
-        for title, g in drawn
+        (f"{title}\nmean {float(g.mean()):.2f}, max {float(g.max()):.3g}", g) for title, g in drawn
     ]
-    return plot_gradients(panels, image)
+    return plot_gradients(panels, image, width=width)
 
 
 def plot_two_masks(
-    image: Tensor | None = None, *, p: tuple[float, float] = (0.5, 0.75), seed: int = 0
+    image: Tensor | None = None,
+    *,
+    p: tuple[float, float] = (0.5, 0.75),
+    seed: int = 0,
+    width: float = _WIDTH,
 ) -> Figure:
     """Draw the gradient through a fine mask, a coarse one and both; `p` is (fine, coarse)."""
 
@@ -141,20 +187,26 @@ def plot_two_masks(
         (f"coarse mask, p = {p[1]:g}", gradient(_COARSE)),
         ("both", gradient(_FINE, _COARSE)),
     ]
-    return plot_gradients(panels, image)
+    return plot_gradients(panels, image, width=width)
 
 
-def plot_fixed_masks(image: Tensor | None = None, *, p: float = 0.5, seed: int = 0) -> Figure:
+def plot_fixed_masks(
+    image: Tensor | None = None, *, p: float = 0.5, seed: int = 0, width: float = _WIDTH
+) -> Figure:
     """Draw the gradient with the coarse mask fixed to one square, without and with a fine one."""
     coarse = {_COARSE: _one_square()}
     both = averaging_network(_COARSE, coarse | {_FINE: _seeded(p, seed)})
     panels = [("coarse mask fixed", relative_gradient(averaging_network(_COARSE, coarse)))]
     panels += [(f"and a fine mask, step {step}", relative_gradient(both)) for step in (1, 2)]
-    return plot_gradients(panels, image)
+    return plot_gradients(panels, image, width=width)
 
 
 def plot_wide_kernels(
-    *, kernel_size: int = 3, p: tuple[float, float] = (0.5, 0.85), seed: int = 0
+    *,
+    kernel_size: int = 3,
+    p: tuple[float, float] = (0.5, 0.85),
+    seed: int = 0,
+    width: float = _WIDTH,
 ) -> Figure:
     """Draw how kernels wider than their stride wash the masks out, and what a larger p mends.
 
@@ -165,10 +217,12 @@ def plot_wide_kernels(
         masks = {_FINE: _seeded(chance, seed), _COARSE: _one_square()}
         gradient = relative_gradient(averaging_network(_COARSE, masks, kernel))
         panels.append((f"kernel {kernel}, stride 2\nfine mask p = {chance:g}", gradient))
-    return plot_gradients(panels)
+    return plot_gradients(panels, width=width)
 
 
-def plot_sparse_backward(image: Tensor | None = None, *, p: float = 0.93, seed: int = 0) -> Figure:
+def plot_sparse_backward(
+    image: Tensor | None = None, *, p: float = 0.93, seed: int = 0, width: float = _WIDTH
+) -> Figure:
     """Draw what `SparseBackward` computes: all going forward, going backward the patches only.
 
     The patches are those of one mask, with kernels that tile and with kernels of 3 pixels.
@@ -181,6 +235,8 @@ def plot_sparse_backward(image: Tensor | None = None, *, p: float = 0.93, seed: 
         Masking probability of the map's 8 x 8 positions.
     seed
         Of the mask.
+    width
+        Of the figure in inches.
     """
     seeded = torch.Generator().manual_seed(seed)
     if image is None:
@@ -201,19 +257,13 @@ def plot_sparse_backward(image: Tensor | None = None, *, p: float = 0.93, seed: 
             crop = patches.pixels(number)
             seen[crop] = image[None, None][crop]
         panels.append((f"backward: these patches\n(kernels that {words})", seen[0, 0]))
-    figure = new_figure(2.7 * len(panels), 3.1, dpi=100)
-    from matplotlib import colormaps
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    figure.set_layout_engine(ConstrainedLayoutEngine(h_pad=0.1))
-    for number, (ax, (title, shown)) in enumerate(
-        zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True)
-    ):
-        colors = colormaps["autumn" if number == 1 else "gray"].with_extremes(bad="0.88")
-        low, high = (0, 1) if number == 1 else (float(image.min()), float(image.max()))
-        ax.imshow(shown.numpy(), cmap=colors, vmin=low, vmax=high, interpolation="nearest")
-        ax.set(xticks=[], yticks=[])
-        ax.set_title(title, fontsize=10)
+    figure, axes = _panels([title for title, _ in panels], width, bar=False)
+    mask_look: dict[str, Any] = {"cmap": "binary", "vmin": 0, "vmax": 1}
+    for number, (ax, (_, shown)) in enumerate(zip(axes, panels, strict=True)):
+        drawn = ax.imshow(
+            shown.numpy(), interpolation="nearest", **(mask_look if number == 1 else _look(image))
+        )
+        drawn.set_cmap(drawn.get_cmap().with_extremes(bad=_BLOCKED))
     return figure
 
 

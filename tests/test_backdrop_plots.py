@@ -11,6 +11,7 @@ from torch import nn
 
 from backdrop import Backdrop, plots
 from gpgen.errors import MissingPackageError, UsageError
+from gpgen.figures import TEXTURE_COLOURS
 
 
 def seeded(p):
@@ -90,7 +91,29 @@ def test_the_patches_of_the_backward_pass_are_those_that_the_gradient_reaches():
 
 def test_the_input_is_shown_beside():
     figure = plots.plot_one_mask(torch.rand(256, 256))
-    assert figure.axes[0].get_title() == "the input"
+    assert figure.axes[0].get_title() == "(a) the input"
+    assert figure.axes[0].images[0].get_cmap().name == "gray"
+    figure = plots.plot_one_mask(torch.randn(256, 256))
+    shown = figure.axes[0].images[0]
+    low, high = shown.get_clim()
+    assert (shown.get_cmap().name, low) == (TEXTURE_COLOURS, -high)
+
+
+@pytest.mark.parametrize("width", [3.3, 7.0])
+@pytest.mark.parametrize(
+    "plot", [plots.plot_one_mask, plots.plot_two_masks, plots.plot_sparse_backward]
+)
+def test_panels_are_lettered_and_their_titles_neither_cut_nor_touching(plot, width):
+    figure = plot(torch.randn(256, 256), width=width)
+    figure.draw_without_rendering()
+    titled = [ax for ax in figure.axes if ax.get_title()]
+    assert [ax.get_title()[:4] for ax in titled] == ["(a) ", "(b) ", "(c) ", "(d) "]
+    places = [ax.title.get_window_extent() for ax in titled]
+    for number, box in enumerate(places):
+        assert box.x0 >= 0
+        assert box.y1 <= figure.bbox.height
+        assert not any(box.overlaps(other) for other in places[:number])
+        assert not any(box.overlaps(ax.get_window_extent()) for ax in figure.axes)
 
 
 def test_what_cannot_be_drawn_is_refused(monkeypatch):

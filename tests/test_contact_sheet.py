@@ -160,6 +160,17 @@ def test_means_are_of_blocks_summed_exactly(shape, factor):
         assert abs(small[y, x] - expected) <= 2.0**-47 * np.abs(block).sum()
 
 
+def test_coloured_tiles_have_the_textures_colours_with_zero_in_their_middle():
+    ((tile,),) = tiles([[np.array([[-1.0, 0.0], [0.5, 3.0]])]], coloured=True)
+    (low, zero), (_, high) = np.asarray(tile.convert("RGB")).astype(int)
+    assert np.ptp(zero) <= 2  # white
+    assert min(zero) > 240
+    assert low[2] > low[0] + 80  # blue
+    assert high[0] > high[2] + 50  # red
+    ((grey,),) = tiles([[np.array([[-1.0, 3.0]])]])
+    assert grey.mode == "L"
+
+
 def test_curves_go_from_edge_to_edge_and_from_the_lowest_to_the_highest_value():
     ((curve,),) = tiles([[np.array([0.0, 1.0])]], side=64)
     pixels = np.asarray(curve)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 
 import gpgen
 from gpgen.errors import UsageError
+from gpgen.figures import TEXTURE_COLOURS, texture_palette
 from gpgen.golkar2018.importing import import_dataset
 
 pytest.importorskip("matplotlib")
+from matplotlib import colormaps
+from matplotlib.text import Text
+
 from gpgen import plots
 
 
@@ -27,6 +33,11 @@ def words(figure):
     for axes in figure.axes:
         found += [axes.get_title(), axes.get_ylabel()] + [text.get_text() for text in axes.texts]
     return [text for text in found if text]
+
+
+def notes(figure):
+    """What is written below the images, in one line."""
+    return " ".join(" ".join(text.get_text() for text in figure.texts).split())
 
 
 def test_a_sheet_has_one_row_a_class_with_the_classes_first_samples(small):
@@ -69,7 +80,7 @@ def test_components_add_up_to_the_sample(small):
     assert first.std() == pytest.approx(0.75, abs=1e-5)
     assert second.std() == pytest.approx(1.25, abs=1e-5)
     titles = words(figure)
-    assert f"class {small.classes[2]}" in titles
+    assert f"(c) class {small.classes[2]}" in titles
     assert [sign for sign in titles if sign in "+="] == ["+", "="]
 
 
@@ -85,15 +96,23 @@ def test_volumes_are_shown_by_their_middle_slice(small):
     recipe = small.replace(shape=[6, 32, 24])
     figure = plots.recipe_sheet(recipe, columns=1)
     np.testing.assert_array_equal(pictures(figure)[0], gpgen.sample(recipe, 0).image[3])
-    assert "24 px, slice 3 of 6" in words(figure)
+    assert "24 px" in words(figure)
+    assert "volumes: slice 3 of 6 along z" in notes(figure)
 
 
-def test_one_dimensional_textures_are_lines(small):
+def test_one_dimensional_textures_are_lines_on_axes_with_units(small):
     recipe = small.replace(shape=[100])
     figure = plots.recipe_sheet(recipe, columns=2)
     assert not pictures(figure)
     line = figure.axes[1].get_lines()[0]
     np.testing.assert_array_equal(line.get_ydata(), gpgen.sample(recipe, 4).image)
+    corner = figure.axes[6]  # below the first column, beside the last
+    assert corner.get_xlabel() == "position (px)"
+    assert 0 in corner.get_xticks()
+    assert corner.get_xlim() == (0, 99)
+    low, middle, high = figure.axes[7].get_yticks()
+    assert -low == high >= max(np.abs(axes.lines[0].get_ydata()).max() for axes in figure.axes)
+    assert (middle, figure.axes[7].get_ylabel()) == (0, "value")
 
 
 def test_many_classes_are_cut_short_and_counted(small):
@@ -102,7 +121,8 @@ def test_many_classes_are_cut_short_and_counted(small):
     figure = plots.recipe_sheet(small.replace(components=fields["components"]), columns=1)
     drawn = pictures(figure)
     assert len(drawn) == 16
-    assert "4 of 20 classes not shown" in words(figure)
+    assert "4 of 20 classes not shown" in notes(figure)
+    assert figure.get_figheight() < 10  # a page
     recipe = small.replace(components=fields["components"])
     for picture, label in ((drawn[0], 0), (drawn[-1], 19)):
         np.testing.assert_array_equal(picture, gpgen.sample(recipe, label).image)
@@ -115,7 +135,7 @@ def test_classes_are_shown_as_asked_for(small, tmp_path):
         expected = [dataset.image[index] for index in (2, 6, 0, 4)]
     np.testing.assert_array_equal(pictures(figure), expected)
     assert [word for word in words(figure) if word in small.classes] == names
-    assert "2 of 4 classes not shown" in words(figure)
+    assert "2 of 4 classes not shown" in notes(figure)
     with pytest.raises(UsageError, match="there is no class '9-9'"):
         plots.recipe_sheet(small, classes=["9-9"])
 
@@ -134,15 +154,114 @@ def test_imported_images_stand_in_the_rows_of_their_classes(tmp_path):
     np.testing.assert_array_equal(pictures(figure), expected)
 
 
-def test_long_class_names_are_not_cut(small, tmp_path):
-    fields = small.to_dict()
-    fields["components"][0]["length_scales"] = [2.123456789]
-    fields["components"][1]["length_scales"] = [8.123456789, 9.123456789]
-    figure = plots.recipe_sheet(small.replace(components=fields["components"]), columns=1)
-    plots.save(figure, tmp_path / "a.png")
-    label = figure.axes[0].yaxis.label
-    assert label.get_text() == "2.123456789-8.123456789"
-    assert label.get_window_extent().x0 > 0
+def component(*length_scales, **fields):
+    return {"kernel": "rbf", "weight": 1.0, "length_scales": list(length_scales)} | fields
+
+
+KINDS = {
+    "line": ([200], [component(4.0, 5.0), component(20.0)]),
+    "image": ([40, 40], [component(4.0, 5.0), component(20.0)]),
+    "flat": ([8, 96], [component(2.0, 3.0, 4.0, 5.0, 6.0)]),
+    "tall": ([96, 8], [component(2.0, 3.0), component(4.0)]),
+    "volume": ([6, 20, 24], [component([2.0, 3.0, 6.0], [6.0, 3.0, 2.0])]),
+    "stripes": ([32, 40], [component([2.0, 6.0], angle=[0.0, 45.0]), component(2.0)]),
+    "long": ([32, 32], [component(k + 0.123456789) for k in (2, 5, 8)]),
+    "tiny": ([32, 32], [component(3.0, weight=1e-4)]),
+    "drawn": (
+        [32, 32],
+        [component() | {"length_scales": {"low": 3.0, "high": 12.0, "draw": "uniform"}}],
+    ),
+}
+
+
+def shown_texts(figure):
+    """Every text that is drawn, with its place in pixels."""
+    figure.draw_without_rendering()
+    hidden = set()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = axis.get_view_interval()
+            ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+            outside = [tick for tick in ticks if not low <= tick.get_loc() <= high]
+            hidden.update(label for tick in outside for label in (tick.label1, tick.label2))
+            hidden.update(
+                [] if axes.axison else [label for tick in ticks for label in tick.get_children()]
+            )
+    found = [text for text in figure.findobj(match=Text) if text.get_visible()]
+    drawn = [text for text in found if text not in hidden and text.get_text().strip()]
+    return [(text.get_text(), text.get_window_extent()) for text in drawn]
+
+
+@pytest.mark.parametrize("draw", [plots.recipe_sheet, plots.components_figure])
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_cut_and_no_texts_touch_in_a_papers_column(small, kind, draw):
+    shape, components = KINDS[kind]
+    recipe = small.replace(shape=shape, components=components)
+    more = {"columns": 2} if draw is plots.recipe_sheet else {}
+    figure = draw(recipe, width=3.3, **more)
+    assert figure.get_figwidth() <= 3.3 + 1e-9
+    texts = shown_texts(figure)
+    for number, (text, box) in enumerate(texts):
+        assert min(box.x0, box.y0) >= 0, text
+        assert box.x1 <= figure.bbox.width, text
+        assert box.y1 <= figure.bbox.height, text
+        for other, place in texts[:number]:
+            assert not box.overlaps(place), (text, other)
+    for text, box in texts:
+        if text.startswith("("):
+            assert not any(
+                box.overlaps(axes.get_window_extent()) for axes in figure.axes if axes.axison
+            ), text
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("image", "rows: length-scales in px; A-B: one a component"),
+        ("stripes", "AxB: y \N{MULTIPLICATION SIGN} x"),
+        (
+            "volume",
+            "y \N{MULTIPLICATION SIGN} x; volumes: slice 3 of 6 along z",
+        ),
+        ("drawn", "A..B: drawn for each image"),
+    ],
+)
+def test_what_class_names_mean_is_said_below(small, kind, said):
+    shape, components = KINDS[kind]
+    recipe = small.replace(shape=shape, components=components)
+    assert said in notes(plots.recipe_sheet(recipe, columns=1))
+
+
+def test_too_many_columns_for_the_width_are_refused(small):
+    with pytest.raises(UsageError, match="3\\.3 inches have no room for 30 columns"):
+        plots.recipe_sheet(small, columns=30, width=3.3)
+
+
+@pytest.mark.parametrize("width", [0.5, 51, float("nan"), float("inf"), "3.3", None])
+def test_a_width_that_is_none_is_refused(small, width):
+    for draw in (plots.recipe_sheet, plots.components_figure):
+        with pytest.raises(UsageError, match="give inches, a number from 1 to 50"):
+            draw(small, width=width)
+
+
+def test_a_texture_has_the_same_colours_in_every_picture(small):
+    figure = plots.recipe_sheet(small, columns=1)
+    used = {image.get_cmap().name for axes in figure.axes for image in axes.get_images()}
+    assert used == {TEXTURE_COLOURS}
+    # The report's, drawn without matplotlib.
+    palette = np.frombuffer(texture_palette(), np.uint8).reshape(256, 3).astype(int)
+    colours = colormaps[TEXTURE_COLOURS](np.arange(256), bytes=True)[:, :3].astype(int)
+    assert np.abs(palette - colours).max() <= 1  # two roundings
+
+
+def test_the_documentations_pictures_are_small_and_those_of_textures_keep_their_colours():
+    pictures = Path(__file__).parents[1] / "docs" / "pictures"
+    for path in pictures.glob("*.png"):
+        assert path.stat().st_size < 300_000, path.name
+    for name in (*gpgen.builtin_recipes(), "classes", "components"):
+        # Of fewer colours a colour bar shows bands.
+        with PIL.Image.open(pictures / f"{name}.png") as picture:
+            assert len(picture.getcolors(2**24)) >= 200, name
 
 
 @pytest.mark.parametrize(

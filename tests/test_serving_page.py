@@ -27,7 +27,7 @@ from gpgen.virtual_store.opening import keys_of
 
 def _pixels(uri):
     data = base64.b64decode(uri.partition(",")[2])
-    return np.asarray(PIL.Image.open(io.BytesIO(data)))
+    return np.asarray(PIL.Image.open(io.BytesIO(data)).convert("RGB"))
 
 
 def test_the_sheet_shows_the_samples_of_the_changed_recipe() -> None:
@@ -41,10 +41,10 @@ def test_the_sheet_shows_the_samples_of_the_changed_recipe() -> None:
     assert [row["name"] for row in shown["rows"]] == ["2.5-6", "1.5-6"]
     assert gpgen.Recipe.from_toml(shown["toml"]) == recipe
     drawn = [[gpgen.sample(recipe, label + 2 * k).image for k in range(3)] for label in (1, 0)]
-    expected = tiles([[reduced(image, 160) for image in row] for row in drawn])
+    expected = tiles([[reduced(image, 160) for image in row] for row in drawn], coloured=True)
     for row, pictures in zip(shown["rows"], expected, strict=True):
         for uri, picture in zip(row["tiles"], pictures, strict=True):
-            np.testing.assert_array_equal(_pixels(uri), np.asarray(picture))
+            np.testing.assert_array_equal(_pixels(uri), np.asarray(picture.convert("RGB")))
     charts = json.loads(bytes(power_of(choices)))["charts"]
     assert [chart["name"] for chart in charts] == ["2.5-6", "1.5-6"]
     assert all(chart["svg"].startswith("<svg") for chart in charts)

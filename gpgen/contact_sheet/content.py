@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -19,6 +20,7 @@ __all__ = [
     "ContactSheet",
     "choose_classes",
     "first_of_each",
+    "names_explained",
     "reduced",
     "shown_plane",
 ]
@@ -105,6 +107,19 @@ def first_of_each(
 def shown_plane(shape: Sequence[int]) -> str:
     """Return which slice of a volume is shown; empty for images and lines."""
     return f"slice {shape[0] // 2} of {shape[0]}" if len(shape) == 3 else ""
+
+
+def names_explained(names: Sequence[str], axes: int) -> list[str]:
+    """Return what class names of a texture of so many axes mean, so far as they need words."""
+    order = " \N{MULTIPLICATION SIGN} ".join("zyx"[-axes:])
+    written = {
+        r"(?<!e)-": "A-B: one a component",
+        r"\dx\d": f"{'AxBxC'[: 2 * axes - 1]}: {order}",
+        r"\.\.": "A..B: drawn for each image",
+    }
+    return [
+        words for sign, words in written.items() if any(re.search(sign, name) for name in names)
+    ]
 
 
 def reduced(image: npt.NDArray[Any], most: int) -> Array:

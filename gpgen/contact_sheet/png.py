@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from gpgen.contact_sheet.content import SIDE, ContactSheet
 from gpgen.errors import MissingPackageError
+from gpgen.figures import texture_palette
 
 try:
     import PIL.Image
@@ -45,7 +46,9 @@ _SMALLEST: Final = 64
 _STORED_BLOCK: Final = 65535
 
 
-def tiles(rows: Sequence[Sequence[Array]], *, side: int = SIDE) -> list[list[Image]]:
+def tiles(
+    rows: Sequence[Sequence[Array]], *, side: int = SIDE, coloured: bool = False
+) -> list[list[Image]]:
     """Return `reduced` images as Pillow's, on one scale of grey; lines as curves in a frame.
 
     Parameters
@@ -54,19 +57,28 @@ def tiles(rows: Sequence[Sequence[Array]], *, side: int = SIDE) -> list[list[Ima
         Images, or lines.
     side
         Pixels of a curve's width.
+    coloured
+        In the colours of all textures, 0 in the middle, instead of grey.
     """
     # Limits by rank, not by moments: the same on every machine whatever sums do.
     values = np.sort(np.concatenate([image.ravel() for row in rows for image in row]))
     lines = rows[0][0].ndim == 1
     share = 0 if lines else _SHARE
     low, high = (float(values[int(q * (len(values) - 1))]) for q in (share, 1 - share))
+    if coloured and not lines:
+        high = max(abs(low), abs(high))
+        low = -high
+    palette = texture_palette() if coloured else None
 
     def tile(image: Array) -> Image:
         with np.errstate(over="ignore"):  # of values far outside a tiny scale
             level = np.clip((image - low) / (high - low or 1.0), 0, 1)
         if lines:
             return _curve(level, side)
-        return PIL.Image.fromarray((255 * level).astype(np.uint8))
+        picture = PIL.Image.fromarray((255 * level).astype(np.uint8))
+        if palette:
+            picture.putpalette(palette)
+        return picture
 
     return [[tile(image) for image in row] for row in rows]
 

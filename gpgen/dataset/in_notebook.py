@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import GpgenError
+from gpgen.figures import TEXTURE_COLOURS
 from gpgen.sampling import Sample
 
 __all__ = ["as_html"]
 
 _MOST: Final = 6
 _SIDE: Final = 128  # pixels
-_COLOUR_MAP: Final = "RdBu_r"
 
 
 def as_html(title: str, first: Callable[[int], list[Sample]]) -> str:
@@ -70,5 +70,5 @@ def _png(image: npt.NDArray[Any], limit: float) -> str:
     step = math.ceil(max(image.shape) / _SIDE)
     stream = io.BytesIO()
     pixels = image[::step, ::step].astype(np.float64)
-    imsave(stream, pixels, cmap=_COLOUR_MAP, vmin=-limit, vmax=limit, format="png")
+    imsave(stream, pixels, cmap=TEXTURE_COLOURS, vmin=-limit, vmax=limit, format="png")
     return base64.b64encode(stream.getvalue()).decode("ascii")

@@ -65,8 +65,11 @@ def _power_of_ten(exponent: int) -> str:
     return Markup('10<tspan dy="-5" font-size="10">{}</tspan>').format(exponent)
 
 
-def power_chart(curve: Curve) -> Markup:
-    """Draw the radially averaged power spectrum, both axes logarithmic; nothing if it is 0."""
+def power_chart(curve: Curve, axes: int) -> Markup:
+    """Draw the radially averaged power spectrum, both axes logarithmic; nothing if it is 0.
+
+    Values have no unit, so the power's is a pixel's: its length, area or volume, by `axes`.
+    """
     shown = [part for part in (curve.mean, curve.theory) if part is not None]
     values = np.concatenate(shown)
     values = values[values > 0]
@@ -77,7 +80,10 @@ def power_chart(curve: Curve) -> Markup:
     bottom = max(float(values.min()) / 2, top * 1e-12)
     x = _Scale(float(curve.x[0]) / 1.1, 0.55, _LEFT, _WIDTH - _RIGHT, True)
     y = _Scale(bottom, top, _HEIGHT - _BOTTOM, _TOP, True)
-    return _chart(curve, x, y, "cycles per pixel", "power", lambda v: f"{v:.4g} cycles/px")
+    unit = ("px", "px\N{SUPERSCRIPT TWO}", "px\N{SUPERSCRIPT THREE}")[axes - 1]
+    return _chart(
+        curve, x, y, "cycles per pixel", f"power ({unit})", lambda v: f"{v:.4g} cycles/px"
+    )
 
 
 def ratio_chart(curve: Curve) -> Markup:

@@ -11,7 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from gpgen.contact_sheet.content import choose_classes, first_of_each, reduced, shown_plane
+from gpgen.contact_sheet.content import (
+    choose_classes,
+    first_of_each,
+    names_explained,
+    reduced,
+    shown_plane,
+)
 from gpgen.contact_sheet.png import data_uri, tiles
 from gpgen.description.citation import cite
 from gpgen.description.difficulty_in_words import accuracy_in_words, components_in_words
@@ -145,13 +151,16 @@ def _page(
             "made with": f"gpgen {description.gpgen_version}",
         },
         plane=shown_plane(description.shape),
+        explained=names_explained(
+            [description.classes[label] for label in labels], len(description.shape)
+        ),
         classes=[
             {
                 "label": label,
                 "name": description.classes[label],
                 "tiles": list(zip(indices[label], map(data_uri, row), strict=False)),
             }
-            for label, row in zip(labels, tiles(pictures, side=_SIDE), strict=True)
+            for label, row in zip(labels, tiles(pictures, side=_SIDE, coloured=True), strict=True)
         ],
         left_out=len(description.classes) - len(labels),
         counts=list(zip(description.classes, description.counts, strict=True)),
@@ -161,7 +170,7 @@ def _page(
         verdict=verdict,
         difficulty=_difficulty(verdict),
         not_finite=not_finite,
-        measured=[(each, _charts(each)) for each in measured],
+        measured=[(each, _charts(each, len(description.shape))) for each in measured],
         has_theory=any(each.power.theory is not None for each in measured),
         not_computed=sorted({each.not_computed for each in measured} - {""}),
         apa=cite(publication, description, "apa"),
@@ -182,9 +191,12 @@ def _difficulty(verdict: Verdict) -> list[tuple[str, str]]:
     return [*rows, ("all classes", least + accuracy_in_words(known.accuracy, known.error))]
 
 
-def _charts(each: Measured) -> list[tuple[Markup, str]]:
+def _charts(each: Measured, axes: int) -> list[tuple[Markup, str]]:
     return [
-        (power_chart(each.power), "Radially averaged power spectrum"),
+        (
+            power_chart(each.power, axes),
+            "Power spectrum" if axes == 1 else "Radially averaged power spectrum",
+        ),
         (ratio_chart(each.power), "Measured power over expected power"),
         (correlation_chart(each.correlation), "Correlation by distance"),
         (values_chart(each.values), "Values of the pixels"),

@@ -141,7 +141,7 @@ def sheet_of(choices: Choices) -> memoryview:
     """Return what the sheet shows, as JSON: a row of pictures for each class, and the TOML."""
     recipe = choices.recipe
     rows = [[reduced(image, _SIDE) for image in choices.images(k)] for k in choices.labels]
-    pictures = [[data_uri(tile) for tile in row] for row in tiles(rows, side=_SIDE)]
+    pictures = [[data_uri(tile) for tile in row] for row in tiles(rows, side=_SIDE, coloured=True)]
     return _json(
         rows=[
             {"label": label, "name": recipe.classes[label], "tiles": row}
@@ -154,13 +154,13 @@ def sheet_of(choices: Choices) -> memoryview:
 
 def power_of(choices: Choices) -> memoryview:
     """Return the power spectra of the first classes that are shown, as JSON."""
-    charts = []
+    charts, axes = [], len(choices.recipe.shape)
     for label in choices.labels[:_MOST_SPECTRA]:
         images = choices.images(label)
         images = images[measurable(images)]
         if len(images) > 1:
             curve = measure(choices.recipe, label, images).power
-            charts.append({"name": choices.recipe.classes[label], "svg": power_chart(curve)})
+            charts.append({"name": choices.recipe.classes[label], "svg": power_chart(curve, axes)})
     return _json(charts=charts)
 
 
