@@ -1,0 +1,225 @@
+"""What other programs read: Parquet files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from cli_support import run
+
+import gpgen
+from gpgen import Recipe
+from gpgen.errors import DatasetError, TargetError, UsageError
+from gpgen.exporting import parquet
+
+N = 75
+PATTERN = "{split}-{shard:05d}.parquet"
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    recipe = Recipe.load("two-scale-mini").replace(shape=[24, 32], standardize=False)
+    path = tmp_path_factory.mktemp("source") / "data.zarr"
+    gpgen.make(recipe, N, path, shard_size=20, workers=1).close()
+    return path
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
+
+
+def check_rows(columns: dict[str, list[Any]], source: Path, indices: list[int]) -> None:
+    """Compare rows with the dataset, value for value."""
+    dataset = gpgen.open_dataset(source)
+    assert columns["index"] == indices
+    assert columns["label"] == dataset.label[indices].tolist()
+    assert columns["seed"] == dataset.seed[indices].tolist()
+    assert columns["length_scales"] == dataset.length_scales[indices].tolist()
+    assert np.array_equal(np.array(columns["image"], np.float32), dataset.image[indices])
+
+
+def test_each_split_has_files_of_its_own(source: Path, tmp_path: Path) -> None:
+    with gpgen.convert(source, tmp_path / PATTERN, shard_size=30) as dataset:
+        assert dataset.path == source
+        assert sorted(hashes(tmp_path)) == [
+            "test-00000.parquet",
+            "train-00000.parquet",
+            "train-00001.parquet",
+            "validation-00000.parquet",
+        ]
+        train = dataset.split("train").indices.tolist()
+    for k, mine in enumerate((train[:30], train[30:])):
+        table = pq.read_table(tmp_path / f"train-0000{k}.parquet")
+        check_rows(table.to_pydict(), source, mine)
+    assert max(train) > 30
+
+
+def test_the_same_bytes_twice(source: Path, tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        gpgen.convert(source, tmp_path / name / PATTERN).close()
+    assert hashes(tmp_path / "a") == hashes(tmp_path / "b")
+
+
+def test_without_fields_all_are_in_one_file_in_order(source: Path, tmp_path: Path) -> None:
+    gpgen.convert(source, tmp_path / "all.parquet").close()
+    columns = pq.read_table(tmp_path / "all.parquet").to_pydict()
+    check_rows(columns, source, list(range(N)))
+    assert columns["split"] == gpgen.open_dataset(source).split_code[:].tolist()
+    about = json.loads(pq.read_schema(tmp_path / "all.parquet").metadata[b"gpgen"])
+    assert Recipe.from_dict(about["recipe"]).sha256 == about["recipe_sha256"]
+
+
+def test_what_is_chosen(source: Path, tmp_path: Path) -> None:
+    """A split, a class and a range, and in the order asked for."""
+    gpgen.convert(
+        source, tmp_path / "a.parquet", split="train", classes="4.2-24", samples=slice(10, 40)
+    ).close()
+    with gpgen.open_dataset(source) as dataset:
+        train = dataset.split("train").indices.tolist()
+    expected = [k for k in range(10, 40) if k % 4 == 1 and k in train]
+    check_rows(pq.read_table(tmp_path / "a.parquet").to_pydict(), source, expected)
+    gpgen.convert(source, tmp_path / "b-{shard}.parquet", samples=[7, 3, 3], shard_size=2).close()
+    check_rows(pq.read_table(tmp_path / "b-0.parquet").to_pydict(), source, [7, 3])
+    check_rows(pq.read_table(tmp_path / "b-1.parquet").to_pydict(), source, [3])
+
+
+def test_row_groups_and_files_are_bounded(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "_GROUP_BYTES", 60_000)
+    monkeypatch.setattr(parquet, "FILE_BYTES", 130_000)
+    told: list[int] = []
+    out = tmp_path / "{shard}.parquet"
+    gpgen.convert(source, out, progress=lambda p: told.append(p.done)).close()
+    files = [pq.ParquetFile(tmp_path / f"{k}.parquet") for k in range(2)]
+    groups = [
+        [f.metadata.row_group(k).total_byte_size for k in range(f.num_row_groups)] for f in files
+    ]
+    assert all(nbytes < 60_000 for mine in groups for nbytes in mine)
+    assert sum(f.metadata.num_rows for f in files) == N
+    assert all(path.stat().st_size < 150_000 for path in tmp_path.iterdir())
+    assert told[0] == 0
+    assert told == sorted(told)
+    assert told[-1] == N
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shape", "dtype", "kind"),
+    [
+        ([24, 32], "float32", "Array2D"),
+        ([8, 12, 16], "float16", "Array3D"),
+        ([64], "float32", "List"),
+    ],
+)
+# It leaves files and sockets to be collected.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_the_datasets_package_reads_every_value(
+    shape: list[int], dtype: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    import datasets
+
+    recipe = Recipe.load("two-scale-mini").replace(shape=shape, dtype=dtype, standardize=False)
+    source, data = tmp_path / "d.zarr", tmp_path / "hub" / "data"
+    data.mkdir(parents=True)
+    gpgen.make(recipe, 40, source, workers=1).close()
+    gpgen.convert(source, data / PATTERN, shard_size=20).close()
+    loaded = datasets.load_dataset(str(tmp_path / "hub"), cache_dir=str(tmp_path / "cache"))
+    assert set(loaded) == {"train", "validation", "test"}
+    with gpgen.open_dataset(source) as dataset:
+        for name, part in loaded.items():
+            features = part.features
+            assert type(features["image"]).__name__ == kind
+            assert features["label"].names == list(dataset.classes)
+            assert features["seed"].dtype == "uint64"
+            view = dataset.split(name)
+            assert part["index"][:] == view.indices.tolist()
+            assert part["seed"][:] == view.seed[:].tolist()
+            assert part["label"][:] == view.label[:].tolist()
+            assert part["length_scales"][:] == view.length_scales[:].tolist()
+            images = np.array(part["image"][:], dtype)
+            assert np.array_equal(images, view.image[:])
+
+
+def test_what_is_refused(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / PATTERN
+    for name in ("{split}-{split}.parquet", "{class}.parquet", "{split}/a.parquet"):
+        with pytest.raises(UsageError, match=r"may have one field \{split\}"):
+            gpgen.convert(source, tmp_path / name)
+    with pytest.raises(UsageError, match="on an object store"):
+        gpgen.convert(source, "s3://bucket/data.parquet")
+    with pytest.raises(UsageError, match="there is no split 'dev'"):
+        gpgen.convert(source, out, split="dev")
+    with pytest.raises(UsageError, match="there is no class 'x'"):
+        gpgen.convert(source, out, classes="x")
+    with pytest.raises(UsageError, match="no sample fulfils"):
+        gpgen.convert(source, out, samples=slice(75, 80))
+    with pytest.raises(UsageError, match="would be a dataset"):
+        gpgen.convert(source, tmp_path / "part.zarr", split="train")
+    with pytest.raises(UsageError, match="only Zarr stores images in chunks"):
+        gpgen.convert(source, out, chunk_size=1)
+    with pytest.raises(UsageError, match=r"no field \{shard\}"):
+        gpgen.convert(source, tmp_path / "a.parquet", shard_size=10)
+    with pytest.raises(UsageError, match="shard_size is 0"):
+        gpgen.convert(source, out, shard_size=0)
+    with pytest.raises(TargetError, match="does not exist"):
+        gpgen.convert(source, tmp_path / "none" / PATTERN)
+    with pytest.raises(DatasetError, match="there is no dataset"):
+        gpgen.convert(tmp_path / "none.zarr", out)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_existing_files_are_replaced_when_asked(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / PATTERN
+    gpgen.convert(source, out, shard_size=10).close()
+    before = hashes(tmp_path)
+    with pytest.raises(TargetError, match=r"test-00000.parquet exists; .*overwrite=True"):
+        gpgen.convert(source, out)
+    assert hashes(tmp_path) == before
+    (tmp_path / "other-00000.parquet").write_bytes(b"PAR1")
+    gpgen.convert(source, out, overwrite=True).close()
+    assert sorted(hashes(tmp_path)) == [
+        "other-00000.parquet",
+        "test-00000.parquet",
+        "train-00000.parquet",
+        "validation-00000.parquet",
+    ]
+    (tmp_path / "train-00000.parquet").write_text("dear")
+    with pytest.raises(TargetError, match="is not a Parquet file"):
+        gpgen.convert(source, out, overwrite=True)
+    assert (tmp_path / "train-00000.parquet").read_text() == "dear"
+
+
+def test_damage_is_not_copied(source: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.zarr"
+    gpgen.convert(source, copy, shard_size=20).close()
+    shard = copy / "image" / "c.2.0.0"
+    raw = bytearray(shard.read_bytes())
+    raw[77] ^= 8
+    shard.write_bytes(raw)
+    with pytest.raises(DatasetError, match="sample 40 is damaged"):
+        gpgen.convert(copy, tmp_path / PATTERN)
+    assert [p.name for p in tmp_path.iterdir()] == ["copy.zarr"]
+
+
+def test_the_command_line(source: Path, tmp_path: Path) -> None:
+    words = ("--split", "train", "--class", "4-24", "--samples", ":40", "--json")
+    told = run("convert", source, "some.parquet", *words, cwd=tmp_path)
+    assert told.status == 0, told.err
+    answer = json.loads(told.out)
+    size = (tmp_path / "some.parquet").stat().st_size
+    n = pq.read_metadata(tmp_path / "some.parquet").num_rows
+    assert 0 < n < 10
+    assert (answer["n"], answer["files"], answer["nbytes"]) == (n, 1, size)
+    wrong = run("convert", source, "b.parquet", "--samples", "7", cwd=tmp_path)
+    assert wrong.status == 2
+    assert "is not a range like 0:1000" in wrong.err
