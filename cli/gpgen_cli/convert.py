@@ -26,7 +26,7 @@ Examples:
   gpgen convert data.zarr data.h5
   gpgen convert data.h5 copy.zarr --shard-size 64
   gpgen convert data.zarr 'data-{shard:05d}.tar'
-  gpgen convert data.zarr 'hub/data/{split}-{shard:05d}.parquet'
+  gpgen convert data.zarr '{split}-{shard:05d}.parquet'
   gpgen convert data.zarr some.parquet --split train --class 4-24 --samples 0:1000"""
 
 

@@ -1,9 +1,9 @@
 """Tar files that the ``webdataset`` package reads, and a manifest file beside them.
 
 A sample is three members: ``00000042.npy`` (the image), ``.cls`` (the label) and ``.json``
-(index, class name, length-scales, seed, split). All samples of a dataset take equally many
-bytes, so that an image's place follows from its index, and everything that reads a dataset
-reads this one too. Without timestamps, equal data is equal bytes. The manifest is that of
+(index, class name, length-scales, seed, split). The seed is text: many programs that read JSON
+have no integers above 2**63 - 1. All samples of a dataset take equally many bytes, so that an
+image's place follows from its index, and everything that reads a dataset reads this one too. Without timestamps, equal data is equal bytes. The manifest is that of
 HDF5 shards.
 """
 
@@ -63,12 +63,12 @@ class _Descriptions:
         self._splits = tuple(recipe.splits)
         self._recipe_sha256 = recipe.sha256
         self.nbytes = 0
-        longest = max(
+        self.longest = max(
             len(self.of(2**63, label, _longest_scales(recipe, label), 2**64 - 1, split))
             for label in range(recipe.class_count)
             for split in range(len(self._splits))
         )
-        self.nbytes = longest + len(_padding(longest))
+        self.nbytes = self.longest + len(_padding(self.longest))
 
     def of(
         self,
@@ -82,7 +82,7 @@ class _Descriptions:
         content: dict[str, Any] = {"index": index, "label": label, "class": self._classes[label]}
         content["length_scale"] = scales
         if seed is not None:
-            content["seed"] = seed
+            content["seed"] = str(seed)
         content |= {"split": self._splits[split], "recipe_sha256": self._recipe_sha256}
         return json.dumps(content).encode().ljust(self.nbytes)
 
@@ -104,9 +104,22 @@ def _descriptions(recipe: LabelledImages) -> _Descriptions:
 
 def _stride(recipe: LabelledImages) -> int:
     """Return the bytes that a sample takes."""
+    return _before_description(recipe) + _descriptions(recipe).nbytes
+
+
+def _stride_of_numbers(recipe: LabelledImages) -> int:
+    """Return the bytes that a sample takes where its seed is a number in JSON: two less, padded.
+
+    gpgen wrote that before its first release.
+    """
+    longest = _descriptions(recipe).longest - (2 if isinstance(recipe, Recipe) else 0)
+    return _before_description(recipe) + longest + len(_padding(longest))
+
+
+def _before_description(recipe: LabelledImages) -> int:
+    """Return the bytes of a sample's three headers, its image and its label."""
     image = len(_npy_header(recipe)) + recipe.image_nbytes
-    # Three headers, the image, the label and the description.
-    return 3 * _BLOCK + image + len(_padding(image)) + _BLOCK + _descriptions(recipe).nbytes
+    return 3 * _BLOCK + image + len(_padding(image)) + _BLOCK
 
 
 class WebDatasetStore(Hdf5ShardsStore):
@@ -187,12 +200,13 @@ class WebDatasetReader(Hdf5ShardsReader):
         """
         nbytes, path = self.recipe.image_nbytes, self._shard_path(shard)
         start, stop = self.manifest.layout.bounds(shard)
-        expected = (stop - start) * _stride(self.recipe) + len(_END)
+        strides = _stride(self.recipe), _stride_of_numbers(self.recipe)
+        expected = [(stop - start) * stride + len(_END) for stride in strides]
         try:
             found = path.size()
         except OSError as error:
             raise unreadable(path, error) from error
-        if found != expected:
-            raise DatasetError(f"{path} has {found} bytes instead of {expected}", VERIFY)
+        if found not in expected:
+            raise DatasetError(f"{path} has {found} bytes instead of {expected[0]}", VERIFY)
         offset = _BLOCK + len(_npy_header(self.recipe))
-        return Place(path, offset, nbytes, 1, _stride(self.recipe) - nbytes)
+        return Place(path, offset, nbytes, 1, strides[expected.index(found)] - nbytes)
