@@ -1,7 +1,8 @@
-"""What other programs read: Parquet files."""
+"""What other programs read: Parquet files, pictures, NumPy's files."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 from pathlib import Path
@@ -13,9 +14,10 @@ import pytest
 from cli_support import run
 
 import gpgen
+import gpgen.exporting
 from gpgen import Recipe
 from gpgen.errors import DatasetError, TargetError, UsageError
-from gpgen.exporting import parquet
+from gpgen.exporting import in_files, parquet
 
 N = 75
 PATTERN = "{split}-{shard:05d}.parquet"
@@ -93,7 +95,7 @@ def test_row_groups_and_files_are_bounded(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parquet, "_GROUP_BYTES", 60_000)
-    monkeypatch.setattr(parquet, "FILE_BYTES", 130_000)
+    monkeypatch.setattr(in_files, "FILE_BYTES", 130_000)
     told: list[int] = []
     out = tmp_path / "{shard}.parquet"
     gpgen.convert(source, out, progress=lambda p: told.append(p.done)).close()
@@ -194,9 +196,111 @@ def test_existing_files_are_replaced_when_asked(source: Path, tmp_path: Path) ->
         "validation-00000.parquet",
     ]
     (tmp_path / "train-00000.parquet").write_text("dear")
-    with pytest.raises(TargetError, match="is not a Parquet file"):
+    with pytest.raises(TargetError, match="is no such file"):
         gpgen.convert(source, out, overwrite=True)
     assert (tmp_path / "train-00000.parquet").read_text() == "dear"
+
+
+def test_an_npz_holds_every_value(source: Path, tmp_path: Path) -> None:
+    gpgen.convert(source, tmp_path / "{split}.npz").close()
+    gpgen.convert(source, tmp_path / "all.npz", classes=[1, 2]).close()
+    with gpgen.open_dataset(source) as dataset:
+        for name, view in (
+            ("train", dataset.split("train")),
+            ("all", dataset.subset(classes=[1, 2])),
+        ):
+            with np.load(tmp_path / f"{name}.npz", allow_pickle=False) as arrays:
+                assert arrays["index"].tolist() == view.indices.tolist()
+                assert tuple(arrays["classes"]) == dataset.classes
+                assert tuple(arrays["splits"]) == dataset.splits
+                for array in ("image", "label", "length_scales", "seed"):
+                    expected = getattr(view, array)[:]
+                    assert arrays[array].dtype == expected.dtype
+                    assert np.array_equal(arrays[array], expected)
+                if name == "all":
+                    assert np.array_equal(arrays["split_code"], view.split_code[:])
+    before = hashes(tmp_path)
+    gpgen.convert(source, tmp_path / "{split}.npz", overwrite=True).close()
+    assert hashes(tmp_path) == before
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metadata.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.parametrize(("pictures", "mode"), [("png16", "I;16"), ("png8", "L")])
+def test_pictures_are_on_one_scale_that_is_told(
+    pictures: gpgen.exporting.Pictures, mode: str, source: Path, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    folder = tmp_path / "p"
+    gpgen.convert(source, f"{folder}/", pictures=pictures, samples=slice(3, 33)).close()
+    grey = json.loads((folder / "pictures.json").read_text())["grey"]
+    rows = table(folder)
+    assert len(list(folder.iterdir())) == len(rows) + 2 == 32
+    with gpgen.open_dataset(source) as dataset:
+        values = dataset.image[3:33]
+        assert (grey["black"], grey["white"]) == (values.min(), values.max())
+        for index, row in enumerate(rows, 3):
+            assert row == {
+                "file_name": f"{index:08d}.png",
+                "sample": str(index),
+                "label": str(index % 4),
+                "class": dataset.classes[index % 4],
+                "length_scale_1": str(dataset.length_scales[index, 0]),
+                "length_scale_2": str(dataset.length_scales[index, 1]),
+                "seed": str(dataset.seed[index]),
+                "split": dataset.splits[dataset.split_code[index]],
+            }
+            with Image.open(folder / row["file_name"]) as picture:
+                assert picture.mode == mode
+                level = np.asarray(picture).astype(float)
+            back = grey["black"] + (grey["white"] - grey["black"]) * level / grey["last_level"]
+            assert abs(back - dataset.image[index]).max() <= grey["largest_error"] * (1 + 1e-6)
+
+
+def test_pictures_as_numpys_files_hold_the_pixels(source: Path, tmp_path: Path) -> None:
+    gpgen.convert(source, f"{tmp_path}/p/", pictures="npy", samples=[9, 4]).close()
+    assert [row["file_name"] for row in table(tmp_path / "p")] == ["00000009.npy", "00000004.npy"]
+    with gpgen.open_dataset(source) as dataset:
+        for index in (4, 9):
+            image = np.load(tmp_path / "p" / f"{index:08d}.npy")
+            assert image.dtype == np.float32
+            assert np.array_equal(image, dataset.image[index])
+
+
+def test_a_folder_is_replaced_only_if_it_holds_pictures(source: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    folder.mkdir()
+    gpgen.convert(source, f"{folder}/", samples=slice(3)).close()  # it was empty
+    with pytest.raises(TargetError, match="p exists"):
+        gpgen.convert(source, f"{folder}/", samples=slice(2))
+    gpgen.convert(source, f"{folder}/", samples=slice(2), overwrite=True).close()
+    assert len(table(folder)) == 2
+    assert len(list(folder.iterdir())) == 4
+    (folder / "letter.txt").write_text("dear")
+    with pytest.raises(TargetError, match=r"p exists and holds letter.txt"):
+        gpgen.convert(source, f"{folder}/", overwrite=True)
+    with pytest.raises(TargetError, match="is no folder of pictures"):
+        gpgen.convert(source, f"{source.parent}/", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["p"]
+
+
+def test_what_can_be_no_picture_is_refused(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="sample is named twice"):
+        gpgen.convert(source, f"{tmp_path}/p/", samples=[1, 1])
+    with pytest.raises(UsageError, match=r"pictures is 'jpeg'; use one of png16"):
+        gpgen.convert(source, f"{tmp_path}/p/", pictures="jpeg")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="the target is no folder of pictures"):
+        gpgen.convert(source, tmp_path / "p.zarr", pictures="png8")
+    line = tmp_path / "line.zarr"
+    gpgen.make({**Recipe.load("two-scale-mini").to_dict(), "shape": [64]}, 4, line).close()
+    with pytest.raises(UsageError, match=r"an image has 1 axes.*; give pictures as npy"):
+        gpgen.convert(line, f"{tmp_path}/p/")
+    gpgen.convert(line, f"{tmp_path}/p/", pictures="npy").close()
+    assert np.load(tmp_path / "p" / "00000003.npy").shape == (64,)
 
 
 def test_damage_is_not_copied(source: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from gpgen_cli._paths import Source
 from gpgen_cli._recipe_options import chunk_options
 
 if TYPE_CHECKING:
-    from gpgen.exporting import Exported
+    from gpgen.exporting import Exported, Pictures
 
 __all__ = ["command"]
 
@@ -27,7 +27,8 @@ Examples:
   gpgen convert data.h5 copy.zarr --shard-size 64
   gpgen convert data.zarr 'data-{shard:05d}.tar'
   gpgen convert data.zarr '{split}-{shard:05d}.parquet'
-  gpgen convert data.zarr some.parquet --split train --class 4-24 --samples 0:1000"""
+  gpgen convert data.zarr some.npz --split train --class 4-24 --samples 0:1000
+  gpgen convert data.zarr pictures/"""
 
 
 def _parse_range(ctx: click.Context, param: click.Parameter, value: str | None) -> slice | None:
@@ -43,21 +44,27 @@ def _parse_range(ctx: click.Context, param: click.Parameter, value: str | None) 
 @click.command("convert", short_help="Copy a dataset into another format.", epilog=_EPILOG)
 @click.argument("source", type=Source(), metavar="SRC")
 @click.argument("out", type=click.Path(), metavar="DST")
-@click.option("--split", show_default="all", help="Copy only this split (Parquet).")
+@click.option(
+    "--pictures",
+    type=click.Choice(["png16", "png8", "npy"]),
+    show_default="png16",
+    help="In a folder: grey PNG of 16 or 8 bits, or NumPy's files.",
+)
+@click.option("--split", show_default="all", help="Copy only this split.")
 @click.option(
     "--class",
     "classes",
     multiple=True,
     metavar="NAME",
     show_default="all",
-    help="Copy only this class (Parquet); may be given several times.",
+    help="Copy only this class; may be given several times.",
 )
 @click.option(
     "--samples",
     metavar="FIRST:END",
     callback=_parse_range,
     show_default="all",
-    help="Copy only the samples from FIRST to END - 1 (Parquet).",
+    help="Copy only the samples from FIRST to END - 1.",
 )
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at the target.")
@@ -70,6 +77,7 @@ def command(
     /,
     source: str,
     out: str,
+    pictures: Pictures | None,
     split: str | None,
     classes: tuple[str, ...],
     samples: slice | None,
@@ -83,13 +91,15 @@ def command(
     DST is data.zarr, data.h5, 'data-{shard:05d}.h5' for one file a shard, or
     'data-{shard:05d}.tar' for tar files that the webdataset package reads.
 
-    For other programs alone, DST is '{split}-{shard:05d}.parquet', which the
-    datasets package loads; either field may be left out.
+    For other programs alone, and of chosen samples if you like, DST is
+    '{split}-{shard:05d}.parquet', which the datasets package loads, or such an
+    .npz, with either field left out if you like; or the folder pictures/.
     """
     from gpgen.exporting import export
     from gpgen.making.converting import convert
 
     choice: dict[str, Any] = {"split": split, "classes": classes or None, "samples": samples}
+    choice["pictures"] = pictures
     sizes: dict[str, Any] = {"chunk_size": chunk_size, "shard_size": shard_size}
     again: dict[str, Any] = {"resume": resume, "overwrite": overwrite}
     started = time.perf_counter()
@@ -106,6 +116,7 @@ def command(
         dataset = convert(
             source,
             out,
+            **choice,
             **again,
             **sizes,
             progress=output.progress,

@@ -1,59 +1,24 @@
-"""Writing an export: beside its place, and renamed when all of it is whole."""
+"""What is to be exported where: checked, chosen, and handed to what writes it."""
 
 from __future__ import annotations
 
-import dataclasses
-import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy.typing as npt
 
 from gpgen.dataset import open_dataset
 from gpgen.dataset.samples import Samples
-from gpgen.errors import Argument, TargetError, UsageError
+from gpgen.errors import Argument, UsageError
+from gpgen.exporting.files import Exported
+from gpgen.exporting.in_files import write_files
+from gpgen.exporting.pictures import PICTURES, Pictures, write_pictures
 from gpgen.exporting.targets import ExportTarget
-from gpgen.io import files
-from gpgen.io.beside import working_folder
 from gpgen.io.failures import target_errors
-from gpgen.io.output_files import check_folder, check_space, free_bytes
 from gpgen.io.paths import Given
-from gpgen.progress import Follow, Progress, following
+from gpgen.progress import Follow, Progress, Tell, following
 
-__all__ = ["Exported", "export"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Exported:
-    """What was written.
-
-    Parameters
-    ----------
-    path
-        The file, the folder, or the files' pattern.
-    n
-        Number of samples.
-    files
-        Number of files.
-    nbytes
-        Their bytes.
-    """
-
-    path: Path
-    n: int
-    files: int
-    nbytes: int
-
-
-@dataclasses.dataclass(frozen=True)
-class _Part:
-    """One file: positions within some samples."""
-
-    name: str
-    samples: Samples
-    start: int
-    stop: int
+__all__ = ["export"]
 
 
 def export(
@@ -63,6 +28,7 @@ def export(
     split: str | None = None,
     classes: str | int | Sequence[str | int] | None = None,
     samples: slice | Sequence[int] | npt.NDArray[Any] | None = None,
+    pictures: Pictures | None = None,
     resume: bool = False,
     overwrite: bool = False,
     chunk_size: int | None = None,
@@ -82,10 +48,14 @@ def export(
         The target.
     split, classes, samples
         As for `Dataset.subset`; all if ``None``.
+    pictures
+        For a folder of pictures: "png16" (if ``None``) and "png8" are grey PNG of so many bits,
+        "npy" the pixels as they are.
     resume
         Allowed, but there is nothing to resume: what was broken off is begun again.
     overwrite
-        Replace the files of that name, and remove those that the new ones are too few to replace.
+        Replace the files or the folder of that name; files that the new ones are too few to
+        replace are removed.
     chunk_size
         ``None``: there are no chunks.
     shard_size
@@ -111,6 +81,8 @@ def export(
         If the package that writes such files isn't installed.
     """
     target = ExportTarget.parse(out)
+    if pictures is not None:
+        _check_pictures(target, pictures)
     choosing = split is not None or classes is not None or samples is not None
     if target is None:
         if choosing:
@@ -131,7 +103,15 @@ def export(
             chosen = dataset.subset(samples, classes=classes, split=split)
         if len(chosen) == 0:
             raise UsageError("no sample fulfils all conditions", "choose others")
-        return _write(chosen, target, shard_size, overwrite, progress)
+        with target_errors(f"{target.path} can't be written"), following(progress) as tell:
+            told = _Counter(len(chosen), tell)
+            if target.form == "pictures":
+                return write_pictures(
+                    chosen, target.path, pictures or "png16", overwrite=overwrite, told=told
+                )
+            return write_files(
+                chosen, target, shard_size=shard_size, overwrite=overwrite, told=told
+            )
 
 
 def _check_sizes(target: ExportTarget, chunk_size: int | None, shard_size: int | None) -> None:
@@ -153,93 +133,23 @@ def _check_sizes(target: ExportTarget, chunk_size: int | None, shard_size: int |
         )
 
 
-def _write(
-    chosen: Samples,
-    target: ExportTarget,
-    shard_size: int | None,
-    overwrite: bool,
-    progress: Follow,
-) -> Exported:
-    from gpgen.exporting import parquet
-
-    row = parquet.row_nbytes(chosen)
-    parts = list(_parts(chosen, target, shard_size or max(1, parquet.FILE_BYTES // row)))
-    place = target.path.parent
-    check_folder(place)
-    old = _replaceable(target, chosen.splits, {part.name for part in parts}, overwrite=overwrite)
-    check_space(target.path, len(chosen) * row, free_bytes(place))
-    done = nbytes = 0
-    with (
-        target_errors(str(target.path)),
-        working_folder(target.path, "converting") as folder,
-        following(progress) as tell,
-    ):
-
-        def told(count: int) -> None:
-            nonlocal done
-            done += count
-            tell(Progress(done, len(chosen), "sample"))
-
-        told(0)
-        for part in parts:
-            path = folder / part.name
-            parquet.write_parquet(
-                path,
-                part.samples,
-                part.start,
-                part.stop,
-                with_split=not target.has("split"),
-                told=told,
-            )
-            nbytes += path.stat().st_size
-        _put_in_place(folder, place, parts, old)
-    return Exported(target.path, len(chosen), len(parts), nbytes)
-
-
-def _parts(chosen: Samples, target: ExportTarget, rows: int) -> Iterator[_Part]:
-    """Yield the files to be written; a split without samples gets none."""
-    for name in chosen.splits if target.has("split") else [""]:
-        mine = chosen.subset(split=name) if name else chosen
-        step = rows if target.has("shard") else max(1, len(mine))
-        for shard, start in enumerate(range(0, len(mine), step)):
-            stop = min(start + step, len(mine))
-            yield _Part(target.file_name(name, shard), mine, start, stop)
-
-
-def _replaceable(
-    target: ExportTarget, splits: tuple[str, ...], new: set[str], *, overwrite: bool
-) -> list[Path]:
-    """Return the files of that name that are there; refuse what must not be touched."""
-    folder = target.path.parent
-    old: list[Path] = list(target.existing(splits))
-    missed = sorted(new - {path.name for path in old})
-    old += [folder / name for name in missed if os.path.lexists(folder / name)]
-    if old and not overwrite:
-        raise TargetError(
-            f"{old[0]} exists", f"choose another {Argument.OUT}, or use {Argument.OVERWRITE}"
+def _check_pictures(target: ExportTarget | None, pictures: str) -> None:
+    if target is None or target.form != "pictures":
+        raise UsageError(
+            f"pictures is {pictures!r}, but the target is no folder of pictures",
+            f"leave out {Argument.PICTURES}, or write to a folder: 'pictures/'",
         )
-    for path in old:
-        if path.is_symlink() or not path.is_file() or not _is_parquet(path):
-            raise TargetError(
-                f"{path} exists and is not a Parquet file",
-                f"remove it, or choose another {Argument.OUT}",
-            )
-    return old
+    if pictures not in PICTURES:
+        raise UsageError(f"pictures is {pictures!r}", f"use one of {', '.join(PICTURES)}")
 
 
-def _is_parquet(path: Path) -> bool:
-    with files.open_stream(path) as stream:
-        head = stream.read(4)
-    return head in (b"PAR1", b"")
+class _Counter:
+    """Tells how many samples are written."""
 
+    def __init__(self, total: int, tell: Tell) -> None:
+        self._done, self._total, self._tell = 0, total, tell
+        self(0)
 
-def _put_in_place(folder: Path, place: Path, parts: Sequence[_Part], old: list[Path]) -> None:
-    """Give finished files their names, and remove those of old that no new one replaced."""
-    files.sync_folder(folder)
-    for part in parts:
-        files.rename(folder / part.name, place / part.name)
-    names = {part.name for part in parts}
-    for path in old:
-        if path.name not in names:
-            files.remove(path)
-    files.sync_folder(place)
+    def __call__(self, count: int) -> None:
+        self._done += count
+        self._tell(Progress(self._done, self._total, "sample"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,29 @@ import numpy.typing as npt
 from gpgen.dataset.samples import Samples
 from gpgen.io import files
 
-__all__ = ["indices_at", "new_stream"]
+__all__ = ["Exported", "indices_at", "new_stream", "sync_all"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Parameters
+    ----------
+    path
+        The file, the folder, or the files' pattern.
+    n
+        Number of samples.
+    files
+        Number of files.
+    nbytes
+        Their bytes.
+    """
+
+    path: Path
+    n: int
+    files: int
+    nbytes: int
 
 
 @contextmanager
@@ -30,3 +53,8 @@ def new_stream(path: Path) -> Iterator[BinaryIO]:
 def indices_at(samples: Samples, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return the indices in the whole dataset of the samples at some positions."""
     return positions if samples.chosen is None else samples.chosen.indices(positions)
+
+
+def sync_all() -> None:
+    """Wait until all files are on the disk: for thousands, one by one would take long."""
+    os.sync()

@@ -31,10 +31,9 @@ except ImportError as error:  # pragma: no cover - the tests have it
         "install it with `pip install 'gpgen[parquet]'`",
     ) from error
 
-__all__ = ["FILE_BYTES", "row_nbytes", "write_parquet"]
+__all__ = ["MAGIC", "row_nbytes", "write"]
 
-FILE_BYTES: Final = 500_000_000
-"""Of a file, at most, unless one sample is larger."""
+MAGIC = b"PAR1"
 
 _GROUP_BYTES: Final = 100_000_000
 """Of a row group with all that is held in memory while it is written."""
@@ -48,7 +47,7 @@ def row_nbytes(samples: Samples) -> int:
     return samples.recipe.image_nbytes + 8 * (4 + math.prod(samples.length_scales.shape[1:]))
 
 
-def write_parquet(
+def write(
     path: Path,
     samples: Samples,
     start: int,
@@ -57,21 +56,7 @@ def write_parquet(
     with_split: bool,
     told: Callable[[int], None],
 ) -> None:
-    """Write samples to a file.
-
-    Parameters
-    ----------
-    path
-        The file, which isn't there yet.
-    samples
-        A dataset or a view.
-    start, stop
-        Positions within `samples`.
-    with_split
-        Whether each row says its split.
-    told
-        Is called with the number of samples after each row group.
-    """
+    """Write a file (`gpgen.exporting.in_files.Writer`)."""
     schema = _schema(samples, with_split=with_split)
     pixels = samples.recipe.image_nbytes // samples.recipe.numpy_dtype.itemsize
     rows = max(1, _GROUP_BYTES // (row_nbytes(samples) + _LEVELS * pixels))

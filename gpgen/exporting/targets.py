@@ -16,9 +16,10 @@ from gpgen.io.user_paths import target_of
 
 __all__ = ["ExportForm", "ExportTarget"]
 
-ExportForm = Literal["parquet"]
+ExportForm = Literal["parquet", "npz", "pictures"]
 
-_SUFFIXES: Final[dict[str, ExportForm]] = {".parquet": "parquet"}
+_SUFFIXES: Final[dict[str, ExportForm]] = {".parquet": "parquet", ".npz": "npz"}
+_OF_DATASETS: Final = (".zarr", ".h5", ".hdf5", ".tar")
 _FIELD: Final = re.compile(r"\{(split|shard)(?::0?(\d{1,2})d?)?\}")
 _FORMS: Final = (
     "name it like '{split}-{shard:05d}.parquet', 'data-{shard:05d}.parquet' or data.parquet"
@@ -32,7 +33,8 @@ class ExportTarget:
     Parameters
     ----------
     path
-        Absolute path of a file, with the fields ``{split}`` and ``{shard:05d}`` still in its name.
+        Absolute path of a file, with the fields ``{split}`` and ``{shard:05d}`` still in its name,
+        or of a folder of pictures.
     form
         The kind of files.
     """
@@ -50,7 +52,10 @@ class ExportTarget:
             If it is on an object store, or its fields can't be.
         """
         text = str(out) if isinstance(out, ObjectPath) else os.fsdecode(out)  # type: ignore[arg-type]
-        form = _SUFFIXES.get(os.path.splitext(text)[1].lower())  # noqa: PTH122 - of an address too
+        suffix = os.path.splitext(text.rstrip("/"))[1].lower()  # noqa: PTH122 - of an address too
+        form = _SUFFIXES.get(suffix)
+        if text.endswith("/") and suffix not in _OF_DATASETS:
+            form = "pictures"
         if form is None:
             return None
         if "://" in text:
@@ -59,6 +64,8 @@ class ExportTarget:
                 "choose a path here, and upload the files with the store's own tool",
             )
         path = target_of(text)
+        if form == "pictures":
+            return cls(path, form)
         fields = [field for field, _ in _FIELD.findall(path.name)]
         left = _FIELD.sub("", path.name)
         if "{" in left or "}" in left or "{" in str(path.parent) or len(set(fields)) < len(fields):

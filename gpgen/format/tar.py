@@ -3,8 +3,8 @@
 A sample is three members: ``00000042.npy`` (the image), ``.cls`` (the label) and ``.json``
 (index, class name, length-scales, seed, split). The seed is text: many programs that read JSON
 have no integers above 2**63 - 1. All samples of a dataset take equally many bytes, so that an
-image's place follows from its index, and everything that reads a dataset reads this one too. Without timestamps, equal data is equal bytes. The manifest is that of
-HDF5 shards.
+image's place follows from its index, and everything that reads a dataset reads this one too.
+Without timestamps, equal data is equal bytes. The manifest is that of HDF5 shards.
 """
 
 from __future__ import annotations

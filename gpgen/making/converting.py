@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from gpgen.dataset import Dataset, open_dataset
 from gpgen.errors import DatasetError, UsageError
-from gpgen.exporting import export
+from gpgen.exporting import Pictures, export
 from gpgen.format import store_for
 from gpgen.format.image_writing import never_stop
 from gpgen.format.job import Job, ShardRecord
@@ -34,6 +34,7 @@ def convert(
     split: str | None = None,
     classes: str | int | Sequence[str | int] | None = None,
     samples: slice | Sequence[int] | npt.NDArray[Any] | None = None,
+    pictures: Pictures | None = None,
     resume: bool = False,
     overwrite: bool = False,
     chunk_size: int | None = None,
@@ -52,10 +53,14 @@ def convert(
         The target: ``data.zarr``, ``data.h5``, ``data-{shard:05d}.h5``, or for tar files as the
         webdataset package reads them ``data-{shard:05d}.tar``. For other programs alone, and begun
         again if it was broken off: ``{split}-{shard:05d}.parquet``, as the datasets package reads
-        it, either field being optional.
+        it, and ``{split}-{shard:05d}.npz`` for NumPy, either field being optional; and
+        ``pictures/``, a folder with a picture of each sample and the table ``metadata.csv``.
     split, classes, samples
         Which samples are copied, as for `Dataset.subset`; only to what is for other programs
         alone, since those of a dataset follow from their index.
+    pictures
+        What a folder's pictures are: grey PNG of 16 bits ("png16", if ``None``) or 8 ("png8"), or
+        the pixels as they are ("npy").
     resume, overwrite, chunk_size, shard_size, progress
         As for `gpgen.make`.
 
@@ -83,6 +88,7 @@ def convert(
         split=split,
         classes=classes,
         samples=samples,
+        pictures=pictures,
         resume=resume,
         overwrite=overwrite,
         chunk_size=chunk_size,
