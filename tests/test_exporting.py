@@ -152,11 +152,32 @@ def test_the_datasets_package_reads_every_value(
             assert np.array_equal(images, view.image[:])
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_the_datasets_package_reads_a_folder_of_pictures(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import datasets
+
+    gpgen.convert(source, f"{tmp_path}/p/").close()
+    loaded = datasets.load_dataset(
+        "imagefolder", data_dir=f"{tmp_path}/p", cache_dir=f"{tmp_path}/cache", split="train"
+    )
+    with gpgen.open_dataset(source) as dataset:
+        assert [int(seed, 16) for seed in loaded["seed"]] == dataset.seed[:].tolist()
+        assert loaded["label"][:] == dataset.label[:].tolist()
+        assert loaded[N - 1]["image"].mode == "I;16"
+
+
 def test_what_is_refused(source: Path, tmp_path: Path) -> None:
     out = tmp_path / PATTERN
     for name in ("{split}-{split}.parquet", "{class}.parquet", "{split}/a.parquet"):
         with pytest.raises(UsageError, match=r"may have one field \{split\}"):
             gpgen.convert(source, tmp_path / name)
+    with pytest.raises(UsageError, match=r"no format belongs .* like pictures/"):
+        gpgen.convert(source, tmp_path / "pictures")
     with pytest.raises(UsageError, match="on an object store"):
         gpgen.convert(source, "s3://bucket/data.parquet")
     with pytest.raises(UsageError, match="there is no split 'dev'"):
@@ -251,7 +272,7 @@ def test_pictures_are_on_one_scale_that_is_told(
                 "class": dataset.classes[index % 4],
                 "length_scale_1": str(dataset.length_scales[index, 0]),
                 "length_scale_2": str(dataset.length_scales[index, 1]),
-                "seed": str(dataset.seed[index]),
+                "seed": f"0x{dataset.seed[index]:016x}",
                 "split": dataset.splits[dataset.split_code[index]],
             }
             with Image.open(folder / row["file_name"]) as picture:

@@ -88,7 +88,7 @@ def export(
         if choosing:
             raise UsageError(
                 f"{str(out)!r} would be a dataset, whose samples follow from their index",
-                "leave out split, classes and samples, or write Parquet files of those chosen",
+                "leave out split, classes and samples, or write Parquet, .npz or pictures",
             )
         return None
     if resume and overwrite:

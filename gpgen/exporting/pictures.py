@@ -202,7 +202,8 @@ def _rows(chosen: Samples, positions: npt.NDArray[np.int64], suffix: str) -> Ite
     count = len(positions)
     seeds: list[list[object]] = [[]] * count
     if isinstance(chosen.recipe, Recipe):
-        seeds = [[seed] for seed in chosen.seed.read(positions).tolist()]
+        # Many readers have no integers above 2**63 - 1: so it is text, also to those that guess.
+        seeds = [[f"{seed:#018x}"] for seed in chosen.seed.read(positions).tolist()]
     for index, label, scales, seed, split in zip(
         indices_at(chosen, positions).tolist(),
         chosen.label.read(positions).tolist(),

@@ -49,13 +49,18 @@ class ExportTarget:
         Raises
         ------
         UsageError
-            If it is on an object store, or its fields can't be.
+            If it is on an object store, its fields can't be, or nothing tells its format.
         """
         text = str(out) if isinstance(out, ObjectPath) else os.fsdecode(out)  # type: ignore[arg-type]
         suffix = os.path.splitext(text.rstrip("/"))[1].lower()  # noqa: PTH122 - of an address too
         form = _SUFFIXES.get(suffix)
         if text.endswith("/") and suffix not in _OF_DATASETS:
             form = "pictures"
+        if form is None and not suffix and "{" not in text and "://" not in text:
+            raise UsageError(
+                f"no format belongs to the target {text!r}",
+                "name it like data.zarr, or for a folder of pictures like pictures/",
+            )
         if form is None:
             return None
         if "://" in text:
