@@ -171,9 +171,9 @@ class TwoScaleCNN(nn.Module):
         from gpgen.recipe import Recipe
 
         recipe = Recipe.load(recipe)
-        arguments = {"ndim": len(recipe.shape), **arguments}
+        arguments = {"ndim": len(recipe.shape), "n_classes": len(recipe.classes), **arguments}
         scales = length_scales_of(recipe)
-        model = cls(scales, len(recipe.classes), **arguments)
+        model = cls(scales, **arguments)
         if min(recipe.shape) < 2 * model.stride:
             raise UsageError(
                 f"images of {' x '.join(map(str, recipe.shape))} pixels are too small for blobs "

@@ -19,12 +19,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import describe_machine
-from gpgen.exact.convolution import Convolution, standardized
-from gpgen.exact.fourier import SCIPY
+from gpgen.exact.convolution import Convolution
 from gpgen.exact.offered_kernels import stationary_kernel
 from gpgen.exact.scaled_kernel import ScaledKernel
 from gpgen.exact.torus_choice import torus_for
 from gpgen.exact.torus_size import ImageGrid
+from gpgen.recipe import Recipe
+from gpgen.sampling import Sampler
 
 KERNELS: dict[str, tuple[str, dict[str, float]]] = {
     "Matérn 1/2": ("matern", {"smoothness": 0.5}),
@@ -62,11 +63,10 @@ class Embedding:
         return field[tuple(slice(n) for n in self.pixels)].astype(np.float32)
 
 
-def ours(convolution: Convolution) -> npt.NDArray[np.float32]:
-    values, deviation = standardized(convolution.draw(1, 0, SCIPY), SCIPY)
-    values *= 1 / deviation
-    pixels: npt.NDArray[np.float32] = values.astype(np.float32)
-    return pixels
+def ours(recipe: Recipe) -> Callable[[], npt.NDArray[np.float32]]:
+    sampler = Sampler(recipe)
+    out = np.empty(recipe.shape, np.float32)
+    return lambda: sampler.image(1, 0, out=out)
 
 
 def measure(name: str, length_scale: float, side: int, rounds: int) -> list[str]:
@@ -77,9 +77,11 @@ def measure(name: str, length_scale: float, side: int, rounds: int) -> list[str]
     error = torus.covariance_error
     loading = time.process_time() - start
     convolution = Convolution(torus)
-    ours(convolution)
+    component = {"kernel": kernel, **numbers, "length_scales": [length_scale]}
+    draw = ours(Recipe.from_dict({"name": "one", "shape": [side] * 2, "components": [component]}))
+    draw()
     embedding = Embedding(convolution)
-    mine = least(lambda: ours(convolution), rounds)
+    mine = least(draw, rounds)
     noise = least(lambda: convolution.noise(1, 0), rounds)
     theirs = least(embedding.draw, rounds)
     return [

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gpgen.errors import (
         ClusterError,
         DatasetError,
+        DatasetWarning,
         GpgenError,
         MissingPackageError,
         RecipeError,
@@ -39,6 +40,7 @@ __all__ = [
     "Component",
     "Dataset",
     "DatasetError",
+    "DatasetWarning",
     "Difficulty",
     "GpgenError",
     "MissingPackageError",
@@ -73,6 +75,7 @@ _HOME = {
     "Component": "recipe",
     "Dataset": "dataset",
     "DatasetError": "errors",
+    "DatasetWarning": "errors",
     "GpgenError": "errors",
     "MissingPackageError": "errors",
     "Plan": "making.run",

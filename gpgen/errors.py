@@ -10,13 +10,16 @@ who has never heard of gpgen would catch.
 from __future__ import annotations
 
 import enum
+import sys
+import warnings
 from collections.abc import Callable
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 __all__ = [
     "Argument",
     "ClusterError",
     "DatasetError",
+    "DatasetWarning",
     "GpgenError",
     "MissingPackageError",
     "RecipeError",
@@ -26,6 +29,7 @@ __all__ = [
     "TargetError",
     "UsageError",
     "printable",
+    "warn_caller",
     "worded",
 ]
 
@@ -52,6 +56,9 @@ class Argument(enum.Enum):
     """
 
     CHUNK_SIZE = "chunk_size"
+    DIFFICULTY = "difficulty"
+    EXTEND = "extend=True"
+    N = "n"
     NEW_VERSION = "new_version_of"
     OUT = "out"
     OVERWRITE = "overwrite=True"
@@ -60,6 +67,7 @@ class Argument(enum.Enum):
     RECIPE_ONLY = "recipe_only=True"
     REGENERATE = "regenerate"
     RESUME = "resume=True"
+    REUSE = "reuse"
     SAMPLES = "samples"
     SANDBOX = "sandbox"
     SECURITY = "security"
@@ -82,6 +90,18 @@ def worded(hint: str, word: Callable[[Argument], str]) -> str:
     for argument in Argument:
         hint = hint.replace(str(argument), word(argument))
     return hint
+
+
+def warn_caller(text: str, category: type[Warning]) -> None:
+    """Warn whoever called gpgen, or backdrop, at the line of theirs that did."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and _is_ours(frame.f_globals):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=level)
+
+
+def _is_ours(module: dict[str, Any]) -> bool:
+    return str(module.get("__name__")).partition(".")[0] in ("gpgen", "backdrop")
 
 
 class GpgenError(Exception):
@@ -130,6 +150,10 @@ class RecipeError(UsageError):
 
 class RecipeWarning(UserWarning):
     """A recipe that is made as it says, and yet seldom meant so."""
+
+
+class DatasetWarning(UserWarning):
+    """Damage of a dataset that another was made from all the same."""
 
 
 class SampleIndexError(UsageError, IndexError):

@@ -60,6 +60,10 @@ class LabelledImages:
         """
         raise NotImplementedError
 
+    def weights_of(self, seed: int) -> tuple[float, ...]:  # noqa: ARG002
+        """Return each component's weight in the sample of a seed; empty if it isn't known."""
+        return ()
+
     def to_toml(self) -> str:
         """Return the description as TOML, to be kept beside the dataset."""
         raise NotImplementedError

@@ -124,9 +124,11 @@ def components_figure(recipe: AnyRecipe, *, index: int = 0) -> Figure:
     label = recipe.label_of(index)
     seed = int(seeds(recipe.seed, index, index + 1)[0])
     drawn = recipe.texture.drawn(np.array([seed], dtype=np.uint64))[0]
+    weights = recipe.weights_of(seed)
     images, titles = [], []
     for position, component in enumerate(recipe.components):
         alone = recipe.to_dict()
+        alone.pop("transform", None)  # of the sum
         for other, fields in enumerate(alone["components"]):
             if other != position:
                 fields["weight"] = _NOTHING
@@ -134,13 +136,13 @@ def components_figure(recipe: AnyRecipe, *, index: int = 0) -> Figure:
         images.append(sample(one, seed=seed, label=label).image)
         choice = recipe.texture.chosen(label)[position][drawn[position]]
         name = component.name_of((choice,))
-        titles.append(rf"{component.weight:g} $\times$ GP, $\ell$ = {name} px")
+        titles.append(rf"{weights[position]:g} $\times$ GP, $\ell$ = {name} px")
     images.append(sample(recipe, index).image)
     titles.append(f"class {recipe.classes[label]}")
     grid = _Grid(
         recipe, [[reduced(image, _FINEST) for image in images]], left=0.1, top=0.3, gap=0.3
     )
-    signs = ["+"] * (len(images) - 2) + ["="]
+    signs = ["+"] * (len(images) - 2) + ["=" if recipe.transform is None else r"$\to$"]
     for axes, title in zip(grid.axes[0], titles, strict=True):
         axes.set_title(title, fontsize=_LABEL + 1, pad=4)
     for axes, sign in zip(grid.axes[0], signs, strict=False):

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from gpgen.errors import RecipeError
 from gpgen.exact.accuracy import Accuracy, accuracy
-from gpgen.exact.scale_range import ScaleRange
+from gpgen.exact.drawn_range import DrawnRange
 from gpgen.exact.texture import Component, LengthScale, Texture
 from gpgen.io.object_path import ObjectPath
 from gpgen.io.recognizing import recognize
@@ -30,7 +30,7 @@ from gpgen.recipe_checks import check, check_keys, check_names, nearest
 from gpgen.recipe_meaning import check_grid, check_meaning
 from gpgen.sample_seeds import seeds_at
 
-__all__ = ["AnyRecipe", "Component", "LengthScale", "Recipe", "builtin_recipes"]
+__all__ = ["AnyRecipe", "Component", "LengthScale", "Recipe", "builtin_folder", "builtin_recipes"]
 
 Boundary = Literal["open", "periodic"]
 
@@ -65,6 +65,8 @@ class Recipe(
         "exact", or "golkar2018" for the distribution of the 2018 archive (`gpgen.golkar2018`).
     splits
         Names and fractions of the parts of the dataset. Classes are balanced in each.
+    transform
+        What each value of the sum becomes, as `Component.transform`; the components then have none.
 
     Raises
     ------
@@ -83,6 +85,7 @@ class Recipe(
     splits: dict[str, float] = msgspec.field(
         default_factory=lambda: {"train": 0.8, "validation": 0.1, "test": 0.1}
     )
+    transform: str | None = None
 
     def __post_init__(self) -> None:
         check_names(self.name, self.seed, self.splits)
@@ -116,7 +119,9 @@ class Recipe(
             raise RecipeError(f"{repr(source)[:60]} is no path, and no recipe", hint)
         text = text_of(source)
         if text in builtin_recipes():
-            return cls.from_toml((_folder() / f"{text}.toml").read_text(encoding="utf-8"), text)
+            return cls.from_toml(
+                (builtin_folder() / f"{text}.toml").read_text(encoding="utf-8"), text
+            )
         path = ObjectPath.parse(text) if text.startswith("s3:") else given(text)
         if path.suffix != ".toml" and not path.exists():
             raise RecipeError(
@@ -156,7 +161,7 @@ class Recipe(
             where,
             cls.__struct_fields__,
             Component.__struct_fields__,
-            ScaleRange.__struct_fields__,
+            DrawnRange.__struct_fields__,
         )
         try:
             recipe = msgspec.convert(dict(fields), cls)
@@ -177,7 +182,9 @@ class Recipe(
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain values that JSON can hold."""
         plain = LabelledImages.to_dict(self)
-        # Numbers that a component doesn't have: recipes without them keep their hashes.
+        # What a recipe or a component doesn't have: recipes without it keep their hashes.
+        if self.transform is None:
+            del plain["transform"]
         plain["components"] = [
             {name: value for name, value in component.items() if value is not None}
             for component in plain["components"]
@@ -210,6 +217,7 @@ class Recipe(
             self.standardize,
             self.dtype,
             self.algorithm,
+            self.transform,
         )
 
     @property
@@ -261,6 +269,18 @@ class Recipe(
                 values = np.array(component.all_length_scales)[positions[:, number]]
                 length_scales[:, number] = values.reshape(-1, *(1,) * (length_scales.ndim - 2))
 
+    def weights_of(self, seed: int) -> tuple[float, ...]:
+        """Return each component's weight in the sample of a seed."""
+        return tuple(self.texture.weights(np.array([seed], dtype=np.uint64))[0].tolist())
+
+    def weights_at(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Return each component's weight in some samples: float64, shape (sample, component)."""
+        return self.texture.weights(seeds_at(self.seed, indices))
+
+    def weight_array(self, start: int, stop: int) -> npt.NDArray[np.float64]:
+        """Return the weights of samples start..stop-1: float64, shape (sample, component)."""
+        return self.weights_at(np.arange(start, stop, dtype=np.int64))
+
 
 AnyRecipe = Recipe | AnyText | Mapping[str, Any]
 """A recipe, the name of a built-in one, the path of a TOML file, or a dict of the fields."""
@@ -268,10 +288,10 @@ AnyRecipe = Recipe | AnyText | Mapping[str, Any]
 
 def builtin_recipes() -> tuple[str, ...]:
     """Return the names of the recipes that come with gpgen."""
-    return tuple(sorted(path.stem for path in _folder().glob("*.toml")))
+    return tuple(sorted(path.stem for path in builtin_folder().glob("*.toml")))
 
 
-def _folder() -> Path:
+def builtin_folder() -> Path:
     """Return the recipes' folder: inside an installed package, beside one in a checkout."""
     package = Path(__file__).parent
     installed = package / "datasets"

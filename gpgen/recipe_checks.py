@@ -6,14 +6,14 @@ import difflib
 import itertools
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from gpgen.errors import RecipeError
+from gpgen.exact.drawn_range import DRAWS, DrawnRange
 from gpgen.exact.field_kinds import check_drawable
 from gpgen.exact.marginals import MARGINALS
 from gpgen.exact.offered_kernels import kernel_names
-from gpgen.exact.scale_range import DRAWS, ScaleRange
 from gpgen.exact.stationary import STATIONARY
 from gpgen.exact.texture import Component, Texture
 
@@ -44,6 +44,9 @@ _MOST_STEPS: Final = 256
 
 _MOST_LOGNORMAL: Final = 13
 """Of float16 recipes: normal numbers reach 8.5, and 13 exp(8.5) is 63,889, below 65,504."""
+
+_MOST_LOGNORMAL_SUM: Final = {"float32": 10.0, "float16": 1.3}
+"""Of a sum made lognormal: exp(8.5 * 10) is 8e36, below 3e38, and exp(8.5 * 1.3) 63,000."""
 
 _SHORTEST_LENGTH: Final = 0.25
 """Pixels; neighbouring pixels' correlation is 3e-4 there."""
@@ -99,10 +102,11 @@ def check_keys(
         for number, component in enumerate(components, start=1):
             if isinstance(component, Mapping):
                 _refuse_unknown(component, f"{where}, component {number}", known_of_component)
-                scales = component.get("length_scales")
-                if isinstance(scales, Mapping):
-                    inside = f"{where}, component {number}, length_scales"
-                    _refuse_unknown(scales, inside, known_of_range)
+                for key in ("length_scales", "weight"):
+                    numbers = component.get(key)
+                    if isinstance(numbers, Mapping):
+                        inside = f"{where}, component {number}, {key}"
+                        _refuse_unknown(numbers, inside, known_of_range)
 
 
 def _each(key: str, value: object) -> Sequence[object]:
@@ -170,19 +174,48 @@ def check(texture: Texture) -> None:
         f"the components make {choices} choices, each step of a range counted",
         f"use at most {_MOST_CHOICES}: fewer steps, components or numbers",
     )
-    total = sum(component.weight for component in texture.components)
+    total = sum(component.all_weights[-1] for component in texture.components)
     _require(
         texture.dtype == "float32" or total <= 500,
         f"weights that sum to {total:g} overflow float16",
         'use smaller weights or dtype = "float32"',
     )
-    skewed = sum(c.weight for c in texture.components if c.transform == "lognormal")
+    skewed = sum(c.all_weights[-1] for c in texture.components if c.transform == "lognormal")
     _require(
         texture.dtype == "float32" or skewed <= _MOST_LOGNORMAL,
         f"lognormal components with weights that sum to {skewed:g} overflow float16",
         f'use weights of at most {_MOST_LOGNORMAL} in sum, or dtype = "float32"',
     )
+    if texture.transform is not None:
+        _check_transform_of_sum(texture, texture.transform, total)
     check_drawable(texture)
+
+
+def _check_transform_of_sum(texture: Texture, transform: str, total: float) -> None:
+    _check_choice("", "transform", transform, MARGINALS)
+    _require(
+        texture.algorithm == "exact",
+        'algorithm "golkar2018" has no transforms',
+        'leave transform out, or use algorithm = "exact"',
+    )
+    transformed = [c.transform for c in texture.components if c.transform is not None]
+    _require(
+        not transformed,
+        f"the sum is made {transform}, and a component {''.join(transformed[:1])} before",
+        "leave one transform out: that of the sum takes normal numbers",
+    )
+    one = texture.components[0]
+    _require(
+        MARGINALS[transform].scales or len(texture.components) > 1 or not one.draws_weight,
+        f"the weight drawn of the only component means nothing: the sum is made {transform}",
+        "give no weight, or transform the component instead of the sum",
+    )
+    most = _MOST_LOGNORMAL_SUM[texture.dtype]
+    _require(
+        transform != "lognormal" or total <= most,
+        f"the lognormal of a sum with weights of {total:g} together overflows {texture.dtype}",
+        f"use weights of at most {most:g} in sum",
+    )
 
 
 def _check_boundaries(boundaries: tuple[str, ...], axes: int) -> None:
@@ -212,13 +245,14 @@ def _check_component(texture: Texture, component: Component, where: str) -> None
             f'{where}: algorithm "golkar2018" has no transforms',
             'leave transform out, or use algorithm = "exact"',
         )
-    _require(
-        0 < component.weight <= 1e6,
-        f"{where}: weight {component.weight} is not above 0 and at most 1e6",
-        "give a positive number",
-    )
-    if isinstance(component.length_scales, ScaleRange):
-        _check_range(texture, component.length_scales, where)
+    if isinstance(component.weight, DrawnRange):
+        write = "weight = {:g}"
+        _check_range(texture, component.weight, where, ("weight", ""), write, _require_weight)
+    else:
+        _require_weight(component.weight, where)
+    if isinstance(component.length_scales, DrawnRange):
+        names, write = ("length-scale", " px"), "length_scales = [{:g}]"
+        _check_range(texture, component.length_scales, where, names, write, _require_length)
     scales = component.all_length_scales
     _require(len(scales) > 0, f"{where}: no length_scales", "give at least one, in pixels")
     _require(
@@ -237,37 +271,54 @@ def _check_component(texture: Texture, component: Component, where: str) -> None
             _require_length(length, where)
 
 
-def _check_range(texture: Texture, scales: ScaleRange, where: str) -> None:
-    low, high, steps = scales.low, scales.high, scales.steps
+def _check_range(
+    texture: Texture,
+    numbers: DrawnRange,
+    where: str,
+    names: tuple[str, str],
+    write: str,
+    require: Callable[[float, str], None],
+) -> None:
+    """Check a range: `names` are the number's and its unit's, `write` says how to give one."""
+    low, high, steps = numbers.low, numbers.high, numbers.steps
+    name, unit = names
     _require(
         texture.algorithm == "exact",
-        f'{where}: algorithm "golkar2018" draws no length-scale from a range',
-        'list the length-scales, or use algorithm = "exact"',
+        f'{where}: algorithm "golkar2018" draws no {name} from a range',
+        f'give the {name}, or use algorithm = "exact"',
     )
-    _check_choice(f"{where}: ", "draw", scales.draw, DRAWS)
+    _check_choice(f"{where}: ", "draw", numbers.draw, DRAWS)
     for end in (low, high):
-        _require_length(end, where)
+        require(end, where)
     _require(
         low <= high,
-        f"{where}: the range of length-scales ends at {high:g} px, below its low end of {low:g} px",
+        f"{where}: the range of {name}s ends at {high:g}{unit}, below its low end of {low:g}{unit}",
         f"exchange them: low = {high:g}, high = {low:g}",
     )
     _require(
         low < high,
-        f"{where}: both ends of the range of length-scales are {low:g} px",
-        f"write length_scales = [{low:g}], or a higher end",
+        f"{where}: both ends of the range of {name}s are {low:g}{unit}",
+        f"write {write.format(low)}, or a higher end",
     )
     _require(
         2 <= steps <= _MOST_STEPS,
-        f"{where}: {steps} steps from {low:g} to {high:g} px are out of range",
+        f"{where}: {steps} steps from {low:g} to {high:g}{unit} are out of range",
         f"use 2 to {_MOST_STEPS}",
     )
-    values = scales.values
+    values = numbers.values
     _require(
         all(a < b for a, b in itertools.pairwise(values)),
-        f"{where}: {steps} steps from {low:g} to {high:g} px are too close for numbers of four "
+        f"{where}: {steps} steps from {low:g} to {high:g}{unit} are too close for numbers of four "
         "decimals",
         "use fewer steps, or a wider range",
+    )
+
+
+def _require_weight(weight: float, where: str) -> None:
+    _require(
+        0 < weight <= 1e6,
+        f"{where}: weight {weight} is not above 0 and at most 1e6",
+        "give a positive number",
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.errors import RecipeError
+from gpgen.exact.drawn_range import DrawnRange
 from gpgen.exact.field_kinds import scaled_kernel
 from gpgen.exact.kernels import KERNELS, RBF
 from gpgen.exact.stationary import SpectralKernel
@@ -40,7 +41,7 @@ class UnclearRecipeError(RecipeError):
 
 def check_meaning(texture: Texture) -> None:
     """Refuse weights that the dtype swallows, and two classes that are one distribution."""
-    total = sum(component.weight for component in texture.components)
+    total = sum(component.all_weights[-1] for component in texture.components)
     limits = np.finfo(texture.dtype)
     least = max(float(limits.eps) * total, float(limits.smallest_normal))
     _refuse_weights_below(least, texture, f"{texture.dtype} pixels")
@@ -58,9 +59,10 @@ def check_grid(texture: Texture, grid: float) -> None:
 
 def _refuse_weights_below(least: float, texture: Texture, where: str) -> None:
     for number, component in enumerate(texture.components, start=1):
-        if component.weight < least:
+        weight = component.all_weights[0]
+        if weight < least:
             raise UnclearRecipeError(
-                f"component {number}: weight {component.weight:g} is lost in the rounding of "
+                f"component {number}: weight {weight:g} is lost in the rounding of "
                 f"{where}, which swallows weights below {least:.1e} here",
                 "use a larger weight, smaller ones beside it, or leave the component out",
             )
@@ -73,12 +75,12 @@ def _contents(texture: Texture) -> Iterator[frozenset[Any]]:
     they are not standardized their sum is Gaussian, and equal covariances add up to one.
     """
     parts_of = _parts(texture)
-    classes: list[list[tuple[Parts, float]]] = []
+    classes: list[list[tuple[Parts, float | DrawnRange]]] = []
     for label in range(texture.class_count):
         parts = [
             (
                 (component.transform, *(parts_of[component.kernel, c] for c in alternatives)),
-                component.weight**2,
+                component.weight if component.draws_weight else component.rms_weight**2,
             )
             for component, alternatives in zip(
                 texture.components, texture.chosen(label), strict=True
@@ -86,15 +88,24 @@ def _contents(texture: Texture) -> Iterator[frozenset[Any]]:
         ]
         if not texture.standardize:
             sums: dict[Parts, float] = {}
+            others: list[tuple[Parts, float | DrawnRange]] = []
             for part, variance in parts:
-                if _is_gaussian(part):
+                if _is_gaussian(part) and isinstance(variance, float):
                     sums[part] = sums.get(part, 0.0) + variance
-            parts = [*sums.items(), *(pair for pair in parts if not _is_gaussian(pair[0]))]
+                else:
+                    others.append((part, variance))
+            parts = [*sums.items(), *others]
         classes.append(parts)
-    variances = np.unique([variance for parts in classes for _, variance in parts])
+    found = {variance for parts in classes for _, variance in parts}
+    variances = np.array(sorted(v for v in found if isinstance(v, float)))
     number = _numbered(variances, np.log(variances)[:, None])
     for parts in classes:
-        yield frozenset(Counter((part, number[variance]) for part, variance in parts).items())
+        yield frozenset(
+            Counter(
+                (part, number[variance] if isinstance(variance, float) else variance)
+                for part, variance in parts
+            ).items()
+        )
 
 
 def _is_gaussian(part: Parts) -> bool:

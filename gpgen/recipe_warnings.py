@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import sys
-import warnings
-from typing import Any, Final
+from typing import Final
 
-from gpgen.errors import RecipeWarning
+from gpgen.errors import RecipeWarning, warn_caller
 from gpgen.exact.texture import length_scale_name
 from gpgen.recipe import Recipe
 
@@ -30,7 +28,7 @@ def recipe_warnings(recipe: Recipe, n: int | None = None) -> tuple[str, ...]:
         Number of samples, if it is known: a split may get none of them.
     """
     found = []
-    if recipe.class_count == 1 and not recipe.texture.draws_length_scales:
+    if recipe.class_count == 1 and not _draws_numbers(recipe):
         found.append(f"there is one class only, {recipe.classes[0]!r}: nothing to classify")
     elif recipe.standardize and math.prod(recipe.shape) == 2:
         found.append("a standardized image of 2 pixels looks alike in every class")
@@ -54,21 +52,18 @@ def recipe_warnings(recipe: Recipe, n: int | None = None) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _draws_numbers(recipe: Recipe) -> bool:
+    return recipe.texture.draws_length_scales or recipe.texture.draws_weights
+
+
 def warn_about(recipe: Recipe, n: int | None = None) -> None:
     """Warn the caller outside of gpgen of what `recipe_warnings` finds.
 
     Called where somebody asks for a dataset, not where a worker draws it, so that no worker
     says it again.
     """
-    level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and _is_ours(frame.f_globals):
-        level, frame = level + 1, frame.f_back
     for text in recipe_warnings(recipe, n):
-        warnings.warn(f"recipe {recipe.name!r}: {text}", RecipeWarning, stacklevel=level)
-
-
-def _is_ours(module: dict[str, Any]) -> bool:
-    return str(module.get("__name__")).partition(".")[0] in ("gpgen", "backdrop")
+        warn_caller(f"recipe {recipe.name!r}: {text}", RecipeWarning)
 
 
 def _some(names: list[str]) -> str:

@@ -20,6 +20,7 @@ from gpgen.recipe import AnyRecipe, LengthScale, Recipe
 from gpgen.sample_seeds import seeds, seeds_at
 
 __all__ = [
+    "KINDS_KEPT",
     "SAMPLING_VERSION",
     "DrawnImages",
     "Sample",
@@ -41,7 +42,7 @@ Indices = npt.NDArray[np.int64]
 Kind = tuple[int, tuple[int, ...]]
 """A label, and which length-scale each component has drawn; none if classes determine them."""
 
-_KINDS_KEPT: Final = 64
+KINDS_KEPT: Final = 64
 """Kinds of samples whose joint matrices are kept, where length-scales are drawn."""
 
 
@@ -71,6 +72,7 @@ class Sampler:
         self.arrays = arrays
         self._classes: dict[Kind, TextureClass] = {}
         self._dtype = arrays.empty_images((0,), recipe.dtype).dtype
+        self._largest = float(np.finfo(recipe.dtype).max)
 
     def image(self, seed: int, label: int, out: Image | None = None) -> Image:
         """Draw one image.
@@ -90,8 +92,10 @@ class Sampler:
         """
         out = self._out(out, self.recipe.shape)
         sample_seeds = np.array([seed], dtype=np.uint64)
-        ((kind, _),) = self._alike(np.array([label]), sample_seeds)
-        self._draw(kind, sample_seeds, out[None])
+        drawn: tuple[int, ...] = ()
+        if self.recipe.texture.draws_length_scales:
+            drawn = tuple(self.recipe.texture.drawn(sample_seeds)[0].tolist())
+        self._draw((label, drawn), sample_seeds, out[None])
         return out
 
     def images(self, start: int, stop: int, out: Image | None = None) -> Image:
@@ -164,7 +168,7 @@ class Sampler:
 
     def _class(self, kind: Kind) -> TextureClass:
         if kind not in self._classes:
-            if len(self._classes) >= max(self.recipe.class_count, _KINDS_KEPT):
+            if len(self._classes) >= max(self.recipe.class_count, KINDS_KEPT):
                 del self._classes[next(iter(self._classes))]
             label, drawn = kind
             self._classes[kind] = TextureClass.of(self.recipe.texture, label, self.arrays, drawn)
@@ -173,8 +177,8 @@ class Sampler:
     def _draw(self, kind: Kind, sample_seeds: npt.NDArray[np.uint64], out: Image) -> None:
         """Draw samples of one kind into out, shape (samples, *recipe.shape)."""
         with np.errstate(over="ignore", invalid="ignore"):  # check_finite names the sample
-            self._class(kind).draw(sample_seeds, out)
-        if not self.arrays.all_finite(out):
+            bound = self._class(kind).draw(sample_seeds, out)
+        if not (bound < self._largest / 2 or self.arrays.all_finite(out)):  # NaN is not below
             images = self.arrays.to_numpy(out)
             check_finite(self.recipe.name, self.recipe.dtype, kind[0], sample_seeds, images)
 
@@ -206,6 +210,8 @@ class Sample:
         The sample's own seed; ``None`` if it was imported, so that nothing draws it again.
     index
         Its place in the dataset; ``None`` if it was drawn from a seed of its own.
+    weights
+        Each component's weight in the sum; empty if it was imported.
     """
 
     image: Image
@@ -214,6 +220,7 @@ class Sample:
     length_scales: tuple[LengthScale, ...]
     seed: int | None
     index: int | None
+    weights: tuple[float, ...] = ()
 
 
 def sample(
@@ -256,7 +263,8 @@ def sample(
     if not 0 <= seed < 2**64:
         raise UsageError(f"seed {seed} is out of range", "use 0 to 2**64 - 1")
     image = sampler_for(recipe).image(seed, label)
-    return Sample(image, label, classes[label], recipe.length_scales_of(label, seed), seed, index)
+    scales, weights = recipe.length_scales_of(label, seed), recipe.weights_of(seed)
+    return Sample(image, label, classes[label], scales, seed, index, weights)
 
 
 @dataclass(frozen=True)

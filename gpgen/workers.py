@@ -1,12 +1,19 @@
-"""How many work at once."""
+"""How many work at once, and threads whose results come in order."""
 
 from __future__ import annotations
 
 import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 from gpgen.errors import UsageError
 
-__all__ = ["worker_count"]
+__all__ = ["in_order", "worker_count"]
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def worker_count(workers: int | None) -> int:
@@ -20,3 +27,21 @@ def worker_count(workers: int | None) -> int:
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise UsageError(f"workers is {workers!r}", "give 1 or more")
     return workers
+
+
+def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R]:
+    """Yield what a function makes of each item, in threads that are a few items ahead.
+
+    Close the iterator to leave the rest undone.
+    """
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -69,7 +69,9 @@ class Steps:
         self._announced = threading.local()
         self._tear_any = False
         self._write, self._pwrite, self._writev = os.write, os.pwrite, os.writev
+        self._copy = os.copy_file_range
         os.pwrite, os.writev = self._observed_pwrite, self._observed_writev
+        os.copy_file_range = self._observed_copy
 
     def step(self, action: str, path: str) -> None:
         file = self._name(file_of(int(path)) if path.isdecimal() else path)
@@ -118,6 +120,12 @@ class Steps:
             self._die()
         return self._writev(descriptor, buffers)
 
+    def _observed_copy(self, source: int, descriptor: int, count: int, *offsets: int) -> int:
+        if self._seen(count):
+            self._copy(source, descriptor, count // 2, *offsets)
+            self._die()
+        return self._copy(source, descriptor, count, *offsets)
+
 
 def dask_setup(worker: distributed.Worker) -> None:
     """Watch the steps of a worker process, which Dask has preload this module."""
@@ -129,11 +137,12 @@ def dask_setup(worker: distributed.Worker) -> None:
 EVENTS = {
     "os.mkdir": "make folder",
     "os.remove": "remove",
+    "os.link": "link",
     "os.rmdir": "remove",
     "os.rename": "rename",
     "os.truncate": "truncate",
 }
-OTHER = ("os.chmod", "os.chown", "os.utime", "os.link", "os.symlink", "os.setxattr")
+OTHER = ("os.chmod", "os.chown", "os.utime", "os.symlink", "os.setxattr")
 CALLS = {
     "write": "write",
     "pwrite": "write",
@@ -176,9 +185,11 @@ class _Audit:
         self._step.action = None
 
     def _wrapped(self, name, real, action):
-        def call(descriptor, *arguments):
-            self._note(name, action, descriptor)
-            return real(descriptor, *arguments)
+        written = 1 if name == "copy_file_range" else 0
+
+        def call(*arguments):
+            self._note(name, action, arguments[written])
+            return real(*arguments)
 
         return call
 
@@ -187,8 +198,8 @@ class _Audit:
             path, _, flags = arguments
             if flags & (os.O_CREAT | os.O_TRUNC) and not isinstance(path, int):
                 self._note(event, "create", path)
-        elif event == "os.rename":
-            self._note(event, "rename", arguments[1])
+        elif event in ("os.rename", "os.link"):
+            self._note(event, EVENTS[event], arguments[1])
         elif event in EVENTS:
             self._note(event, EVENTS[event], arguments[0])
         elif event in OTHER:

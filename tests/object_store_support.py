@@ -85,6 +85,11 @@ class Bucket:
     def write(self, key: str, data: bytes) -> None:
         self._client.put_object(Bucket=self.name, Key=key, Body=data)
 
+    def publish(self) -> None:
+        """Let everybody read every object, without credentials."""
+        for key in self.keys():
+            self._client.put_object_acl(Bucket=self.name, Key=key, ACL="public-read")
+
     def remove(self, key: str) -> None:
         self._client.delete_object(Bucket=self.name, Key=key)
 

@@ -1,8 +1,8 @@
 """The outside tools that hold our metadata valid, each of its own community.
 
-`mlcroissant` for croissant.json, `datacite` for datacite.json, the schema in `cffconvert` for
-CITATION.cff and the one in `invenio-rdm-records` for record.json. Of the last two only the schema
-files are read (`schema_packages`).
+`mlcroissant` for croissant.json, `rocrate` for ro-crate-metadata.json, `datacite` for
+datacite.json, the schema in `cffconvert` for CITATION.cff and the one in `invenio-rdm-records` for
+record.json. Of the last two only the schema files are read (`schema_packages`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ def check(documents: dict[str, str]) -> None:
     """Raise an error of the tool's for the first metadata file that it finds invalid."""
     tools = {
         "croissant.json": _croissant,
+        "ro-crate-metadata.json": _ro_crate,
         "datacite.json": _datacite,
         "CITATION.cff": _cff,
         "record.json": _record,
@@ -40,6 +41,23 @@ def _croissant(text: str) -> None:
         issues = mlcroissant.Dataset(jsonld=path).metadata.ctx.issues
         if issues.errors or issues.warnings:
             raise ValueError(issues.report())
+
+
+def _ro_crate(text: str) -> None:
+    from rocrate.rocrate import ROCrate
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "ro-crate-metadata.json").write_text(text, encoding="utf-8")
+        for part in json.loads(text)["@graph"]:
+            if part["@type"] == "File":  # it tells files by looking for them
+                (Path(folder) / part["@id"]).touch()
+        crate = ROCrate(folder)
+        root = crate.root_dataset
+        for key in ("name", "description", "datePublished", "license", "author", "hasPart"):
+            found = root[key]
+            for each in found if isinstance(found, list) else [found]:
+                if not each or (key in ("license", "author", "hasPart") and isinstance(each, str)):
+                    raise ValueError(f"{key} refers to {each!r}, which the crate doesn't describe")
 
 
 def _datacite(text: str) -> None:

@@ -131,6 +131,7 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
         def answer(self) -> None:
             nbytes = int(self.headers.get("Content-Length") or 0)
             kind = proxy.draw()
+            proxy.seen["signed"] += "Authorization" in self.headers
             if not proxy.before(self.command, self.path):
                 kind = "refused"
             if kind == "refused":

@@ -288,3 +288,15 @@ def test_files_that_systems_leave_beside_are_ignored(tmp_path: Path, archive: Pa
     (folder / "._GP.gp").write_bytes(b"x")
     with open_source(folder) as source:
         assert len(source.labels) == 25
+
+
+def test_an_imported_dataset_is_neither_extended_nor_cut(tmp_path: Path, archive: Path) -> None:
+    """Nothing draws more of it, and its description is that of all its images."""
+    path = tmp_path / "a.zarr"
+    import_dataset(archive / "dataset.zip", path).close()
+    for call in ({"out": path, "extend": True}, {"out": tmp_path / "b.zarr", "reuse": path}):
+        with pytest.raises(UsageError, match="was imported, so nothing can draw more of it"):
+            gpgen.make("two-scale-mini", 20, **call)
+    with pytest.raises(UsageError, match="was imported, and its description is that of all 12"):
+        convert(path, tmp_path / "b.zarr", n=5)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.zarr"]

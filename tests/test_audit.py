@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -244,37 +245,26 @@ def test_dependence_of_independent_directions_is_seldom_small() -> None:
     for _ in range(200):
         dependence = Dependence(1)
         directions = rng.standard_normal((40, 16))
-        dependence.add(directions / np.linalg.norm(directions, axis=1, keepdims=True))
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        dependence.add(directions, np.arange(40))
         p.append(dependence.p_value(1))
     assert np.mean(np.array(p) < 0.1) <= 0.1
 
 
 @pytest.mark.long
 def test_300_right_and_60_wrong_datasets(tmp_path: Path) -> None:
-    small = 0
+    p = []
     for seed in range(300):
         with gpgen.make(SMALL.replace(seed=seed), 120, tmp_path / "d.zarr", overwrite=True) as data:
-            small += gpgen.audit(data).p < 0.01
+            p.append(gpgen.audit(data).p)
+    small = sum(each < 0.01 for each in p)
     found = 0
     for number in range(60):
         kind, recipe = KINDS[number % len(KINDS)], SMALL.replace(seed=number)
         data = stored(recipe, wrong(kind, recipe, 400), tmp_path / f"{number}.zarr")
         audit = gpgen.audit(data)
         found += not audit.ok and kind in {each.kind for each in audit.findings}
+    # For the table in docs/audit.md: pytest -s.
+    below = {x: sum(each < x for each in p) for x in (0.001, 0.01, 0.05, 0.1, 0.5)}
+    sys.stdout.write(f"p below: {below}; found and named: {found}\n")
     assert (small <= 8, found) == (True, 60), (small, found)
-
-
-@pytest.mark.parametrize(
-    "component",
-    [
-        {"kernel": "rbf", "length_scales": {"low": 2.0, "high": 4.0}},
-        {"kernel": "rbf", "length_scales": [2.0, 4.0], "transform": "lognormal"},
-    ],
-)
-def test_drawn_length_scales_and_transforms_are_refused(tmp_path: Path, component) -> None:
-    recipe = {"name": "drawn", "shape": [16, 16], "components": [component]}
-    gpgen.make(recipe, 20, tmp_path / "d.zarr").close()
-    with pytest.raises(UsageError, match="draws length-scales from a range, or transforms"):
-        gpgen.audit(tmp_path / "d.zarr")
-    with pytest.raises(UsageError, match=r"one class only|or transforms values"):
-        gpgen.difficulty(recipe)

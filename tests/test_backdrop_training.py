@@ -334,11 +334,14 @@ def test_the_command_line_trains_and_evaluates(recipe, tmp_path, capsys, monkeyp
 
     epilogs = "".join(verb.epilog or "" for verb in (train_verb.command, evaluate_verb.command))
     lines = [line.strip() for line in epilogs.splitlines() if line.startswith("  gpgen ")]
-    assert len(lines) == 5
+    assert len(lines) == 6
     monkeypatch.chdir(tmp_path)
+    drawn = tmp_path / "drawn.toml"
+    drawn.write_text(RECIPE.replace("[2.0, 2.5]", "{ low = 2.0, high = 4.0 }"))
     for line in lines:
         arguments = shlex.split(line)[1:]
         arguments = [recipe if a in ("two-scale-mini", "data.zarr") else a for a in arguments]
+        arguments = [str(drawn) if a == "regression" else a for a in arguments]
         small = [*sizes, "--seeds", "1", "--device", "cpu", "--workers", "2"]
         assert main([*arguments, *(small if arguments[0] == "train" else ["--n", "40"])]) == 0
     capsys.readouterr()

@@ -97,8 +97,11 @@ def test_examples_in_the_help_work(gpgen, verb):
         arguments = shlex.split(example.partition(" > ")[0])[1:]
         if "--from" in arguments:
             continue
+        if verb == "convert" and "--n" in arguments:
+            arguments[arguments.index("--n") + 1] = "5"
         if verb == "make":
-            arguments[arguments.index("--n") + 1] = "8"
+            n = {"--extend": "12", "--reuse": "16"}.get(arguments[5] if arguments[5:] else "", "8")
+            arguments[arguments.index("--n") + 1] = n
             arguments += ["--size", "64"] if "--size" not in arguments else []
             arguments += ["--dry-run"] if "--scheduler" in arguments else []
         result = gpgen(*arguments)

@@ -73,6 +73,30 @@ def test_a_dry_run_tells_the_exact_bytes_and_touches_nothing(gpgen, tmp_path):
     assert planned["nbytes"] == made
 
 
+def test_a_dry_run_warns_of_a_benchmark_that_is_none(gpgen, tmp_path):
+    recipe = gpgen.recipe.to_dict()
+    recipe["components"] = [{"kernel": "rbf", "length_scales": [2.0, 8.0]}]
+    (tmp_path / "trivial.toml").write_text(library.Recipe.from_dict(recipe).to_toml())
+    make = ["make", "--n", "40", "--out", "d.zarr", "--dry-run", "--recipe"]
+    told = json.loads(gpgen(*make, "trivial.toml", "--json").out)
+    assert [warning.partition(":")[0] for warning in told["warnings"]] == ["trivial"]
+    assert told["difficulty_unknown"] is None
+    assert f"warning  {told['warnings'][0]}\n" in gpgen(*make, "trivial.toml").out
+    unknown = gpgen(*make, "regression", "--size", "64").out.splitlines()[-1]
+    assert unknown.split()[:3] == ["difficulty", "not", "known:"]
+
+
+def test_recipes_show_tells_what_the_ideal_observer_can(gpgen):
+    shown = gpgen("recipes", "show", "two-scale-mini").out
+    assert "# accuracy   ideal observer right in 0.989 ± 0.002; component 1 (4 or 4.2 px)" in shown
+    told = json.loads(gpgen("recipes", "show", "small.toml", "--json").out)
+    assert 0.25 < told["difficulty"]["accuracy"] < 1
+    assert told["difficulty_unknown"] is None
+    refused = json.loads(gpgen("recipes", "show", "golkar2018", "--json").out)
+    assert refused["difficulty"] is None
+    assert "no known density" in refused["difficulty_unknown"]
+
+
 @pytest.mark.parametrize("out", ["data.zarr", "data.h5", "data-{shard}.h5", "data-{shard}.tar"])
 def test_more_samples_than_anybody_can_have_are_counted_or_refused_at_once(gpgen, out):
     planned = gpgen.make("--dry-run", "--json", n=10**12, out=out)

@@ -14,6 +14,7 @@ from cli_support import SMALL, Caller, command
 from observer_support import recipe
 
 import gpgen
+from gpgen import Recipe
 from gpgen.errors import RecipeError, UsageError
 
 FEW = recipe((32, 32), ((2, 2.5), 0.75), ((8, 12), 1.25))
@@ -51,6 +52,23 @@ def test_people_read_a_table(prompt) -> None:
     assert [line.partition(":")[0] for line in lines[1:3]] == ["1", "2"]
     assert lines[3].startswith("all classes")
     assert "400 images" in lines[-1]
+
+
+def test_drawn_length_scales_have_errors_in_the_place_of_accuracies(prompt, tmp_path) -> None:
+    images = recipe((96,), ((8,), 1)).to_dict()
+    images["components"][0]["length_scales"] = {"low": 2.0, "high": 4.0, "steps": 5}
+    (tmp_path / "drawn.toml").write_text(Recipe.from_dict(images).to_toml())
+    result = prompt("difficulty", "drawn.toml")
+    assert (result.status, result.err) == (0, "")
+    lines = result.out.splitlines()
+    assert lines[1].startswith("1: 2..4 px")
+    assert [line.split()[-5] for line in lines[2:4]] == ["px", "px"]
+    assert "Cramér-Rao bound" in lines[-1]
+    told = json.loads(prompt("difficulty", "drawn.toml", "--json").out)
+    (component,) = told["components"]
+    assert [each["length_scale"] for each in component["bounds"]] == [2.0, 2.8284, 4.0]
+    errors = [each["error"] for each in component["bounds"]]
+    assert 0 < errors[0] < errors[1] < errors[2] < 1
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gpgen_cli.main import main
 
 import gpgen
 from gpgen import Recipe, sample
@@ -66,7 +67,7 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_recipe_of_the_page_of_kernels_has_the_classes_that_it_says() -> None:
-    text, drawn, transformed = blocks("docs/kernels.md", "toml")
+    text, drawn, weighted, transformed, of_sum = blocks("docs/kernels.md", "toml")
     assert Recipe.from_toml(drawn).classes == ("3..12",)
     target, _ = blocks("docs/kernels.md", "python")
     names: dict[str, Any] = {}
@@ -75,6 +76,8 @@ def test_the_recipe_of_the_page_of_kernels_has_the_classes_that_it_says() -> Non
         Recipe.load("regression").length_scale_array(0, 1)[0]
     )
     assert set(np.unique(sample(Recipe.from_toml(transformed), 0).image)) == {0, 1}
+    assert len({sample(Recipe.from_toml(weighted), k).weights for k in range(4)}) == 4
+    assert sample(Recipe.from_toml(of_sum), 0).image.min() > 0
     assert Recipe.from_toml(text).classes[0] == "2x6(smoothness=0.5,angle=0)-1"
     assert Recipe.from_toml(text).class_count == 4
 
@@ -88,6 +91,25 @@ def test_what_the_page_on_python_shows_runs(
     for block in code:
         exec(compile(block, "docs/python.md", "exec"), {})  # noqa: S102
     assert (tmp_path / "small.zarr").is_dir()
+
+
+@pytest.mark.slow
+def test_what_the_page_on_growing_shows_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for block in blocks("docs/growing.md", "sh"):
+        for line in block.splitlines():
+            verb, *arguments = shlex.split(line)
+            assert (verb, main(arguments)) == ("gpgen", 0), line
+    assert capfd.readouterr().err == ""
+    (code,) = blocks("docs/growing.md", "python")
+    exec(compile(code, "docs/growing.md", "exec"), {})  # noqa: S102
+    found = {path.name: len(gpgen.open_dataset(path)) for path in tmp_path.iterdir()}
+    assert found == {
+        "data.zarr": 2500, "more.zarr": 3000, "more.h5": 3000, "small.zarr": 500,
+        "data.h5": 3000, "smaller.h5": 500,
+    }  # fmt: skip
 
 
 def test_the_readmes_recipe_is_one() -> None:

@@ -10,7 +10,7 @@ from recipe_keys import COMPONENT_KEYS, RANGE_KEYS, RECIPE_KEYS, SMALL, Key
 from reference import PAGES
 
 from gpgen import Component, Recipe, RecipeError, builtin_recipes
-from gpgen.exact.scale_range import ScaleRange
+from gpgen.exact.drawn_range import DrawnRange
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,7 +38,7 @@ def test_generated_pages_are_what_the_code_says(page: str) -> None:
 def test_every_key_is_told() -> None:
     assert tuple(RECIPE_KEYS) == Recipe.__struct_fields__
     assert tuple(COMPONENT_KEYS) == Component.__struct_fields__
-    assert tuple(RANGE_KEYS) == ScaleRange.__struct_fields__
+    assert tuple(RANGE_KEYS) == DrawnRange.__struct_fields__
 
 
 @pytest.mark.parametrize(("level", "name"), CASES)

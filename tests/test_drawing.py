@@ -27,9 +27,9 @@ class Ramp:
     factors: tuple[()] = ()
     last_factor: None = None
 
-    def draw(self, arrays, seeds, stream, weight, standardize) -> Contribution:
+    def draw(self, arrays, seeds, stream, weights, standardize) -> Contribution:
         ramp = np.arange(np.prod(self.shape), dtype=float).reshape(self.shape)
-        pixels = np.stack([weight * (seed % 10) * ramp for seed in seeds.tolist()])
+        pixels = np.stack([w * ramp for w in weights * (seeds % 10)])
         none = np.zeros(len(seeds))
         return Contribution(None, none, none, pixels=arrays.load(pixels))
 
@@ -59,7 +59,7 @@ def test_a_field_of_pixels_is_added_to_those_that_separate(shape, monkeypatch) -
     monkeypatch.setattr(drawing, "field_of", field_of)
     for arrays in libraries():
         images = drawn(both, arrays)
-        ramps = Ramp(shape).draw(NUMPY, SEEDS, 1, 1.0, True).pixels
+        ramps = Ramp(shape).draw(NUMPY, SEEDS, 1, np.ones(len(SEEDS)), True).pixels
         # A sum in float64, rounded to float32, twice where the first part is rounded before.
         np.testing.assert_allclose(images, drawn(one, arrays) + ramps, rtol=2.0**-22, atol=1e-6)
     assert len({drawn(both, arrays).tobytes() for arrays in libraries()}) == 1

@@ -23,8 +23,8 @@ import gpgen
 from gpgen import Recipe, Sampler
 from gpgen.description.dataset_description import describe_drawn
 from gpgen.errors import GpgenError, RecipeError
+from gpgen.exact.drawn_range import DrawnRange, drawn_positions
 from gpgen.exact.normal import random_words
-from gpgen.exact.scale_range import ScaleRange, drawn_positions
 from gpgen.recipe_warnings import recipe_warnings
 from gpgen.report.theory import expected_power, kernel_correlation
 from gpgen.sampling import sample
@@ -67,7 +67,7 @@ def series(low: object, high: object, **more: object) -> Recipe:
 
 @pytest.mark.parametrize("draw", ["log-uniform", "uniform"])
 def test_numbers_run_evenly_from_end_to_end(draw: str) -> None:
-    values = np.array(ScaleRange(3.0, 12.0, draw, 64).values)
+    values = np.array(DrawnRange(3.0, 12.0, draw, 64).values)
     spaced = np.geomspace if draw == "log-uniform" else np.linspace
     np.testing.assert_allclose(values, spaced(3, 12, 64), rtol=0, atol=5.1e-5)
     assert (values[0], values[-1], len(set(values))) == (3.0, 12.0, 64)
@@ -91,7 +91,8 @@ def test_a_position_is_the_words_share_of_the_range() -> None:
     for component, count in ((0, 64), (3, 7)):
         words = [int(random_words(seed, 2**32 + component, 1)[0]) for seed in some]
         expected = [(word >> 32) * count >> 32 for word in words]
-        assert drawn_positions(np.array(some, np.uint64), component, count).tolist() == expected
+        found = drawn_positions(np.array(some, np.uint64), 2**32 + component, count)
+        assert found.tolist() == expected
 
 
 def test_length_scales_of_any_samples_agree() -> None:
@@ -315,7 +316,11 @@ def test_reports_compare_with_the_mean_kernel(tmp_path: Path) -> None:
     found = kernel_correlation(recipe, 0, distance)
     assert found is not None
     np.testing.assert_allclose(found, expected, rtol=1e-12)
-    assert expected_power(recipe, 0) is None
+    each = [
+        expected_power(recipe.replace(components=[{"kernel": "rbf", "length_scales": [x]}]), 0)
+        for x in values.tolist()
+    ]
+    np.testing.assert_allclose(expected_power(recipe, 0), np.mean(each, axis=0), rtol=1e-9)
     gpgen.make(recipe, 8, tmp_path / "d.zarr").close()
     write_report(tmp_path / "d.zarr", tmp_path / "report.html")
     assert "2..8" in (tmp_path / "report.html").read_text()
@@ -334,7 +339,7 @@ def test_figures_name_the_samples_own_length_scale() -> None:
 def test_networks_that_tell_classes_apart_refuse_it() -> None:
     from backdrop.training import Source
 
-    with pytest.raises(GpgenError, match="no classes but drawn length-scales"):
+    with pytest.raises(GpgenError, match=r"has one class: .*learns those that it draws"):
         Source("regression")
 
 

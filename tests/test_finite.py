@@ -106,8 +106,9 @@ def test_float16_that_overflows_is_refused_with_the_samples_seed(recipe: Recipe)
 def test_nothing_is_made_of_a_recipe_whose_samples_are_not_finite(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def draw(self: TextureClass, sample_seeds: Any, out: Any) -> None:
+    def draw(self: TextureClass, sample_seeds: Any, out: Any) -> float:
         out[...] = np.where(sample_seeds == seeds(5, 9, 10)[0], np.nan, 0.0)[:, None, None]
+        return np.inf
 
     monkeypatch.setattr(TextureClass, "draw", draw)
     what = f"the sample of seed {seeds(5, 9, 10)[0]} and label 1 has pixels that are not finite in"

@@ -1,5 +1,7 @@
 """SIGKILL before and in every effect on the file system, for `make` and `convert`, in every format.
 
+`make` is also killed while it extends a dataset, which at no instant may be lost.
+
 With --long -rP it shows how many kills there were of each case, and in all.
 """
 
@@ -22,8 +24,17 @@ pytestmark = pytest.mark.kill
 HERE = Path(__file__).parent
 # At so many steps of each case it is killed, and so many writes are torn; --long takes all.
 PLAIN, TORN = 4, 2
-CASES = [(verb, out) for verb in ("make", "convert") for out in (*OUTS, "d-{shard:03d}.tar")]
-N, SHARD = 13, 4
+ALL = (*OUTS, "d-{shard:03d}.tar")
+CASES = [(verb, out) for verb in ("make", "convert") for out in ALL]
+# What a target holds before: nothing, another dataset to be replaced, a smaller one to be extended,
+# or nothing while a smaller one lies elsewhere and is reused.
+RUNS = [
+    *[(verb, out, before) for verb, out in CASES for before in ("nothing", "other")],
+    ("make", ALL[0], "smaller"),
+    *only_long(("make", out, "smaller") for out in ALL[1:]),
+    *only_long([("make", ALL[0], "elsewhere")]),
+]
+N, SHARD, SMALLER = 13, 4, 6
 SHARDS = -(-N // SHARD)
 # Shards that finish while the journal is written share its next write and sync. So the last of
 # those don't come in every run, which then ends well and is tried again. All else comes at once.
@@ -44,6 +55,13 @@ class Killer:
         self.source = folder / "source.zarr"
         self.kills = 0
         tiny_make(self.source, N).close()
+        tiny_make(folder / "smaller.zarr", SMALLER).close()
+        self.modes = {
+            "nothing": {},
+            "other": {"overwrite": True},
+            "smaller": {"extend": True},
+            "elsewhere": {"reuse": str(folder / "smaller.zarr")},
+        }
 
     def run(
         self,
@@ -90,22 +108,23 @@ def expected(tmp_path_factory) -> dict[str, dict[str, str]]:
     return found
 
 
-def begin(folder: Path, out: str, overwrite: bool) -> dict[str, str]:
-    """Prepare a folder, with another dataset at the target if that is to be replaced."""
+def begin(folder: Path, out: str, before: str) -> dict[str, str]:
+    """Prepare a folder, with a dataset at the target if one is to be replaced or extended."""
     folder.mkdir()
-    if overwrite:
+    if before == "other":
         tiny_make(folder / out, recipe=tiny(seed=9), n=17).close()
+    elif before == "smaller":
+        tiny_make(folder / out, SMALLER).close()
     return hashes(folder)
 
 
-@pytest.mark.parametrize("overwrite", [False, True], ids=["new", "overwriting"])
-@pytest.mark.parametrize(("verb", "out"), CASES)
+@pytest.mark.parametrize(("verb", "out", "before"), RUNS)
 def test_no_effect_on_files_comes_without_its_step(
-    tmp_path: Path, killer: Killer, expected, verb, out, overwrite
+    tmp_path: Path, killer: Killer, expected, verb, out, before
 ) -> None:
     """So that the list of steps at which the next test kills is complete."""
-    begin(tmp_path / "d", out, overwrite)
-    answer = killer.run(verb, tmp_path / "d" / out, audit=str(tmp_path), overwrite=overwrite)
+    begin(tmp_path / "d", out, before)
+    answer = killer.run(verb, tmp_path / "d" / out, audit=str(tmp_path), **killer.modes[before])
     assert answer["status"] == 0
     assert answer["unannounced"] == []
     assert answer["effects"] > 40
@@ -113,7 +132,7 @@ def test_no_effect_on_files_comes_without_its_step(
 
 
 def _points(
-    killer: Killer, verb: str, folder: Path, out: str, long: bool, **options
+    killer: Killer, verb: str, folder: Path, out: str, before: str, long: bool, **options
 ) -> list[tuple]:
     """List the kills of a case that differ: before every step, and in the midst of every write.
 
@@ -121,8 +140,8 @@ def _points(
     """
     for attempt in range(TRIES):
         place = folder / f"counted-{attempt}"
-        begin(place, out, options["overwrite"])
-        steps = killer.run(verb, place / out, **options)["steps"]
+        begin(place, out, before)
+        steps = killer.run(verb, place / out, **killer.modes[before], **options)["steps"]
         journal = [name for name, nbytes in steps if _is_journal(name) and nbytes]
         if len(journal) == SHARDS:
             break
@@ -143,13 +162,12 @@ def _is_journal(name: list) -> bool:
     return name[1].endswith("journal.jsonl")
 
 
-@pytest.mark.parametrize("overwrite", [False, True], ids=["new", "overwriting"])
-@pytest.mark.parametrize(("verb", "out"), CASES)
+@pytest.mark.parametrize(("verb", "out", "before"), RUNS)
 def test_killed_at_any_step_it_resumes_to_equal_bytes(
-    tmp_path: Path, killer: Killer, expected, long, verb, out, overwrite
+    tmp_path: Path, killer: Killer, expected, long, verb, out, before
 ) -> None:
-    points = _points(killer, verb, tmp_path, out, long, overwrite=overwrite)
-    _kill_at(points, tmp_path, killer, expected[out], verb, out, overwrite=overwrite)
+    points = _points(killer, verb, tmp_path, out, before, long)
+    _kill_at(points, tmp_path, killer, expected[out], verb, out, before)
 
 
 @pytest.mark.parametrize("out", [OUTS[0], *only_long(OUTS[1:])])
@@ -160,28 +178,32 @@ def test_killed_with_its_worker_process_it_resumes_to_equal_bytes(
 
     By default just one kill of each kind, for each run starts a process and its Dask.
     """
-    options = {"overwrite": False, "processes": True}
-    points = _points(killer, "make", tmp_path, out, long, **options)
+    points = _points(killer, "make", tmp_path, out, "nothing", long, processes=True)
     if not long:
         points = [points[PLAIN // 2], points[-1]]
-    _kill_at(points, tmp_path, killer, expected[out], "make", out, **options)
+    _kill_at(points, tmp_path, killer, expected[out], "make", out, "nothing", processes=True)
 
 
-def _kill_at(points, tmp_path, killer, expected, verb, out, *, overwrite, **options) -> None:
+def _kill_at(points, tmp_path, killer, expected, verb, out, before, **options) -> None:
     """Kill a run at each of the points, and resume it."""
+    mode = killer.modes[before]
     for number, (step, torn) in enumerate(points):
         for attempt in range(TRIES if _is_journal(step) else 1):
             folder = tmp_path / f"killed-{number}-{attempt}"
-            old = begin(folder, out, overwrite)
-            run = killer.run(verb, folder / out, step, torn=torn, overwrite=overwrite, **options)
+            old = begin(folder, out, before)
+            run = killer.run(verb, folder / out, step, torn=torn, **mode, **options)
             if run["status"] != 0:
                 break
         assert run["status"] == -signal.SIGKILL, f"{step} did not come"
         killer.kills += 1
-        _check_reader(folder / out, expected, old)
-        if overwrite and _now(folder) == old and not list(folder.glob("*.making/job.json")):
+        is_there = _check_reader(folder / out, expected, old)
+        begun = list(folder.glob("*.making/job.json"))
+        if before in ("smaller", "elsewhere"):
+            assert is_there or begun or before == "elsewhere", "the old dataset is lost"
+            killer.run(verb, folder / out, resume=True, **mode, **options)
+        elif mode and _now(folder) == old and not begun:
             # Killed before the new run was on record: the old dataset stands, untouched.
-            killer.run(verb, folder / out, overwrite=True, **options)
+            killer.run(verb, folder / out, **mode, **options)
         else:
             killer.run(verb, folder / out, resume=True, **options)
         assert hashes(folder) == expected, (step, torn)
@@ -193,7 +215,7 @@ def test_killed_again_and_again_it_still_gets_there(
     tmp_path: Path, killer: Killer, expected, long, verb, out
 ) -> None:
     """Each run gets a little further than the one before; the resumed ones are killed too."""
-    begin(tmp_path / "d", out, overwrite=False)
+    begin(tmp_path / "d", out, "nothing")
     step, kills = 20, 0
     while killer.run(verb, tmp_path / "d" / out, step, torn=kills % 2 == 1, resume=True)["status"]:
         _check_reader(tmp_path / "d" / out, expected[out], None)
@@ -232,12 +254,13 @@ def _now(folder: Path) -> dict[str, str]:
     return {name: h for name, h in hashes(folder).items() if ".making" not in name}
 
 
-def _check_reader(out: Path, expected: dict, old: dict | None) -> None:
+def _check_reader(out: Path, expected: dict, old: dict | None) -> bool:
     """Whatever the instant: no dataset, the old one whole, or the new one whole."""
     try:
         dataset = open_dataset(out)
     except DatasetError:
-        return
+        return False
     now = _now(out.parent)
     assert now in (expected, old)
     dataset.close()
+    return True

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = ("torch", "plot", "publish", "download", "s3", "xarray", "zarr")
+EXTRAS = ("torch", "http", "plot", "publish", "download", "s3", "xarray", "zarr")
 PERMISSIVE = {
     "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD", "BSD-2-Clause",
     "BSD-2-Clause-Views", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CNRI-Python", "ISC", "MIT",
@@ -24,6 +24,7 @@ SPELLINGS = {
     "GNU General Public License (GPL)": "GPL",
     "Apache 2.0": "Apache-2.0",
     "Apache License 2.0": "Apache-2.0",
+    "Apache License, Version 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
     "BSD License": "BSD",
     "ISC License (ISCL)": "ISC",
@@ -34,7 +35,7 @@ SPELLINGS = {
 # Weak copyleft, which asks for changes to these packages' own files only, and what declares none.
 NOT_PERMISSIVE = {"certifi", "isbnlib2"}
 NOT_PERMISSIVE_IN_TESTS = {
-    "docutils", "gstools", "gstools-cython", "hypothesis", "mlcroissant", "pathspec", "tqdm"
+    "docutils", "gstools", "gstools-cython", "hypothesis", "mlcroissant", "pathspec", "tqdm",
 }  # fmt: skip
 # Their metadata is permissive, and a library in their wheels is not.
 BUNDLE = {"pyfftw": "GPL-2.0-or-later"}

@@ -244,7 +244,7 @@ def test_what_appears_at_the_target_meanwhile_is_not_replaced(tmp_path: Path) ->
 def test_a_missing_or_forbidden_folder_is_refused(tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(TargetError, match="does not exist; make it"):
         tiny_make(tmp_path / "no" / "d.zarr", N)
-    monkeypatch.setattr(files, "is_writable", lambda folder: False)
+    monkeypatch.setattr("gpgen.workspace.local.is_writable", lambda folder: False)
     with pytest.raises(TargetError, match="is not writable"):
         tiny_make(tmp_path / "d.zarr", N)
     assert list(tmp_path.iterdir()) == []

@@ -20,12 +20,14 @@ from gpgen import Recipe, Sampler
 from gpgen.errors import RecipeError
 from gpgen.exact.marginals import MARGINALS, normal_distribution
 from gpgen.format.stored_recipe import StoredRecipe
-from gpgen.report.theory import expected_power, kernel_correlation
+from gpgen.report.theory import kernel_correlation
 from gpgen.torch import sample_batch
 
 RBF = {"kernel": "rbf", "length_scales": [2.0, 5.0]}
 MATERN = {"kernel": "matern", "smoothness": 1.5, "length_scales": [3.0]}
 DRAWN = {"kernel": "rbf", "length_scales": {"low": 2.0, "high": 4.0, "steps": 8}}
+RANGE = {"low": 0.5, "high": 1.5, "draw": "uniform"}
+SEVERAL = [{**RBF, "weight": 0.75}, {**MATERN, "weight": RANGE}]
 
 RECIPES = {
     "lognormal": {"shape": [48, 150], "components": [{**RBF, "transform": "lognormal"}]},
@@ -40,6 +42,9 @@ RECIPES = {
         ],
         "standardize": False,
     },
+    "sum-lognormal": {"shape": [48, 150], "components": SEVERAL, "transform": "lognormal"},
+    "sum-uniform": {"shape": [48, 40], "components": SEVERAL, "transform": "uniform"},
+    "sum-threshold": {"shape": [48, 40], "components": SEVERAL, "transform": "threshold"},
     "float16": {
         "shape": [48, 40],
         "components": [{**MATERN, "transform": "lognormal", "weight": 13.0}],
@@ -51,6 +56,9 @@ GOLDEN = {
     "uniform": "0e5f698103d00592",
     "threshold": "375bb4d49c2c9101",
     "sum": "5ae17fde1284b322",
+    "sum-lognormal": "40e68d48310c859e",
+    "sum-uniform": "c79b78d4b34cd0bb",
+    "sum-threshold": "7d3176fb623bec97",
     "float16": "3c4762c5abc511ed",
 }
 
@@ -93,7 +101,20 @@ def test_moments_and_correlations_are_those_of_two_normal_numbers(name: str) -> 
             second = rho * nodes[:, None] + math.sqrt(1 - rho**2) * nodes
             both = weights @ (marginal.apply(nodes)[:, None] * marginal.apply(second)) @ weights
         expected = (both - marginal.mean**2) / marginal.variance
-        assert marginal.correlation(np.array(rho)) == pytest.approx(expected, abs=1e-7)
+        assert marginal.correlation(np.array(rho), 1.0) == pytest.approx(expected, abs=1e-7)
+
+
+def test_moments_and_correlation_of_a_lognormal_sum() -> None:
+    """exp of a normal number of variance s^2, as scipy.stats.lognorm has it."""
+    marginal, weights = MARGINALS["lognormal"], (0.3, 1.1)
+    variance = sum(w * w for w in weights)
+    theirs = scipy.stats.lognorm(s=math.sqrt(variance))
+    mean, found = marginal.moments([(w,) for w in weights])
+    assert (mean, found) == pytest.approx((theirs.mean(), theirs.var()), rel=1e-12)
+    # Var(e^x + e^y) / 2 - Var(e^x), where x + y has the variance 2 s^2 (1 + rho).
+    rho = 0.4
+    product = math.exp(variance * (1 + rho)) - theirs.mean() ** 2
+    assert marginal.correlation(np.array(rho), variance) == pytest.approx(product / found)
 
 
 # What is drawn
@@ -162,19 +183,54 @@ def test_the_correlation_is_that_of_the_table(name: str) -> None:
         assert abs(z) <= 4 * products.std() / math.sqrt(number)
 
 
+@pytest.mark.parametrize("name", MARGINALS)
+@pytest.mark.parametrize("standardize", [True, False])
+def test_each_value_of_a_sum_is_the_function_of_it(name: str, standardize: bool) -> None:
+    recipe = recipe_of(f"sum-{name}", standardize=standardize)
+    gaussian = Sampler(recipe.replace(transform=None)).images(0, 5).astype(np.float64)
+    if name == "uniform":
+        weights = recipe.weight_array(0, 5)
+        assert len(set(weights[:, 1])) > 1
+        gaussian /= np.sqrt((weights**2).sum(axis=1))[:, None, None]
+    expected = MARGINALS[name].apply(gaussian)
+    # The Gaussian images were rounded to float32.
+    np.testing.assert_allclose(Sampler(recipe).images(0, 5), expected, rtol=4e-6)
+
+
+def test_a_sum_made_uniform_has_the_moments_and_the_correlation_of_the_table() -> None:
+    components = [{"kernel": "exponential", "length_scales": [4.0], "weight": 3.0}]
+    components += [{"kernel": "rbf", "length_scales": [2.0], "weight": 2.0}]
+    fields = {"name": "x", "shape": [128, 128], "components": components, "standardize": False}
+    number = 200
+    for name in ("uniform", "lognormal"):
+        scaled = [{**c, "weight": c["weight"] / 4} for c in components]
+        recipe = Recipe.from_dict({**fields, "components": scaled, "transform": name})
+        mean, variance = recipe.texture.moments
+        images = Sampler(recipe).images(0, number).astype(np.float64) - mean
+        for lag in (0, 1, 4):
+            products = (images[:, lag:] * images[:, : 128 - lag]).mean(axis=(1, 2))
+            (expected,) = kernel_correlation(recipe, 0, np.array([float(lag)]))
+            z = products.mean() - expected * variance
+            assert abs(z) <= 4 * products.std() / math.sqrt(number)
+
+
 # Around it
 
 
 def test_recipes_reports_and_datasets_know_it(tmp_path: Path) -> None:
     from gpgen.report import write_report
 
-    recipe = recipe_of("lognormal", shape=[32, 32])
-    assert Recipe.from_toml(recipe.to_toml()) == recipe
-    assert expected_power(recipe, 0) is None
+    for name in ("lognormal", "sum-uniform"):
+        recipe = recipe_of(name, shape=[32, 32])
+        assert Recipe.from_toml(recipe.to_toml()) == recipe
+        assert recipe.replace(transform=None).transform is None
     gpgen.make(recipe, 12, tmp_path / "d.zarr").close()
     assert gpgen.verify(tmp_path / "d.zarr", regenerate=2)
     write_report(tmp_path / "d.zarr", tmp_path / "report.html")
-    assert (tmp_path / "report.html").stat().st_size > 10_000
+    page = (tmp_path / "report.html").read_text()
+    assert (
+        "no formula for what is expected of them: the sum of the components is transformed" in page
+    )
 
 
 def test_a_recipe_without_one_has_the_hash_that_it_had() -> None:
@@ -203,6 +259,24 @@ def test_a_recipe_without_one_has_the_hash_that_it_had() -> None:
         (
             {"components": [{**RBF, "transform": "uniform"}], "algorithm": "golkar2018"},
             "has no transforms",
+        ),
+        ({"components": [RBF], "transform": "log-normal"}, "did you mean 'lognormal'"),
+        ({"components": [RBF], "transform": 3}, "expected `str | null`, got `int`"),
+        (
+            {"components": [RBF], "transform": "uniform", "algorithm": "golkar2018"},
+            "has no transforms",
+        ),
+        (
+            {"components": [{**RBF, "transform": "uniform"}], "transform": "threshold"},
+            "the sum is made threshold, and a component uniform before; leave one transform out",
+        ),
+        (
+            {"components": [{**RBF, "weight": 11.0}], "transform": "lognormal"},
+            "a sum with weights of 11 together overflows float32; use weights of at most 10 in sum",
+        ),
+        (
+            {"components": [RBF] * 2, "transform": "uniform", "standardize": False},
+            "are one distribution",
         ),
         (
             {"components": [{**RBF, "transform": "uniform"}] * 2, "standardize": False},

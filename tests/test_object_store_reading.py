@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 import gpgen
 from gpgen.errors import DatasetError, MissingPackageError, StorageError, UsageError
 from gpgen.io import object_requests as requests
+from gpgen.io.object_path import ObjectPath
 from gpgen.publish.dataset_source import DatasetSource
 from gpgen.torch import TextureDataset
 from gpgen.verification import verify
@@ -172,11 +173,30 @@ def test_wrong_credentials_are_said_so_in_one_line(
             assert "access denied (InvalidAccessKeyId); set AWS_ACCESS_KEY_ID and" in line
     finally:
         _authorize(bucket, False)
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    requests._clients.forget()
-    assert "nable to locate credentials; set AWS_ACCESS_KEY_ID" in _shown(
-        gpgen_command, "info", bucket.address()
+
+
+def test_a_public_bucket_is_read_without_credentials_and_a_private_one_is_not(
+    filled, new_client, gpgen_command, monkeypatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    assert "access denied (403); set AWS_ACCESS_KEY_ID" in _shown(
+        gpgen_command, "info", filled.address()
     )
+    filled.publish()
+    with gpgen.open_dataset(filled.address()) as dataset:
+        np.testing.assert_array_equal(dataset.image[:], drawn(tiny(), N))
+    assert filled.proxy.seen["signed"] == 0
+    assert "can't be written: access denied" in _shown(
+        gpgen_command, "make", "--n", "8", "--out", filled.address("new.zarr")
+    )
+
+
+def test_an_access_point_is_a_bucket() -> None:
+    arn = "arn:aws:s3:eu-west-1:123456789012:accesspoint/mine"
+    path = ObjectPath.parse(f"s3://{arn}/folder/d.zarr")
+    assert (path.bucket, path.key) == (arn, "folder/d.zarr")
+    assert str(path / "zarr.json") == f"s3://{arn}/folder/d.zarr/zarr.json"
 
 
 def _authorize(bucket, on: bool) -> None:
@@ -327,6 +347,7 @@ import resource, sys
 import gpgen
 from gpgen.errors import StorageError
 from gpgen.io import object_requests as requests
+from gpgen.io.object_path import ObjectPath
 import gpgen.format.pixels_ahead
 requests.ATTEMPTS = 2
 dataset = gpgen.open_dataset(sys.argv[1])

@@ -39,6 +39,7 @@ from gpgen.publish.card import card, yaml_head
 from gpgen.publish.croissant import croissant_json
 from gpgen.publish.datacite_json import datacite_json
 from gpgen.publish.invenio_record import invenio_record
+from gpgen.publish.ro_crate import ro_crate_json
 from gpgen.publish.tables import samples_table
 from gpgen.sampling import seeds
 
@@ -82,6 +83,7 @@ def subject_of(recipe, **options):
 def documents(publication, subject):
     return {
         "croissant.json": json.dumps(croissant_json(publication, subject, FILES)),
+        "ro-crate-metadata.json": json.dumps(ro_crate_json(publication, subject, FILES)),
         "datacite.json": json.dumps(datacite_json(publication, subject, FILES)),
         "CITATION.cff": cff(publication, subject),
         "record.json": json.dumps(invenio_record(publication, subject)),
@@ -98,6 +100,7 @@ def test_a_builtin_recipes_metadata_are_valid_by_the_outside_tools(recipe, text)
     ("file", "old", "new"),
     [
         ("croissant.json", '"cr:FileObject"', '"cr:FileThing"'),
+        ("ro-crate-metadata.json", '"author": [{"@id": "', '"author": [{"@id": "x'),
         ("datacite.json", '"Dataset"', '"Datensatz"'),
         ("CITATION.cff", "family-names", "familynames"),
         ("record.json", '"publisher"', '"publsher"'),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from unittest import mock
 
+import h5py
 import numpy as np
 import pytest
 from browser import CHROMIUM, Browser
@@ -67,6 +68,31 @@ def test_the_same_dataset_gives_the_same_page(page, tmp_path):
     assert again.read_bytes() == page.read_bytes()
 
 
+def section(text, name):
+    return text.partition(f"<h2>{name}</h2>")[2].partition("<h2>")[0]
+
+
+def test_the_page_says_what_the_audit_found_and_how_hard_it_is(page, tmp_path):
+    """In the second dataset one sample is put in another one's place, checksum and all."""
+    text = page.read_text()
+    found = section(text, "Audit")
+    assert "These samples agree with the recipe" in found
+    assert "Audited were 40 of 40 samples, at most 16 of each class shown" in found
+    assert "40 of the samples were drawn again" in found
+    rows = re.findall(r"<tr><td>(.*?)</td><td>(.*?)</td></tr>", section(text, "Difficulty"))
+    assert [row[0].partition(" (")[0] for row in rows] == [
+        "component 1: 2 or 2.5 px", "component 2: 8 or 12 px", "all classes"
+    ]  # fmt: skip
+    assert all(0.25 < float(accuracy.split()[0]) <= 1 for _, accuracy in rows)
+    make_small(tmp_path / "d.h5")
+    with h5py.File(tmp_path / "d.h5", "r+") as file:
+        file["image"][5] = file["image"][4]
+        file["crc32c"][5] = file["crc32c"][4]
+    wrong = section(write_report(tmp_path / "d.h5", tmp_path / "r.html").read_text(), "Audit")
+    assert "These samples don't agree with the recipe" in wrong
+    assert "<li>samples 4 and 5 are equal</li>" in wrong
+
+
 @pytest.mark.parametrize("form", ["data.h5", "data-{shard:05d}.h5", "data-{shard:05d}.tar"])
 def test_every_format_has_the_same_pictures_and_curves(page, tmp_path, form):
     path = make_small(tmp_path / form)
@@ -108,6 +134,8 @@ def test_an_archive_and_what_is_imported_from_it_have_a_page_too(tmp_path):
     assert imported.count("data:image/png") == 8
     for page in (text, imported):
         assert "There is no formula" in page
+        assert "The samples weren't audited" in section(page, "Audit")
+        assert "isn't known" in section(page, "Difficulty")
         assert "10.5281/zenodo.1252464" in page
         assert 'class="theory"' not in page
 

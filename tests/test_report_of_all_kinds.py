@@ -75,7 +75,7 @@ def told(kind):
 
 @pytest.mark.parametrize("kind", SOME + REST, ids=told)
 def test_a_right_dataset_has_a_page_that_calls_nothing_wrong(tmp_path, kind):
-    """No verdict is drawn, and what is expected is what is measured on many samples of a class.
+    """The audit finds nothing, and what is expected is what is measured on many samples of a class.
 
     The bound is that of Student's t for one false alarm in a thousand runs of the whole: about
     60 datasets with 100 points each, so 2e-7 for a point.
@@ -88,6 +88,7 @@ def test_a_right_dataset_has_a_page_that_calls_nothing_wrong(tmp_path, kind):
     page = write_report(tmp_path / out, tmp_path / "r.html", samples=400).read_text()
     assert page.count("data:image/png") == min(4 * recipe.class_count, n)
     assert "not finite" not in page
+    assert "These samples don't agree" not in page
     assert not re.search("standard error|deviat|wrong|damage|fail", statistics(page))
     if math.prod(shape) == 2 and recipe.standardize:
         return  # a sample is (1, -1) or (-1, 1) and has no scatter

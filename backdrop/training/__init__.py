@@ -6,16 +6,18 @@ from backdrop.name_clash import check as _check_name
 from backdrop.training.campaign import choose_device, run_all
 from backdrop.training.examples import Examples, Source
 from backdrop.training.network import network
-from backdrop.training.report import MethodSummary, plot, summarize, write
+from backdrop.training.report import LengthScaleSummary, MethodSummary, plot, summarize, write
 from backdrop.training.run import DivergedError, Run, evaluate_checkpoint, train
-from backdrop.training.settings import METHODS, Settings
+from backdrop.training.settings import METHODS, TARGETS, Settings
 from backdrop.training.state import Epoch, load_checkpoint
 
 __all__ = [
     "METHODS",
+    "TARGETS",
     "DivergedError",
     "Epoch",
     "Examples",
+    "LengthScaleSummary",
     "MethodSummary",
     "Run",
     "Settings",

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
-from backdrop.evaluation import Scores
+from backdrop.evaluation import LengthScaleScores, Scores
 from backdrop.training.examples import Source
 from backdrop.training.network import network
 from backdrop.training.run import Run, train
-from backdrop.training.settings import Settings, settings_from
+from backdrop.training.settings import Settings, Target, settings_from
 from backdrop.training.state import Epoch
 from gpgen.errors import Argument, TargetError, UsageError
 from gpgen.io.user_paths import given
@@ -85,7 +85,7 @@ def run_all(
         from their checkpoint.
     progress
         ``True`` draws a bar; a function is called with a `gpgen.Progress` after every epoch of
-        every run, its `note` the run, its loss and its accuracy.
+        every run, its `note` the run, its loss and its accuracy or relative error.
 
     Returns
     -------
@@ -107,8 +107,13 @@ def run_all(
             f"methods {methods} and seeds {list(seeds)} repeat or are missing",
             "name each method and each seed once",
         )
-    device, out = choose_device(device), given(out)
-    _check(Source(source), settings)
+    targets = list(dict.fromkeys(one.target for one in settings))
+    if len(targets) > 1:
+        raise UsageError(
+            f"the methods have different targets: {', '.join(targets)}", "give all the same"
+        )
+    (target,), device, out = targets, choose_device(device), given(out)
+    _check(Source(source, target), settings)
     _claim(out, {"source": source, "settings": [one.to_dict() for one in settings]}, resume)
     tasks = [(one, seed, out / one.method / f"seed-{seed}") for seed in seeds for one in settings]
     runs: dict[tuple[str, int], Run] = {}
@@ -119,9 +124,9 @@ def run_all(
     with following(progress) as tell:
         counter = _Counter(tell, tasks, done=sum(len(run.epochs) for run in runs.values()))
         if device == "cpu":
-            finished = _in_processes(source, todo, worker_count(workers), counter)
+            finished = _in_processes((source, target), todo, worker_count(workers), counter)
         else:
-            finished = _one_by_one(Source(source), todo, device, counter)
+            finished = _one_by_one(Source(source, target), todo, device, counter)
         for run in finished:
             runs[run.settings.method, run.seed] = run
     return [runs[one.method, seed] for one, seed, _ in tasks]
@@ -150,7 +155,11 @@ class _Counter:
         # A resumed run begins at a later epoch: those before count as done.
         self._done += epoch.epoch - self._seen.get((method, seed), 0)
         self._seen[method, seed] = epoch.epoch
-        note = f"{method}, seed {seed}: loss {epoch.loss:.3f}, accuracy {epoch.accuracy:.2f}"
+        note = f"{method}, seed {seed}: loss {epoch.loss:.3f}, "
+        if epoch.relative_error is None:
+            note += f"accuracy {epoch.accuracy:.2f}"
+        else:
+            note += f"relative error {epoch.relative_error:.2f}"
         self._tell(Progress(self._done, self._total, "epoch", note, self._resumed))
 
 
@@ -162,7 +171,7 @@ def _one_by_one(
 
 
 def _in_processes(
-    source: str, tasks: Sequence[Task], workers: int, counter: _Counter
+    source: tuple[str, Target], tasks: Sequence[Task], workers: int, counter: _Counter
 ) -> Iterator[Run]:
     if not tasks:
         return
@@ -170,7 +179,7 @@ def _in_processes(
     context = multiprocessing.get_context("spawn")
     told: Any = context.SimpleQueue()
     with ProcessPoolExecutor(
-        min(workers, len(tasks)), context, initializer=_prepare, initargs=(told, source)
+        min(workers, len(tasks)), context, initializer=_prepare, initargs=(told, *source)
     ) as pool:
         waiting: set[Future[Run]] = {pool.submit(_work_in_process, t) for t in tasks}
         try:
@@ -191,11 +200,11 @@ _told: Any = None
 _source: Any = None
 
 
-def _prepare(told: Any, source: str) -> None:  # noqa: ANN401
+def _prepare(told: Any, source: str, target: Target) -> None:  # noqa: ANN401
     global _told, _source
     _told = told
     # One source for all runs of a process: it keeps the test images that it has drawn.
-    _source = Source(source)
+    _source = Source(source, target)
     torch.set_num_threads(1)
     # Drawing images calls BLAS, whose threads would wait for each other across processes.
     threadpool_limits(1, "blas")
@@ -248,9 +257,6 @@ def _write(path: Path, value: dict[str, Any]) -> None:
 def _read(path: Path) -> Run:
     value = json.loads(path.read_text())
     test = {**value["test"], "components": tuple(value["test"]["components"])}
-    return Run(
-        settings_from(value["settings"]),
-        value["seed"],
-        tuple(Epoch(**epoch) for epoch in value["epochs"]),
-        Scores(**test),
-    )
+    settings = settings_from(value["settings"])
+    scores = (Scores if settings.target == "label" else LengthScaleScores)(**test)
+    return Run(settings, value["seed"], tuple(Epoch(**epoch) for epoch in value["epochs"]), scores)

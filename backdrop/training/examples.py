@@ -11,20 +11,26 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gpgen.errors import UsageError
+from backdrop.training.settings import Target
+from gpgen.errors import Argument, UsageError
 from gpgen.opening import recipe_or_dataset
 from gpgen.recipe import Recipe
 from gpgen.sampling import sampler_for
 
-__all__ = ["POOL", "Examples", "Source"]
+__all__ = ["POOL", "Examples", "Source", "drawn"]
 
 POOL = 10_000
 """A recipe stands for its first so many samples."""
 
 
+def drawn(recipe: Recipe) -> list[int]:
+    """Return which components draw their length-scales."""
+    return [k for k, component in enumerate(recipe.components) if component.drawn_count > 1]
+
+
 @dataclass(frozen=True)
 class Examples:
-    """Images and their classes.
+    """Images and their classes or length-scales.
 
     Attributes
     ----------
@@ -32,7 +38,8 @@ class Examples:
         float32, shape ``(sample, 1, *axes)``, divided by the root of the sum of
         the weighted components' variances, so about unit variance.
     label
-        int64, shape ``(sample,)``.
+        int64, shape ``(sample,)``; or, if length-scales are the target, the natural logarithms of
+        those that are drawn, in pixels: float32, shape ``(sample, component)``.
     """
 
     image: Tensor
@@ -49,6 +56,8 @@ class Source:
     ----------
     source
         As above.
+    target
+        As for `Settings`.
 
     Attributes
     ----------
@@ -60,10 +69,11 @@ class Source:
     Raises
     ------
     UsageError
-        If it is an imported dataset, or there is one class only.
+        If it is an imported dataset, or there is nothing of the target to learn.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, target: Target = "label") -> None:
+        self.target = target
         self._dataset: Any = None
         self._kept: dict[tuple[str, int], Examples] = {}
         found = recipe_or_dataset(source)
@@ -77,14 +87,24 @@ class Source:
                 )
             self._dataset, self.recipe, self.n = found, found.recipe, found.n
 
-        if self.recipe.class_count == 1:
-            what = "one class: the networks that are trained here tell classes apart"
-            if self.recipe.texture.draws_length_scales:
-                what = "no classes but drawn length-scales, and the networks tell classes apart"
+        self._check_target(source)
+
+    def _check_target(self, source: str) -> None:
+        found = len(drawn(self.recipe))
+        if self.target == "label" and self.recipe.class_count == 1:
+            drawing = f"use {Argument.TARGET} length_scales, which learns those that it draws"
             raise UsageError(
-                f"{source} has {what}",
-                "list length_scales instead, or train a network of your own with "
-                'gpgen.torch, target="length_scales"',
+                f"{source} has one class: there is nothing to tell apart",
+                drawing if found else "offer a second length-scale",
+            )
+        if self.target != "label" and found == 0:
+            raise UsageError(
+                f"{source} draws no length-scale from a range",
+                f"leave out {Argument.TARGET} to tell its classes apart, or give a range",
+            )
+        if self.target == "length_scale" and found > 1:
+            raise UsageError(
+                f"{source} draws {found} length-scales", f"use {Argument.TARGET} length_scales"
             )
 
     @property
@@ -140,10 +160,20 @@ class Source:
     def _examples(self, split: str, size: int, random: np.random.Generator | None) -> Examples:
         index = self._choose(split, size, random)
         image = self._read(index).astype(np.float32)
-        scale = math.sqrt(sum(component.moments[1] for component in self.recipe.components))
+        scale = math.sqrt(self.recipe.texture.moments[1])
         image /= np.float32(scale)
-        label = self.recipe.labels(0, self.n)[index]
-        return Examples(torch.from_numpy(image[:, None]), torch.from_numpy(label))
+        return Examples(torch.from_numpy(image[:, None]), torch.from_numpy(self._labels(index)))
+
+    def _labels(self, index: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        if self.target == "label":
+            return self.recipe.labels(0, self.n)[index]
+        scales = self.recipe.length_scale_array(0, self.n)[index]
+        if scales.ndim == 3:  # those that are drawn are the same along all axes
+            scales = scales[:, :, 0]
+        logarithms: npt.NDArray[np.float32] = np.log(
+            scales[:, drawn(self.recipe)], dtype=np.float32
+        )
+        return logarithms
 
     def _choose(
         self, split: str, size: int, random: np.random.Generator | None

@@ -14,12 +14,21 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
+from backdrop.evaluation import LengthScaleScores, Scores
 from backdrop.training.run import Run
 from gpgen.figures import new_figure
 from gpgen.io.user_paths import given
 from gpgen.plots import check_picture, save
 
-__all__ = ["Interval", "MethodSummary", "interval", "plot", "summarize", "write"]
+__all__ = [
+    "Interval",
+    "LengthScaleSummary",
+    "MethodSummary",
+    "interval",
+    "plot",
+    "summarize",
+    "write",
+]
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,34 @@ class MethodSummary:
     gain: Interval | None
 
 
+@dataclass(frozen=True)
+class LengthScaleSummary:
+    """One method that learned length-scales, over its seeds.
+
+    Attributes
+    ----------
+    method
+        Its name.
+    n
+        Number of seeds.
+    relative_error, r2, components
+        On the test images, as `backdrop.evaluation.LengthScaleScores` has them.
+    training_error
+        Relative error in the last epoch.
+    gain
+        Relative error below that of the method ``none`` with the same seed; None where that was
+        not run.
+    """
+
+    method: str
+    n: int
+    relative_error: Interval
+    r2: Interval
+    components: tuple[Interval, ...]
+    training_error: Interval
+    gain: Interval | None
+
+
 def interval(values: Sequence[float]) -> Interval:
     """Return the mean and Student's 95 % interval of independent values."""
     array = np.asarray(values, dtype=np.float64)
@@ -72,28 +109,32 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(float(array.mean()), float(stdtrit(n - 1, 0.975)) * error)
 
 
-def summarize(runs: Sequence[Run]) -> tuple[MethodSummary, ...]:
+def summarize(runs: Sequence[Run]) -> tuple[MethodSummary | LengthScaleSummary, ...]:
     """Return a summary for each method, in the order in which they appear."""
-    methods = list(dict.fromkeys(run.settings.method for run in runs))
-    none = {run.seed: run.test.accuracy for run in runs if run.settings.method == "none"}
-    summaries = []
-    for method in methods:
-        mine = [run for run in runs if run.settings.method == method]
-        paired = [run.test.accuracy - none[run.seed] for run in mine if run.seed in none]
-        summaries.append(
-            MethodSummary(
-                method=method,
-                n=len(mine),
-                accuracy=interval([run.test.accuracy for run in mine]),
-                components=tuple(
-                    interval(values)
-                    for values in zip(*(run.test.components for run in mine), strict=True)
-                ),
-                training_accuracy=interval([run.epochs[-1].accuracy for run in mine]),
-                gain=interval(paired) if paired and method != "none" else None,
-            )
-        )
-    return tuple(summaries)
+    methods = dict.fromkeys(run.settings.method for run in runs)
+    none = {run.seed: run.score for run in runs if run.settings.method == "none"}
+    return tuple(
+        _summary(method, [run for run in runs if run.settings.method == method], none)
+        for method in methods
+    )
+
+
+def _summary(
+    method: str, mine: list[Run], none: dict[int, float]
+) -> MethodSummary | LengthScaleSummary:
+    """Summarize the runs of a method; `none` has the scores without one, by seed."""
+    score = interval([run.score for run in mine])
+    tests = [run.test for run in mine]
+    parts = tuple(map(interval, zip(*(test.components for test in tests), strict=True)))
+    training = interval([run.epochs[-1].score for run in mine])
+    gains = [run.score - none[run.seed] for run in mine if run.seed in none]
+    compared = bool(gains) and method != "none"
+    r2 = [test.r2 for test in tests if isinstance(test, LengthScaleScores)]
+    if not r2:
+        gain = interval(gains) if compared else None
+        return MethodSummary(method, len(mine), score, parts, training, gain)
+    gain = interval([-value for value in gains]) if compared else None
+    return LengthScaleSummary(method, len(mine), score, interval(r2), parts, training, gain)
 
 
 def write(runs: Sequence[Run], out: Path) -> dict[str, Any]:
@@ -105,7 +146,7 @@ def write(runs: Sequence[Run], out: Path) -> dict[str, Any]:
         The summary as it stands in ``results.json``.
     """
     epochs = [
-        {"method": run.settings.method, "seed": run.seed, **asdict(epoch)}
+        {"method": run.settings.method, "seed": run.seed, **epoch.to_dict()}
         for run in runs
         for epoch in run.epochs
     ]
@@ -113,7 +154,11 @@ def write(runs: Sequence[Run], out: Path) -> dict[str, Any]:
         {
             "method": run.settings.method,
             "seed": run.seed,
-            "accuracy": run.test.accuracy,
+            **(
+                {"accuracy": run.test.accuracy}
+                if isinstance(run.test, Scores)
+                else {"relative_error": run.test.relative_error, "r2": run.test.r2}
+            ),
             **{f"component_{i}": value for i, value in enumerate(run.test.components, 1)},
             "loss": run.test.loss,
         }
@@ -134,7 +179,7 @@ def write(runs: Sequence[Run], out: Path) -> dict[str, Any]:
 
 
 def plot(runs: Sequence[Run], path: str | Path) -> None:
-    """Draw each method's loss by epoch, and the test accuracies with lines between pairs.
+    """Draw each method's loss by epoch, and the test scores with lines between pairs.
 
     Raises
     ------
@@ -155,15 +200,15 @@ def plot(runs: Sequence[Run], path: str | Path) -> None:
     left.legend(frameon=False)
     seeds = sorted({run.seed for run in runs})
     for seed in seeds:
-        pair = [
-            run.test.accuracy for mine in by_method.values() for run in mine if run.seed == seed
-        ]
+        pair = [run.score for mine in by_method.values() for run in mine if run.seed == seed]
         right.plot(range(len(pair)), pair, color="0.8", linewidth=1, marker="o", markersize=3)
     for position, one in enumerate(summaries):
-        half = 0.0 if math.isnan(one.accuracy.half_width) else one.accuracy.half_width
-        right.errorbar(position, one.accuracy.mean, half, fmt="o", capsize=4)
+        score = one.accuracy if isinstance(one, MethodSummary) else one.relative_error
+        half = 0.0 if math.isnan(score.half_width) else score.half_width
+        right.errorbar(position, score.mean, half, fmt="o", capsize=4)
     right.set_xticks(range(len(summaries)), [one.method for one in summaries])
-    right.set(ylabel="test accuracy", xlim=(-0.5, len(summaries) - 0.5))
+    what = "accuracy" if isinstance(summaries[0], MethodSummary) else "relative error"
+    right.set(ylabel=f"test {what}", xlim=(-0.5, len(summaries) - 0.5))
     save(figure, path, dpi=120)
 
 

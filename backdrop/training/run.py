@@ -13,14 +13,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backdrop.evaluation import Scores, evaluate
-from backdrop.training.examples import Examples, Source
+from backdrop.evaluation import (
+    LengthScaleScores,
+    Scores,
+    evaluate,
+    evaluate_length_scales,
+    relative_errors,
+)
+from backdrop.training.examples import Examples, Source, drawn
 from backdrop.training.network import network
 from backdrop.training.settings import Settings, settings_from
 from backdrop.training.state import CHECKPOINT, Epoch, State, load_checkpoint, restore, save
 from gpgen.errors import GpgenError, UsageError
 from gpgen.format.stored_recipe import StoredRecipe
+from gpgen.formatting import count
 from gpgen.io.user_paths import AnyText
+from gpgen.recipe import Recipe
 
 __all__ = ["DivergedError", "Run", "evaluate_checkpoint", "train"]
 
@@ -51,14 +59,20 @@ class Run:
     settings: Settings
     seed: int
     epochs: tuple[Epoch, ...]
-    test: Scores
+    test: Scores | LengthScaleScores
+
+    @property
+    def score(self) -> float:
+        """The accuracy, or the relative error of length-scales."""
+        test = self.test
+        return test.accuracy if isinstance(test, Scores) else test.relative_error
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON has it."""
         return {
             "settings": self.settings.to_dict(),
             "seed": self.seed,
-            "epochs": [asdict(epoch) for epoch in self.epochs],
+            "epochs": [epoch.to_dict() for epoch in self.epochs],
             "test": asdict(self.test),
         }
 
@@ -124,7 +138,7 @@ def train(
         if on_epoch is not None:
             on_epoch(epoch)
     test = _moved(source.held_out(settings.split, settings.test_size), place)
-    scores = evaluate(state.model, test.image, test.label, source.sizes)
+    scores = _scores(state.model, test, source)
     return Run(settings, seed, tuple(state.epochs), scores)
 
 
@@ -149,7 +163,8 @@ def _epoch(state: State, settings: Settings, seed: int, examples: Examples) -> E
     done = len(state.epochs)
     # Two generators: what a method draws for itself must not change the order of the images.
     order = torch.randperm(n, generator=state.data).to(examples.label.device)
-    total, right, rate = 0.0, 0, 0.0
+    total, right, error, rate = 0.0, 0, 0.0, 0.0
+    classes = settings.target == "label"
     for batch in range(batches):
         chosen = order[batch * size : (batch + 1) * size]
         image, label = examples.image[chosen], examples.label[chosen]
@@ -161,8 +176,8 @@ def _epoch(state: State, settings: Settings, seed: int, examples: Examples) -> E
         rate = _learning_rate(settings, step, settings.epochs * batches)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        logits = state.model(image)
-        loss = functional.cross_entropy(logits, label)
+        output = state.model(image)
+        loss = (functional.cross_entropy if classes else functional.mse_loss)(output, label)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise _diverged(f"the loss is {value}", settings, seed, step)
@@ -170,11 +185,22 @@ def _epoch(state: State, settings: Settings, seed: int, examples: Examples) -> E
         loss.backward()  # type: ignore[no-untyped-call]
         state.optimizer.step()
         total += value
-        right += int((logits.argmax(1) == label).sum())
+        if classes:
+            right += int((output.argmax(1) == label).sum())
+        else:
+            error += float(relative_errors(output.detach(), label).mean())
     # The last step's loss was that of the weights before it: those after go into a checkpoint.
     if not all(bool(value.isfinite().all()) for value in state.model.state_dict().values()):
         raise _diverged("a weight is no longer finite", settings, seed, (done + 1) * batches - 1)
-    return Epoch(done + 1, rate, total / batches, right / (batches * size))
+    if classes:
+        return Epoch(done + 1, rate, total / batches, accuracy=right / (batches * size))
+    return Epoch(done + 1, rate, total / batches, relative_error=error / batches)
+
+
+def _scores(model: nn.Module, test: Examples, source: Source) -> Scores | LengthScaleScores:
+    if source.target == "label":
+        return evaluate(model, test.image, test.label, source.sizes)
+    return evaluate_length_scales(model, test.image, test.label)
 
 
 def _diverged(what: str, settings: Settings, seed: int, step: int) -> DivergedError:
@@ -214,7 +240,7 @@ def _moved(examples: Examples, device: torch.device) -> Examples:
 
 def evaluate_checkpoint(
     path: AnyText, source: str, *, split: str = "test", n: int | None = None, device: str = "cpu"
-) -> Scores:
+) -> Scores | LengthScaleScores:
     """Evaluate a checkpoint's network.
 
     Parameters
@@ -238,17 +264,25 @@ def evaluate_checkpoint(
     """
     checkpoint = load_checkpoint(path)
     recipe = StoredRecipe.from_dict(checkpoint["recipe"])
-    data = Source(source)
-    if data.recipe.classes != recipe.classes or len(data.recipe.shape) != len(recipe.shape):
+    settings = settings_from(checkpoint["settings"])
+    data = Source(source, "label" if settings.target == "label" else "length_scales")
+    ours, theirs = (_learned(one, settings) for one in (recipe, data.recipe))
+    if ours != theirs:
         raise UsageError(
-            f"{path!s} was trained for the classes {', '.join(recipe.classes)}, "
-            f"{source} has {', '.join(data.recipe.classes)}",
+            f"{path!s} was trained for {ours}, {source} has {theirs}",
             "evaluate on data of the recipe that it was trained on",
         )
-    settings = settings_from(checkpoint["settings"])
     model = network(recipe, settings, checkpoint["seed"])
     model.load_state_dict(checkpoint["model"])
     model.to(device)
     size = data.most(split, Settings.test_size) if n is None else n
     examples = _moved(data.held_out(split, size), torch.device(device))
-    return evaluate(model, examples.image, examples.label, data.sizes)
+    return _scores(model, examples, data)
+
+
+def _learned(recipe: Recipe, settings: Settings) -> str:
+    """Return in words what a network learns of a recipe, and in how many axes."""
+    what = f"the classes {', '.join(recipe.classes)}"
+    if settings.target != "label":
+        what = count(len(drawn(recipe)), "drawn length-scale")
+    return f"{what} in {len(recipe.shape)}-D images"

@@ -9,10 +9,13 @@ from typing import Any, Literal, get_args
 from backdrop.functional import check_probability
 from gpgen.errors import UsageError
 
-__all__ = ["METHODS", "Method", "Settings", "settings_from"]
+__all__ = ["METHODS", "TARGETS", "Method", "Settings", "Target", "settings_from"]
 
 Method = Literal["none", "backdrop", "dropout", "crop"]
 METHODS: tuple[Method, ...] = get_args(Method)
+
+Target = Literal["label", "length_scale", "length_scales"]
+TARGETS: tuple[Target, ...] = get_args(Target)
 
 # Best of those tried on validation images: docs/results.md.
 _TUNED: dict[Method, dict[str, Any]] = {
@@ -52,6 +55,10 @@ class Settings:
     epochs, batch_size, learning_rate
         Of Adam; the learning rate rises for a tenth of the steps and falls to 0
         along a cosine.
+    target
+        What the network learns: ``label``, the class, by the cross entropy; ``length_scales``,
+        those that the recipe draws from ranges, by the mean squared error of their natural
+        logarithms; ``length_scale``, the same where the recipe draws one only.
     """
 
     method: Method = "none"
@@ -65,10 +72,13 @@ class Settings:
     epochs: int = 80
     batch_size: int = 15
     learning_rate: float = 0.01
+    target: Target = "label"
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UsageError(f"no method is called {self.method!r}", f"use {', '.join(METHODS)}")
+        if self.target not in TARGETS:
+            raise UsageError(f"there is no target {self.target!r}", f"use {', '.join(TARGETS)}")
         for p in (*self.masks, self.dropout, *self.channel_dropout):
             check_probability(p)
         for name in ("epochs", "batch_size", "train_size", "test_size"):
@@ -113,12 +123,15 @@ class Settings:
         return cls(**chosen)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON has them."""
-        return {
+        """Return the fields as JSON has them; the target only if it isn't the label."""
+        fields = {
             **asdict(self),
             "masks": list(self.masks),
             "channel_dropout": list(self.channel_dropout),
         }
+        if self.target == "label":
+            del fields["target"]
+        return fields
 
 
 def settings_from(fields: Mapping[str, Any]) -> Settings:

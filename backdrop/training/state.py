@@ -36,15 +36,27 @@ class Epoch:
         Counts from 1.
     learning_rate
         At its last step.
-    loss, accuracy
+    loss, accuracy, relative_error
         Mean over the training images as they were trained on, masks, dropout
-        and crops in place.
+        and crops in place. Of classes there is an accuracy, of length-scales a relative error.
     """
 
     epoch: int
     learning_rate: float
     loss: float
-    accuracy: float
+    accuracy: float | None = None
+    relative_error: float | None = None
+
+    @property
+    def score(self) -> float:
+        """The accuracy, or the relative error."""
+        found = self.relative_error if self.accuracy is None else self.accuracy
+        assert found is not None  # noqa: S101 - narrows the type
+        return found
+
+    def to_dict(self) -> dict[str, float]:
+        """Return what there is, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass
@@ -70,7 +82,7 @@ def save(state: State, recipe: Recipe, settings: Settings, seed: int, path: Path
             "optimizer": state.optimizer.state_dict(),
             "masks": state.masks.get_state(),
             "data": state.data.get_state(),
-            "epochs": [asdict(epoch) for epoch in state.epochs],
+            "epochs": [epoch.to_dict() for epoch in state.epochs],
         },
         temporary,
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gpgen.formatting import count, nbytes, plural, size
 
 if TYPE_CHECKING:
+    from gpgen.exact.drawn_range import DrawnRange
     from gpgen.making.run import Plan
     from gpgen.recipe import Component, LengthScale, Recipe
 
@@ -34,8 +35,10 @@ def headline(recipe: Recipe) -> str:
     one = recipe.boundary
     boundary = one if isinstance(one, str) else " x ".join(one)
     standardized = "standardized" if recipe.standardize else "not standardized"
+    made = "" if recipe.transform is None else f", {recipe.transform} of the sum"
     return (
-        f"{recipe.name}: {size(recipe.shape)}, {recipe.dtype}, {boundary} boundary, {standardized}"
+        f"{recipe.name}: {size(recipe.shape)}, {recipe.dtype}, {boundary} boundary, "
+        f"{standardized}{made}"
     )
 
 
@@ -50,13 +53,19 @@ def component_line(component: Component) -> str:
     if isinstance(offered, tuple):
         scales = " or ".join(map(length_scale_text, offered))
     else:
-        scales = f"{offered.low:g} to {offered.high:g} ({offered.draw}, {offered.steps} steps)"
+        scales = _range(offered)
     numbers = "".join(
         f", {name.replace('_', ' ')} {' or '.join(f'{value:g}' for value in values)}"
         for name, values in component.offers.items()
     )
     made = "" if component.transform is None else f", {component.transform}"
-    return f"{component.weight:g} x {component.kernel}, length-scale {scales} px{numbers}{made}"
+    given = component.weight
+    weight = f"{given:g}" if isinstance(given, float) else _range(given)
+    return f"{weight} x {component.kernel}, length-scale {scales} px{numbers}{made}"
+
+
+def _range(numbers: DrawnRange) -> str:
+    return f"{numbers.low:g} to {numbers.high:g} ({numbers.draw}, {numbers.steps} steps)"
 
 
 def class_list(recipe: Recipe) -> str:
@@ -109,5 +118,6 @@ def plan_rows(plan: Plan, kind: str, scheduler: str | None) -> list[tuple[str, s
         ("shards", shard_sizes(plan.shards, plan.shard_size, plan.chunk_size)),
         ("disk", share),
         ("workers", f"{workers}, up to {nbytes(plan.memory_per_worker)} of memory each"),
+        *([("taken over", f"{plan.reused:,} samples; the rest is drawn")] if plan.reused else []),
         *(("warning", warning) for warning in plan.warnings),
     ]

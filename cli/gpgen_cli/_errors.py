@@ -25,6 +25,7 @@ _EXTRAS = {
     "packaging": "publish",
     "yaml": "publish",
     "botocore": "s3",
+    "urllib3": "http",
 }
 
 

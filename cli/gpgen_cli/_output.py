@@ -79,6 +79,17 @@ class Output:
         if not self.quiet:
             click.echo(message, err=True)
 
+    @contextmanager
+    def telling(self, category: type[Warning]) -> Iterator[None]:
+        """Say, on standard error, what is warned of meanwhile."""
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always", category)
+            try:
+                yield
+            finally:
+                for warning in warned:
+                    self.note(f"warning: {warning.message}")
+
     @property
     def progress(self) -> bool:
         """Whether a bar may be drawn; it is where somebody sees it."""

@@ -11,7 +11,7 @@ import click
 from gpgen_cli._paths import Source
 
 if TYPE_CHECKING:
-    from gpgen.recipe import Recipe
+    from gpgen.recipe import AnyRecipe, Recipe
 
 __all__ = ["chunk_options", "class_option", "override", "parse_size", "recipe_options"]
 
@@ -100,7 +100,7 @@ def class_option(most: int) -> Callable[[F], F]:
     )
 
 
-def override(source: str, size: tuple[int, ...] | None, **fields: Any) -> Recipe:  # noqa: ANN401
+def override(source: AnyRecipe, size: tuple[int, ...] | None, **fields: Any) -> Recipe:  # noqa: ANN401
     """Load a recipe and replace the fields that were given on the command line."""
     from gpgen.recipe import Recipe
 

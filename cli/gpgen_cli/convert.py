@@ -25,6 +25,7 @@ _EPILOG = """\b
 Examples:
   gpgen convert data.zarr data.h5
   gpgen convert data.h5 copy.zarr --shard-size 64
+  gpgen convert data.zarr small.zarr --n 500
   gpgen convert data.zarr 'data-{shard:05d}.tar'
   gpgen convert data.zarr '{split}-{shard:05d}.parquet'
   gpgen convert data.zarr some.npz --split train --class 4-24 --samples 0:1000
@@ -44,6 +45,9 @@ def _parse_range(ctx: click.Context, param: click.Parameter, value: str | None) 
 @click.command("convert", short_help="Copy a dataset into another format.", epilog=_EPILOG)
 @click.argument("source", type=Source(), metavar="SRC")
 @click.argument("out", type=click.Path(), metavar="DST")
+@click.option(
+    "--n", "-n", type=int, show_default="all", help="Copy only so many samples, the first ones."
+)
 @click.option(
     "--pictures",
     type=click.Choice(["png16", "png8", "npy"]),
@@ -77,6 +81,7 @@ def command(
     /,
     source: str,
     out: str,
+    n: int | None,
     pictures: Pictures | None,
     split: str | None,
     classes: tuple[str, ...],
@@ -99,7 +104,7 @@ def command(
     from gpgen.making.converting import convert
 
     choice: dict[str, Any] = {"split": split, "classes": classes or None, "samples": samples}
-    choice["pictures"] = pictures
+    choice |= {"n": n, "pictures": pictures}
     sizes: dict[str, Any] = {"chunk_size": chunk_size, "shard_size": shard_size}
     again: dict[str, Any] = {"resume": resume, "overwrite": overwrite}
     started = time.perf_counter()
@@ -125,12 +130,15 @@ def command(
         raise Interrupted("interrupted", how_to_go_on(ctx.obj, out)) from None
     seconds = time.perf_counter() - started
     with dataset:
-        n, path = dataset.n, str(dataset.path)
+        copied, path = dataset.n, str(dataset.path)
     output.say(
-        f"{source} is now also {out}: {count(n, 'sample')}, "
-        f"in {duration(seconds)} ({rate(n / seconds)})"
+        f"{source} is now also {out}: {count(copied, 'sample')}, "
+        f"in {duration(seconds)} ({rate(copied / seconds)})"
+        if n is None
+        else f"the first {count(copied, 'sample')} of {source} are now also {out}, "
+        f"in {duration(seconds)} ({rate(copied / seconds)})"
     )
-    output.result({"source": source, "out": out, "path": path, "n": n, "seconds": seconds})
+    output.result({"source": source, "out": out, "path": path, "n": copied, "seconds": seconds})
 
 
 def _tell(output: Output, source: str, out: str, exported: Exported, seconds: float) -> None:

@@ -14,7 +14,7 @@ from gpgen_cli._paths import Source
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from gpgen.observer import ComponentDifficulty, Difficulty, Estimate
+    from gpgen.observer import ComponentDifficulty, Difficulty, Estimate, LengthScaleBounds
     from gpgen.recipe import Recipe
 
 __all__ = ["command"]
@@ -61,7 +61,8 @@ def command(
     """Say how well a recipe's classes can be told apart by the ideal observer.
 
     It knows the distribution of every class and names the most probable one: no classifier is
-    right more often. A dataset of ours stands for its recipe.
+    right more often. Of a recipe that draws length-scales, the least standard error of an estimate
+    is said (Cramer-Rao). A dataset of ours stands for its recipe.
     """
     import gpgen
     from gpgen.opening import recipe_or_dataset
@@ -80,7 +81,10 @@ def command(
     result = gpgen.difficulty(
         found, target=target, noise=noise, samples=samples, seed=seed, progress=output.progress
     )
-    output.say(_table(found, result), "", *_remarks(result))
+    if isinstance(result, gpgen.Difficulty):
+        output.say(_table(found, result), "", *_remarks(result))
+    else:
+        output.say(_bounds(result), "", _remark(result))
     output.result({"recipe": found.name, "sha256": found.sha256, **result.to_dict()})
 
 
@@ -103,6 +107,32 @@ def _table(recipe: Recipe, result: Difficulty) -> Table:
             table.add_row(name, *_figures(recipe, result, each.estimate, each))
     table.add_row("all classes", *_figures(recipe, result, result.estimate, result))
     return table
+
+
+def _bounds(result: LengthScaleBounds) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    table.add_column("component", no_wrap=True)
+    for heading in ("length-scale", "least standard error"):
+        table.add_column(heading, no_wrap=True, justify="right")
+    for number, each in enumerate(result.components, start=1):
+        name = f"{number}: {each.length_scales} px"
+        if not each.bounds:
+            table.add_row(name, "not drawn")
+        for bound in each.bounds:
+            error = f"{100 * bound.error:.2g} %, {bound.pixels:.2g} px"
+            table.add_row(name, f"{bound.length_scale:.3g} px", error)
+            name = ""
+    return table
+
+
+def _remark(result: LengthScaleBounds) -> str:
+    return (
+        f"Cramér-Rao bound of one image's length-scales in {count(result.modes, 'mode')}, other "
+        "components' in the middle of their ranges and unknown, noise "
+        f"{result.noise:g} of the images' deviation"
+    )
 
 
 def _figures(

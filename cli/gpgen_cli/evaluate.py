@@ -31,10 +31,16 @@ def command(
     output: Output, /, checkpoint: str, source: str, split: str, n: int | None, device: str
 ) -> None:
     """Test a network that `gpgen train` made, as a whole and component by component."""
+    from backdrop.evaluation import LengthScaleScores
     from backdrop.training import choose_device, evaluate_checkpoint
 
     scores = evaluate_checkpoint(checkpoint, source, split=split, n=n, device=choose_device(device))
-    rows = [("images", count(scores.n)), ("accuracy", f"{scores.accuracy:.4f}")]
+    rows = [("images", count(scores.n))]
+    if isinstance(scores, LengthScaleScores):
+        rows.append(("relative error", f"{scores.relative_error:.4f}"))
+        rows.append(("R^2 of log length-scale", f"{scores.r2:.4f}"))
+    else:
+        rows.append(("accuracy", f"{scores.accuracy:.4f}"))
     rows += [(f"component {i}", f"{value:.4f}") for i, value in enumerate(scores.components, 1)]
     output.say(details([*rows, ("loss", f"{scores.loss:.4f}")]))
     output.result({"checkpoint": checkpoint, "source": source, "split": split, **asdict(scores)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import time
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from gpgen_cli._recipe_options import chunk_options, override, recipe_options
 if TYPE_CHECKING:
     from gpgen.making.run import Plan
     from gpgen.progress import Progress
+    from gpgen.recipe import Recipe
 
 __all__ = ["command"]
 
@@ -28,6 +30,8 @@ Examples:
   gpgen make --recipe two-scale-mini --n 400 --out mini.h5
   gpgen make --recipe two-scale-mini --size 128 --seed 7 --n 1000 --out small.zarr
   gpgen make --n 10000 --out data.zarr --resume
+  gpgen make --n 20000 --out data.zarr --extend
+  gpgen make --n 40000 --out more.zarr --reuse data.zarr
   gpgen make --from deposit --out data.zarr
   gpgen make --n 10000 --out 'data-{shard:05d}.h5' --dry-run
   gpgen make --n 10000 --out data.zarr --scheduler tcp://head:8786"""
@@ -67,6 +71,13 @@ Examples:
 @click.option("--tls-key", type=click.Path(), help="The key of your certificate.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at the target.")
+@click.option("--extend", is_flag=True, help="Take over what is at the target, and draw the rest.")
+@click.option(
+    "--reuse",
+    metavar="DATASET",
+    type=Source(),
+    help="Take over the samples of a smaller dataset, and draw the rest.",
+)
 @chunk_options
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and stop.")
 @output_options
@@ -92,6 +103,8 @@ def command(
     tls_key: str | None,
     resume: bool,
     overwrite: bool,
+    extend: bool,
+    reuse: str | None,
     chunk_size: int | None,
     shard_size: int | None,
     dry_run: bool,
@@ -99,7 +112,9 @@ def command(
     """Make a dataset of N samples, in parallel, to Zarr or HDF5.
 
     What is made depends on the recipe and the seed alone: the same bytes on any
-    machine, with any number of workers, after any interruption.
+    machine, with any number of workers, after any interruption. With --extend or
+    --reuse the recipe is that of the dataset taken over, as are its sizes of
+    chunks and shards, unless they are given.
     """
     security = _security(tls_ca_file, tls_cert, tls_key)
     cluster: dict[str, Any] = {"scheduler": scheduler, "security": security, "processes": processes}
@@ -111,21 +126,26 @@ def command(
     if n is None:
         raise click.UsageError("missing option '--n' / '-n'", ctx)
     import gpgen
+    from gpgen.errors import DatasetWarning
     from gpgen.progress import following
 
+    start: Any = source
+    if extend or reuse is not None:
+        start = _recipe_to_go_on_with(ctx, out, extend, reuse) or source
     recipe = override(
-        source, size, seed=seed, dtype=dtype, boundary=boundary, standardize=standardize
+        start, size, seed=seed, dtype=dtype, boundary=boundary, standardize=standardize
     )
     sizes: dict[str, Any] = {"workers": workers, "chunk_size": chunk_size, "shard_size": shard_size}
+    sizes |= {"extend": extend, "reuse": reuse}
     plan = gpgen.plan(recipe, n, out, **sizes)
     kind = "process" if processes else "thread"
-    output.say(details(plan_rows(plan, kind, scheduler)))
     if dry_run:
-        output.result({"dry_run": True, **_describe(plan)})
+        _dry_run(output, plan, kind, scheduler)
         return
+    output.say(details(plan_rows(plan, kind, scheduler)))
     last: list[Progress] = []
     try:
-        with following(output.progress) as bar:
+        with output.telling(DatasetWarning), following(output.progress) as bar:
 
             def follow(progress: Progress) -> None:
                 last[:] = [progress]
@@ -148,10 +168,26 @@ def command(
     with dataset:
         path = str(dataset.path)
     output.say(
-        _summary(out, n, plan.nbytes, seconds, last),
+        _summary(out, plan, seconds, last),
         f"look at it: gpgen show {shlex.quote(out)} -o sheet.png",
     )
     output.result({"dry_run": False, **_describe(plan), "path": path, "seconds": seconds})
+
+
+def _dry_run(output: Output, plan: Plan, kind: str, scheduler: str | None) -> None:
+    """Say what would be made, and whether it makes a benchmark."""
+    if output.quiet:
+        return
+    from gpgen.observer.worth import worth_of
+
+    worth = worth_of(plan.recipe, progress=output.progress)
+    plan = dataclasses.replace(plan, warnings=plan.warnings + worth.warnings)
+    rows = plan_rows(plan, kind, scheduler)
+    if worth.unknown:
+        rows.append(("difficulty", f"not known: {worth.unknown}"))
+    output.say(details(rows))
+    unknown = {"difficulty_unknown": worth.unknown or None}
+    output.result({"dry_run": True, **_describe(plan), **unknown})
 
 
 def _security(
@@ -166,17 +202,31 @@ def _refuse_beside_deposit(ctx: click.Context) -> None:
     """Refuse options whose values the deposit gives."""
     for name in (
         "n", "source", "size", "seed", "dtype", "boundary", "standardize",
-        "chunk_size", "shard_size", "dry_run",
+        "chunk_size", "shard_size", "dry_run", "extend", "reuse",
     ):  # fmt: skip
         if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             option = next(p.opts[0] for p in ctx.command.params if p.name == name)
             raise click.UsageError(f"{option} can't be changed with --from", ctx)
 
 
-def _summary(path: str, n: int, size: int, seconds: float, last: list[Progress]) -> str:
-    whole = f"{path}: {count(n, 'sample')}, {nbytes(size)}"
+def _recipe_to_go_on_with(
+    ctx: click.Context, out: str, extend: bool, reuse: str | None
+) -> Recipe | None:
+    """Return the recipe of the dataset that is taken over, unless another is asked for."""
+    from gpgen.making.growing import recipe_to_go_on_with
+
+    if ctx.get_parameter_source("source") is click.core.ParameterSource.COMMANDLINE:
+        return None
+    return recipe_to_go_on_with(out, extend=extend, reuse=reuse)
+
+
+def _summary(path: str, plan: Plan, seconds: float, last: list[Progress]) -> str:
+    n = plan.n
+    whole = f"{path}: {count(n, 'sample')}, {nbytes(plan.nbytes)}"
     if not last:
         return f"{whole}; it was finished already"
+    if plan.reused:
+        return f"made {whole}, in {duration(seconds)}; {plan.reused:,} of them were taken over"
     made = n - last[0].resumed
     text = f"made {whole}, in {duration(seconds)} ({rate(made / seconds)})"
     return text if made == n else f"{text}; {n - made:,} were there already"
@@ -198,6 +248,7 @@ def _describe(plan: Plan) -> dict[str, Any]:
         "workers": plan.workers,
         "memory_per_worker": plan.memory_per_worker,
         "warnings": list(plan.warnings),
+        "reused": plan.reused,
     }
 
 

@@ -37,6 +37,13 @@ Examples:
     help="Leave the pixels out: kilobytes, from which the same bytes are made again.",
 )
 @class_option(8)
+@click.option(
+    "--difficulty",
+    type=Source(),
+    metavar="FILE.json",
+    show_default="known of built-in recipes",
+    help="What `gpgen difficulty DATASET --json` wrote.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a deposit that is there.")
 @click.option(
     "--max-file-size",
@@ -54,6 +61,7 @@ def command(
     out: str,
     recipe_only: bool,
     classes: tuple[str, ...],
+    difficulty: str | None,
     overwrite: bool,
     max_file_size: int | None,
 ) -> None:
@@ -67,6 +75,7 @@ def command(
         out,
         recipe_only=recipe_only,
         classes=classes or None,
+        difficulty=difficulty,
         overwrite=overwrite,
         most_bytes=RECORD_BYTES if max_file_size is None else max_file_size,
         progress=output.progress,

@@ -51,23 +51,29 @@ def command(ctx: click.Context, output: Output, /) -> None:
 @click.argument("recipe", type=Source(recipes=True))
 @output_options
 def show(output: Output, /, recipe: str) -> None:
-    """Show a recipe's classes and how exactly it is drawn, then its TOML.
+    """Show a recipe's classes, how exactly it is drawn and how hard it is, then its TOML.
 
-    The former are comments, so that the whole is a recipe file to start from.
+    The former are comments, so that the whole is a recipe file to start from. How often the ideal
+    observer is right is known of built-in recipes, and takes some seconds of others.
     """
+    from gpgen.description.difficulty_in_words import in_short
+    from gpgen.observer.known import summary_or_reason
     from gpgen.recipe import Recipe
     from gpgen.recipe_warnings import recipe_warnings
 
     loaded = Recipe.load(recipe)
+    difficulty, unknown = summary_or_reason(loaded, progress=output.progress)
     warnings = recipe_warnings(loaded)
     toml = loaded.to_toml()
     accuracy = loaded.accuracy
+    told = in_short(difficulty) if difficulty else f"of the ideal observer not known: {unknown}"
     rows = [
         ("drawn", headline(loaded)),
         *(("component", component_line(component)) for component in loaded.components),
         ("classes", class_list(loaded)),
         ("error", f"{accuracy.covariance_error:.1e} in the covariance, at most 1e-6"),
         ("exact", f"sums take up to {accuracy.bits_used:.1f} of {BITS} bits"),
+        ("accuracy", told),
         ("sha256", loaded.sha256),
         *(("warning", warning) for warning in warnings),
     ]
@@ -80,6 +86,8 @@ def show(output: Output, /, recipe: str) -> None:
             "covariance_error": accuracy.covariance_error,
             "bits_used": accuracy.bits_used,
             "bits": BITS,
+            "difficulty": None if difficulty is None else difficulty.to_dict(),
+            "difficulty_unknown": unknown or None,
             "warnings": list(warnings),
             "toml": toml,
         }

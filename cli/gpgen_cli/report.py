@@ -22,7 +22,7 @@ Examples:
 @click.command("report", short_help="Write a page about a dataset.", epilog=_EPILOG)
 @click.argument("dataset", type=Source())
 @click.option("--out", "-o", type=click.Path(), required=True, help="The HTML file to write.")
-@click.option("--samples", type=int, default=16, help="How many of each class to measure.")
+@click.option("--samples", type=int, default=16, help="Of each class, to measure and audit.")
 @class_option(8)
 @click.option("--publication", "-p", type=Source(), metavar="FILE.toml", help="For the title.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
@@ -37,7 +37,10 @@ def command(
     publication: str | None,
     overwrite: bool,
 ) -> None:
-    """Write one self-contained HTML file: samples, statistics against theory, provenance."""
+    """Write one self-contained HTML file about DATASET.
+
+    Samples, how hard it is, an audit, statistics against theory, provenance.
+    """
     from gpgen.description.publication import Publication
     from gpgen.report.page import write_report
 

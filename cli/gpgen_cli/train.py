@@ -15,7 +15,7 @@ from gpgen_cli._paths import Source
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from backdrop.training import MethodSummary
+    from backdrop.training import LengthScaleSummary, MethodSummary
 
 __all__ = ["command"]
 
@@ -23,7 +23,8 @@ _EPILOG = """\b
 Examples:
   gpgen train two-scale-mini --method none --method backdrop --out runs
   gpgen train two-scale-mini --method none --method backdrop --out runs --resume
-  gpgen train data.zarr --method backdrop --masks 0.5,0.9 --seeds 3 --out masked"""
+  gpgen train data.zarr --method backdrop --masks 0.5,0.9 --seeds 3 --out masked
+  gpgen train regression --target length_scales --method none --out lengths"""
 
 
 def parse_masks(
@@ -48,6 +49,12 @@ def parse_masks(
     multiple=True,
     default=["backdrop"],
     help="What is done against overfitting; may be given several times.",
+)
+@click.option(
+    "--target",
+    type=click.Choice(["label", "length_scale", "length_scales"]),
+    default="label",
+    help="What is learned: the class, or the length-scales that the recipe draws.",
 )
 @click.option(
     "--out",
@@ -131,7 +138,7 @@ def command(
         check_picture(plot)
     chosen = [name for name in training.METHODS if name in methods or "all" in methods]
     given = {name: value for name, value in fields.items() if value is not None}
-    data = training.Source(source)
+    data = training.Source(source, fields["target"])
     if "train_size" not in given:
         given["train_size"] = data.most("train", training.Settings.train_size)
     if "test_size" not in given:
@@ -162,24 +169,26 @@ def command(
     output.result({"out": out, **written})
 
 
-def _table(summaries: tuple[MethodSummary, ...], sizes: str) -> RenderableType:
+def _table(summaries: tuple[MethodSummary | LengthScaleSummary, ...], sizes: str) -> RenderableType:
     from rich.table import Table
+
+    from backdrop.training import MethodSummary
 
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     table.add_column("method")
-    table.add_column("test accuracy", justify="right")
-    for component in range(len(summaries[0].components)):
-        table.add_column(f"component {component + 1}", justify="right")
-    table.add_column("training accuracy", justify="right")
-    table.add_column("above none, paired", justify="right")
+    components = [f"component {k + 1}" for k in range(len(summaries[0].components))]
+    if isinstance(summaries[0], MethodSummary):
+        names = ["test accuracy", *components, "training accuracy", "above none, paired"]
+    else:
+        names = ["test relative error", "R^2", *components, "training error", "below none, paired"]
+    for name in names:
+        table.add_column(name, justify="right")
     for one in summaries:
-        table.add_row(
-            one.method,
-            str(one.accuracy),
-            *map(str, one.components),
-            str(one.training_accuracy),
-            "" if one.gain is None else str(one.gain),
-        )
+        if isinstance(one, MethodSummary):
+            numbers = [one.accuracy, *one.components, one.training_accuracy]
+        else:
+            numbers = [one.relative_error, one.r2, *one.components, one.training_error]
+        table.add_row(one.method, *map(str, numbers), "" if one.gain is None else str(one.gain))
     n = summaries[0].n
     means = f"means over {n} seeds with 95 % intervals" if n > 1 else "of one seed"
     table.caption = f"{means}; {sizes}"

@@ -90,6 +90,14 @@ RECIPE_KEYS = {
     ),
 }
 
+RECIPE_KEYS["transform"] = Key(
+    "",
+    '`"lognormal"`, `"uniform"` or `"threshold"`, of the sum; no component then has one of its own',
+    'transform = "uniform"',
+    ("lognormal", "uniform", "threshold"),
+    ("log",),
+)
+
 COMPONENT_KEYS = {
     "kernel": Key(
         "",
@@ -108,7 +116,11 @@ COMPONENT_KEYS = {
         ([], [0.24], [0.0], [[3.0, 4.0, 5.0]]),
     ),
     "weight": Key(
-        "", "above 0, at most 1e6", "weight = 0.75", (1e-3, 1e6), (0.0, -1.0, 1.1e6, float("nan"))
+        "",
+        "above 0, at most 1e6; or a range, below",
+        "weight = 0.75",
+        (1e-3, 1e6, {"low": 0.5, "high": 2.0}),
+        (0.0, -1.0, 1.1e6, float("nan")),
     ),
     "smoothness": Key(
         "",
@@ -171,8 +183,20 @@ COMPONENT_KEYS = {
 }
 
 RANGE_KEYS = {
-    "low": Key("pixels", "0.25 to 1e9, below `high`", "low = 3.0", (0.25,), (0.2, 12.0)),
-    "high": Key("pixels", "0.25 to 1e9, above `low`", "high = 12.0", (3.5,), (3.0, 2.0)),
+    "low": Key(
+        "pixels",
+        "below `high`; of length-scales 0.25 to 1e9, of weights above 0, without a unit",
+        "low = 3.0",
+        (0.25,),
+        (0.2, 12.0),
+    ),
+    "high": Key(
+        "pixels",
+        "above `low`; of length-scales 0.25 to 1e9, of weights at most 1e6",
+        "high = 12.0",
+        (3.5,),
+        (3.0, 2.0),
+    ),
     "draw": Key(
         "",
         '`"log-uniform"` (steps of equal ratio) or `"uniform"` (steps of equal size)',

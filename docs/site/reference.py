@@ -18,7 +18,7 @@ from gpgen_cli.main import VERBS, cli
 from recipe_keys import COMPONENT_KEYS, RANGE_KEYS, RECIPE_KEYS, Key
 
 from gpgen import Component, Recipe, errors
-from gpgen.exact.scale_range import ScaleRange
+from gpgen.exact.drawn_range import DrawnRange
 
 __all__ = ["PAGES"]
 
@@ -143,9 +143,10 @@ def recipe() -> str:
         *_keys(Component, COMPONENT_KEYS, "###"),
         "## Keys of a range",
         "",
-        "In the place of a list of length-scales: `length_scales = { low = 3.0, high = 12.0 }`.",
+        "In the place of a list of length-scales, or of a weight, which each sample then draws:",
+        "`length_scales = { low = 3.0, high = 12.0 }`.",
         "",
-        *_keys(ScaleRange, RANGE_KEYS, "###"),
+        *_keys(DrawnRange, RANGE_KEYS, "###"),
     ]
     return "\n".join(lines).rstrip() + "\n"
 

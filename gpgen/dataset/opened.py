@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Dataset", "open_dataset"]
 
-_ATTRIBUTES: Final = {"length_scale": "length_scales", "split": "split_code"}
+_ATTRIBUTES: Final = {
+    "length_scale": "length_scales",
+    "weight": "weights",
+    "split": "split_code",
+}
 """What an array is called here, where that isn't its name in the file."""
 
 
@@ -75,6 +79,8 @@ class Dataset(Samples):
         int64, shape ``(sample,)``.
     length_scales : SampleArray
         float64 pixels, shape ``(sample, component)``, or ``(sample, component, axis)``.
+    weights : SampleArray
+        float64, shape ``(sample, component)``; only where the recipe draws weights.
     seed : SampleArray
         uint64, shape ``(sample,)``: each sample's own, not the recipe's. Imported ones have none.
     split_code : SampleArray

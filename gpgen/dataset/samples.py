@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, overload
 
 import numpy as np
@@ -19,7 +19,7 @@ from gpgen.indexing import sample_index, sample_indices
 from gpgen.io.paths import AnyPath
 from gpgen.labelled_images import LabelledImages
 from gpgen.recipe import Recipe
-from gpgen.sampling import SAMPLING_VERSION, Sample, seeds
+from gpgen.sampling import SAMPLING_VERSION, Sample, seeds_at
 from gpgen.splits import ListedSplit, Split
 
 if TYPE_CHECKING:
@@ -30,15 +30,12 @@ __all__ = ["DatasetView", "Samples"]
 Indices = Sequence[int] | npt.NDArray[Any]
 Numbers = npt.NDArray[np.int64]
 
-ARRAYS: Final = ("image", "label", "length_scales", "seed", "split_code")
+ARRAYS: Final = ("image", "label", "length_scales", "weights", "seed", "split_code")
 
-_SEED_BLOCK: Final = 1024
-"""Seeds that are computed at once; one alone costs as much (`gpgen.sampling.seeds`)."""
-
-
-@lru_cache(maxsize=64)
-def _seed_block(root_seed: int, block: int) -> npt.NDArray[np.uint64]:
-    return seeds(root_seed, block * _SEED_BLOCK, (block + 1) * _SEED_BLOCK)
+_MISSING: Final = {
+    "seed": "was imported, so its samples have no seeds",
+    "weights": "draws no weights: they are the recipe's",
+}
 
 
 class Samples:
@@ -57,12 +54,14 @@ class Samples:
     image: LazyArray
     label: LazyArray
     length_scales: LazyArray
+    weights: LazyArray
     seed: LazyArray
     split_code: LazyArray
 
     def __getattr__(self, name: str) -> LazyArray:
-        if name == "seed" and self.__dict__.get("recipe") is not None:
-            raise AttributeError(f"{self.path} was imported, so its samples have no seeds")
+        missing = _MISSING.get(name)
+        if missing is not None and self.__dict__.get("recipe") is not None:
+            raise AttributeError(f"{self.path} {missing}")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
@@ -170,15 +169,16 @@ class Samples:
     def _sample(self, image: npt.NDArray[Any], index: int, seed: int | None) -> Sample:
         label = self.recipe.label_of(index)
         scales = self.recipe.length_scales_of(label, seed)
-        return Sample(image, label, self.classes[label], scales, seed, index)
+        weights = () if seed is None else self.recipe.weights_of(seed)
+        return Sample(image, label, self.classes[label], scales, seed, index, weights)
 
     def _seeds(self, positions: Numbers) -> Sequence[int | None]:
         if not isinstance(self.recipe, Recipe):
             return [None] * len(positions)
         if self.manifest.sampling_version != SAMPLING_VERSION:
             return list(map(int, self.seed.read(positions)))
-        root, numbers = self.recipe.seed, self._indices_at(positions).tolist()
-        return [int(_seed_block(root, k // _SEED_BLOCK)[k % _SEED_BLOCK]) for k in numbers]
+        found: list[int] = seeds_at(self.recipe.seed, self._indices_at(positions)).tolist()
+        return found
 
     def split(self, name: str) -> DatasetView:
         """Return a view of the samples of a split, ascending.
@@ -258,7 +258,7 @@ class Samples:
             ``image`` with the dimensions ``(sample, y, x)``, or ``(sample, x)`` and
             ``(sample, z, y, x)``; the coordinates ``sample`` (the index in the whole dataset),
             ``label``, ``class_name``, ``split`` (its name), ``length_scales`` (pixels, one a
-            component), and ``seed`` unless it was imported.
+            component), ``weights`` where they are drawn, and ``seed`` unless it was imported.
 
         Raises
         ------
@@ -281,6 +281,8 @@ class Samples:
             "split": ("sample", np.array(self.splits)[self.split_code[:]]),
             "length_scales": (scales, self.length_scales[:], {"units": "pixel"}),
         }
+        if "weights" in self.__dict__:
+            coordinates["weights"] = (("sample", "component"), self.weights[:])
         if isinstance(self.recipe, Recipe):
             coordinates["seed"] = ("sample", self.seed[:])
         attributes = {
@@ -304,8 +306,8 @@ class Samples:
 class DatasetView(Samples):
     """Some samples of a dataset, in an order of their own; it owns no files and copies nothing.
 
-    It has the dataset's attributes (`image`, `label`, `length_scales`, `seed`, `split_code`), with
-    these samples only. `indices` says where they are in the whole dataset.
+    It has the dataset's arrays (`image`, `label` and so on), with these samples only. `indices`
+    says where they are in the whole dataset.
 
     Parameters
     ----------

@@ -5,20 +5,44 @@ from __future__ import annotations
 import shlex
 
 from gpgen.description.dataset_description import TARGETS, DatasetDescription
+from gpgen.description.difficulty_in_words import difficulty_in_words
 from gpgen.description.publication import Publication
 
-__all__ = ["abstract", "keywords", "make_command", "own_paragraphs", "paragraphs"]
+__all__ = [
+    "abstract",
+    "difficulty_paragraph",
+    "keywords",
+    "make_command",
+    "own_paragraphs",
+    "paragraphs",
+]
 
 
 def paragraphs(publication: Publication, description: DatasetDescription) -> list[str]:
     """Return the description, a paragraph each."""
-    contents = [_contents(description)] if description.source is None else []
-    return [*own_paragraphs(publication), description.summary, description.methods, *contents]
+    told = [*own_paragraphs(publication), description.summary, description.methods]
+    if description.difficulty is not None:
+        told.append(difficulty_in_words(description.difficulty))
+    if description.source is None:
+        told.append(_contents(description))
+    return told
 
 
 def own_paragraphs(publication: Publication) -> list[str]:
     """Return the paragraphs of publication.toml's own description."""
     return [part.strip() for part in publication.description.split("\n\n") if part.strip()]
+
+
+def difficulty_paragraph(description: DatasetDescription) -> str:
+    """Return how hard the dataset is, or why that isn't known."""
+    if description.difficulty is not None:
+        return difficulty_in_words(description.difficulty)
+    if reason := description.difficulty_unknown:
+        return f"How well the classes can be told apart isn't known: {reason}."
+    return (
+        "How well the classes can be told apart isn't stated here; "
+        "`gpgen difficulty recipe.toml` computes it."
+    )
 
 
 def abstract(publication: Publication, description: DatasetDescription) -> str:

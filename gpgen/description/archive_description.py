@@ -67,4 +67,5 @@ def describe_archive(
         recipe_sha256=hashlib.sha256(canonical).hexdigest(),
         recipe_only=recipe_only,
         from_2018=True,
+        difficulty_unknown="the textures of 2018 have no known density",
     )

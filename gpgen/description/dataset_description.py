@@ -10,6 +10,8 @@ from gpgen._version import __version__
 from gpgen.description.publication import Related
 from gpgen.description.recipe_in_words import is_of_2018, methods_of, summary_of
 from gpgen.labelled_images import LabelledImages
+from gpgen.observer import DifficultySummary
+from gpgen.observer.known import known_summary, reason_for_none
 from gpgen.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -103,6 +105,10 @@ class DatasetDescription:
         The version that made it.
     layout
         What else `gpgen make` needs to give the same files.
+    difficulty
+        How well the ideal observer tells its classes apart, if that was looked up or is stated.
+    difficulty_unknown
+        Why nobody knows that, in one line; empty if it can be computed.
     """
 
     name: str
@@ -123,6 +129,8 @@ class DatasetDescription:
     source: str | None = None
     gpgen_version: str = __version__
     layout: dict[str, int] = field(default_factory=dict)
+    difficulty: DifficultySummary | None = None
+    difficulty_unknown: str = ""
 
     @property
     def related(self) -> tuple[Related, ...]:
@@ -143,8 +151,17 @@ class DatasetDescription:
         )
 
 
-def describe_dataset(dataset: Dataset, *, recipe_only: bool = False) -> DatasetDescription:
-    """Describe a dataset, drawn or imported."""
+def describe_dataset(
+    dataset: Dataset,
+    *,
+    recipe_only: bool = False,
+    difficulty: DifficultySummary | None = None,
+) -> DatasetDescription:
+    """Describe a dataset, drawn or imported.
+
+    Its difficulty is that of a built-in recipe, unless it is given: nothing is computed that might
+    be other on another machine.
+    """
     recipe, manifest = dataset.recipe, dataset.manifest
     if not isinstance(recipe, Recipe):
         return describe_imported(
@@ -160,6 +177,7 @@ def describe_dataset(dataset: Dataset, *, recipe_only: bool = False) -> DatasetD
         layout=layout,
         recipe_only=recipe_only,
         gpgen_version=manifest.gpgen_version,
+        difficulty=difficulty or known_summary(recipe),
     )
 
 
@@ -171,6 +189,7 @@ def describe_drawn(
     layout: dict[str, int],
     recipe_only: bool = False,
     gpgen_version: str = __version__,
+    difficulty: DifficultySummary | None = None,
 ) -> DatasetDescription:
     """Describe a dataset that a recipe makes.
 
@@ -188,6 +207,8 @@ def describe_drawn(
         Whether the pixels are left out.
     gpgen_version
         The version that made it.
+    difficulty
+        How well the ideal observer tells its classes apart, if that is known.
     """
     base, more = divmod(n, len(recipe.classes))
     return DatasetDescription(
@@ -208,6 +229,8 @@ def describe_drawn(
         from_2018=is_of_2018(recipe),
         gpgen_version=gpgen_version,
         layout=layout,
+        difficulty=difficulty,
+        difficulty_unknown=reason_for_none(recipe),
     )
 
 
@@ -252,6 +275,7 @@ def describe_imported(
         from_2018=True,
         source=fields["source_name"],
         gpgen_version=gpgen_version,
+        difficulty_unknown="it was imported: nothing says which distribution its images have",
     )
 
 
@@ -269,11 +293,17 @@ def _columns(recipe: Recipe) -> tuple[Column, ...]:
             [(f"_{axis}", f" along {axis}") for axis in axes] if per_axis else [("", "")]
         )
     ]
+    weights = [
+        Column(f"weight_{number}", ("sc:Float",), f"Weight of component {number} in the sum")
+        for number in range(1, len(recipe.components) + 1)
+        if recipe.texture.draws_weights
+    ]
     return (
         Column("index", ("sc:Integer",), "The sample's place along the first axis"),
         Column("label", ("sc:Integer", "cr:Label"), "The class, as a number"),
         Column("class", ("sc:Text",), "The class: its length-scales in pixels, joined by -"),
         *scales,
+        *weights,
         Column("seed", ("cr:UInt64",), "The sample's own seed, an unsigned 64-bit integer"),
         Column(
             "split", ("sc:Text", "cr:Split"), "The part of the dataset that the sample belongs to"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gpgen.exact.scale_range import ScaleRange
+from gpgen.exact.drawn_range import DrawnRange
 from gpgen.exact.texture import Component, length_scale_name
 from gpgen.recipe import Recipe
 
@@ -26,7 +26,7 @@ def summary_of(recipe: Recipe, n: int) -> str:
     """Return what a dataset of a recipe is, in two or three sentences."""
     size = " x ".join(map(str, recipe.shape))
     parts = [
-        f"{component.weight:g} times a field of length-scale "
+        f"{_weight(component)} times a field of length-scale "
         + _scales(component)
         + " pixels"
         + "".join(
@@ -40,22 +40,40 @@ def summary_of(recipe: Recipe, n: int) -> str:
     count = len(recipe.classes)
     classes = "one class" if count == 1 else f"{count} classes"
     made = f"{_choice(recipe)} from each makes a class."
-    if recipe.texture.draws_length_scales:
-        told = "Tables and arrays give the length-scales of each image, in pixels."
+    numbers = ["length-scales"] if recipe.texture.draws_length_scales else []
+    numbers += ["weights"] if recipe.texture.draws_weights else []
+    if numbers:
+        told = f"Tables and arrays give the {' and '.join(numbers)} of each image"
+        told += ", in pixels." if numbers == ["length-scales"] else "."
         made = told if count == 1 else f"{made} {told}"
     return (
         f"{n:,} synthetic textures of {size} pixels ({recipe.dtype}) in {classes}. "
-        f"Each is a sum of independent {kind}: {'; '.join(parts)}. {made}"
+        f"Each is a sum of independent {kind}: {'; '.join(parts)}. {_sum_made(recipe)}{made}"
+    )
+
+
+def _sum_made(recipe: Recipe) -> str:
+    if recipe.transform is None:
+        return ""
+    return f"The sum is made {_TRANSFORMED[recipe.transform]}. "
+
+
+def _weight(component: Component) -> str:
+    weight = component.weight
+    return _range(weight) if isinstance(weight, DrawnRange) else f"{weight:g}"
+
+
+def _range(numbers: DrawnRange) -> str:
+    return (
+        f"{length_scale_name(numbers.low)} to {length_scale_name(numbers.high)} "
+        f"({numbers.draw}, drawn for each image from {numbers.steps} values)"
     )
 
 
 def _scales(component: Component) -> str:
     scales = component.length_scales
-    if isinstance(scales, ScaleRange):
-        return (
-            f"{length_scale_name(scales.low)} to {length_scale_name(scales.high)} "
-            f"({scales.draw}, drawn for each image from {scales.steps} values)"
-        )
+    if isinstance(scales, DrawnRange):
+        return _range(scales)
     return " or ".join(map(length_scale_name, scales))
 
 
@@ -85,8 +103,8 @@ def methods_of(recipe: Recipe) -> str:
         else ""
     )
     transformed = (
-        " Then the values of some fields are transformed one by one, so that these are no longer "
-        "Gaussian processes."
+        f" Then the values of {'the sum' if recipe.transform else 'some fields'} are transformed "
+        "one by one, so that these are no longer Gaussian processes."
         if recipe.texture.is_transformed
         else ""
     )

@@ -81,7 +81,7 @@ def accuracy(texture: Texture) -> Accuracy:
                 gain = max(gain, field.gain / deviation)
             else:
                 grids.append(field.grid)
-        bound += component.weight * gain * LARGEST
+        bound += component.all_weights[-1] * gain * LARGEST
     if error > _LARGEST_COVARIANCE_ERROR:
         raise RecipeError(
             f"the covariance would be wrong by {error:.1e}, more than 1e-6",

@@ -46,6 +46,11 @@ class Arrays(Protocol):
         ...
 
     @property
+    def block_numbers(self) -> int | None:
+        """How many pixels to compute at a time; None for all."""
+        ...
+
+    @property
     def fourier(self) -> Fourier:
         """The transforms of the library in float64; NumPy's arrays if it doesn't compute so."""
         ...
@@ -92,6 +97,7 @@ class NumpyArrays:
     exact: bool = True
     banded: bool = True
     batch_bytes: int = 2**20  # stays in a core's cache
+    block_numbers: int | None = 2**15
     fourier: Fourier = SCIPY
 
     def load(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -185,11 +185,11 @@ class Convolution:
         for rows in _blocks(pixels, fourier):
             exact = self._last_axis(values[rows], fourier)
             nearest = exact.round()
-            exact -= nearest
-            block = fourier.integers(nearest)
-            pixels[rows], lines[rows] = block, self._sums_of_lines(block)
+            pixels[rows] = nearest
+            lines[rows] = self._sums_of_lines(pixels[rows])
+            nearest -= exact
             # `max` would pass over NaN.
-            for far in (float(exact.max()), -float(exact.min())):
+            for far in (float(nearest.max()), -float(nearest.min())):
                 distance = far if far > distance or math.isnan(far) else distance
         return pixels, lines, distance
 
@@ -283,7 +283,7 @@ def standardized(pixels: LibraryArray, fourier: Fourier) -> tuple[LibraryArray, 
     squares = 0
     for rows in _blocks(pixels, fourier):
         block = pixels[rows] - mean
-        centred[rows] = fourier.floats(block)
+        centred[rows] = block
         # In place: new arrays cost more than what is computed.
         block += (1 << dropped) >> 1
         block >>= dropped

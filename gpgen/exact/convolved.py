@@ -78,20 +78,22 @@ class ConvolvedField:
         arrays: Arrays,
         seeds: npt.NDArray[np.uint64],
         stream: int,
-        weight: float,
+        weights: npt.NDArray[np.float64],
         standardize: bool,
     ) -> Contribution:
         """Draw the component, sample by sample: all its pixels."""
         fourier = arrays.fourier
-        images = arrays.empty((len(seeds), *self.image.pixels))
-        for k, seed in enumerate(seeds.tolist()):
+        fields = []
+        scale = weights * 2.0**-PIXEL_BITS
+        for k, (seed, weight) in enumerate(zip(seeds.tolist(), weights.tolist(), strict=True)):
             pixels = self.convolution.draw(seed, stream, fourier)
             if standardize:
                 values, deviation = standardized(pixels, fourier)
-                values *= weight / deviation if deviation else math.inf
+                scale[k] = weight / deviation if deviation else math.inf
             else:
                 values = fourier.floats(pixels)
-                values *= weight * 2.0**-PIXEL_BITS
-            images[k] = values if arrays.exact else arrays.load(values)
+            fields.append((values if arrays.exact else arrays.load(values))[None])
+        # A large image is drawn alone, and not copied.
+        images = fields[0] if len(fields) == 1 else arrays.concatenate(fields, axis=0)
         none = np.zeros(len(seeds))
-        return Contribution(None, none, none, pixels=images)
+        return Contribution(None, none, none, pixels=images, scale=scale)

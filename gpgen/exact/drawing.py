@@ -17,6 +17,7 @@ from gpgen.exact.arrays import Arrays, LibraryArray, round_samples
 from gpgen.exact.axis_product import grid_below
 from gpgen.exact.field import Contribution, Field
 from gpgen.exact.field_kinds import field_of
+from gpgen.exact.marginals import MARGINALS
 from gpgen.exact.separable import loaded_matrix
 from gpgen.exact.texture import Texture
 from gpgen.exact.transformed_field import transformed
@@ -80,7 +81,7 @@ class TextureClass:
         )
         return cls(texture, fields, _joint_blocks(texture, fields, arrays), arrays)
 
-    def draw(self, seeds: npt.NDArray[np.uint64], images: LibraryArray) -> None:
+    def draw(self, seeds: npt.NDArray[np.uint64], images: LibraryArray) -> float:
         """Draw samples.
 
         Parameters
@@ -89,40 +90,75 @@ class TextureClass:
             Each sample's seed, shape (samples,).
         images
             Where to write: the library's array, shape (samples, *texture.shape).
+
+        Returns
+        -------
+        float
+            A bound of the pixels' absolute values; infinity or NaN if none is known.
         """
         arrays, count = self.arrays, len(seeds)
-        *leading, width = self.texture.shape
-        lines = math.prod(leading)
         contributions = self.contributions(seeds)
-        rows = [c.rows.reshape(-1, c.rows.shape[-1]) for c in contributions if c.rows is not None]
-        shift = arrays.load(sum((c.shift for c in contributions), np.zeros(count)))[:, None, None]
-        joined = arrays.empty((count * lines, max(b.matrix.shape[0] for b in self.blocks)))
-        values = arrays.empty((count * lines, max(b.stop - b.start for b in self.blocks)))
-        for block in self.blocks:
-            side_by_side = joined[:, : block.matrix.shape[0]]
-            if rows:
-                columns = [r[:, c] for r, c in zip(rows, block.columns, strict=True)]
-                arrays.concatenate(columns, axis=1, out=side_by_side)
-            pixels = values[:, : block.stop - block.start]
-            arrays.matmul(side_by_side, block.matrix, pixels)
-            pixels = pixels.reshape(count, lines, -1)
-            if self.texture.standardize:
-                pixels -= shift
-            for c in contributions:
-                if c.pixels is not None:
-                    added = c.pixels.reshape(-1, lines, width)
-                    pixels[c.samples] += added[:, :, block.start : block.stop]
-            # Not images in lines: that would be a copy if they aren't contiguous.
-            part = images[..., block.start : block.stop]
-            arrays.store(pixels.reshape(part.shape), part, self.texture.dtype)
+        shift = sum((c.shift for c in contributions), np.zeros(count))
+        added = [c for c in contributions if c.pixels is not None]
+        parts = self._parts(count)
+        lines = math.prod(images[parts[0]].shape[:-1])
+        joined = arrays.empty((lines, max(b.matrix.shape[0] for b in self.blocks)))
+        values = arrays.empty((lines, max(b.stop - b.start for b in self.blocks)))
+        loaded_shift = arrays.load(shift).reshape(count, *(1,) * len(self.texture.shape))
+        for where in parts:
+            rows = [c.rows[where] for c in contributions if c.rows is not None]
+            rows = [r.reshape(-1, r.shape[-1]) for r in rows]
+            lines = math.prod(images[where].shape[:-1])
+            for block in self.blocks:
+                # Not images in lines: that would be a copy if they aren't contiguous.
+                part = images[where][..., block.start : block.stop]
+                side_by_side = joined[:lines, : block.matrix.shape[0]]
+                if rows:
+                    columns = [r[:, c] for r, c in zip(rows, block.columns, strict=True)]
+                    arrays.concatenate(columns, axis=1, out=side_by_side)
+                pixels = values[:lines, : block.stop - block.start]
+                arrays.matmul(side_by_side, block.matrix, pixels)
+                pixels = pixels.reshape(part.shape)
+                if self.texture.standardize:
+                    pixels -= loaded_shift
+                for c in added:
+                    within = (*where, ..., slice(block.start, block.stop))
+                    pixels[c.samples] += c.scaled_pixels(arrays, within)
+                if self.texture.transform is not None:
+                    pixels = self._transformed(pixels, seeds)
+                arrays.store(pixels, part, self.texture.dtype)
+        if added or self.texture.transform is not None:
+            return math.inf
+        return float(np.max(np.abs(shift) + sum(c.bound for c in contributions)))
+
+    def _parts(self, count: int) -> list[tuple[slice, ...]]:
+        """Divide images along their first axis, so that a block's pixels stay in the cache."""
+        most = self.arrays.block_numbers
+        if most is None or len(self.texture.shape) == 1:
+            return [()]
+        _, *further = self.texture.shape[:-1]
+        height, width = self.texture.shape[0], max(b.stop - b.start for b in self.blocks)
+        step = max(1, most // (count * math.prod(further) * width))
+        return [(slice(None), slice(start, start + step)) for start in range(0, height, step)]
+
+    def _transformed(self, pixels: LibraryArray, seeds: npt.NDArray[np.uint64]) -> LibraryArray:
+        """Transform the sum, by NumPy: pixels of shape (samples, ...)."""
+        assert self.texture.transform is not None  # noqa: S101 - narrows the type
+        marginal = MARGINALS[self.texture.transform]
+        values = self.arrays.to_numpy(pixels).astype(np.float64, copy=False)
+        if not marginal.scales:
+            variances = [math.fsum(w * w for w in row) for row in self.texture.weights(seeds)]
+            deviations = np.sqrt(np.array(variances))
+            values = values / deviations.reshape(-1, *(1,) * (values.ndim - 1))
+        return self.arrays.load(marginal.apply(values))
 
     def contributions(self, seeds: npt.NDArray[np.uint64]) -> list[Contribution]:
         """Draw each component for some samples; rows are rounded to the grid of the sum."""
         texture = self.texture
         contributions = [
-            field.draw(self.arrays, seeds, stream, component.weight, texture.standardize)
-            for stream, (field, component) in enumerate(
-                zip(self.fields, texture.components, strict=True)
+            field.draw(self.arrays, seeds, stream, weights, texture.standardize)
+            for stream, (field, weights) in enumerate(
+                zip(self.fields, texture.weights(seeds).T, strict=True)
             )
         ]
         bits = grid_below(sum((c.bound for c in contributions), np.zeros(len(seeds))))

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ class Contribution(NamedTuple):
     """What a component adds to the images of some samples.
 
     Either or both of a product along the last axis and pixels: ``rows @ last.T - shift``, where
-    `last` is the matrix of `Field.last_factor`, and to `samples` their `pixels`.
+    `last` is the matrix of `Field.last_factor`, and to `samples` their `pixels` times `scale`.
 
     Parameters
     ----------
@@ -33,6 +33,8 @@ class Contribution(NamedTuple):
         float64, shape (samples,).
     samples, pixels
         Which samples, and the library's array, shape (how many, *shape); None for none.
+    scale
+        What these are still to be multiplied by: float64, shape (how many,); None for 1.
     """
 
     rows: LibraryArray | None
@@ -40,6 +42,15 @@ class Contribution(NamedTuple):
     shift: npt.NDArray[np.float64]
     samples: npt.NDArray[np.int64] | slice = slice(None)
     pixels: LibraryArray | None = None
+    scale: npt.NDArray[np.float64] | None = None
+
+    def scaled_pixels(self, arrays: Arrays, where: tuple[Any, ...] = ()) -> LibraryArray:
+        """Return the pixels at some place, times their scale."""
+        assert self.pixels is not None  # noqa: S101 - narrows the type
+        pixels = self.pixels[where]
+        if self.scale is None:
+            return pixels
+        return pixels * arrays.load(self.scale).reshape(-1, *(1,) * (pixels.ndim - 1))
 
 
 class Grid(NamedTuple):
@@ -103,7 +114,7 @@ class Field(Protocol):
         arrays: Arrays,
         seeds: npt.NDArray[np.uint64],
         stream: int,
-        weight: float,
+        weights: npt.NDArray[np.float64],
         standardize: bool,
     ) -> Contribution:
         """Draw the component for some samples.
@@ -116,9 +127,9 @@ class Field(Protocol):
             The samples' seeds, shape (samples,).
         stream
             The component's position in the recipe.
-        weight
-            What the field is multiplied by.
+        weights
+            What each sample's field is multiplied by, shape (samples,).
         standardize
-            Whether each sample gets mean 0 and deviation `weight` over its pixels.
+            Whether each sample gets mean 0 and its weight as deviation over its pixels.
         """
         ...

@@ -58,10 +58,6 @@ class Fourier(Protocol):
         """Transform back to n real numbers."""
         ...
 
-    def integers(self, x: LibraryArray) -> LibraryArray:
-        """Return whole numbers of float64 as int64."""
-        ...
-
     def floats(self, x: LibraryArray) -> LibraryArray:
         """Return int64, below 2**53, as float64."""
         ...
@@ -70,7 +66,7 @@ class Fourier(Protocol):
 class _OfNumpy:
     """What libraries on NumPy's arrays share."""
 
-    block_numbers: ClassVar[int] = 2**16
+    block_numbers: ClassVar[int] = 2**15
 
     def empty_integers(self, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
         """Return an array of int64, not initialized."""
@@ -83,10 +79,6 @@ class _OfNumpy:
     def load(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the array itself."""
         return values
-
-    def integers(self, x: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-        """Return whole numbers as int64."""
-        return x.astype(np.int64)
 
     def floats(self, x: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Return integers as float64."""

@@ -8,7 +8,7 @@ are built of operations that are the same on every machine (`gpgen.exact.fixed_p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,13 +36,34 @@ class Marginal:
     mean, variance
         Of its values, for a standard normal number.
     correlation
-        Of its values at two pixels, from that of the Gaussian field.
+        Of its values at two pixels, from the correlation and the variance of the Gaussian field.
+    scales
+        Whether the variance of the Gaussian field matters. If it doesn't, values are divided by
+        their deviation before.
     """
 
     function: Callable[[Array], Array]
     mean: float
     variance: float
-    correlation: Callable[[Array], Array]
+    correlation: Callable[[Array, float], Array]
+    scales: bool = False
+
+    def moments(self, weights: Sequence[Sequence[float]]) -> tuple[float, float]:
+        """Return mean and variance of what becomes of a sum of Gaussian fields.
+
+        Parameters
+        ----------
+        weights
+            The weights that each field can have, as likely each.
+        """
+        if not self.scales:
+            return self.mean, self.variance
+        # The moments of exp(x) for x of variance w^2 are exp(w^2 / 2) and exp(2 w^2).
+        mean, square = (
+            math.prod(math.fsum(math.exp(c * w * w) for w in each) / len(each) for each in weights)
+            for c in (0.5, 2.0)
+        )
+        return mean, square - mean * mean
 
     def apply(self, values: Array) -> Array:
         """Return what the function makes of each value: float64, the shape of `values`."""
@@ -127,19 +148,20 @@ MARGINALS: Final = {
         _lognormal,
         mean=math.exp(0.5),
         variance=math.exp(2) - math.exp(1),
-        correlation=lambda r: np.expm1(r) / math.expm1(1),
+        correlation=lambda r, variance: np.expm1(r * variance) / math.expm1(variance),
+        scales=True,
     ),
     "uniform": Marginal(
         normal_distribution,
         mean=0.5,
         variance=1 / 12,
-        correlation=lambda r: 6 / math.pi * np.arcsin(r / 2),
+        correlation=lambda r, _: 6 / math.pi * np.arcsin(r / 2),
     ),
     "threshold": Marginal(
         _threshold,
         mean=0.5,
         variance=0.25,
-        correlation=lambda r: 2 / math.pi * np.arcsin(r),
+        correlation=lambda r, _: 2 / math.pi * np.arcsin(r),
     ),
 }
 """What a recipe's `transform` may be: exp(x), the normal distribution function of x, and 1 where

@@ -94,10 +94,13 @@ class MosaicField:
         arrays: Arrays,
         seeds: npt.NDArray[np.uint64],
         stream: int,
-        weight: float,
+        weights: npt.NDArray[np.float64],
         standardize: bool,  # noqa: ARG002 - always, as `check` has seen to
     ) -> Contribution:
         """Draw the component: all its pixels."""
-        images = [self.source.standardized(seed, stream) * weight for seed in seeds.tolist()]
+        images = [
+            self.source.standardized(seed, stream) * weight
+            for seed, weight in zip(seeds.tolist(), weights.tolist(), strict=True)
+        ]
         none = np.zeros(len(seeds))
         return Contribution(None, none, none, pixels=arrays.load(np.stack(images)))

@@ -231,7 +231,8 @@ def _tail_quantile(tail: Array) -> Array:
     r = np.sqrt(-log(tail))
     z = _ratio(_TAIL, r - 1.6)
     far = np.flatnonzero(r > 5.0)
-    z[far] = _ratio(_FAR_TAIL, r[far] - 5.0)
+    if len(far):
+        z[far] = _ratio(_FAR_TAIL, r[far] - 5.0)
     return z
 
 

@@ -67,15 +67,15 @@ class SeparableField(AxisProduct):
         arrays: Arrays,
         seeds: npt.NDArray[np.uint64],
         stream: int,
-        weight: float,
+        weights: npt.NDArray[np.float64],
         standardize: bool,
     ) -> Contribution:
         """Draw the component: the products along all axes but the last."""
         noise = self.noise(seeds, stream)
         if standardize:
-            scale, shift, samples, pixels = standardized(self, noise, weight)
+            scale, shift, samples, pixels = standardized(self, noise, weights)
         else:
-            scale, shift = np.full(len(seeds), weight), np.zeros(len(seeds))
+            scale, shift = weights, np.zeros(len(seeds))
             samples, pixels = np.empty(0, dtype=np.int64), noise[:0]
         matrices = [loaded_matrix(factor, arrays) for factor in self.factors[:-1]]
         rows, bound = self.along_leading_axes(noise, scale, arrays, matrices)

@@ -55,8 +55,8 @@ class Standardized(NamedTuple):
     pixels: Array
 
 
-def standardize(field: AxisProduct, noise: Array, weight: float) -> Standardized:
-    """Give each sample of a component the mean 0 and the deviation `weight` over its pixels.
+def standardize(field: AxisProduct, noise: Array, weights: Array) -> Standardized:
+    """Give each sample of a component the mean 0 and its weight as deviation over its pixels.
 
     Parameters
     ----------
@@ -64,8 +64,8 @@ def standardize(field: AxisProduct, noise: Array, weight: float) -> Standardized
         The component.
     noise
         What `AxisProduct.noise` returned.
-    weight
-        The component's weight.
+    weights
+        The component's weight in each sample, shape (samples,).
 
     Returns
     -------
@@ -75,7 +75,8 @@ def standardize(field: AxisProduct, noise: Array, weight: float) -> Standardized
     mean, deviation = field.moments(noise)
     chosen = np.flatnonzero(suspects(field, mean, deviation))
     if not len(chosen):
-        return Standardized(weight / deviation, mean * (weight / deviation), chosen, noise[:0])
+        scale = weights / deviation
+        return Standardized(scale, mean * scale, chosen, noise[:0])
     matrices = [factor.matrix for factor in field.factors]
     pixels, true_mean, true_deviation = centred_pixels(matrices, noise[chosen])
     allowed = TOLERANCE * true_deviation
@@ -84,11 +85,11 @@ def standardize(field: AxisProduct, noise: Array, weight: float) -> Standardized
         | (np.abs(deviation[chosen] - true_deviation) > allowed)
         | (true_deviation < field.gain / ENLARGED)
     )
-    with np.errstate(divide="ignore", invalid="ignore"):  # of equal pixels
-        pixels = pixels[wrong] * (weight / true_deviation[wrong])[:, None]
     samples = chosen[wrong]
+    with np.errstate(divide="ignore", invalid="ignore"):  # of equal pixels
+        pixels = pixels[wrong] * (weights[samples] / true_deviation[wrong])[:, None]
     deviation[samples] = np.inf
-    scale = weight / deviation
+    scale = weights / deviation
     pixels = pixels.reshape(len(samples), *(factor.pixels for factor in field.factors))
     return Standardized(scale, mean * scale, samples, pixels)
 

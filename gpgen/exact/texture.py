@@ -15,8 +15,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from gpgen.exact.drawn_range import LENGTH_SCALES, WEIGHTS, DrawnRange, drawn_positions
 from gpgen.exact.marginals import MARGINALS
-from gpgen.exact.scale_range import ScaleRange, drawn_positions
 
 __all__ = [
     "Alternatives",
@@ -76,7 +76,7 @@ class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         The length-scales on offer, in pixels: numbers, or one number for each axis. Or a range
         that each sample's is drawn from.
     weight
-        The factor of the field in the sum.
+        The factor of the field in the sum, or a range that each sample's is drawn from.
     smoothness, alpha, exponent, hurst, inner_scale
         The kernel's own numbers; several of one are on offer like length-scales.
     angle
@@ -88,8 +88,8 @@ class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     kernel: str
-    length_scales: tuple[LengthScale, ...] | ScaleRange
-    weight: float = 1.0
+    length_scales: tuple[LengthScale, ...] | DrawnRange
+    weight: float | DrawnRange = 1.0
     smoothness: Numbers = None
     alpha: Numbers = None
     exponent: Numbers = None
@@ -101,10 +101,30 @@ class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def moments(self) -> tuple[float, float]:
         """Mean and variance of the weighted field's values, for a Gaussian field of variance 1."""
-        if self.transform is None:
-            return 0.0, self.weight**2
-        marginal = MARGINALS[self.transform]
-        return self.weight * marginal.mean, self.weight**2 * marginal.variance
+        mean, variance = 0.0, 1.0
+        if self.transform is not None:
+            marginal = MARGINALS[self.transform]
+            mean, variance = marginal.mean, marginal.variance
+        weight = math.fsum(self.all_weights) / len(self.all_weights)
+        spread = self.rms_weight**2 - weight**2 if self.draws_weight else 0.0
+        return weight * mean, self.rms_weight**2 * variance + spread * mean**2
+
+    @property
+    def draws_weight(self) -> bool:
+        """Whether each sample has a weight of its own."""
+        return isinstance(self.weight, DrawnRange)
+
+    @property
+    def all_weights(self) -> tuple[float, ...]:
+        """All weights that it can have, ascending."""
+        return self.weight.values if isinstance(self.weight, DrawnRange) else (self.weight,)
+
+    @property
+    def rms_weight(self) -> float:
+        """Root of the mean square of all weights that it can have: the weight, if it has one."""
+        if not isinstance(self.weight, DrawnRange):
+            return self.weight
+        return math.sqrt(math.fsum(w * w for w in self.all_weights) / len(self.all_weights))
 
     @property
     def choices(self) -> tuple[Alternatives, ...]:
@@ -118,13 +138,13 @@ class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def all_length_scales(self) -> tuple[LengthScale, ...]:
         """All length-scales that it can have, whether offered or drawn from a range."""
         scales = self.length_scales
-        return scales.values if isinstance(scales, ScaleRange) else scales
+        return scales.values if isinstance(scales, DrawnRange) else scales
 
     @property
     def drawn_count(self) -> int:
         """How many length-scales a sample's is drawn from; 1 if the class determines it."""
         scales = self.length_scales
-        return scales.steps if isinstance(scales, ScaleRange) else 1
+        return scales.steps if isinstance(scales, DrawnRange) else 1
 
     @property
     def offers(self) -> dict[str, tuple[float, ...]]:
@@ -136,7 +156,7 @@ class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def choice_count(self) -> int:
         """How many choices there are."""
         scales = self.length_scales
-        lengths = 1 if isinstance(scales, ScaleRange) else len(scales)
+        lengths = 1 if isinstance(scales, DrawnRange) else len(scales)
         return lengths * math.prod(map(len, self.offers.values()))
 
     def name_of(self, choices: Alternatives) -> str:
@@ -194,6 +214,8 @@ class Texture:
         The pixels' type.
     algorithm
         "exact" or "golkar2018" (`gpgen.exact.field_kinds`).
+    transform
+        What each value of the sum becomes, as `Component.transform`.
     """
 
     shape: tuple[int, ...]
@@ -202,6 +224,7 @@ class Texture:
     standardize: bool = True
     dtype: str = "float32"
     algorithm: str = "exact"
+    transform: str | None = None
 
     @property
     def class_count(self) -> int:
@@ -250,8 +273,35 @@ class Texture:
         positions = np.zeros((len(seeds), len(self.components)), dtype=np.int64)
         for number, component in enumerate(self.components):
             if component.drawn_count > 1:
-                positions[:, number] = drawn_positions(seeds, number, component.drawn_count)
+                stream = LENGTH_SCALES + number
+                positions[:, number] = drawn_positions(seeds, stream, component.drawn_count)
         return positions
+
+    def weights(self, seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
+        """Return each component's weight in some samples.
+
+        Parameters
+        ----------
+        seeds
+            The samples' seeds, shape (samples,).
+
+        Returns
+        -------
+        ndarray of float64, shape (samples, components)
+        """
+        weights = np.empty((len(seeds), len(self.components)))
+        for number, component in enumerate(self.components):
+            values = np.array(component.all_weights)
+            drawn: npt.NDArray[np.int64] | int = 0
+            if component.draws_weight:
+                drawn = drawn_positions(seeds, WEIGHTS + number, len(values))
+            weights[:, number] = values[drawn]
+        return weights
+
+    @property
+    def draws_weights(self) -> bool:
+        """Whether any weight depends on the sample."""
+        return any(component.draws_weight for component in self.components)
 
     @property
     def draws_length_scales(self) -> bool:
@@ -260,8 +310,17 @@ class Texture:
 
     @property
     def is_transformed(self) -> bool:
-        """Whether the values of any component are no longer normal."""
-        return any(component.transform is not None for component in self.components)
+        """Whether the values of the sum, or of any component, are no longer normal."""
+        components = (component.transform for component in self.components)
+        return any(transform is not None for transform in (self.transform, *components))
+
+    @property
+    def moments(self) -> tuple[float, float]:
+        """Mean and variance of a pixel, for Gaussian fields of variance 1."""
+        means, variances = zip(*(component.moments for component in self.components), strict=True)
+        if self.transform is None:
+            return sum(means), sum(variances)
+        return MARGINALS[self.transform].moments([c.all_weights for c in self.components])
 
     def chosen(self, label: int) -> tuple[Alternatives, ...]:
         """Return what each component is in a class."""

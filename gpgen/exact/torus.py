@@ -88,8 +88,9 @@ class Torus:
                     border[:] = (border[0] + border[1]) * 0.5
         return half
 
+    @cached_property
     def _half(self) -> tuple[Array, Array]:
-        """Return the covariance to be drawn, and its spectrum, over half a torus."""
+        """The covariance to be drawn, and its spectrum, over half a torus."""
         places = [np.arange(m // 2 + 1, dtype=np.float64) for m in self.sizes]
         if isinstance(self.kernel.family, SpectralKernel):
             cycles = [place / m for place, m in zip(places, self.sizes, strict=True)]
@@ -119,7 +120,7 @@ class Torus:
 
         That is the error of the variance, before the root is rounded.
         """
-        spectrum = self._half()[1]
+        spectrum = self._half[1]
         weight = np.full(1, 1 / len(spectrum))
         for m in self.sizes:
             count = np.full(m // 2 + 1, 2.0)
@@ -134,7 +135,7 @@ class Torus:
     @cached_property
     def root(self) -> Integers:
         """The root over half a torus, in units of ``2**-ROOT_BITS``."""
-        amplitude = np.sqrt(np.maximum(self._half()[1], 0.0))
+        amplitude = np.sqrt(np.maximum(self._half[1], 0.0))
         root = self._transform(amplitude) / self.points
         return np.rint(root * 2.0**ROOT_BITS).astype(np.int64)
 
@@ -151,15 +152,14 @@ class Torus:
 
         A field is stationary on its torus, so that the pairs are the distances in an image.
         """
-        amplitude = self.half_spectrum * 2.0**-ROOT_BITS
-        drawn = self._transform(amplitude * amplitude) / self.points
+        drawn = self._drawn()
         distances = [
             np.arange(n // 2 + 1 if closed else n)
             for n, closed in zip(self.grid.pixels, self.grid.periodic, strict=True)
         ]
         opposite = [distances[0], *(-d for d in distances[1:])]
         if isinstance(self.kernel.family, SpectralKernel):
-            meant = self._half()[0]
+            meant = self._half[0]
             errors = [self._at(drawn, d) - self._at(meant, d) for d in (distances, opposite)]
         else:
             values = self._meant([d.astype(np.float64) for d in distances])
@@ -167,7 +167,27 @@ class Torus:
                 self._at(drawn, d) - part
                 for d, part in zip((distances, opposite), values, strict=False)
             ]
+        self.__dict__.pop("_half", None)  # as large as what is kept, and not needed again
         return max(float(np.abs(error).max()) for error in errors)
+
+    def _drawn(self) -> Array:
+        """Return the covariance of what is drawn, over half a torus."""
+        amplitude = self.half_spectrum * 2.0**-ROOT_BITS
+        return self._transform(amplitude * amplitude) / self.points
+
+    def drawn_covariance(self, places: list[Integers]) -> Array:
+        """Return the covariance of what is drawn, at lags of either sign.
+
+        Parameters
+        ----------
+        places
+            Along each axis, in pixels.
+
+        Returns
+        -------
+        ndarray of float64, shape (len(place) for each of `places`)
+        """
+        return self._at(self._drawn(), places)
 
     @cached_property
     def mean_covariance(self) -> float:
@@ -178,7 +198,7 @@ class Torus:
         ]
         if isinstance(self.kernel.family, SpectralKernel):
             within = tuple(slice(len(d)) for d in distances)
-            covariance = self._half()[0][:, *within]
+            covariance = self._half[0][:, *within]
         else:
             covariance = self._meant(distances)
         weight = np.ones(())

@@ -81,29 +81,29 @@ class TransformedField:
         arrays: Arrays,
         seeds: npt.NDArray[np.uint64],
         stream: int,
-        weight: float,
+        weights: npt.NDArray[np.float64],
         standardize: bool,
     ) -> Contribution:
         """Draw the component: all its pixels, transformed by NumPy."""
         pixels = arrays.to_numpy(self._pixels(arrays, seeds, stream, standardize))
         values = self.marginal.apply(pixels.astype(np.float64, copy=False))
-        values *= weight
+        values *= weights.reshape(-1, *(1,) * (values.ndim - 1))
         none = np.zeros(len(seeds))
         return Contribution(None, none, none, pixels=arrays.load(values))
 
     def _pixels(
         self, arrays: Arrays, seeds: npt.NDArray[np.uint64], stream: int, standardize: bool
     ) -> LibraryArray:
-        drawn = self.gaussian.draw(arrays, seeds, stream, 1.0, standardize)
+        drawn = self.gaussian.draw(arrays, seeds, stream, np.ones(len(seeds)), standardize)
         factor = self.gaussian.last_factor
         if drawn.rows is None or factor is None:
-            return drawn.pixels
+            return drawn.scaled_pixels(arrays)
         rows, axis = drawn.rows, drawn.rows.ndim - 1
         round_samples(arrays, rows, grid_below(drawn.bound))
         pixels = apply_along(loaded_matrix(factor, arrays), rows, axis, arrays)
         pixels -= arrays.load(drawn.shift).reshape(-1, *(1,) * axis)
         if drawn.pixels is not None:
-            pixels[drawn.samples] += drawn.pixels
+            pixels[drawn.samples] += drawn.scaled_pixels(arrays)
         return pixels
 
 

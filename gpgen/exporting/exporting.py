@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from gpgen.dataset import open_dataset
+from gpgen.dataset import Dataset, open_dataset
 from gpgen.dataset.samples import Samples
 from gpgen.errors import Argument, UsageError
 from gpgen.exporting.files import Exported
@@ -25,6 +25,7 @@ def export(
     source: Given,
     out: Given,
     *,
+    n: int | None = None,
     split: str | None = None,
     classes: str | int | Sequence[str | int] | None = None,
     samples: slice | Sequence[int] | npt.NDArray[Any] | None = None,
@@ -46,6 +47,8 @@ def export(
         The dataset: whatever `open_dataset` opens.
     out
         The target.
+    n
+        Only the first n samples are written, or chosen from; all if ``None``.
     split, classes, samples
         As for `Dataset.subset`; all if ``None``.
     pictures
@@ -99,8 +102,12 @@ def export(
     _check_sizes(target, chunk_size, shard_size)
     with open_dataset(source) as dataset:
         chosen: Samples = dataset
+        if n is not None:
+            _check_n(n, dataset)
+            if n < dataset.n:
+                chosen = dataset[:n]
         if choosing:
-            chosen = dataset.subset(samples, classes=classes, split=split)
+            chosen = chosen.subset(samples, classes=classes, split=split)
         if len(chosen) == 0:
             raise UsageError("no sample fulfils all conditions", "choose others")
         with target_errors(f"{target.path} can't be written"), following(progress) as tell:
@@ -130,6 +137,15 @@ def _check_sizes(target: ExportTarget, chunk_size: int | None, shard_size: int |
         raise UsageError(
             f"shard_size is {shard_size}, but {target.path.name} has no field {{shard}}",
             f"leave out {Argument.SHARD_SIZE}, or put {{shard:05d}} into the file's name",
+        )
+
+
+def _check_n(n: int, dataset: Dataset) -> None:
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise UsageError(f"n is {n!r}", "ask for 1 sample or more")
+    if n > dataset.n:
+        raise UsageError(
+            f"n is {n}, and {dataset.path} has {dataset.n} samples", f"leave out {Argument.N}"
         )
 
 

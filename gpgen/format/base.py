@@ -152,7 +152,7 @@ class Reader(Protocol):
         Parameters
         ----------
         name
-            "label", "length_scale", "seed", "split", "crc32c" or "shard_sha256".
+            "label", "length_scale", "weight", "seed", "split", "crc32c" or "shard_sha256".
         start, stop
             The first row, and the one after the last.
 
@@ -228,6 +228,39 @@ class Store(Protocol):
             If it can't be written; nothing half-written is left under a final name.
         """
         ...
+
+    def copy_shard(
+        self, job: Job, shard: int, source: Reader, check: Callable[[], None]
+    ) -> ShardRecord | None:
+        """Take a shard over from a finished dataset, byte for byte, safely on the disk.
+
+        By default `None`: the format's shards are no files, or name the dataset's other samples.
+
+        Parameters
+        ----------
+        job, shard
+            What to make.
+        source
+            A dataset of the same format and recipe, whose shard of that number has the same
+            samples.
+        check
+            As for `write_shard`.
+
+        Returns
+        -------
+        ShardRecord or None
+            ``None`` if it can't be taken over as it is.
+
+        Raises
+        ------
+        DatasetError
+            If the source's shard is missing or damaged.
+        StorageError
+            If the source can't be read.
+        OSError
+            If it can't be written.
+        """
+        return None
 
     def commit(self, job: Job, finished: FinishedShards) -> None:
         """Complete the dataset and give it its final name.

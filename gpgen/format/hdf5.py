@@ -37,16 +37,16 @@ __all__ = ["Hdf5Reader", "Hdf5Store"]
 
 
 @functools.lru_cache(maxsize=8)
-def _skeleton(recipe: LabelledImages, layout: Layout, version: str) -> Skeleton:
+def _skeleton(recipe: LabelledImages, layout: Layout, version: str, roots: str | None) -> Skeleton:
     *derived, crc, sha = manifest_arrays(recipe, layout)
-    attributes = seal(root_attributes(recipe, layout, version))
+    attributes = seal(root_attributes(recipe, layout, version, roots))
     # The image comes late, so that all that opening needs lies together in front.
     return lay_out(attributes, [*derived, image_array(recipe, layout.n), crc, sha])
 
 
 def skeleton_of(job: Job) -> Skeleton:
     """Return the layout of a job's file."""
-    return _skeleton(job.recipe, job.layout, job.gpgen_version)
+    return _skeleton(job.recipe, job.layout, job.gpgen_version, job.roots)
 
 
 class Hdf5Store(Store):

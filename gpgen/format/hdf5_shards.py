@@ -40,17 +40,15 @@ from gpgen.format.manifest import (
 from gpgen.io import files
 from gpgen.io.local_path import LocalPath
 from gpgen.io.paths import AnyPath
-from gpgen.labelled_images import LabelledImages
 
 __all__ = ["Hdf5ShardsReader", "Hdf5ShardsStore"]
 
 
-def _shard_skeleton(
-    recipe: LabelledImages, layout: Layout, shard: int, version: str
-) -> tuple[Skeleton, list[SmallArray]]:
+def _shard_skeleton(job: Job, shard: int) -> tuple[Skeleton, list[SmallArray]]:
     """Return a shard file's layout and its small arrays, the CRC-32C left out."""
+    recipe, layout = job.recipe, job.layout
     start, stop = layout.bounds(shard)
-    attributes: dict[str, Any] = root_attributes(recipe, layout, version)
+    attributes: dict[str, Any] = root_attributes(recipe, layout, job.gpgen_version, job.roots)
     attributes |= {"format": "gpgen-shard", "shard": shard, "first_sample": start}
 
     def shifted(array: SmallArray) -> SmallArray:
@@ -76,18 +74,14 @@ class Hdf5ShardsStore(Store):
         return job.data.on_disk() / job.target.shard_name(shard)
 
     def _manifest_skeleton(self, job: Job) -> Skeleton:
-        attributes = root_attributes(job.recipe, job.layout, job.gpgen_version)
+        attributes = root_attributes(job.recipe, job.layout, job.gpgen_version, job.roots)
         attributes = seal({**attributes, "shard_pattern": job.target.path.name})
         return lay_out(attributes, manifest_arrays(job.recipe, job.layout))
 
     def nbytes(self, job: Job) -> int:
         """Return the exact bytes that the finished dataset takes."""
-        recipe, layout = job.recipe, job.layout
-        last = layout.shards - 1
-        sizes = [
-            _shard_skeleton(recipe, layout, shard, job.gpgen_version)[0].nbytes
-            for shard in sorted({0, last})
-        ]
+        last = job.layout.shards - 1
+        sizes = [_shard_skeleton(job, shard)[0].nbytes for shard in sorted({0, last})]
         return sizes[0] * last + sizes[-1] + self._manifest_skeleton(job).nbytes
 
     def has_shard(self, job: Job, record: ShardRecord) -> bool:
@@ -101,7 +95,7 @@ class Hdf5ShardsStore(Store):
         """Draw a shard and write its file, front to back."""
         recipe = job.recipe
         start, stop = job.layout.bounds(shard)
-        skeleton, arrays = _shard_skeleton(recipe, job.layout, shard, job.gpgen_version)
+        skeleton, arrays = _shard_skeleton(job, shard)
         pieces = list(skeleton.metadata)
         pieces += [(skeleton.offsets[a.name], a.block(0, stop - start)) for a in arrays]
         image = skeleton.offsets["image"]

@@ -32,6 +32,7 @@ __all__ = [
     "batches",
     "crc32c",
     "never_stop",
+    "new_descriptor",
     "new_file",
     "write_images",
 ]
@@ -214,12 +215,18 @@ def write_images(
 @contextlib.contextmanager
 def new_file(temporary: Path, final: Path) -> Iterator[Stream]:
     """Write a file that appears as ``final``, whole, once its stream was finished."""
+    with new_descriptor(temporary, final) as (descriptor, name), Stream(descriptor, name) as stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def new_descriptor(temporary: Path, final: Path) -> Iterator[tuple[int, Path]]:
+    """Write a file that appears as ``final`` at the end; yield it, and its name until then."""
     name = files.temporary_name(temporary, final.name)
     descriptor = files.create(name)
     try:
         try:
-            with Stream(descriptor, name) as stream:
-                yield stream
+            yield descriptor, name
         finally:
             os.close(descriptor)
     except BaseException:

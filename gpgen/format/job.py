@@ -101,6 +101,12 @@ class Job:
     images
         The source of the images. The same images make the same job, wherever they come from; None
         for a job as it is on record, until whoever resumes it gives the source.
+    roots
+        A hash of the kernels' code that draws, or has drawn, the images, if the recipe names
+        kernels of other packages (`gpgen.exact.offered_roots`).
+    reused
+        The dataset, as `open_dataset` takes it, whose samples it begins with, if it was made from
+        one. The same job without it has the same bytes.
     """
 
     target: Target
@@ -109,6 +115,13 @@ class Job:
     overwrite: bool = False
     gpgen_version: str = __version__
     images: ImageSource | None = None
+    roots: str | None = None
+    reused: str | None = None
+
+    @property
+    def extends(self) -> bool:
+        """Whether the dataset that it begins with is the one whose place it takes."""
+        return self.reused is not None and self.reused == str(self.target.manifest)
 
     @property
     def working(self) -> AnyPath:
@@ -137,6 +150,7 @@ class Job:
 
     def _content(self) -> dict[str, Any]:
         return {
+            **({} if self.roots is None else {"roots_sha256": self.roots}),
             "format_version": FORMAT_VERSION,
             "sampling_version": SAMPLING_VERSION,
             "gpgen_version": self.gpgen_version,
@@ -155,16 +169,19 @@ class Job:
         run
             A mark by which to tell a run's job from the same job of another run.
         """
-        content = {**self._content(), "overwrite": self.overwrite, "run": run}
+        content = {
+            **self._content(),
+            "overwrite": self.overwrite,
+            # Folders are moved: what is replaced is wherever the target is.
+            "reused": self.extends or self.reused,
+            "run": run,
+        }
         return json.dumps(seal(content, SEAL), indent=2).encode() + b"\n"
 
     def is_described_by(self, manifest: Manifest) -> bool:
         """Return whether a finished dataset is the one that this job makes."""
-        return (manifest.recipe_sha256, manifest.layout, manifest.gpgen_version) == (
-            self.recipe.sha256,
-            self.layout,
-            self.gpgen_version,
-        )
+        theirs = (manifest.recipe_sha256, manifest.layout, manifest.gpgen_version, manifest.roots)
+        return theirs == (self.recipe.sha256, self.layout, self.gpgen_version, self.roots)
 
     def differences(self, other: Job) -> list[str]:
         """Return what ``other`` wants otherwise, each as ``name old -> new``."""
@@ -177,5 +194,6 @@ class Job:
             (f"recipe {key}", mine["recipe"].get(key), theirs["recipe"].get(key))
             for key in sorted({*mine["recipe"], *theirs["recipe"]})
         ]
+        pairs.append(("roots of the kernels of other packages", self.roots, other.roots))
         # Dictionaries are compared as text, for the order of splits matters.
         return [f"{key} {old!r} -> {new!r}" for key, old, new in pairs if repr(old) != repr(new)]

@@ -109,18 +109,23 @@ def image_axes(dimensions: int) -> tuple[str, ...]:
 
 
 def derived_arrays(recipe: LabelledImages, n: int) -> tuple[SmallArray, ...]:
-    """Return the arrays that follow from the recipe: label, length_scale, seed, split.
+    """Return the arrays that follow from the recipe: label, length_scale, weight, seed, split.
 
     Parameters
     ----------
     recipe
-        The recipe; imported images, which nothing draws again, have no seed.
+        The recipe; imported images, which nothing draws again, have no seed. Only where
+        weights are drawn are they an array.
     n
         Number of samples.
     """
     scale = recipe.length_scale_array(0, 1).shape[1:]
     names = list(recipe.splits)
     seed: tuple[SmallArray, ...] = ()
+    weight: tuple[SmallArray, ...] = ()
+    if isinstance(recipe, Recipe) and recipe.texture.draws_weights:
+        axes, shape = ("sample", "component"), (n, len(recipe.components))
+        weight = (SmallArray("weight", shape, np.dtype("<f8"), axes, recipe.weight_array),)
     if isinstance(recipe, Recipe):
         of_samples = functools.partial(seeds, recipe.seed)
         seed = (SmallArray("seed", (n,), np.dtype("<u8"), ("sample",), of_samples),)
@@ -134,6 +139,7 @@ def derived_arrays(recipe: LabelledImages, n: int) -> tuple[SmallArray, ...]:
             recipe.length_scale_array,
             {"units": "pixel"},
         ),
+        *weight,
         *seed,
         SmallArray(
             "split",
@@ -164,6 +170,12 @@ class Manifest(msgspec.Struct, frozen=True):
     chunk_size: int | None = None
     shard_pattern: str | None = None
     files: dict[str, str] = {}
+    roots_sha256: str | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def roots(self) -> str | None:
+        """A hash of the code of other packages' kernels, where the recipe names any."""
+        return None if self.roots_sha256 is msgspec.UNSET else self.roots_sha256
 
     @property
     def layout(self) -> Layout:
@@ -200,9 +212,19 @@ def canonical_json(value: object) -> bytes:
 
 
 def root_attributes(
-    recipe: LabelledImages, layout: Layout, version: str = __version__
+    recipe: LabelledImages, layout: Layout, version: str = __version__, roots: str | None = None
 ) -> dict[str, Any]:
-    """Return the attributes of a dataset that don't depend on its pixels, not yet sealed."""
+    """Return the attributes of a dataset that don't depend on its pixels, not yet sealed.
+
+    Parameters
+    ----------
+    recipe, layout
+        The dataset.
+    version
+        Of the gpgen that has drawn it.
+    roots
+        `gpgen.exact.offered_roots.roots_sha256` of the one who has drawn it.
+    """
     attributes: dict[str, Any] = {
         "format": "gpgen",
         "format_version": FORMAT_VERSION,
@@ -218,6 +240,8 @@ def root_attributes(
     }
     if layout.chunk_size is not None:
         attributes["chunk_size"] = layout.chunk_size
+    if roots is not None:
+        attributes["roots_sha256"] = roots
     return attributes
 
 

@@ -1,10 +1,11 @@
 """Tar files that the ``webdataset`` package reads, and a manifest file beside them.
 
 A sample is three members: ``00000042.npy`` (the image), ``.cls`` (the label) and ``.json``
-(index, class name, length-scales, seed, split). The seed is text: many programs that read JSON
-have no integers above 2**63 - 1. All samples of a dataset take equally many bytes, so that an
-image's place follows from its index, and everything that reads a dataset reads this one too.
-Without timestamps, equal data is equal bytes. The manifest is that of HDF5 shards.
+(index, class name, length-scales, weights where they are drawn, seed, split). The seed is text:
+many programs that read JSON have no integers above 2**63 - 1. All samples of a dataset take
+equally many bytes, so that an image's place follows from its index, and everything that reads a
+dataset reads this one too. Without timestamps, equal data is equal bytes. The manifest is that of
+HDF5 shards.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ import numpy as np
 from gpgen.errors import DatasetError
 from gpgen.exact.texture import LengthScale
 from gpgen.format.base import Place, Reader
+from gpgen.format.copying import take_shard_file
 from gpgen.format.hdf5_shards import Hdf5ShardsReader, Hdf5ShardsStore
 from gpgen.format.image_writing import batches, crc32c, new_file
 from gpgen.format.job import Job, ShardRecord
 from gpgen.format.layout import Format
-from gpgen.io.failures import VERIFY, unreadable
+from gpgen.io.failures import VERIFY, reading, unreadable
 from gpgen.io.paths import AnyPath
 from gpgen.labelled_images import LabelledImages
 from gpgen.recipe import Recipe
@@ -63,8 +65,9 @@ class _Descriptions:
         self._splits = tuple(recipe.splits)
         self._recipe_sha256 = recipe.sha256
         self.nbytes = 0
+        weights = _longest_weights(recipe)
         self.longest = max(
-            len(self.of(2**63, label, _longest_scales(recipe, label), 2**64 - 1, split))
+            len(self.of(2**63, label, _longest_scales(recipe, label), weights, 2**64 - 1, split))
             for label in range(recipe.class_count)
             for split in range(len(self._splits))
         )
@@ -75,12 +78,15 @@ class _Descriptions:
         index: int,
         label: int,
         scales: tuple[LengthScale, ...],
+        weights: tuple[float, ...],
         seed: int | None,
         split: int,
     ) -> bytes:
-        """Return what is to be known about a sample; `split` is its code."""
+        """Return what is to be known about a sample; `weights` if drawn, `split` is its code."""
         content: dict[str, Any] = {"index": index, "label": label, "class": self._classes[label]}
         content["length_scale"] = scales
+        if weights:
+            content["weight"] = weights
         if seed is not None:
             content["seed"] = str(seed)
         content |= {"split": self._splits[split], "recipe_sha256": self._recipe_sha256}
@@ -95,6 +101,13 @@ def _longest_scales(recipe: LabelledImages, label: int) -> tuple[LengthScale, ..
         max((choice.length_scale for choice in choices), key=lambda scale: len(json.dumps(scale)))
         for choices in recipe.texture.chosen(label)
     )
+
+
+def _longest_weights(recipe: LabelledImages) -> tuple[float, ...]:
+    """Return those drawn weights that take most letters; none if none are drawn."""
+    if not (isinstance(recipe, Recipe) and recipe.texture.draws_weights):
+        return ()
+    return tuple(max(c.all_weights, key=lambda w: len(json.dumps(w))) for c in recipe.components)
 
 
 @functools.lru_cache(maxsize=8)
@@ -150,6 +163,15 @@ class WebDatasetStore(Hdf5ShardsStore):
             sha256 = stream.finish()
         return ShardRecord(shard, sha256, stream.nbytes, crcs.tobytes())
 
+    def copy_shard(
+        self, job: Job, shard: int, source: Reader, check: Callable[[], None]
+    ) -> ShardRecord | None:
+        """Take a shard's file over; not one whose seeds are numbers, of which text is made."""
+        if not (isinstance(source, WebDatasetReader) and source.has_seeds_as_text(shard)):
+            return None
+        final = self._shard_path(job, shard)
+        return take_shard_file(job, final, source, shard, check)
+
     def reader(self, path: AnyPath) -> Reader:
         """Open a finished dataset by its manifest file."""
         return WebDatasetReader(path.on_disk())
@@ -166,6 +188,9 @@ class _Texts:
         self._seeds: list[int | None] = [None] * (stop - start)  # of imported images
         if isinstance(recipe, Recipe):
             self._seeds = seeds(recipe.seed, start, stop).tolist()
+        self._weights: list[tuple[float, ...]] = [()] * (stop - start)
+        if isinstance(recipe, Recipe) and recipe.texture.draws_weights:
+            self._weights = [tuple(row) for row in recipe.weight_array(start, stop).tolist()]
         self._splits = recipe.split_codes(start, stop).tolist()
 
     def members(self, index: int) -> bytes:
@@ -174,7 +199,7 @@ class _Texts:
         label = str(self._labels[k]).encode()
         scales = self._recipe.length_scales_of(self._labels[k], self._seeds[k])
         text = self._descriptions.of(
-            index, self._labels[k], scales, self._seeds[k], self._splits[k]
+            index, self._labels[k], scales, self._weights[k], self._seeds[k], self._splits[k]
         )
         parts = (
             _header(f"{index:08d}.cls", len(label)),
@@ -210,3 +235,15 @@ class WebDatasetReader(Hdf5ShardsReader):
             raise DatasetError(f"{path} has {found} bytes instead of {expected[0]}", VERIFY)
         offset = _BLOCK + len(_npy_header(self.recipe))
         return Place(path, offset, nbytes, 1, strides[expected.index(found)] - nbytes)
+
+    def has_seeds_as_text(self, shard: int) -> bool:
+        """Return whether a shard is as gpgen writes it now, by its first sample's description."""
+        path = self._shard_path(shard)
+        raw = bytearray(_descriptions(self.recipe).nbytes)
+        with reading(path):
+            file = path.opened()
+            try:
+                file.read_at(memoryview(raw), _before_description(self.recipe))
+            finally:
+                file.close()
+        return not isinstance(self.recipe, Recipe) or b'"seed": "' in raw

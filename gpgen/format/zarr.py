@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gpgen.format.base import Reader, Store
+from gpgen.format.copying import take_shard_file
 from gpgen.format.image_writing import new_file
 from gpgen.format.job import FinishedShards, Job, ShardRecord
 from gpgen.format.zarr_content import (
@@ -52,6 +53,13 @@ class ZarrStore(Store):
         final = job.data.on_disk() / shard_name(job.recipe, shard)
         with new_file(job.temporary.on_disk(), final) as stream:
             return write_shard_to(stream, job, shard, check)
+
+    def copy_shard(
+        self, job: Job, shard: int, source: Reader, check: Callable[[], None]
+    ) -> ShardRecord:
+        """Take a shard's file over."""
+        final = job.data.on_disk() / shard_name(job.recipe, shard)
+        return take_shard_file(job, final, source, shard, check)
 
     def commit(self, job: Job, finished: FinishedShards) -> None:
         """Write the small arrays and the metadata, the root's last; then rename."""

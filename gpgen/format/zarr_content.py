@@ -78,7 +78,7 @@ def dataset_nbytes(job: Job) -> int:
 
 def _root_nbytes(job: Job, documents: dict[str, Any], names: list[str]) -> int:
     """Return the length of the root's metadata when it lists these files."""
-    attributes = root_attributes(job.recipe, job.layout, job.gpgen_version)
+    attributes = root_attributes(job.recipe, job.layout, job.gpgen_version, job.roots)
     attributes["files"] = dict.fromkeys(names, "0" * 64)
     return len(render(root_document(seal(attributes), documents)))
 
@@ -151,7 +151,7 @@ def members(job: Job, finished: FinishedShards) -> Iterator[tuple[str, bytes]]:
         data = render(document)
         hashes[f"{name}/{ROOT}"] = hashlib.sha256(data).hexdigest()
         yield f"{name}/{ROOT}", data
-    attributes = root_attributes(job.recipe, layout, job.gpgen_version)
+    attributes = root_attributes(job.recipe, layout, job.gpgen_version, job.roots)
     attributes["files"] = hashes
     yield ROOT, render(root_document(seal(attributes), documents))
 

@@ -7,11 +7,14 @@ import os
 import tempfile
 from array import array
 from collections.abc import Callable, Iterator
+from typing import IO
 
-from gpgen.errors import Argument, TargetError, UsageError
+from gpgen.errors import Argument, StorageError, TargetError, UsageError
 from gpgen.format.base import Reader, Store
+from gpgen.format.copying import copy_shard_to, damaged, stored_record
 from gpgen.format.image_writing import Stream
 from gpgen.format.job import FinishedShards, Job, ShardRecord
+from gpgen.format.pixels import file_sha256
 from gpgen.format.zarr_content import (
     ROOT,
     dataset_nbytes,
@@ -22,6 +25,8 @@ from gpgen.format.zarr_content import (
     write_shard_to,
 )
 from gpgen.format.zarr_reader import ZarrReader
+from gpgen.io.failures import reading
+from gpgen.io.object_path import ObjectPath
 from gpgen.io.paths import AnyPath
 
 __all__ = ["ZarrObjectsStore"]
@@ -58,13 +63,25 @@ class ZarrObjectsStore(Store):
 
     def write_shard(self, job: Job, shard: int, check: Callable[[], None]) -> ShardRecord:
         """Draw a shard into a scratch file of this machine, and put it with its SHA-256."""
-        where = f"shard {shard} of {job.target.path} can't be drawn in {tempfile.gettempdir()}"
         path = job.target.path.on_store() / shard_name(job.recipe, shard)
-        with _scratch_errors(where), tempfile.TemporaryFile(prefix="gpgen-") as scratch:
+        with _scratch_file(job, shard) as scratch:
             with Stream(scratch.fileno(), None) as stream:
                 record = write_shard_to(stream, job, shard, check)
             check()
             path.upload(scratch.fileno(), record.sha256)
+        return record
+
+    def copy_shard(
+        self, job: Job, shard: int, source: Reader, check: Callable[[], None]
+    ) -> ShardRecord:
+        """Have the store copy a shard; one that is elsewhere goes through a scratch file."""
+        path = job.target.path.on_store() / shard_name(job.recipe, shard)
+        record = _copied_by_the_store(source, shard, path)
+        if record is None:
+            with _scratch_file(job, shard) as scratch:
+                record = copy_shard_to(scratch.fileno(), source, shard, check)
+                check()
+                path.upload(scratch.fileno(), record.sha256)
         return record
 
     def commit(self, job: Job, finished: FinishedShards) -> None:
@@ -107,14 +124,36 @@ class ZarrObjectsStore(Store):
         return ZarrReader(path)
 
 
-@contextlib.contextmanager
-def _scratch_errors(what: str) -> Iterator[None]:
+def _copied_by_the_store(source: Reader, shard: int, path: ObjectPath) -> ShardRecord | None:
+    """Have a shard copied to an object; ``None`` if its store is another, or refuses."""
+    region = source.region(shard)
+    if not region.path.is_remote:
+        return None
+    record = stored_record(source, shard)
     try:
-        yield
+        with reading(region.path):
+            sha256 = path.copy_of(region.path.on_store())
+    except StorageError:  # reading it will tell whether it is the store that fails
+        return None
+    if sha256 is None:
+        # One byte more, so that an object that is too long is noticed.
+        sha256 = bytes.fromhex(file_sha256(path, 0, record.nbytes + 1)[0])
+    if sha256 != record.sha256:
+        raise damaged(region, shard)
+    return record
+
+
+@contextlib.contextmanager
+def _scratch_file(job: Job, shard: int) -> Iterator[IO[bytes]]:
+    """Yield a file on this machine's disk for a shard, and say if it is that which fails."""
+    try:
+        with tempfile.TemporaryFile(prefix="gpgen-") as scratch:
+            yield scratch
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
+        folder = tempfile.gettempdir()
         raise TargetError(
-            f"{what}: {reason}",
+            f"shard {shard} of {job.target.path} can't be drawn in {folder}: {reason}",
             f"set TMPDIR to a folder with room for a shard, then use {Argument.RESUME}",
         ) from error
 

@@ -27,8 +27,9 @@ from gpgen.io.failures import NoFileError, reason
 
 __all__ = [
     "MOST_METADATA",
+    "copy_range",
     "create",
-    "is_writable",
+    "link",
     "lock",
     "make_folder",
     "open_direct",
@@ -168,6 +169,18 @@ def write_at(descriptor: int, buffer: Buffer, offset: int) -> None:
         left, offset = left[done:], offset + done
 
 
+def copy_range(source: int, offset: int, nbytes: int, descriptor: int, at: int) -> int:
+    """Have the system copy bytes of one file to another, whose blocks they may then share.
+
+    Returns
+    -------
+    int
+        How many there were, perhaps fewer; 0 at the end of the file.
+    """
+    _step("write", descriptor)
+    return os.copy_file_range(source, descriptor, nbytes, offset, at)
+
+
 def open_direct(path: Path) -> int | None:
     """Open a file for writing past the page cache; ``None`` where that can't be done."""
     flag = getattr(os, "O_DIRECT", 0)
@@ -240,6 +253,12 @@ def rename(source: Path, destination: Path) -> None:
     """Give a file or folder its new name in one step, replacing a file that has it."""
     _step("rename", destination)
     source.replace(destination)
+
+
+def link(source: Path, destination: Path) -> None:
+    """Give a file a second name."""
+    _step("link", destination)
+    destination.hardlink_to(source)
 
 
 def make_folder(path: Path) -> None:
@@ -328,8 +347,3 @@ def lock(path: Path) -> int | None:
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
         os.close(descriptor)
-
-
-def is_writable(folder: Path) -> bool:
-    """Return whether this process may add names to ``folder``."""
-    return os.access(folder, os.W_OK | os.X_OK)

@@ -21,7 +21,8 @@ from gpgen.io.files import MOST_METADATA
 __all__ = ["ObjectPath", "OpenObject"]
 
 # What is left of s3:// when someone made a Path of it has one slash.
-_ADDRESS = re.compile(r"s3:/{1,2}([^/]+)/+(.*)", re.DOTALL)
+_ACCESS_POINT = r"arn:aws[\w-]*:s3[\w-]*:[\w-]*:\d*:accesspoint[:/][^/]+"
+_ADDRESS = re.compile(rf"s3:/{{1,2}}({_ACCESS_POINT}|[^/]+)/+(.*)", re.DOTALL)
 _FORM = "write it like s3://bucket/data.zarr"
 
 
@@ -32,7 +33,7 @@ class ObjectPath:
     Parameters
     ----------
     bucket
-        The bucket.
+        The bucket, or the ARN of an access point.
     key
         The name in it, without a slash at either end.
     """
@@ -203,6 +204,10 @@ class ObjectPath:
     def upload(self, descriptor: int, sha256: bytes) -> None:
         """Put a file's content as the object, whole, in one step."""
         requests.put(self.bucket, self.key, requests.Body(descriptor, sha256))
+
+    def copy_of(self, other: ObjectPath) -> bytes | None:
+        """Have the store put a copy of another object here; return its SHA-256, if it is told."""
+        return requests.copy(self.bucket, self.key, (other.bucket, other.key))
 
     def members(self) -> Iterator[tuple[ObjectPath, int]]:
         """Yield the objects whose names begin with this one and a slash, and their bytes."""

@@ -1,7 +1,8 @@
 """Requests to an S3 store: each tried again until it is answered or hopeless.
 
 Credentials, region and endpoint come from where the AWS command line takes them: environment
-variables, then its configuration files, then the machine's role.
+variables, then its configuration files, then the machine's role. Without credentials requests
+are not signed, as public buckets take them.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from gpgen.io.object_failures import (
     status,
 )
 
-__all__ = ["ATTEMPTS", "Body", "delete", "get", "listing", "put", "size"]
+__all__ = ["ATTEMPTS", "Body", "copy", "delete", "get", "listing", "put", "size"]
 
 # With pauses of 0.1 s, doubled each time, eight tries that fail at once take about ten seconds.
 ATTEMPTS = 8
@@ -137,6 +138,34 @@ def put(bucket: str, key: str, body: Body, *, only_new: bool = False) -> None:
         if any(found == key for found, _ in listing(bucket, key)):
             raise FileExistsError(f"s3://{bucket}/{key} exists") from None
         _ask(what, ask)
+
+
+def copy(bucket: str, key: str, source: tuple[str, str]) -> bytes | None:
+    """Have the store copy an object.
+
+    Parameters
+    ----------
+    bucket, key
+        Where to.
+    source
+        Bucket and key of what is copied.
+
+    Returns
+    -------
+    bytes or None
+        The copy's SHA-256, if the store tells it.
+    """
+    names = {"Bucket": source[0], "Key": source[1]}
+    answer = _ask(
+        f"s3://{bucket}/{key} can't be copied from s3://{source[0]}/{source[1]}",
+        lambda client: client.copy_object(
+            Bucket=bucket, Key=key, CopySource=names, ChecksumAlgorithm="SHA256"
+        ),
+        missing=source,
+    )
+    told = str(answer.get("CopyObjectResult", {}).get("ChecksumSHA256", ""))
+    # What was put in parts may have a checksum of their checksums, with "-" and how many.
+    return base64.b64decode(told) if told and "-" not in told else None
 
 
 def listing(bucket: str, prefix: str) -> Iterator[tuple[str, int]]:
@@ -260,6 +289,7 @@ _clients = _Clients()
 
 def _new_client() -> Any:  # noqa: ANN401 - botocore has no types
     try:
+        import botocore
         import botocore.config
         import botocore.exceptions
         import botocore.session
@@ -281,6 +311,8 @@ def _new_client() -> Any:  # noqa: ANN401 - botocore has no types
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None
     try:
         session = botocore.session.get_session()
+        if session.get_credentials() is None:  # of a public bucket, which asks for none
+            config = config.merge(botocore.config.Config(signature_version=botocore.UNSIGNED))
         return session.create_client("s3", region_name=region, config=config)
     except (botocore.exceptions.BotoCoreError, ValueError) as error:
         raise explain(error, "S3 can't be used", 1) from error

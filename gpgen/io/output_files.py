@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gpgen.errors import Argument, TargetError
 
-__all__ = ["check_folder", "check_output_file", "check_space", "free_bytes"]
+__all__ = ["check_folder", "check_output_file", "check_space", "free_bytes", "is_writable"]
 
 
 def check_folder(folder: Path) -> None:
@@ -31,6 +31,11 @@ def check_folder(folder: Path) -> None:
 def free_bytes(folder: Path) -> int:
     """Return how many bytes this user may still write under a folder."""
     return shutil.disk_usage(folder).free
+
+
+def is_writable(folder: Path) -> bool:
+    """Return whether this process may add names to a folder."""
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
 def check_space(

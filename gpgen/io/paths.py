@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Protocol, Self
 
 from gpgen.errors import UsageError
+from gpgen.io.http_path import HttpPath
 from gpgen.io.local_path import LocalPath
 from gpgen.io.object_path import ObjectPath
 from gpgen.io.user_paths import AnyText, given, text_of
@@ -16,6 +18,10 @@ __all__ = ["AnyPath", "Given", "Mark", "OpenFile", "place_of"]
 Mark = tuple[int, int, int]
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:/")
+_STORES = (
+    "use s3://, http://, https://, gs:// (public data) or a local path; Azure's public data "
+    "by its address https://ACCOUNT.blob.core.windows.net/CONTAINER/data.zarr"
+)
 _FILE_FORMATS = (".h5", ".hdf5", ".tar")
 
 
@@ -32,7 +38,9 @@ class OpenFile(Protocol):
 
 
 class AnyPath(Protocol):
-    """A path on a disk (`LocalPath`) or an address on an object store (`ObjectPath`).
+    """A path on a disk (`LocalPath`), or an address on an object store (`ObjectPath`) or server.
+
+    What is on a server (`HttpPath`) can only be read.
 
     Code that builds names and reads files takes either. All that reads raises an `OSError` if
     the file is missing or can't be read, a `StorageError` if a store doesn't answer.
@@ -158,17 +166,26 @@ def place_of(path: Given) -> AnyPath:
     UsageError
         If it is an address of a kind that gpgen can't read or write, or no path at all.
     """
-    if isinstance(path, ObjectPath):
+    if isinstance(path, ObjectPath | HttpPath):
         return path
     text = text_of(path)
     if not _SCHEME.match(text):
         return given(text)
-    if not text.startswith("s3:"):
-        raise UsageError(f"{text!r} is on no store that gpgen knows", "use s3:// or a local path")
-    place = ObjectPath.parse(text)
+    scheme = text.partition(":")[0]
+    if scheme == "gs":
+        text, scheme = _public_address(text), "https"
+    if scheme not in ("s3", "http", "https"):
+        raise UsageError(f"{text!r} is on no store that gpgen knows", _STORES)
+    place: AnyPath = ObjectPath.parse(text) if scheme == "s3" else HttpPath.parse(text)
     if place.suffix in _FILE_FORMATS:
         raise UsageError(
             f"{text!r} would be HDF5 or tar files, and on object stores there is only Zarr",
             "name it like s3://bucket/data.zarr",
         )
     return place
+
+
+def _public_address(text: str) -> str:
+    """Return the address at which Google's store gives out a public object."""
+    server = os.environ.get("STORAGE_EMULATOR_HOST", "https://storage.googleapis.com")
+    return f"{server.rstrip('/')}/{text.removeprefix('gs:').lstrip('/')}"

@@ -13,16 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.dataset import Dataset, open_dataset
-from gpgen.errors import DatasetError, UsageError
+from gpgen.errors import Argument, UsageError
 from gpgen.exporting import Pictures, export
 from gpgen.format import store_for
 from gpgen.format.image_writing import never_stop
 from gpgen.format.job import Job, ShardRecord
 from gpgen.io.paths import Given
+from gpgen.making.growing import check_sampling
 from gpgen.making.planning import job_of
 from gpgen.making.run import carry_out
 from gpgen.progress import Follow
-from gpgen.sampling import SAMPLING_VERSION
+from gpgen.recipe import Recipe
 
 __all__ = ["convert", "one_by_one"]
 
@@ -31,6 +32,7 @@ def convert(
     source: Given,
     out: Given,
     *,
+    n: int | None = None,
     split: str | None = None,
     classes: str | int | Sequence[str | int] | None = None,
     samples: slice | Sequence[int] | npt.NDArray[Any] | None = None,
@@ -55,6 +57,8 @@ def convert(
         again if it was broken off: ``{split}-{shard:05d}.parquet``, as the datasets package reads
         it, and ``{split}-{shard:05d}.npz`` for NumPy, either field being optional; and
         ``pictures/``, a folder with a picture of each sample and the table ``metadata.csv``.
+    n
+        Copy only the first n samples; all if ``None``. What comes out is what `make` makes of n.
     split, classes, samples
         Which samples are copied, as for `Dataset.subset`; only to what is for other programs
         alone, since those of a dataset follow from their index.
@@ -85,6 +89,7 @@ def convert(
     exported = export(
         source,
         out,
+        n=n,
         split=split,
         classes=classes,
         samples=samples,
@@ -98,25 +103,35 @@ def convert(
     if exported is not None:
         return open_dataset(source)
     with open_dataset(source) as dataset:
-        manifest = dataset.manifest
-        if manifest.sampling_version != SAMPLING_VERSION:
-            raise DatasetError(
-                f"{dataset.path} was drawn by gpgen {manifest.gpgen_version}, whose textures are "
-                "others",
-                "convert it with that version",
-            )
+        check_sampling(dataset, "convert it with that version")
         job = job_of(
             ConvertedImages(dataset),
-            dataset.n,
+            dataset.n if n is None else n,
             out,
             chunk_size=chunk_size,
             shard_size=shard_size,
             overwrite=overwrite,
-            gpgen_version=manifest.gpgen_version,
+            gpgen_version=dataset.manifest.gpgen_version,
+            roots=dataset.manifest.roots,
         )
         if job.target.manifest == dataset.path:
             raise UsageError(f"{dataset.path} is both source and target", "choose another target")
+        _check_samples(job, dataset)
         return carry_out(job, one_by_one, resume=resume, progress=progress)
+
+
+def _check_samples(job: Job, dataset: Dataset) -> None:
+    """Refuse more samples than there are, and a part of what is described as a whole."""
+    if job.layout.n > dataset.n:
+        raise UsageError(
+            f"n is {job.layout.n}, and {dataset.path} has {dataset.n} samples",
+            f"draw more of them: `gpgen make --n {job.layout.n} --out DST --reuse SRC`",
+        )
+    if job.layout.n < dataset.n and not isinstance(dataset.recipe, Recipe):
+        raise UsageError(
+            f"{dataset.path} was imported, and its description is that of all {dataset.n} images",
+            f"leave out {Argument.N}, or import a source of fewer",
+        )
 
 
 class ConvertedImages:

@@ -13,11 +13,13 @@ from typing import Any
 
 from gpgen.errors import Argument, ClusterError, GpgenError
 from gpgen.exact.blas import one_blas_thread
+from gpgen.exact.offered_roots import offered_names, roots_sha256
 from gpgen.format import store_for
 from gpgen.format.image_writing import never_stop
 from gpgen.format.job import Job, ShardRecord
 from gpgen.making.cluster import Client, dask_distributed, differing_versions
 from gpgen.making.tries import TRIES, check_worth_trying_again
+from gpgen.recipe import Recipe
 
 __all__ = ["ClockSetBackError", "make_shards"]
 
@@ -64,10 +66,31 @@ class _Failure:
 def _make_shard(job: Job, shard: int) -> ShardRecord | _Failure:
     """Make one shard: the task that workers run."""
     try:
+        _check_kernels(job)
         with one_blas_thread():
             return store_for(job.target.form, job.target.path).write_shard(job, shard, never_stop)
     except Exception as error:  # noqa: BLE001 - all of it goes to the driver, which decides
         return _Failure(dask_distributed().get_worker().address, error)
+
+
+def _check_kernels(job: Job) -> None:
+    """Refuse to draw with other code of another package's kernel than the driver's."""
+    if job.roots is None or not isinstance(job.recipe, Recipe):
+        return
+    if roots_sha256(job.recipe.texture) != job.roots:
+        raise ClusterError(
+            f"worker {dask_distributed().get_worker().address} has another version of the kernel "
+            f"{_offered(job)} than this process",
+            "install the same version on all workers, start them again, then run again with "
+            f"{Argument.RESUME}",
+        )
+
+
+def _offered(job: Job) -> str:
+    """Return which kernels of other packages a job needs; "" for none."""
+    if not isinstance(job.recipe, Recipe):
+        return ""
+    return " or ".join(offered_names(job.recipe.texture))
 
 
 class _Window:
@@ -225,6 +248,9 @@ class _Window:
         where = f", last on {failure.worker}" if failure.worker else ""
         if tries >= TRIES and (differs := differing_versions(self.client)):
             where += f" ({differs})"
+        kernels = "" if failure.worker else _offered(self.job)
+        if kernels:
+            where += f" (the scheduler and all workers need the package of kernel {kernels})"
         check_worth_trying_again(self.job, shard, failure.error, tries, where)
         self.send(shard, avoid=failure.worker)
 

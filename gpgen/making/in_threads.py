@@ -11,10 +11,13 @@ from typing import Any
 
 from gpgen.exact.blas import one_blas_thread
 from gpgen.format import store_for
+from gpgen.format.image_writing import Check
 from gpgen.format.job import Job, ShardRecord
 from gpgen.making.tries import check_worth_trying_again
 
 __all__ = ["make_in_threads"]
+
+Write = Callable[[Job, int, Check], ShardRecord]
 
 
 class _StoppedError(Exception):
@@ -26,6 +29,7 @@ def make_in_threads(
     workers: int,
     shards: Iterator[int],
     finished: Callable[[list[ShardRecord]], Any],
+    write: Write | None = None,
 ) -> None:
     """Make shards in threads; what else Python and the user do here is left as it is.
 
@@ -39,6 +43,8 @@ def make_in_threads(
         Numbers of the shards to make, taken one by one as there is room.
     finished
         Told of each few finished shards.
+    write
+        ``write(job, shard, check)`` makes one; the format's `write_shard` by default.
 
     Raises
     ------
@@ -54,7 +60,7 @@ def make_in_threads(
         try:
             while True:
                 for shard in itertools.islice(shards, 2 * workers - len(running)):
-                    running.add(pool.submit(_make_shard, job, shard, stop))
+                    running.add(pool.submit(_make_shard, job, shard, stop, write))
                 if not running:
                     return
                 done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -78,16 +84,16 @@ def make_in_threads(
                     finished(late)
 
 
-def _make_shard(job: Job, shard: int, stop: threading.Event) -> ShardRecord:
+def _make_shard(job: Job, shard: int, stop: threading.Event, write: Write | None) -> ShardRecord:
     def check() -> None:
         if stop.is_set():
             raise _StoppedError
 
-    store = store_for(job.target.form, job.target.path)
+    write = write or store_for(job.target.form, job.target.path).write_shard
     for tries in itertools.count(1):
         check()
         try:
-            return store.write_shard(job, shard, check)
+            return write(job, shard, check)
         except _StoppedError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever fails is tried again, and told if it keeps failing

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 from gpgen._version import __version__
+from gpgen.exact.offered_roots import roots_sha256
 from gpgen.format import store_for
-from gpgen.format.image_writing import BATCH_BYTES
 from gpgen.format.job import ImageSource, Job
 from gpgen.format.layout import Format, Target, choose_layout
 from gpgen.io.paths import AnyPath, Given, place_of
+from gpgen.making.growing import Reused
+from gpgen.making.memory import worker_memory
 from gpgen.recipe import AnyRecipe, Recipe
 from gpgen.recipe_warnings import recipe_warnings
 from gpgen.sampling import DrawnImages
@@ -46,9 +48,12 @@ class Plan:
     workers
         Number of workers, unless a scheduler is given.
     memory_per_worker
-        About the bytes that each worker holds, whatever the sizes of chunks and shards.
+        About the bytes that each worker holds, whatever the sizes of chunks and shards: images at
+        work, and the factors and roots of the kernels, which threads of one process share.
     warnings
         What is allowed and yet seldom meant, each in one line.
+    reused
+        Samples that are taken over from another dataset.
     """
 
     recipe: Recipe
@@ -63,6 +68,7 @@ class Plan:
     workers: int
     memory_per_worker: int
     warnings: tuple[str, ...] = ()
+    reused: int = 0
 
 
 def plan(
@@ -73,23 +79,30 @@ def plan(
     workers: int | None = None,
     chunk_size: int | None = None,
     shard_size: int | None = None,
+    extend: bool = False,
+    reuse: Given | None = None,
 ) -> Plan:
     """Work out what `make` would make, and touch nothing.
 
     Parameters
     ----------
-    recipe, n, out, workers, chunk_size, shard_size
+    recipe, n, out, workers, chunk_size, shard_size, extend, reuse
         As for `gpgen.make`.
 
     Raises
     ------
     UsageError
-        If a number or the target's name can't be.
+        If a number or the target's name can't be, or what is reused doesn't fit.
+    DatasetError
+        If what is to be extended or reused is no dataset.
     TargetError
         If the target's folder is missing or not writable.
     """
     recipe = Recipe.load(recipe)
-    job = plan_job(recipe, n, out, chunk_size=chunk_size, shard_size=shard_size)
+    reused = Reused.find(out, extend=extend, reuse=reuse)
+    job = plan_job(recipe, n, out, chunk_size=chunk_size, shard_size=shard_size, reused=reused)
+    if reused is not None:
+        reused.close()
     layout = job.layout
     return Plan(
         recipe=recipe,
@@ -102,8 +115,9 @@ def plan(
         nbytes=store_for(job.target.form, job.target.path).nbytes(job),
         free_bytes=workspace_of(job.target.path).free_bytes(job.target),
         workers=worker_count(workers),
-        memory_per_worker=_memory(recipe),
+        memory_per_worker=worker_memory(recipe),
         warnings=recipe_warnings(recipe, n),
+        reused=0 if reused is None or reused.dataset is None else reused.dataset.n,
     )
 
 
@@ -115,16 +129,31 @@ def plan_job(
     chunk_size: int | None = None,
     shard_size: int | None = None,
     overwrite: bool = False,
+    reused: Reused | None = None,
 ) -> Job:
-    """Return the job that a call of `make` stands for, its target's folder checked."""
-    return job_of(
-        DrawnImages(Recipe.load(recipe)),
+    """Return the job that a call of `make` stands for, its target's folder checked.
+
+    Where it begins with another dataset's samples and no size is given, the sizes are that one's:
+    those chosen by default depend on n.
+    """
+    if reused is not None and chunk_size is None and shard_size is None:
+        layout = reused.layout(Target.parse(place_of(out).followed()).form)
+        if layout is not None:
+            chunk_size, shard_size = layout.chunk_size, layout.shard_size
+    recipe = Recipe.load(recipe)
+    job = job_of(
+        DrawnImages(recipe),
         n,
         out,
         chunk_size=chunk_size,
         shard_size=shard_size,
         overwrite=overwrite,
+        roots=roots_sha256(recipe.texture),
     )
+    if reused is None:
+        return job
+    reused.check(job)
+    return dataclasses.replace(job, reused=reused.path)
 
 
 def job_of(
@@ -136,6 +165,7 @@ def job_of(
     shard_size: int | None = None,
     overwrite: bool = False,
     gpgen_version: str = __version__,
+    roots: str | None = None,
 ) -> Job:
     """Return the job of making a dataset of a source's first n images.
 
@@ -145,16 +175,11 @@ def job_of(
         Where the images come from.
     n, out, chunk_size, shard_size, overwrite
         As for `gpgen.make`.
-    gpgen_version
-        The version that has drawn them.
+    gpgen_version, roots
+        The version that has drawn them, and the hash of the kernels' code (`Job`).
     """
     described = source.described
     target = Target.parse(place_of(out).followed())
     layout = choose_layout(target.form, described.image_nbytes, n, chunk_size, shard_size)
     workspace_of(target.path).check(target, overwrite=overwrite)
-    return Job(target, described, layout, overwrite, gpgen_version, source)
-
-
-def _memory(recipe: Recipe) -> int:
-    """Estimate what drawing a batch holds: the batch, and the sampler's float64 rows and values."""
-    return max(BATCH_BYTES, recipe.image_nbytes) * 8
+    return Job(target, described, layout, overwrite, gpgen_version, source, roots)

@@ -16,8 +16,10 @@ from gpgen.io.failures import target_errors
 from gpgen.io.paths import Given
 from gpgen.making.cluster import Scheduler, Security, connect
 from gpgen.making.dispatch import ClockSetBackError, make_shards
+from gpgen.making.growing import Reused
 from gpgen.making.in_threads import make_in_threads
 from gpgen.making.planning import Plan, plan, plan_job
+from gpgen.making.taking import take
 from gpgen.making.targets import check_still_free, look
 from gpgen.making.worker_processes import worker_processes
 from gpgen.progress import Follow, Progress, Tell, following
@@ -45,6 +47,8 @@ def make(
     processes: bool | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    extend: bool = False,
+    reuse: Given | None = None,
     chunk_size: int | None = None,
     shard_size: int | None = None,
     progress: Follow = None,
@@ -80,8 +84,16 @@ def make(
         exported in one go, are begun again.
     overwrite
         Replace what is there, once the new dataset is whole.
+    extend
+        Make the dataset that is there larger. Its samples are taken over, the rest is drawn; it
+        stays as it is until the larger one is whole. The bytes are those of `make` with its sizes
+        of chunks and shards.
+    reuse
+        Another dataset of fewer samples of the same recipe, in any format, whose samples are taken
+        over in the same way.
     chunk_size, shard_size
-        Samples a chunk and a shard; chosen from the image's size if ``None``.
+        Samples a chunk and a shard; if ``None``, those of what is extended or reused, if it has the
+        same format, else chosen from the image's size.
     progress
         ``True`` draws a bar; a function is called with a `gpgen.Progress` of samples when the run
         begins and after each few shards.
@@ -97,6 +109,9 @@ def make(
         If an argument can't be fulfilled.
     TargetError
         If the target exists, is in use, does not fit, or differs from what is to be resumed.
+    DatasetError
+        If what is extended or reused is no dataset, was drawn otherwise, is damaged beside its
+        images, or is replaced meanwhile.
     ClusterError
         If the workers can't do it.
     StorageError
@@ -107,16 +122,35 @@ def make(
     RecipeWarning
         Of what is allowed and yet seldom meant: one class only, a split without samples, a
         length-scale longer than the image. `Plan.warnings` has the same.
+    DatasetWarning
+        Of damaged shards of what is extended or reused: what is damaged is drawn again.
     """
     _check_arguments(workers, scheduler, security, processes)
     count = worker_count(workers)
     recipe = Recipe.load(recipe)
+    reused = Reused.find(out, extend=extend, reuse=reuse)
+    if reused is not None:
+        resume, overwrite = reused.mode(n, resume=resume, overwrite=overwrite)
     job = plan_job(
-        recipe, n, out, chunk_size=chunk_size, shard_size=shard_size, overwrite=overwrite
+        recipe,
+        n,
+        out,
+        chunk_size=chunk_size,
+        shard_size=shard_size,
+        overwrite=overwrite,
+        reused=reused,
     )
     warn_about(recipe, n)
 
     def work(job: Job, left: int, missing: Iterator[int], finished: Finished) -> None:
+        if reused is not None and reused.dataset is not None:
+            here = scheduler is None and not processes
+            options = (reused.dataset, job, min(count, left), missing, finished)
+            missing = take(*options, all_shards=here)
+            first = next(missing, None)
+            if first is None:
+                return
+            missing = itertools.chain([first], missing)
         if scheduler is None and not processes:
             make_in_threads(job, min(count, left), missing, finished)
             return
@@ -132,7 +166,11 @@ def make(
             except ClockSetBackError as error:
                 missing = itertools.chain(error.shards, missing)
 
-    return carry_out(job, work, resume=resume, progress=progress)
+    try:
+        return carry_out(job, work, resume=resume, progress=progress)
+    finally:
+        if reused is not None:
+            reused.close()
 
 
 def carry_out(

@@ -19,7 +19,7 @@ from gpgen.workspace.journal import count_finished
 from gpgen.workspace.local import LOCK
 from gpgen.workspace.record import read_job, resume_command
 
-__all__ = ["check_still_free", "look"]
+__all__ = ["check_still_free", "look", "target_of"]
 
 
 def look(job: Job, store: Store, workspace: Workspace, *, resume: bool) -> Job | Dataset | None:
@@ -84,11 +84,8 @@ def _finished(job: Job, store: Store) -> Dataset:
             f"{store.occupied(job)} exists and can't be resumed: {error.message}",
             f"choose another {Argument.OUT}, or {job.target.path.how_to_replace()}",
         ) from error
-    path, pattern = job.target.path, dataset.manifest.shard_pattern
-    if pattern is not None and dataset.format in SHARDED:
-        path = path.with_name(pattern)
-    target = Target(path, dataset.format)
-    there = Job(target, dataset.recipe, dataset.manifest.layout)
+    manifest = dataset.manifest
+    there = Job(target_of(dataset), dataset.recipe, manifest.layout, roots=manifest.roots)
     differences = there.differences(job)
     if differences:
         dataset.close()
@@ -98,6 +95,14 @@ def _finished(job: Job, store: Store) -> Dataset:
             f"choose another {Argument.OUT}, or {job.target.path.how_to_replace()}",
         )
     return dataset
+
+
+def target_of(dataset: Dataset) -> Target:
+    """Return the target that a dataset was made at."""
+    path, pattern = dataset.path, dataset.manifest.shard_pattern
+    if pattern is not None and dataset.format in SHARDED:
+        path = path.with_name(pattern)
+    return Target(path, dataset.format)
 
 
 def _check_replaceable(job: Job, store: Store) -> None:
@@ -162,7 +167,8 @@ def _check_space(job: Job, store: Store, workspace: Workspace, begun: Job | None
     if begun is not None:
         done = min(_done(begun, workspace) * begun.layout.shard_size, begun.layout.n)
     # A killed run's unfinished files take space that is used again, or given back.
-    saved = max(done * job.recipe.image_nbytes, _taken(job.working.on_disk()))
+    working, linked = job.working.on_disk(), _linked(job)
+    saved = max(done * job.recipe.image_nbytes, _taken(working), linked + _taken(working, own=True))
     instead = f"make fewer samples, or choose another {Argument.OUT}"
     check_space(job.target.path, store.nbytes(job) - saved, free, instead)
 
@@ -171,11 +177,29 @@ def _done(job: Job, workspace: Workspace) -> int:
     return count_finished(workspace.journal_lines(job), job.layout)
 
 
-def _taken(folder: Path) -> int:
-    """Return how many bytes the files of an unfinished dataset take on the disk."""
+def _linked(job: Job) -> int:
+    """Return how many bytes of what is extended need no room of their own."""
+    if not job.extends or job.target.form not in ("zarr", "webdataset"):
+        return 0
+    with contextlib.suppress(DatasetError), open_dataset(job.target.manifest) as dataset:
+        return dataset.n // job.layout.shard_size * job.layout.shard_size * job.recipe.image_nbytes
+    return 0  # it is being replaced
+
+
+def _taken(folder: Path, *, own: bool = False) -> int:
+    """Return how many bytes the files of an unfinished dataset take on the disk.
+
+    Parameters
+    ----------
+    folder
+        Its working folder.
+    own
+        Leave out files that have another name elsewhere.
+    """
     total = 0
     for root, _, names in os.walk(folder):
         for name in set(names) - {LOCK}:
             with contextlib.suppress(FileNotFoundError):
-                total += os.lstat(Path(root) / name).st_blocks * 512
+                found = os.lstat(Path(root) / name)
+                total += found.st_blocks * 512 if not own or found.st_nlink == 1 else 0
     return total

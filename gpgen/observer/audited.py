@@ -69,6 +69,9 @@ class Audit:
         How many of the samples were drawn again and compared pixel by pixel.
     recipe
         The name of the recipe.
+    measured
+        How many of the samples were measured closely. Of the others the mean, variance, extremes,
+        rounding and repeats are known.
     """
 
     p: float
@@ -79,6 +82,7 @@ class Audit:
     drawn: int
     redrawn: int
     recipe: str
+    measured: int
 
     @property
     def ok(self) -> bool:

@@ -126,7 +126,7 @@ def classes_in_modes(
         [(number, choice) for number, (choice,) in enumerate(texture.chosen(label))]
         for label in range(texture.class_count)
     ]
-    weights = [component.weight for component in texture.components]
+    weights = [component.rms_weight for component in texture.components]
     modes = mode_set(
         [
             [

@@ -10,11 +10,9 @@ import numpy.typing as npt
 
 from gpgen.exact.texture import Choice, Texture
 from gpgen.observer.cells import Cells
-from gpgen.observer.class_modes import variance_of
-from gpgen.observer.field_modes import FieldModes
-from gpgen.observer.stationary_modes import field_modes
+from gpgen.observer.component_spectra import ComponentPower, ComponentSpectra
 
-__all__ = ["ClassSpectra", "scaled_choice"]
+__all__ = ["ClassSpectra"]
 
 Array = npt.NDArray[np.float64]
 
@@ -24,126 +22,74 @@ _NOISE: Final = 1e-4
 _MOST_LEAKED: Final = 0.5
 """Above it, modes are too correlated to be taken as independent."""
 
-_STEP: Final = 0.02
-"""Of a length-scale's logarithm, for its derivative."""
-
-
-def scaled_choice(choice: Choice, factor: float) -> Choice:
-    """Return a choice with all its length-scales multiplied."""
-    scale = choice.length_scale
-    if isinstance(scale, tuple):
-        return choice._replace(length_scale=tuple(factor * each for each in scale))
-    return choice._replace(length_scale=factor * scale)
-
 
 @dataclass(frozen=True, eq=False)
 class ClassSpectra:
-    """The mean power of each component in each cell, and how it changes with the length-scale.
+    """The power of each class in each cell, if each component has drawn certain length-scales.
 
     Parameters
     ----------
-    texture
-        The recipe's components.
-    cells
-        The cells.
+    components
+        The powers of its components.
     noise
         The power that is added to every mode.
-    powers, slopes
-        Of each component and choice, shape (cells,): the power, and its derivative with respect to
-        the length-scale's logarithm (0 for what has none).
+    positions
+        What each component has drawn, of its alternatives: 0 where there is one.
+    totals
+        Power with the noise, shape (classes, cells).
     clean
         Modes of each cell that may be taken as independent, shape (cells,): all or none.
     """
 
-    texture: Texture
-    cells: Cells
+    components: ComponentSpectra
     noise: float
-    powers: tuple[tuple[Array, ...], ...]
-    slopes: tuple[tuple[Array, ...], ...]
+    positions: tuple[int, ...]
+    totals: Array
     clean: Array
 
     @classmethod
-    def of(cls, texture: Texture) -> ClassSpectra:
-        """Compute them."""
-        cells = Cells(texture.shape, tuple(each == "periodic" for each in texture.boundaries))
-        noise = _NOISE * sum(component.weight**2 for component in texture.components)
-        powers, slopes, leaks = [], [], []
-        for number, component in enumerate(texture.components):
-            of_choices, their_slopes, their_leaks = [], [], []
-            for (choice,) in component.choices:
-                power, leak = _power_and_leak(texture, cells, number, choice)
-                of_choices.append(power)
-                their_leaks.append(leak)
-                their_slopes.append(_slope(texture, cells, number, choice))
-            powers.append(tuple(of_choices))
-            slopes.append(tuple(their_slopes))
-            leaks.append(their_leaks)
+    def of(cls, components: ComponentSpectra, positions: tuple[int, ...]) -> ClassSpectra:
+        """Add components up."""
+        texture, cells = components.texture, components.cells
+        noise = _NOISE * sum(component.moments[1] for component in texture.components)
         clean = cells.counts.copy()
-        for label in range(texture.class_count):
-            choices = texture.choices_of(label)
-            power, leak = (
-                np.sum([of[k] for of, k in zip(each, choices, strict=True)], axis=0)
-                for each in (powers, leaks)
-            )
-            clean[leak > _MOST_LEAKED * (power + noise)] = 0.0
-        if texture.standardize:
-            clean[0] = 0.0  # the mean, which is 0
-        return cls(texture, cells, noise, tuple(powers), tuple(slopes), clean)
+        totals = np.full((texture.class_count, len(clean)), noise)
+        for label, total in enumerate(totals):
+            of_class = _powers(components, label, positions)
+            total += np.sum([each.power for each in of_class], axis=0)
+            clean[np.sum([each.leak for each in of_class], axis=0) > _MOST_LEAKED * total] = 0.0
+        if texture.standardize or texture.is_transformed:
+            clean[0] = 0.0  # the mean, which is 0, or that of transformed values
+        return cls(components, noise, positions, totals, clean)
 
-    def components(self, label: int) -> list[Array]:
+    @property
+    def texture(self) -> Texture:
+        """The recipe's components."""
+        return self.components.texture
+
+    @property
+    def cells(self) -> Cells:
+        """The cells."""
+        return self.components.cells
+
+    def powers_of(self, label: int) -> list[ComponentPower]:
         """Return the power of each component in a class."""
-        choices = self.texture.choices_of(label)
-        return [of[k] for of, k in zip(self.powers, choices, strict=True)]
+        return _powers(self.components, label, self.positions)
 
-    def slopes_of(self, label: int) -> list[Array]:
-        """Return the slope of each component in a class."""
-        choices = self.texture.choices_of(label)
-        return [of[k] for of, k in zip(self.slopes, choices, strict=True)]
-
-    def total(self, label: int) -> Array:
-        """Return the power of a class, with the noise."""
-        whole: Array = np.sum(self.components(label), axis=0) + self.noise
-        return whole
+    def choice_of(self, label: int, number: int) -> Choice:
+        """Return what a component is in a class."""
+        return self.texture.chosen(label)[number][self.positions[number]]
 
     def scaled_component(self, label: int, number: int, factor: float) -> Array:
         """Return the power of a class's component whose length-scale is multiplied."""
-        (choice,) = self.texture.chosen(label)[number]
-        if self.texture.components[number].kernel == "white":
-            factor = 1.0  # it has no length-scale
-        return _power(self.texture, self.cells, number, scaled_choice(choice, factor))
+        return self.components.scaled(number, self.choice_of(label, number), factor)
 
 
-def _power_and_leak(
-    texture: Texture, cells: Cells, number: int, choice: Choice
-) -> tuple[Array, Array]:
-    component = texture.components[number]
-    field = field_modes(texture, component.kernel, choice)
-    variance = variance_of(field, component.weight, texture.standardize)
-    powers = field.powers(cells.modes)
-    leaked = np.abs(powers - field.spectrum(cells.modes))
-    return _in_cells(texture, cells, variance * powers), variance * cells.means(leaked)
-
-
-def _power(texture: Texture, cells: Cells, number: int, choice: Choice) -> Array:
-    component = texture.components[number]
-    field: FieldModes = field_modes(texture, component.kernel, choice)
-    variance = variance_of(field, component.weight, texture.standardize)
-    return _in_cells(texture, cells, variance * field.powers(cells.modes))
-
-
-def _in_cells(texture: Texture, cells: Cells, powers: Array) -> Array:
-    found = cells.means(powers)
-    if texture.standardize:
-        found[0] = 0.0
-    return found
-
-
-def _slope(texture: Texture, cells: Cells, number: int, choice: Choice) -> Array:
-    if texture.components[number].kernel == "white":
-        return np.zeros(len(cells.counts))
-    above, below = (
-        _power(texture, cells, number, scaled_choice(choice, factor))
-        for factor in (np.exp(_STEP / 2), np.exp(-_STEP / 2))
-    )
-    slope: Array = (above - below) / _STEP
-    return slope
+def _powers(
+    components: ComponentSpectra, label: int, positions: tuple[int, ...]
+) -> list[ComponentPower]:
+    chosen = components.texture.chosen(label)
+    return [
+        components.of(number, alternatives[positions[number]])
+        for number, alternatives in enumerate(chosen)
+    ]

@@ -8,28 +8,35 @@ from typing import Final, TypeVar
 from gpgen.errors import Argument, RecipeError, UsageError
 from gpgen.exact.blas import one_blas_thread
 from gpgen.observer.bounds import coefficients, least_accuracy
-from gpgen.observer.judging import (
-    converged_observer,
-    noise_variance,
-    together,
+from gpgen.observer.inverting import beneath
+from gpgen.observer.judging import converged_observer, noise_variance, together
+from gpgen.observer.limits import check_answerable, check_density
+from gpgen.observer.regression import length_scale_bounds
+from gpgen.observer.result import (
+    Accuracies,
+    ComponentDifficulty,
+    Difficulty,
+    Estimate,
+    LengthScaleBounds,
 )
-from gpgen.observer.limits import check_answerable
-from gpgen.observer.result import Accuracies, ComponentDifficulty, Difficulty, Estimate
 from gpgen.observer.wishing import check_target, wished_length_scale
 from gpgen.progress import Follow, Progress, following
 from gpgen.recipe import AnyRecipe, Recipe
 
-__all__ = ["NOISE", "difficulty"]
+__all__ = ["NOISE", "SAMPLES", "check_recipe", "difficulty"]
 
 NOISE: Final = 0.01
 """About what storing eight bits a pixel adds: a 256th of eight deviations, over sqrt(12)."""
+
+SAMPLES: Final = 4000
+"""Images that are simulated: standard errors are 0.008 at most."""
 
 _LEAST_NOISE: Final = 0.003
 """Below it, errors of 1e-6 in a covariance, to which images are drawn, would count."""
 
 K = TypeVar("K")
 
-_SAMPLES: Final = (100, 100_000)
+_SAMPLE_RANGE: Final = (100, 100_000)
 _SIDES: Final = (0.5, 2.0)
 _IMAGES: Final = (2, 4, 8)
 
@@ -39,14 +46,16 @@ def difficulty(
     *,
     target: float | None = None,
     noise: float = NOISE,
-    samples: int = 4000,
+    samples: int = SAMPLES,
     seed: int = 0,
     progress: Follow = None,
-) -> Difficulty:
+) -> Difficulty | LengthScaleBounds:
     """Compute how well the ideal observer tells a recipe's classes apart.
 
     It knows every class's distribution, and names the most probable class of an image. No other
-    rule is right more often. What is computed, and how it was checked: docs/difficulty.md.
+    rule is right more often. Of a recipe that draws length-scales from ranges, with one class, the
+    answer is the Cramér-Rao bound of each length-scale. What is computed, and how it was checked:
+    docs/difficulty.md.
 
     Parameters
     ----------
@@ -68,13 +77,23 @@ def difficulty(
     Raises
     ------
     UsageError
-        If the recipe has one class only or more than 64, imitates the algorithm of 2018, or an
-        argument is out of range; or if no length-scale gives the target.
+        If the recipe has one class only and draws nothing, or has more than 64 classes, imitates
+        the algorithm of 2018, thresholds values or adds up transformed ones, or draws length-scales
+        within classes; if an argument is out of range, or no length-scale gives the target.
     RecipeError
         If there is no such recipe.
     """
-    found = Recipe.load(recipe)
+    found = beneath(Recipe.load(recipe))
     _check(found, noise, samples, seed)
+    if found.texture.draws_length_scales:
+        if target is not None:
+            raise UsageError(
+                f"recipe {found.name!r} draws its length-scales: there is no accuracy to reach",
+                f"leave out {Argument.TARGET}",
+            )
+        with following(progress) as tell, one_blas_thread():
+            variance = noise_variance(found.texture, noise)
+            return length_scale_bounds(found.texture, variance, noise, tell)
     if target is not None:
         check_target(found.texture, target)
     wishes = [] if target is None else _with_choice(found)
@@ -136,26 +155,44 @@ def difficulty(
     )
 
 
-def _check(recipe: Recipe, noise: float, samples: int, seed: int) -> None:
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse a recipe of whose classes nobody knows how well they can be told apart.
+
+    Parameters
+    ----------
+    recipe
+        Without transforms that can be inverted (`gpgen.observer.inverting.beneath`).
+
+    Raises
+    ------
+    UsageError
+        If it has one class only, imitates the algorithm of 2018, or isn't answerable
+        (`gpgen.observer.limits`).
+    """
     if recipe.algorithm != "exact":
         raise UsageError(
             f"recipe {recipe.name!r} imitates the algorithm of 2018, whose textures have no "
             "known density",
             'use algorithm = "exact"',
         )
-    if recipe.class_count == 1:
+    check_answerable(recipe)
+    check_density(recipe)
+    if recipe.class_count == 1 and not recipe.texture.draws_length_scales:
         raise UsageError(
             f"recipe {recipe.name!r} has one class only: nothing to tell apart",
             "offer a second length-scale",
         )
-    check_answerable(recipe)
+
+
+def _check(recipe: Recipe, noise: float, samples: int, seed: int) -> None:
+    check_recipe(recipe)
     if not _LEAST_NOISE <= noise <= 10:
         raise UsageError(
             f"noise {noise} is out of range",
             f"use {_LEAST_NOISE} to 10 of the images' deviation; without noise any two smooth "
             "kernels can be told apart in principle",
         )
-    low, high = _SAMPLES
+    low, high = _SAMPLE_RANGE
     if not low <= samples <= high:
         raise UsageError(f"samples {samples} is out of range", f"use {low} to {high}")
     if seed < 0:

@@ -35,7 +35,7 @@ _ALWAYS_RIGHT: Final = 0.999
 
 def noise_variance(texture: Texture, noise: float) -> float:
     """Return the variance of noise whose deviation is given as a part of the images'."""
-    return noise**2 * sum(component.weight**2 for component in texture.components)
+    return noise**2 * sum(component.rms_weight**2 for component in texture.components)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class IdealObserver:
     def sees_most(self) -> bool:
         """Whether the modes hold nearly all of the variance of each component."""
         pixels = math.prod(self.texture.shape)
-        weights = [component.weight for component in self.texture.components]
+        weights = [component.rms_weight for component in self.texture.components]
         return all(
             component.seen >= _MOSTLY_SEEN * weight**2 * pixels
             for components in self.classes
@@ -147,10 +147,12 @@ def together(log_likelihoods: Array, labels: Labels, images: int) -> tuple[Array
     return summed, np.repeat(np.arange(classes), count)
 
 
-def converged_observer(texture: Texture, noise: float, seed: int) -> tuple[IdealObserver, bool]:
+def converged_observer(
+    texture: Texture, noise: float, seed: int, *, pilot: int = _PILOT
+) -> tuple[IdealObserver, bool]:
     """Double the modes until the accuracy stands still, or there are no more.
 
-    It stands still when no component's accuracy has moved by 0.002 among 1,000 images, whose low
+    It stands still when no component's accuracy has moved by 0.002 among `pilot` images, whose low
     modes are the same ones, and the modes hold nine tenths of each component's variance: until
     then small differences between short length-scales may lie ahead. An accuracy of 0.999 needn't.
 
@@ -166,7 +168,7 @@ def converged_observer(texture: Texture, noise: float, seed: int) -> tuple[Ideal
         observer = IdealObserver.of(texture, level, noise)
         if counts == texture.shape:
             return observer, True
-        found = observer.accuracies(*observer.simulate(_PILOT, seed)).of_components
+        found = observer.accuracies(*observer.simulate(pilot, seed)).of_components
         last, before = before, found
         if min(found) >= _ALWAYS_RIGHT:
             return observer, True

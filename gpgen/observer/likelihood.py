@@ -38,7 +38,7 @@ _REACH: Final = 3.0
 _NOTICED: Final = 1e-4
 """The part of a single mode's variance below which an amplitude makes no difference."""
 
-_MOST_NODES: Final = (65, 5)
+_MOST_NODES: Final = (65, 9)
 """Amplitudes of the component that varies most, and of the next."""
 
 

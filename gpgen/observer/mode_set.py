@@ -12,7 +12,7 @@ import numpy as np
 
 from gpgen.observer.field_modes import FieldModes, Modes, box_of
 
-__all__ = ["ModeSet", "levels", "mode_set"]
+__all__ = ["ModeSet", "all_modes", "levels", "mode_blocks", "mode_set"]
 
 _FEWEST: Final = {1: 256, 2: 32, 3: 12}
 """By the image's axes: modes of an axis to begin with."""
@@ -86,31 +86,32 @@ def mode_set(
     periodic = classes[0][0][1].periodic
     box = box_of(shape, periodic)
     is_rotated = any(field.is_rotated for fields in classes for _, field in fields)
-    blocks = _blocks(box, periodic, is_rotated)
+    blocks = mode_blocks(box, periodic, is_rotated)
     shells = []
     inner = (0,) * len(shape)
     for outer in levels(shape)[: level + 1]:
-        modes = _all_modes(outer)
+        modes = all_modes(outer)
         within = (modes < inner).all(axis=1) | (modes < box).all(axis=1)
         shells.append(_usable(modes[~within], classes, noise))
         inner = outer
     return ModeSet(blocks, tuple(shells))
 
 
-def _all_modes(counts: tuple[int, ...]) -> Modes:
+def all_modes(counts: tuple[int, ...]) -> Modes:
+    """Return the lowest modes of each axis, shape (modes, axes)."""
     return np.stack(np.meshgrid(*map(np.arange, counts), indexing="ij"), -1).reshape(
         -1, len(counts)
     )
 
 
-def _blocks(
+def mode_blocks(
     box: tuple[int, ...], periodic: tuple[bool, ...], is_rotated: bool
 ) -> tuple[Modes, ...]:
     """Group a box's modes by parity along open axes, and by themselves along periodic ones.
 
     A rotated field is symmetrical about the middle of the image only: all parities together.
     """
-    modes = _all_modes(box)
+    modes = all_modes(box)
     if not len(modes):
         return ()
     group = np.where(periodic, modes, modes % 2)

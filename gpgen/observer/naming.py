@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from gpgen.exact.texture import Texture, length_scale_name
 from gpgen.observer.audited import Comparison, Finding
-from gpgen.observer.class_spectra import ClassSpectra, scaled_choice
-from gpgen.observer.fitting import ClassFit, Fitting
+from gpgen.observer.component_spectra import scaled_choice
+from gpgen.observer.fitting import ClassFit
 
 __all__ = ["looks_like", "name_comparisons", "name_components", "name_labels"]
 
@@ -23,7 +23,8 @@ Counts = npt.NDArray[np.int64]
 _ERRORS: Final = 4.0
 """Standard errors beyond which a fitted number is another one."""
 
-_LEFT_OUT: Final = math.log(0.05)
+_FURTHEST_STEP: Final = 0.3
+_LEFT_OUT: Final = math.log(0.1)
 _MOST_LISTED: Final = 3
 _ORDINALS: Final = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 
@@ -38,36 +39,23 @@ def name_labels(texture: Texture, looks: dict[int, int]) -> Iterator[Finding]:
             yield Finding("labels", f"classes {names[a]} and {names[b]} are exchanged")
 
 
-def name_components(
-    spectra: ClassSpectra,
-    powers: dict[int, Array],
-    drawn_powers: Array,
-    counts: Counts,
-    drawn: int,
-) -> Iterator[Finding]:
+def name_components(texture: Texture, fits: dict[int, ClassFit]) -> Iterator[Finding]:
     """Yield length-scales and variances that aren't the recipe's, and components left out.
 
     Parameters
     ----------
-    spectra
-        Of the recipe.
-    powers
-        Of each class in question, the mean power of its audited images in each cell.
-    drawn_powers
-        Of all classes, that of the images drawn for comparison.
-    counts, drawn
-        How many images of each class were audited; and drawn for comparison.
+    texture
+        The recipe's components.
+    fits
+        Of each class in question, how its images differ from those drawn for comparison.
     """
-    components = len(spectra.texture.components)
-    if np.count_nonzero(spectra.clean) < 4 * components:
-        return  # too few to fit two numbers a component
-    fitting = Fitting(spectra)
-    fits = {
-        label: fitting.fit(label, power, int(counts[label]), drawn_powers[label], drawn)
-        for label, power in powers.items()
-    }
-    for number in range(components):
-        yield from _of_component(spectra.texture, number, fits)
+    for label in [label for label, fit in fits.items() if _is_far(texture, fit)]:
+        of = f"class {texture.classes[label]}" if texture.class_count > 1 else "all"
+        text = f"{of}: images don't have the length-scales that they are said to have"
+        yield Finding("length-scale", text)
+        fits = {k: fit for k, fit in fits.items() if k != label}
+    for number in range(len(texture.components) if fits else 0):
+        yield from _of_component(texture, number, fits)
 
 
 def looks_like(confusion: Counts, drawn: Counts) -> dict[int, int]:
@@ -87,6 +75,14 @@ def looks_like(confusion: Counts, drawn: Counts) -> dict[int, int]:
     return found
 
 
+def _is_far(texture: Texture, fit: ClassFit) -> bool:
+    """Return whether one step of maximum likelihood leads too far to be true (`Scores.fit`)."""
+    return any(
+        component.drawn_count > 1 and abs(change) > _FURTHEST_STEP
+        for component, change in zip(texture.components, fit.scales, strict=True)
+    )
+
+
 def _of_component(texture: Texture, number: int, fits: dict[int, ClassFit]) -> Iterator[Finding]:
     component, ordinal = texture.components[number], _ORDINALS[number]
     gone = [label for label, fit in fits.items() if fit.variances[number] < _LEFT_OUT]
@@ -102,12 +98,16 @@ def _of_component(texture: Texture, number: int, fits: dict[int, ClassFit]) -> I
         scales = {k: (left[k].scales[number], left[k].scale_errors[number]) for k in members}
         is_said = False
         for labels, change, error in _changes(scales):
-            now, says = _pixels(texture, labels[0], number, change)
-            if now == says:
-                continue
-            is_said = True
             of = _where(texture, labels, members, number)
-            text = f"{of} has {now} px (to {100 * error:.2g} %), not {says}"
+            if texture.components[number].drawn_count > 1:
+                text = f"{of} has length-scales about {math.exp(change):.3g} times those that its "
+                text += "images are said to have"
+            else:
+                now, says = _pixels(texture, labels[0], number, change)
+                if now == says:
+                    continue
+                text = f"{of} has {now} px (to {100 * error:.2g} %), not {says}"
+            is_said = True
             yield Finding("length-scale", text)
         if is_said:
             continue
@@ -148,6 +148,8 @@ def _where(texture: Texture, labels: list[int], members: list[int], number: int)
         component = texture.components[number]
         name = component.name_of(component.choices[choice])
         return f"component {number + 1}, in all classes with {name} px,"
+    if texture.class_count == 1:
+        return f"component {number + 1}"
     names = " and ".join(texture.classes[label] for label in labels)
     return f"class {names}: its {_ORDINALS[number]} component"
 

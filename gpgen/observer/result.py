@@ -7,7 +7,16 @@ from typing import Any
 
 from gpgen.exact.texture import LengthScale
 
-__all__ = ["Accuracies", "ComponentDifficulty", "Difficulty", "Estimate", "Wished"]
+__all__ = [
+    "Accuracies",
+    "ComponentBounds",
+    "ComponentDifficulty",
+    "Difficulty",
+    "Estimate",
+    "LengthScaleBound",
+    "LengthScaleBounds",
+    "Wished",
+]
 
 
 @dataclass(frozen=True)
@@ -153,3 +162,74 @@ class Accuracies:
     def of_components(self) -> tuple[float, ...]:
         """The accuracies of those components that offer a choice."""
         return tuple(each.accuracy for each in self.components if each is not None)
+
+
+@dataclass(frozen=True)
+class LengthScaleBound:
+    """How exactly one length-scale can be told from one image.
+
+    Parameters
+    ----------
+    length_scale
+        In pixels.
+    error
+        The least standard error of an unbiased estimate, as a part of the length-scale.
+    """
+
+    length_scale: float
+    error: float
+
+    @property
+    def pixels(self) -> float:
+        """The error in pixels."""
+        return self.error * self.length_scale
+
+
+@dataclass(frozen=True)
+class ComponentBounds:
+    """Bounds for one component.
+
+    Parameters
+    ----------
+    length_scales
+        Their name: 3..12.
+    bounds
+        At the low end, in the middle and at the high end; none if its length-scale isn't drawn.
+    """
+
+    length_scales: str
+    bounds: tuple[LengthScaleBound, ...]
+
+
+@dataclass(frozen=True)
+class LengthScaleBounds:
+    """How exactly the drawn length-scales of a recipe can be told from one image.
+
+    Parameters
+    ----------
+    components
+        Each component by itself, the others' length-scales in the middle of their ranges, and
+        unknown.
+    modes
+        How many modes were looked at.
+    noise
+        The deviation of white noise, as a part of the images' deviation.
+    """
+
+    components: tuple[ComponentBounds, ...]
+    modes: int
+    noise: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as ``gpgen difficulty --json`` prints them."""
+        return {
+            "components": [
+                {
+                    "length_scales": each.length_scales,
+                    "bounds": [{**asdict(b), "pixels": b.pixels} for b in each.bounds],
+                }
+                for each in self.components
+            ],
+            "modes": self.modes,
+            "noise": self.noise,
+        }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import deque
 from typing import Any, Final
@@ -15,6 +14,7 @@ __all__ = ["Dependence", "Extremes", "Labels", "Repeats"]
 Array = npt.NDArray[np.float64]
 Images = npt.NDArray[Any]
 Numbers = npt.NDArray[np.int64]
+Hashes = npt.NDArray[np.uint64]
 
 _NAMED: Final = 1000
 """Samples that are kept by name."""
@@ -26,16 +26,13 @@ class Repeats:
     """Finds equal images by 64 bits of their hashes: 16 bytes of memory a sample."""
 
     def __init__(self) -> None:
-        self._hashes: list[npt.NDArray[np.uint64]] = []
+        self._hashes: list[Hashes] = []
         self._indices: list[Numbers] = []
 
-    def add(self, images: Images, indices: Numbers) -> npt.NDArray[np.uint64]:
-        """Take note of images, and return their hashes."""
-        found = [hashlib.blake2b(each.tobytes(), digest_size=8).digest() for each in images]
-        hashes = np.frombuffer(b"".join(found), dtype=np.uint64)
+    def add(self, hashes: Hashes, indices: Numbers) -> None:
+        """Take note of images."""
         self._hashes.append(hashes)
         self._indices.append(indices)
-        return hashes
 
     def pairs(self) -> list[tuple[int, int]]:
         """Return pairs of samples that are equal, each after the first with the one before."""
@@ -63,10 +60,9 @@ class Extremes:
         self.value = [-math.inf, -math.inf]
         self._shared: list[set[int]] = [set(), set()]
 
-    def add(self, images: Images, hashes: npt.NDArray[np.uint64]) -> None:
-        """Look at images."""
-        flat = images.reshape(len(images), -1)
-        for side, extremes in enumerate((flat.max(axis=1), -flat.min(axis=1))):
+    def add(self, largest: Images, smallest: Images, hashes: Hashes) -> None:
+        """Look at images' extreme pixels."""
+        for side, extremes in enumerate((largest, -smallest)):
             for extreme, image in zip(extremes.tolist(), hashes.tolist(), strict=True):
                 if extreme > self.value[side]:
                     self.value[side] = extreme
@@ -159,10 +155,14 @@ class Dependence:
         self._last: deque[Array] = deque(maxlen=max(self.lags))
         self.sums = dict.fromkeys(self.lags, 0.0)
         self._squares = dict.fromkeys(self.lags, 0.0)
+        self._next = 0
 
-    def add(self, directions: Array) -> None:
+    def add(self, directions: Array, positions: Numbers) -> None:
         """Look at images in the dataset's order, shape (images, modes)."""
-        for direction in directions:
+        for position, direction in zip(positions.tolist(), directions, strict=True):
+            if position != self._next:
+                self._last.clear()
+            self._next = position + 1
             for lag in self.lags:
                 if lag <= len(self._last):
                     product = float(self._last[-lag] @ direction)

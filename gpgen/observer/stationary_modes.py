@@ -14,6 +14,7 @@ import scipy.fft
 from gpgen.errors import UsageError
 from gpgen.exact.field_kinds import scaled_kernel
 from gpgen.exact.kernels import KERNELS
+from gpgen.exact.marginals import MARGINALS
 from gpgen.exact.scaled_kernel import ScaledKernel
 from gpgen.exact.stationary import SpectralKernel
 from gpgen.exact.texture import Choice, Texture
@@ -146,8 +147,20 @@ def _contract(covariance: Array, pairs: Sequence[Array]) -> Array:
     return covariance
 
 
-def field_modes(texture: Texture, kernel: str, choice: Choice) -> FieldModes:
+def field_modes(
+    texture: Texture, kernel: str, choice: Choice, transform: str | None = None
+) -> FieldModes:
     """Return one choice of a component in modes.
+
+    Parameters
+    ----------
+    texture
+        Of what images.
+    kernel, choice
+        The component's covariance.
+    transform
+        What its values become, shifted and scaled to mean 0 and variance 1 (`MARGINALS`). The
+        covariance is then that of two pixels, whose distribution isn't normal.
 
     Raises
     ------
@@ -156,7 +169,7 @@ def field_modes(texture: Texture, kernel: str, choice: Choice) -> FieldModes:
     """
     periodic = tuple(boundary == "periodic" for boundary in texture.boundaries)
     scaled = scaled_kernel(texture, kernel, *choice)
-    if kernel in KERNELS and not scaled.is_rotated:
+    if kernel in KERNELS and not scaled.is_rotated and transform is None:
         pairs = zip(scaled.lengths, _distances(texture.shape, periodic), strict=True)
         covariances = tuple(KERNELS[kernel](length).covariance(d) for length, d in pairs)
         return SeparableModes(covariances, periodic)
@@ -166,6 +179,15 @@ def field_modes(texture: Texture, kernel: str, choice: Choice) -> FieldModes:
             "use one boundary for both axes",
         )
     like, unlike = _covariances(scaled, texture.shape, periodic)
+    if transform is not None:
+        mean = 0.0
+        if texture.standardize:
+            mean = field_modes(texture, kernel, choice).mean_covariance
+        correlation = MARGINALS[transform].correlation
+        like, unlike = (
+            correlation(np.clip((each - mean) / (1 - mean), -1.0, 1.0), 1.0)
+            for each in (like, unlike)
+        )
     if not scaled.is_rotated:
         return StationaryModes(like, None, periodic)
     return StationaryModes((like + unlike) / 2, (like - unlike) / 2, periodic)

@@ -11,7 +11,7 @@ import jinja2
 import yaml
 
 from gpgen.contact_sheet.content import shown_plane
-from gpgen.description.abstract import keywords, make_command, own_paragraphs
+from gpgen.description.abstract import difficulty_paragraph, keywords, make_command, own_paragraphs
 from gpgen.description.citation import apa, bibtex
 from gpgen.description.dataset_description import TARGETS, DatasetDescription, DepositFile
 from gpgen.description.licences import hub_name
@@ -83,6 +83,7 @@ def card(
         plane=shown_plane(description.shape),
         classes=list(zip(description.classes, description.counts, strict=True))[:_MOST_ROWS],
         most_rows=_MOST_ROWS,
+        difficulty=difficulty_paragraph(description),
         place="." if "{" in target else target,
         make_command=make_command(description),
         apa=apa(publication, description),

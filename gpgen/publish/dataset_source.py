@@ -23,6 +23,7 @@ from gpgen.format.replacing import same_dataset
 from gpgen.publish.deposit import hash_file
 from gpgen.publish.part_writer import Part
 from gpgen.publish.sources import VERIFY, copy_file
+from gpgen.publish.stated_difficulty import StatedDifficulty
 from gpgen.publish.tables import samples_table, shards_table
 from gpgen.publish.zarr_packing import pack_zarr
 from gpgen.recipe import Recipe
@@ -47,9 +48,18 @@ class DatasetSource:
         It.
     recipe_only
         Whether to leave the pixels out.
+    difficulty
+        What ``gpgen difficulty --json`` wrote about it; None to look it up.
+
+    Raises
+    ------
+    UsageError
+        If the dataset was imported, is packed already, or `difficulty` is another recipe's.
     """
 
-    def __init__(self, dataset: Dataset, recipe_only: bool) -> None:
+    def __init__(
+        self, dataset: Dataset, recipe_only: bool, difficulty: StatedDifficulty | None = None
+    ) -> None:
         recipe = dataset.recipe
         if not isinstance(recipe, Recipe):
             raise UsageError(
@@ -67,7 +77,8 @@ class DatasetSource:
         self._path = path
         self._reader: Reader = store_for(dataset.format).reader(dataset.path)
         manifest = dataset.manifest
-        self.description = describe_dataset(dataset, recipe_only=recipe_only)
+        stated = difficulty.of_recipe(recipe, dataset.path) if difficulty else None
+        self.description = describe_dataset(dataset, recipe_only=recipe_only, difficulty=stated)
         self._shards = [
             self._reader.region(shard).path.on_disk() for shard in range(manifest.layout.shards)
         ]

@@ -63,6 +63,7 @@ class Attributes(msgspec.Struct):
     """What is read here of the dataset's own manifest."""
 
     shard_pattern: str | None = None
+    roots_sha256: str | None = None
 
 
 class DepositManifest(msgspec.Struct):
@@ -80,6 +81,7 @@ class DepositManifest(msgspec.Struct):
     attributes: Attributes = msgspec.field(default_factory=Attributes)
     archive: dict[str, str] = {}
     publication: dict[str, Any] = {}
+    difficulty: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         # A hint puts the version behind `pip install gpgen==`, to be copied.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -19,6 +20,7 @@ from gpgen.format.stored_recipe import StoredRecipe
 from gpgen.golkar2018.archive import PLAN, read_plan
 from gpgen.golkar2018.archive_reading import ArchiveReader, is_archive
 from gpgen.io.paths import place_of
+from gpgen.observer import DifficultySummary
 from gpgen.publish.deposit import MANIFEST, SHA256SUMS, Deposit
 
 __all__ = ["describe"]
@@ -59,6 +61,7 @@ def _describe_deposit(deposit: Deposit) -> tuple[DatasetDescription, Publication
                 layout=msgspec.to_builtins(manifest.layout),
                 recipe_only=deposit.recipe_only,
                 gpgen_version=manifest.gpgen_version,
+                difficulty=_stated(manifest.difficulty),
             )
     except msgspec.ValidationError as error:
         raise DatasetError(
@@ -66,3 +69,7 @@ def _describe_deposit(deposit: Deposit) -> tuple[DatasetDescription, Publication
             "package the dataset again",
         ) from error
     return description, publication
+
+
+def _stated(fields: dict[str, Any] | None) -> DifficultySummary | None:
+    return None if fields is None else DifficultySummary.from_dict(fields)

@@ -24,6 +24,7 @@ from gpgen.io.output_files import check_folder, check_space, free_bytes
 from gpgen.io.paths import AnyPath, Given, place_of
 from gpgen.io.user_paths import AnyText, target_of
 from gpgen.progress import Follow, Progress, Tell, following
+from gpgen.publish import ro_crate
 from gpgen.publish.archive_source import ArchiveSource
 from gpgen.publish.card import card
 from gpgen.publish.croissant import croissant_json
@@ -33,6 +34,7 @@ from gpgen.publish.deposit import CARD, FIGURE, MANIFEST, MD5SUMS, RECORD_BYTES,
 from gpgen.publish.invenio_record import invenio_record
 from gpgen.publish.part_writer import MOST_PARTS, Part, PartWriter
 from gpgen.publish.sources import Source
+from gpgen.publish.stated_difficulty import StatedDifficulty
 
 __all__ = ["Packaged", "package"]
 
@@ -76,6 +78,7 @@ def package(
     *,
     recipe_only: bool = False,
     classes: Sequence[str] | None = None,
+    difficulty: AnyText | None = None,
     overwrite: bool = False,
     most_bytes: int = RECORD_BYTES,
     progress: Follow = None,
@@ -98,6 +101,9 @@ def package(
     classes
         Names of the classes in the contact sheet; by default all, or eight evenly chosen if there
         are more.
+    difficulty
+        The file that ``gpgen difficulty DATASET --json`` wrote, for recipes that aren't built in;
+        None to state no difficulty of these.
     overwrite
         Whether to replace a deposit that is there.
     most_bytes
@@ -110,7 +116,8 @@ def package(
     DatasetError
         If the dataset fails `gpgen.verify`.
     UsageError
-        If the publication isn't valid, or there is no class of such a name.
+        If the publication isn't valid, there is no class of such a name, or `difficulty` isn't
+        this dataset's.
     TargetError
         If `out` is there and is not to be replaced, or can't be written.
     """
@@ -121,7 +128,8 @@ def package(
         raise UsageError(f"files of {most_bytes} bytes can't be made", "use 1 or more")
     target = target_of(out)
     _check_target(target, overwrite)
-    source = _open_source(place_of(dataset), recipe_only)
+    stated = None if difficulty is None else StatedDifficulty.load(difficulty)
+    source = _open_source(place_of(dataset), recipe_only, stated)
     shown = _shown_classes(source.description, classes)
     if source.nbytes > MOST_PARTS * most_bytes:
         raise UsageError(
@@ -142,10 +150,15 @@ def package(
         return _fill(folder, target, source, publication, shown, most_bytes, tell)
 
 
-def _open_source(path: AnyPath, recipe_only: bool) -> Source:
+def _open_source(path: AnyPath, recipe_only: bool, difficulty: StatedDifficulty | None) -> Source:
     if isinstance(path, Path) and is_archive(path):
+        if difficulty is not None:
+            raise UsageError(
+                f"{path} holds the textures of 2018, whose difficulty nobody knows",
+                f"leave out {Argument.DIFFICULTY}",
+            )
         return ArchiveSource(path, recipe_only)
-    return DatasetSource(open_dataset(path), recipe_only)
+    return DatasetSource(open_dataset(path), recipe_only, difficulty)
 
 
 def _shown_classes(description: DatasetDescription, classes: Sequence[str] | None) -> list[str]:
@@ -193,6 +206,7 @@ def _fill(
         "gpgen_version": source.description.gpgen_version,
         "layout": source.description.layout,
         "publication": msgspec.to_builtins(publication),
+        **_difficulty(source.description),
         **source.manifest(),
     }
     add(MANIFEST, "What `gpgen fetch` and `gpgen make --from` need to know", [_json(manifest)])
@@ -203,6 +217,7 @@ def _fill(
     files = tuple(entries)
     for name, what, document in (
         ("croissant.json", "Croissant 1.1 metadata", _json(croissant_json(*about, files))),
+        (ro_crate.NAME, "RO-Crate 1.1 metadata", _json(ro_crate.ro_crate_json(*about, files))),
         ("datacite.json", "DataCite 4.5 metadata", _json(datacite_json(*about, files))),
         ("CITATION.cff", "How to cite", cff(*about).encode()),
         (
@@ -217,6 +232,11 @@ def _fill(
     put_in_place(folder, target)
     deposit = Deposit.open(target)
     return Packaged(target, deposit.files, deposit.nbytes())
+
+
+def _difficulty(description: DatasetDescription) -> dict[str, Any]:
+    stated = description.difficulty
+    return {} if stated is None else {"difficulty": stated.to_dict()}
 
 
 def _json(document: dict[str, Any]) -> bytes:

@@ -10,6 +10,7 @@ from typing import Final
 from gpgen.dataset import Dataset
 from gpgen.description.dataset_description import TARGETS
 from gpgen.errors import Argument, DatasetError, UsageError
+from gpgen.exact.offered_roots import offered_names, roots_sha256
 from gpgen.format import store_for
 from gpgen.format.base import Reader
 from gpgen.format.layout import Target
@@ -87,6 +88,13 @@ def regenerate(
         raise DatasetError(
             f"{folder.path / 'recipe.toml'} is not the recipe that the deposit was packaged with",
             "get the deposit again",
+        )
+    roots = folder.manifest.attributes.roots_sha256
+    if roots is not None and roots != roots_sha256(recipe.texture):
+        raise DatasetError(
+            "the deposit was drawn with another version of the kernel "
+            f"{' or '.join(offered_names(recipe.texture))} than is installed here",
+            "install the version of that kernel's package that drew it",
         )
     dataset = make(
         recipe,

@@ -40,11 +40,13 @@ def samples_table(
     names, splits = recipe.classes, tuple(recipe.splits)
     for start in range(0, n, _ROWS):
         stop = min(start + _ROWS, n)
-        scales = recipe.length_scale_array(start, stop).reshape(stop - start, -1)
+        numbers = recipe.length_scale_array(start, stop).reshape(stop - start, -1)
+        if recipe.texture.draws_weights:
+            numbers = np.column_stack([numbers, recipe.weight_array(start, stop)])
         columns = zip(
             range(start, stop),
             recipe.labels(start, stop).tolist(),
-            scales.tolist(),
+            numbers.tolist(),
             seeds(recipe.seed, start, stop).tolist(),
             recipe.split_codes(start, stop).tolist(),
             strict=True,
@@ -55,12 +57,12 @@ def samples_table(
                     index,
                     label,
                     names[label],
-                    *map(length_scale_name, lengths),
+                    *map(length_scale_name, row),
                     seed,
                     splits[split],
                     files[index // shard_size],
                 ]
-                for index, label, lengths, seed, split in columns
+                for index, label, row, seed, split in columns
             ]
         )
 

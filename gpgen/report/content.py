@@ -47,6 +47,8 @@ class PageContent:
         How many files there are.
     read
         Gives images, checked, by their indices.
+    dataset
+        The dataset, to be audited; None for an archive.
     """
 
     description: DatasetDescription
@@ -58,6 +60,7 @@ class PageContent:
     unit: str
     file_count: int
     read: Callable[[Sequence[int]], npt.NDArray[Any]]
+    dataset: Dataset | None = None
 
 
 @contextmanager
@@ -99,6 +102,7 @@ def _dataset(dataset: Dataset) -> PageContent:
         unit="shard",
         file_count=shards,
         read=lambda wanted: dataset.read(list(wanted)),
+        dataset=dataset,
     )
 
 

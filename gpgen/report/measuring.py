@@ -13,6 +13,7 @@ import scipy.stats
 from gpgen.contact_sheet.content import LARGEST
 from gpgen.labelled_images import LabelledImages
 from gpgen.recipe import Recipe
+from gpgen.report.not_computed import NotComputedError
 from gpgen.report.theory import expected_power, kernel_correlation
 
 __all__ = ["Curve", "Measured", "measurable", "measure"]
@@ -58,7 +59,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Measured:
-    """The curves of one class, and of how many samples they are."""
+    """The curves of one class, and of how many samples they are.
+
+    Why nothing is expected of its power stands in `not_computed`, as a part of a sentence.
+    """
 
     label: int
     name: str
@@ -66,6 +70,7 @@ class Measured:
     power: Curve
     correlation: Curve
     values: Curve
+    not_computed: str = ""
 
 
 def measurable(images: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -103,8 +108,12 @@ def measure(recipe: LabelledImages, label: int, images: npt.NDArray[Any]) -> Mea
         counts, _ = np.histogram(pixels, bins=edges)
         histograms.append(counts / (pixels.size * np.diff(edges)))
     expected_powers = expected_correlations = None
-    expected = expected_power(recipe, label)
-    if expected is not None:
+    not_computed = ""
+    try:
+        expected = expected_power(recipe, label)
+    except NotComputedError as error:
+        not_computed = str(error)
+    else:
         half = expected[..., : recipe.shape[-1] // 2 + 1]
         expected_powers = _average(half, rings)
         expected_powers[expected_powers < _COMPARED * expected.max()] = np.nan
@@ -125,14 +134,15 @@ def measure(recipe: LabelledImages, label: int, images: npt.NDArray[Any]) -> Mea
             kernel_correlation(recipe, label, distances),
         ),
         _curve(centres + mean, histograms, None, normal),
+        not_computed,
     )
 
 
 def _moments(recipe: LabelledImages, images: npt.NDArray[Any]) -> tuple[float, float]:
     """Return mean and deviation of a pixel: the recipe's, or of the images without one."""
     if isinstance(recipe, Recipe):
-        means, variances = zip(*(c.moments for c in recipe.components), strict=True)
-        return sum(means), float(np.sqrt(sum(variances)))
+        mean, variance = recipe.texture.moments
+        return mean, float(np.sqrt(variance))
     pixels = images.astype(np.float64)
     low, high = float(pixels.min()), float(pixels.max())
     mean, deviation = float(np.mean(pixels)), float(np.std(pixels))

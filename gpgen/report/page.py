@@ -16,6 +16,7 @@ from markupsafe import Markup
 from gpgen.contact_sheet.content import choose_classes, first_of_each, reduced, shown_plane
 from gpgen.contact_sheet.png import tiles
 from gpgen.description.citation import cite
+from gpgen.description.difficulty_in_words import accuracy_in_words, components_in_words
 from gpgen.description.publication import Publication
 from gpgen.errors import Argument, TargetError, UsageError
 from gpgen.io import files as disk
@@ -28,6 +29,7 @@ from gpgen.report.charts import correlation_chart, power_chart, ratio_chart, val
 from gpgen.report.content import PageContent, open_content
 from gpgen.report.measuring import Measured, measurable, measure
 from gpgen.report.templates import render
+from gpgen.report.verdict import Verdict, judge
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -67,7 +69,7 @@ def write_report(
     out
         The HTML file to write.
     samples
-        How many of each class are measured, at most; two at least.
+        How many of each class are measured and audited, at most; two at least.
     publication
         What publication.toml says, for the title and the citation.
     classes
@@ -76,7 +78,8 @@ def write_report(
     overwrite
         Whether to replace a file that is there.
     progress
-        ``True`` draws a bar; a function is called with a `gpgen.Progress` after each class.
+        ``True`` draws a bar; a function is called with a `gpgen.Progress` of each "class", then as
+        `gpgen.audit` and `gpgen.difficulty` do.
 
     Returns
     -------
@@ -121,16 +124,18 @@ def _page(
     indices = first_of_each(recipe.labels, n, len(description.classes), samples)
     pictures: list[list[npt.NDArray[np.float64]]] = []
     measured: list[Measured] = []
-    read = not_finite = 0
+    indices_read: list[int] = []
+    not_finite = 0
     for done, label in enumerate(labels, start=1):
         images = content.read(indices[label])
         pictures.append([reduced(image, _SIDE) for image in images[:_TILES]])
         finite = measurable(images)
-        read += len(images)
+        indices_read += indices[label]
         not_finite += len(images) - int(finite.sum())
         if finite.sum() > 1:
             measured.append(measure(recipe, label, images[finite]))
         tell(Progress(done, len(labels), "class"))
+    verdict = judge(content, indices_read, finite=not not_finite, tell=tell)
     return render(
         "page.html.jinja",
         title=publication.title if publication else f"{description.name}: {n:,} textures",
@@ -156,13 +161,30 @@ def _page(
         left_out=len(description.classes) - len(labels),
         counts=list(zip(description.classes, description.counts, strict=True)),
         most_rows=_MOST_ROWS,
-        read=read,
+        read=len(indices_read),
+        samples=samples,
+        verdict=verdict,
+        difficulty=_difficulty(verdict),
         not_finite=not_finite,
         measured=[(each, _charts(each)) for each in measured],
         has_theory=any(each.power.theory is not None for each in measured),
+        not_computed=sorted({each.not_computed for each in measured} - {""}),
         apa=cite(publication, description, "apa"),
         bibtex=cite(publication, description),
     )
+
+
+def _difficulty(verdict: Verdict) -> list[tuple[str, str]]:
+    """Return rows of a table: what is told apart, and in how many images."""
+    known = verdict.difficulty
+    if known is None:
+        return []
+    least = "" if known.converged else "at least "
+    rows = [
+        (f"component {number}: {names}", least + found)
+        for number, names, found in components_in_words(known)
+    ]
+    return [*rows, ("all classes", least + accuracy_in_words(known.accuracy, known.error))]
 
 
 def _data_uri(tile: Image) -> str:

@@ -40,6 +40,7 @@ class TorchArrays:
     dtype: torch.dtype
     banded: bool = False  # one launch costs a GPU more than multiplications by zero
     batch_bytes: int = 2**30
+    block_numbers: int | None = None
 
     @property
     def exact(self) -> bool:

@@ -19,15 +19,16 @@ from gpgen.format.pixels_ahead import pixel_reader
 from gpgen.indexing import sample_index, sample_indices
 from gpgen.io.paths import AnyPath
 from gpgen.labelled_images import LabelledImages
+from gpgen.recipe import Recipe
 from gpgen.splits import Split
 from gpgen.torch.batches import Batch, empty_images
 
 __all__ = ["Target", "TextureDataset", "Textures"]
 
-Target = Literal["label", "length_scales", "both"]
+Target = Literal["label", "length_scales", "weights", "both"]
 Sample = tuple[Any, Any]
 
-_TARGETS = ("label", "length_scales", "both")
+_TARGETS = ("label", "length_scales", "weights", "both")
 
 
 class Textures(Dataset[Sample]):
@@ -42,7 +43,7 @@ class Textures(Dataset[Sample]):
     split
         Which part of it, a key of ``recipe.splits``; None for all of it.
     target
-        "label", "length_scales" or "both".
+        "label", "length_scales", "weights", or "both" of the first two.
     transform
         Applied to each image, a float32 tensor (1, *shape).
     target_transform
@@ -63,6 +64,11 @@ class Textures(Dataset[Sample]):
     ) -> None:
         if target not in _TARGETS:
             raise UsageError(f"target is {target!r}", f"use one of {', '.join(_TARGETS)}")
+        if target == "weights" and not isinstance(recipe, Recipe):
+            raise UsageError(
+                "target is 'weights', and those of imported images aren't known",
+                "use one of label, length_scales, both",
+            )
         if split is not None and split not in recipe.splits:
             raise UsageError(
                 f"there is no split {split!r}", f"use one of {', '.join(recipe.splits)}"
@@ -126,8 +132,9 @@ class Textures(Dataset[Sample]):
             float32 tensor, shape (1, *recipe.shape), or what `transform` makes of it.
         target
             The label, an int; or the components' length-scales in pixels, a float32 tensor of
-            shape (component,) or (component, axis); or both, a tuple; or what
-            `target_transform` makes of it.
+            shape (component,) or (component, axis); or label and length-scales, a tuple; or the
+            components' weights, float32, shape (component,); or what `target_transform` makes
+            of it.
 
         Raises
         ------
@@ -196,6 +203,8 @@ class Textures(Dataset[Sample]):
         )
         if self.target == "label":
             return labels
+        if self.target == "weights" and isinstance(self.recipe, Recipe):
+            return torch.from_numpy(self.recipe.weights_at(indices).astype(np.float32))
         scales = self._length_scales[labels.numpy()]
         self.recipe.fill_drawn(scales, indices)
         length_scales = torch.from_numpy(scales.astype(np.float32))
@@ -251,7 +260,8 @@ class TextureDataset(Textures):
     split
         Which part of it; None for all of it.
     target
-        "label" (an int), "length_scales" (float32 pixels, for regression) or "both".
+        "label" (an int), "length_scales" (float32 pixels, for regression), "weights" (float32), or
+        "both" of the first two.
     transform
         Applied to each image, a float32 tensor (1, *shape).
     target_transform

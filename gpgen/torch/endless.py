@@ -43,7 +43,7 @@ class EndlessTextures(IterableDataset[list[Any]]):
         How many batches of this rank each iteration leaves out: those that earlier runs have
         used, all together. `state_dict` says it more exactly.
     target
-        "label", "length_scales" or "both".
+        "label", "length_scales", "weights", or "both" of the first two.
     rank, world_size
         This process among those that train together; by default what torch.distributed says
         when the dataset is iterated, or 0 and 1.

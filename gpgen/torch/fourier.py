@@ -27,7 +27,7 @@ class TorchFourier:
     @property
     def block_numbers(self) -> int | None:
         """All at a time on a GPU."""
-        return 2**16 if self.device.type == "cpu" else None
+        return 2**15 if self.device.type == "cpu" else None
 
     def empty_integers(self, shape: tuple[int, ...]) -> Tensor:
         """Return a tensor of int64, not initialized."""
@@ -60,10 +60,6 @@ class TorchFourier:
         """Transform back to n real numbers."""
         transform: Tensor = torch.fft.irfft(x, n, dim=axis)
         return transform
-
-    def integers(self, x: Tensor) -> Tensor:
-        """Return whole numbers as int64."""
-        return x.to(torch.int64)
 
     def floats(self, x: Tensor) -> Tensor:
         """Return integers as float64."""

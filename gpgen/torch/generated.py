@@ -33,7 +33,8 @@ class GeneratedTextures(Textures):
     split
         Which part of it; None for all of it.
     target
-        "label" (an int), "length_scales" (float32 pixels, for regression) or "both".
+        "label" (an int), "length_scales" (float32 pixels, for regression), "weights" (float32), or
+        "both" of the first two.
     transform
         Applied to each image, a float32 tensor (1, *shape).
     target_transform

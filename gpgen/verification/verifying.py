@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from gpgen.errors import Argument, DatasetError, StorageError, UsageError
+from gpgen.exact.offered_roots import offered_names, roots_sha256
 from gpgen.format import store_for
 from gpgen.format.base import Kind, Problem, Reader
 from gpgen.format.layout import Format
@@ -60,7 +61,7 @@ def verify(
         If an object store doesn't answer, or the manifest can't be read.
     UsageError
         If `regenerate` is neither a number of samples nor ``"all"``, or the dataset was
-        imported.
+        imported, or drawn with another version of a kernel of another package.
     """
     if regenerate not in (None, "all") and (
         isinstance(regenerate, bool) or not isinstance(regenerate, int) or regenerate < 1
@@ -84,6 +85,8 @@ def verify(
             f"{manifest} was imported, so nothing can draw its samples again",
             f"leave out {Argument.REGENERATE}",
         )
+    if regenerate is not None and isinstance(reader.recipe, Recipe):
+        _check_kernels(reader, reader.recipe)
     problems += reader.problems()
     problems += _small_array_problems(reader)
     count = 0 if regenerate is None else reader.manifest.n
@@ -98,6 +101,17 @@ def verify(
     if found:
         check_unchanged(reader)
     return Report(manifest, found, run.shards_done, run.samples_done, litter)
+
+
+def _check_kernels(reader: Reader, recipe: Recipe) -> None:
+    """Refuse to compare with what another version of another package's kernel draws."""
+    roots = reader.manifest.roots
+    if roots is not None and roots != roots_sha256(recipe.texture):
+        raise UsageError(
+            f"{reader.path} was drawn with another version of the kernel "
+            f"{' or '.join(offered_names(recipe.texture))} than is installed here",
+            f"install the version that drew it, or leave out {Argument.REGENERATE}",
+        )
 
 
 def _find(path: Given) -> tuple[AnyPath, Format]:

@@ -12,7 +12,7 @@ from gpgen.errors import Argument, TargetError
 from gpgen.format.job import Job
 from gpgen.format.layout import Target
 from gpgen.io import files
-from gpgen.io.output_files import check_folder, free_bytes
+from gpgen.io.output_files import check_folder, free_bytes, is_writable
 from gpgen.io.renaming import check_rename
 from gpgen.workspace.base import Workspace
 from gpgen.workspace.journal import Journal
@@ -31,7 +31,7 @@ class Disk(Workspace):
         """Refuse a folder that is missing or not writable."""
         folder = _folder(target)
         check_folder(folder)
-        if not files.is_writable(folder):
+        if not is_writable(folder):
             raise TargetError(
                 f"the folder {folder} is not writable",
                 f"choose another {Argument.OUT}, or change its permissions",

@@ -77,7 +77,18 @@ def read_job(working: AnyPath) -> Job | None:
         )
         if checked != layout or target.working != working:
             raise UsageError("it does not describe what is made here")
-        return Job(target, recipe, layout, content["overwrite"] is True, content["gpgen_version"])
+        reused = content.get("reused")
+        if reused is True:
+            reused = target.manifest
+        return Job(
+            target,
+            recipe,
+            layout,
+            content["overwrite"] is True,
+            content["gpgen_version"],
+            roots=content.get("roots_sha256"),
+            reused=None if reused is None else str(reused),
+        )
     except TargetError:
         raise
     except (GpgenError, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
@@ -108,4 +119,6 @@ def resume_command(job: Job) -> str:
         if job.layout.chunk_size is not None:
             words += ["--chunk-size", str(job.layout.chunk_size)]
         words += ["--shard-size", str(job.layout.shard_size)]
+    if job.reused is not None:
+        words += ["--extend"] if job.extends else ["--reuse", job.reused]
     return shlex.join([*words, "--resume"])

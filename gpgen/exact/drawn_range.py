@@ -1,4 +1,4 @@
-"""Length-scales drawn for each sample from a range: the numbers that can be drawn, and which.
+"""Length-scales and weights drawn for each sample from a range: which numbers, and which of them.
 
 A range stands for `steps` numbers, so that whatever can be drawn is proved when a recipe is
 loaded (`gpgen.exact.accuracy`), and its factors are built once. Each is as likely as the others.
@@ -16,25 +16,26 @@ import numpy.typing as npt
 from gpgen.exact.fixed_point import exp, log
 from gpgen.exact.normal import random_words
 
-__all__ = ["DRAWS", "ScaleRange", "drawn_positions"]
+__all__ = ["DRAWS", "LENGTH_SCALES", "WEIGHTS", "DrawnRange", "drawn_positions"]
 
 DRAWS: Final = ("log-uniform", "uniform")
 
 _DECIMALS: Final = 4
-"""Length-scales between the ends are multiples of 0.0001 px, so that tables show them whole."""
+"""Numbers between the ends are multiples of 0.0001, so that tables show them whole."""
 
-_STREAM: Final = 2**32
-"""Added to a component's position: the stream of a sample's words that its length-scale comes
-from. No noise uses streams as high."""
+LENGTH_SCALES: Final = 2**32
+WEIGHTS: Final = 2**33
+"""Added to a component's position: the stream of a sample's words that its length-scale, or its
+weight, comes from. No noise uses streams as high."""
 
 
-class ScaleRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A range that each sample's length-scale is drawn from.
+class DrawnRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A range that each sample's length-scale or weight is drawn from.
 
     Parameters
     ----------
     low, high
-        The ends, in pixels; both can be drawn.
+        The ends, of a length-scale in pixels; both can be drawn.
     draw
         "log-uniform" (steps of equal ratio) or "uniform" (steps of equal size).
     steps
@@ -48,15 +49,15 @@ class ScaleRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def values(self) -> tuple[float, ...]:
-        """All numbers that can be drawn, ascending, in pixels; the same on every machine."""
+        """All numbers that can be drawn, ascending; the same on every machine."""
         return _values(self)
 
 
 @lru_cache(maxsize=256)
-def _values(scales: ScaleRange) -> tuple[float, ...]:
-    low, high = scales.low, scales.high
-    places = np.arange(scales.steps) / (scales.steps - 1)
-    if scales.draw == "uniform":
+def _values(numbers: DrawnRange) -> tuple[float, ...]:
+    low, high = numbers.low, numbers.high
+    places = np.arange(numbers.steps) / (numbers.steps - 1)
+    if numbers.draw == "uniform":
         between = low + (high - low) * places
     else:
         between = low * exp(places * log(high / low))
@@ -65,7 +66,7 @@ def _values(scales: ScaleRange) -> tuple[float, ...]:
 
 
 def drawn_positions(
-    seeds: npt.NDArray[np.uint64], component: int, count: int
+    seeds: npt.NDArray[np.uint64], stream: int, count: int
 ) -> npt.NDArray[np.int64]:
     """Return which of `count` numbers each sample has drawn.
 
@@ -73,8 +74,8 @@ def drawn_positions(
     ----------
     seeds
         The samples' seeds, shape (samples,).
-    component
-        The component's position in the recipe.
+    stream
+        `LENGTH_SCALES` or `WEIGHTS`, plus the component's position in the recipe.
     count
         How many there are, below 2**16.
 
@@ -83,6 +84,6 @@ def drawn_positions(
     ndarray of int64, shape (samples,)
         From 0 to count - 1, each with equal probability to within 2**-32.
     """
-    words = [random_words(int(seed), _STREAM + component, 1)[0] for seed in seeds]
+    words = [random_words(int(seed), stream, 1)[0] for seed in seeds]
     upper = np.array(words, dtype=np.uint64) >> np.uint64(32)
     return np.asarray((upper * np.uint64(count)) >> np.uint64(32)).astype(np.int64)

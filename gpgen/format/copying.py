@@ -1,0 +1,190 @@
+"""A stored shard's bytes taken over, their SHA-256 compared before they count.
+
+The system copies them where it can, for then a file system may let both files share the blocks.
+A hard link would be one file under two names, and its later damage that of both datasets. So a
+shard is linked only if its dataset is the one that is replaced: it loses its first name when the
+new dataset gets its own, and until then neither needs room for the other's bytes.
+
+What is hashed is what is kept, whatever becomes of the source meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+from typing import Final
+
+from gpgen.errors import DatasetError
+from gpgen.format.base import Reader, Region
+from gpgen.format.image_writing import Check, new_descriptor
+from gpgen.format.job import Job, ShardRecord
+from gpgen.io import files
+from gpgen.io.failures import VERIFY, reading
+
+__all__ = ["copy_shard_to", "damaged", "stored_record", "take_shard_file"]
+
+_COPIED_TOGETHER: Final = 2**26
+_READ_BYTES: Final = 2**22
+
+
+def stored_record(source: Reader, shard: int) -> ShardRecord:
+    """Return what a finished dataset's checksums say of a shard that is a file.
+
+    Raises
+    ------
+    DatasetError
+        If the checksums can't be read, or the file is missing.
+    """
+    region = source.region(shard)
+    with reading(region.path):
+        nbytes = region.path.size() if region.nbytes is None else region.nbytes
+    sha256 = source.rows("shard_sha256", shard, shard + 1).tobytes()
+    crcs = source.rows("crc32c", *source.manifest.layout.bounds(shard))
+    return ShardRecord(shard, sha256, nbytes, crcs.tobytes())
+
+
+def damaged(region: Region, shard: int) -> DatasetError:
+    """Return the error that says of a shard that its SHA-256 is another."""
+    return DatasetError(f"{region.path}: shard {shard} is damaged", VERIFY)
+
+
+def take_shard_file(job: Job, final: Path, source: Reader, shard: int, check: Check) -> ShardRecord:
+    """Take a stored shard over as a file that appears as `final`, whole and on the disk.
+
+    Parameters
+    ----------
+    job
+        What is made; if it takes the source's place, the file is linked where that can be done.
+    final
+        The file.
+    source, shard, check
+        As for `copy_shard_to`.
+
+    Raises
+    ------
+    DatasetError, StorageError
+        As `copy_shard_to`.
+    """
+    temporary = job.temporary.on_disk()
+    if job.extends:
+        record = _linked(temporary, final, source, shard, check)
+        if record is not None:
+            return record
+    with new_descriptor(temporary, final) as (descriptor, _):
+        record = copy_shard_to(descriptor, source, shard, check)
+        files.sync(descriptor)
+    return record
+
+
+def _linked(
+    temporary: Path, final: Path, source: Reader, shard: int, check: Check
+) -> ShardRecord | None:
+    """Link a shard's file; ``None`` if it is none of its own, too long, or can't be linked."""
+    region, record = source.region(shard), stored_record(source, shard)
+    path = region.path.on_disk()
+    with reading(path):
+        if not region.whole_file or path.is_symlink() or path.size() != record.nbytes:
+            return None
+    name = files.temporary_name(temporary, final.name)
+    try:
+        files.link(path, name)
+    except OSError:  # not on this file system, or not another's file
+        return None
+    try:
+        descriptor = files.open_existing(name)
+        try:
+            if _sha256(descriptor, record.nbytes, check) != record.sha256:
+                raise damaged(region, shard)
+            files.sync(descriptor)
+        finally:
+            os.close(descriptor)
+    except BaseException:
+        files.remove(name)
+        raise
+    files.rename(name, final)
+    files.sync_folder(final.parent)
+    return record
+
+
+def copy_shard_to(descriptor: int, source: Reader, shard: int, check: Check) -> ShardRecord:
+    """Copy a stored shard into an empty file.
+
+    Parameters
+    ----------
+    descriptor
+        The file, open for reading and writing.
+    source
+        The dataset that has the shard.
+    shard
+        Its number.
+    check
+        Called now and then; what it raises ends the copying.
+
+    Returns
+    -------
+    ShardRecord
+        The same as the source's.
+
+    Raises
+    ------
+    DatasetError
+        If the shard is missing, or its SHA-256 isn't what the source says.
+    StorageError
+        If the source can't be read.
+    """
+    region, record = source.region(shard), stored_record(source, shard)
+    _copy(region, record.nbytes, descriptor, check)
+    if _sha256(descriptor, record.nbytes, check) != record.sha256:
+        raise damaged(region, shard)
+    return record
+
+
+def _sha256(descriptor: int, nbytes: int, check: Check) -> bytes:
+    """Return the SHA-256 of a file's first bytes."""
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(min(_READ_BYTES, nbytes)))
+    for offset in range(0, nbytes, _READ_BYTES):
+        check()
+        part = buffer[: min(_READ_BYTES, nbytes - offset)]
+        digest.update(part[: files.read_at(descriptor, part, offset)])
+    return digest.digest()
+
+
+def _copy(region: Region, nbytes: int, descriptor: int, check: Check) -> None:
+    """Copy a region to the front of a file, as far as there is anything."""
+    done = 0 if region.path.is_remote else _copied_by_the_system(region, nbytes, descriptor, check)
+    buffer = memoryview(bytearray(_READ_BYTES if done < nbytes else 0))
+    with reading(region.path):
+        opened = region.path.opened()
+    with contextlib.closing(opened):
+        while done < nbytes:
+            check()
+            part = buffer[: nbytes - done]
+            with reading(region.path):
+                got = opened.read_at(part, region.offset + done)
+            files.write_at(descriptor, part[:got], done)
+            done += got
+            if got < len(part):
+                return
+
+
+def _copied_by_the_system(region: Region, nbytes: int, descriptor: int, check: Check) -> int:
+    """Let the system copy as much as it will; return how much that was."""
+    if not hasattr(os, "copy_file_range"):
+        return 0
+    done = 0
+    # Some file systems can't: what else may be wrong, reading and writing it will tell.
+    with contextlib.suppress(OSError):
+        source = files.open_existing(region.path.on_disk())
+        try:
+            while done < nbytes:
+                check()
+                most = min(_COPIED_TOGETHER, nbytes - done)
+                got = files.copy_range(source, region.offset + done, most, descriptor, done)
+                if got == 0:
+                    break
+                done += got
+        finally:
+            os.close(source)
+    return done
