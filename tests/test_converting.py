@@ -126,12 +126,15 @@ def test_tar_files_with_seeds_as_numbers_are_read(
     with monkeypatch.context() as patch:
         patch.setattr(tar._Descriptions, "of", of)
         tar._descriptions.cache_clear()
-        gpgen.make(named, 8, tmp_path / "old-{shard}.tar", workers=1).close()
+        gpgen.make(named, 8, tmp_path / "old-{shard}.tar", shard_size=8, workers=1).close()
     tar._descriptions.cache_clear()
     gpgen.make(named, 8, tmp_path / "new-{shard}.tar", workers=1).close()
     old, new = (tmp_path / f"{name}-0.tar" for name in ("old", "new"))
     assert new.stat().st_size - old.stat().st_size == 8 * 512
     assert gpgen.verify(tmp_path / "old-{shard}.tar").ok
+    grown = tmp_path / "grown-{shard}.tar"
+    gpgen.make(named, 9, grown, reuse=tmp_path / "old-{shard}.tar", workers=1).close()
+    assert (tmp_path / "grown-0.tar").read_bytes() == new.read_bytes()
     with gpgen.open_dataset(tmp_path / "old-{shard}.tar") as dataset:
         assert (dataset.image[:] == gpgen.open_dataset(tmp_path / "new-{shard}.tar").image[:]).all()
 

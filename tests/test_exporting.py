@@ -245,6 +245,37 @@ def test_an_npz_holds_every_value(source: Path, tmp_path: Path) -> None:
     assert hashes(tmp_path) == before
 
 
+def test_drawn_weights_and_scales_of_each_axis_are_written(tmp_path: Path) -> None:
+    fields = Recipe.load("two-scale-mini").to_dict() | {"shape": [16, 24], "standardize": False}
+    first, second = fields["components"]
+    fields["components"] = [
+        first | {"length_scales": [[2.0, 3.0]], "weight": {"low": 0.5, "high": 1.0}},
+        second | {"length_scales": [6.0]},
+    ]
+    source = tmp_path / "d.zarr"
+    with gpgen.make(fields, 3, source, workers=1) as dataset:
+        weights, scales = dataset.weights[:].tolist(), dataset.length_scales[:].tolist()
+    gpgen.convert(source, tmp_path / "a.parquet").close()
+    gpgen.convert(source, tmp_path / "a.npz").close()
+    gpgen.convert(source, f"{tmp_path}/p/").close()
+    columns = pq.read_table(tmp_path / "a.parquet").to_pydict()
+    assert (columns["weights"], columns["length_scales"]) == (weights, scales)
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert (arrays["weights"].tolist(), arrays["length_scales"].tolist()) == (weights, scales)
+    for row, numbers, lengths in zip(table(tmp_path / "p"), weights, scales, strict=True):
+        assert [float(row[f"weight_{k}"]) for k in (1, 2)] == numbers
+        columns_of_scales = [f"length_scale_{k}_{axis}" for k in (1, 2) for axis in "yx"]
+        assert [float(row[name]) for name in columns_of_scales] == [*lengths[0], *lengths[1]]
+
+
+def test_the_first_n(source: Path, tmp_path: Path) -> None:
+    gpgen.convert(source, tmp_path / "a.npz", n=9, classes=2).close()
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert arrays["index"].tolist() == [2, 6]
+    with pytest.raises(UsageError, match=r"n is 76, and .* has 75 samples; leave out n"):
+        gpgen.convert(source, tmp_path / "b.npz", n=76)
+
+
 def table(folder: Path) -> list[dict[str, str]]:
     with (folder / "metadata.csv").open(newline="") as stream:
         return list(csv.DictReader(stream))
@@ -322,6 +353,18 @@ def test_what_can_be_no_picture_is_refused(source: Path, tmp_path: Path) -> None
         gpgen.convert(line, f"{tmp_path}/p/")
     gpgen.convert(line, f"{tmp_path}/p/", pictures="npy").close()
     assert np.load(tmp_path / "p" / "00000003.npy").shape == (64,)
+
+
+def test_netcdf_by_xarray_holds_every_value(source: Path, tmp_path: Path) -> None:
+    xarray = pytest.importorskip("xarray")
+    with gpgen.open_dataset(source) as dataset:
+        data = dataset.subset(split="test").to_xarray()
+        data.chunk(sample=4).to_netcdf(tmp_path / "test.nc", engine="h5netcdf")
+        with xarray.open_dataset(tmp_path / "test.nc", engine="h5netcdf") as found:
+            assert found.identical(data)
+            assert found.seed.dtype == np.uint64
+            recipe = Recipe.from_toml(found.attrs["recipe_toml"])
+            assert recipe.sha256 == found.attrs["recipe_sha256"]
 
 
 def test_damage_is_not_copied(source: Path, tmp_path: Path) -> None:

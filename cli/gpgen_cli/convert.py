@@ -28,7 +28,7 @@ Examples:
   gpgen convert data.zarr small.zarr --n 500
   gpgen convert data.zarr 'data-{shard:05d}.tar'
   gpgen convert data.zarr '{split}-{shard:05d}.parquet'
-  gpgen convert data.zarr some.npz --split train --class 4-24 --samples 0:1000
+  gpgen convert data.zarr some.npz --split train --samples 0:1000
   gpgen convert data.zarr pictures/"""
 
 

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from gpgen.dataset.samples import Samples
 from gpgen.exporting.files import indices_at, new_stream
 from gpgen.format.image_writing import batch_size
-from gpgen.recipe import Recipe
 
 __all__ = ["MAGIC", "row_nbytes", "write"]
 
@@ -57,7 +56,9 @@ def write(
         add("image", samples.image.read, batch_size(samples.recipe), told)
         add("label", samples.label.read)
         add("length_scales", samples.length_scales.read)
-        if isinstance(samples.recipe, Recipe):
+        if hasattr(samples, "weights"):
+            add("weights", samples.weights.read)
+        if hasattr(samples, "seed"):
             add("seed", samples.seed.read)
         if with_split:
             add("split_code", samples.split_code.read)

@@ -20,7 +20,6 @@ import numpy.typing as npt
 from gpgen.dataset.samples import Samples
 from gpgen.errors import MissingPackageError
 from gpgen.exporting.files import indices_at, new_stream
-from gpgen.recipe import Recipe
 
 try:
     import pyarrow as pa
@@ -44,7 +43,7 @@ _LEVELS: Final = 4
 
 def row_nbytes(samples: Samples) -> int:
     """Return about the bytes of a sample in a file."""
-    return samples.recipe.image_nbytes + 8 * (4 + math.prod(samples.length_scales.shape[1:]))
+    return samples.recipe.image_nbytes + 8 * (4 + 2 * math.prod(samples.length_scales.shape[1:]))
 
 
 def write(
@@ -87,7 +86,9 @@ def _columns(
     yield "image", _lists(samples.image.read(positions))
     yield "label", pa.array(samples.label.read(positions))
     yield "length_scales", _lists(samples.length_scales.read(positions))
-    if isinstance(samples.recipe, Recipe):
+    if hasattr(samples, "weights"):
+        yield "weights", _lists(samples.weights.read(positions))
+    if hasattr(samples, "seed"):
         yield "seed", pa.array(samples.seed.read(positions))
     if with_split:
         yield "split", pa.array(samples.split_code.read(positions).astype(np.int64))
@@ -119,7 +120,9 @@ def _schema(samples: Samples, *, with_split: bool) -> Any:  # noqa: ANN401 - pya
 
     add("label", pa.int64(), {"names": list(samples.classes), "_type": "ClassLabel"})
     add("length_scales", scales, feature)
-    if isinstance(samples.recipe, Recipe):
+    if hasattr(samples, "weights"):
+        add("weights", pa.list_(pa.float64()), _sequence(_value("float64")))
+    if hasattr(samples, "seed"):
         add("seed", pa.uint64(), _value("uint64"))
     if with_split:
         add("split", pa.int64(), {"names": list(samples.splits), "_type": "ClassLabel"})

@@ -32,7 +32,6 @@ from gpgen.io.beside import put_in_place, working_folder
 from gpgen.io.litter import is_litter
 from gpgen.io.output_files import check_folder, check_space, free_bytes
 from gpgen.io.png import grey_png
-from gpgen.recipe import Recipe
 
 __all__ = ["PICTURES", "Pictures", "write_pictures"]
 
@@ -194,20 +193,24 @@ def _columns(chosen: Samples) -> list[object]:
         f"length_scale_{number}{suffix}"
         for number, suffix in itertools.product(range(1, components + 1), suffixes)
     ]
-    seed = ["seed"] if isinstance(chosen.recipe, Recipe) else []
+    if hasattr(chosen, "weights"):
+        scales += [f"weight_{number}" for number in range(1, components + 1)]
+    seed = ["seed"] if hasattr(chosen, "seed") else []
     return ["file_name", "sample", "label", "class", *scales, *seed, "split"]
 
 
 def _rows(chosen: Samples, positions: npt.NDArray[np.int64], suffix: str) -> Iterator[list[object]]:
-    count = len(positions)
-    seeds: list[list[object]] = [[]] * count
-    if isinstance(chosen.recipe, Recipe):
+    numbers = chosen.length_scales.read(positions).reshape(len(positions), -1)
+    if hasattr(chosen, "weights"):
+        numbers = np.column_stack([numbers, chosen.weights.read(positions)])
+    seeds: list[list[object]] = [[]] * len(positions)
+    if hasattr(chosen, "seed"):
         # Many readers have no integers above 2**63 - 1: so it is text, also to those that guess.
         seeds = [[f"{seed:#018x}"] for seed in chosen.seed.read(positions).tolist()]
-    for index, label, scales, seed, split in zip(
+    for index, label, values, seed, split in zip(
         indices_at(chosen, positions).tolist(),
         chosen.label.read(positions).tolist(),
-        chosen.length_scales.read(positions).reshape(count, -1).tolist(),
+        numbers.tolist(),
         seeds,
         chosen.split_code.read(positions).tolist(),
         strict=True,
@@ -217,7 +220,7 @@ def _rows(chosen: Samples, positions: npt.NDArray[np.int64], suffix: str) -> Ite
             index,
             label,
             chosen.classes[label],
-            *scales,
+            *values,
             *seed,
             chosen.splits[split],
         ]
