@@ -20,6 +20,7 @@ from gpgen.publish import addresses, fetching, packaging, uploading
 ROOT = Path(__file__).parent.parent
 CALLS = (
     gpgen.make,
+    gpgen.convert,
     gpgen.verify,
     gpgen.difficulty,
     ArchivePlan,
