@@ -22,7 +22,7 @@ import gpgen
 from gpgen.errors import DatasetError
 
 N = 9
-PACKED = ["zarr-python", "in a folder", "any order", "streamed"]
+PACKED = ["zarr-python", "in a folder", "in a folder of another script", "any order", "streamed"]
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +69,13 @@ def pack(source: Path, path: Path, how: str) -> Path:
         random.Random(1).shuffle(names)
     stream = Pipe(path)
     with zipfile.ZipFile(stream if how == "streamed" else path, "w") as archive:
-        if how == "in a folder":
-            archive.mkdir("d.zarr")
-            archive.writestr("__MACOSX/._d.zarr", b"finder")
+        folder = ""
+        if how.startswith("in a folder"):
+            folder = "d.zarr/" if how == "in a folder" else "données.zarr/"
+            archive.mkdir(folder)
+            archive.writestr(f"__MACOSX/._{folder[:-1]}", b"finder")
         for name in names:
-            archive.write(source / name, f"d.zarr/{name}" if how == "in a folder" else name)
+            archive.write(source / name, folder + name)
     stream.close()
     return path
 

@@ -8,7 +8,6 @@ import os
 import struct
 import zipfile
 from io import BufferedReader
-from pathlib import PurePosixPath
 from typing import Final
 
 from gpgen.errors import DatasetError, printable
@@ -78,7 +77,7 @@ def folder_in(members: dict[str, Member]) -> str:
     """Return the folder that holds a Zarr group, with its slash; none if the zip itself does."""
     if "zarr.json" in members:
         return ""
-    tops = {PurePosixPath(name).parts[0] for name in members if not is_litter(name)}
+    tops = {name.partition("/")[0] for name in members if not is_litter(name)}
     top = min(tops, default="") + "/"
     return top if len(tops) == 1 and f"{top}zarr.json" in members else ""
 
@@ -98,19 +97,10 @@ def read_members(path: LocalPath) -> dict[str, Member]:
             nbytes = os.fstat(stream.fileno()).st_size
             with zipfile.ZipFile(stream) as archive:
                 infos = archive.infolist()
-            layout = ZipLayout([(info.filename, info.file_size) for info in infos])
-            crcs = [info.CRC for info in infos]
-            expected = layout.directory(crcs)
-            stream.seek(archive.start_dir)
-            found = stream.read(min(len(expected) + 1, _MOST_DIRECTORY))
-            if found == expected and nbytes == layout.size and _are_unique(infos):
-                return {
-                    info.filename: Member(m.start, m.offset, m.size, m.header(info.CRC), info)
-                    for m, info in zip(layout.members, infos, strict=True)
-                }
-            for m, crc in zip(layout.members, crcs, strict=True):
-                if m.directory_entry(crc) in found:
-                    raise DatasetError(f"the directory of {path} is damaged", UNPACK)
+            if all(info.filename.isascii() for info in infos):
+                own = _own(path, stream, nbytes, archive, infos)
+                if own is not None:
+                    return own
             return _others(path, stream, archive, infos)
     except DatasetError:
         raise
@@ -122,8 +112,28 @@ def read_members(path: LocalPath) -> dict[str, Member]:
         raise DatasetError(f"{path} can't be read as a zip: {reason}", UNPACK) from error
 
 
-def _are_unique(infos: list[zipfile.ZipInfo]) -> bool:
-    return len({info.filename for info in infos}) == len(infos)
+def _own(
+    path: LocalPath,
+    stream: BufferedReader,
+    nbytes: int,
+    archive: zipfile.ZipFile,
+    infos: list[zipfile.ZipInfo],
+) -> dict[str, Member] | None:
+    """Return the members of a zip that gpgen has written; ``None`` if it is another's."""
+    layout = ZipLayout([(info.filename, info.file_size) for info in infos])
+    pairs = list(zip(layout.members, infos, strict=True))
+    expected = layout.directory([info.CRC for info in infos])
+    stream.seek(archive.start_dir)
+    found = stream.read(min(len(expected) + 1, _MOST_DIRECTORY))
+    members = {
+        info.filename: Member(own.start, own.offset, own.size, own.header(info.CRC), info)
+        for own, info in pairs
+    }
+    if found == expected and nbytes == layout.size and len(members) == len(infos):
+        return members
+    if any(own.directory_entry(info.CRC) in found for own, info in pairs):
+        raise DatasetError(f"the directory of {path} is damaged", UNPACK)
+    return None
 
 
 def _others(
@@ -132,7 +142,7 @@ def _others(
     """Return the members of a zip that gpgen hasn't written; of two of one name, the last."""
     members = {}
     for info in infos:
-        if info.is_dir():
+        if not info.filename or info.is_dir():
             continue
         name = printable(info.filename)[:100]
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & _ENCRYPTED:
