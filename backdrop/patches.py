@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -138,10 +139,13 @@ class StemGeometry:
         The parts of the stem, in their order.
     shapes
         Positions along each axis of each segment's input (the image first), and of the output.
+    maps
+        Positions along each axis of the map that each layer returns, by its name in the stem.
     """
 
     segments: tuple[_Segment, ...]
     shapes: tuple[tuple[int, ...], ...]
+    maps: dict[str, tuple[int, ...]]
 
     @property
     def stride(self) -> tuple[Fraction, ...]:
@@ -198,13 +202,15 @@ def stem_geometry(stem: nn.Module, channels: int, image_shape: Sequence[int]) ->
         with the pixels.
     """
     segments, shapes = [], [tuple(image_shape)]
+    maps: dict[str, tuple[int, ...]] = {}
     for names in _chain(stem):
         part = _Part(stem, names)
         segment = _segment(stem, part, channels, len(image_shape))
-        channels, shape = _output_shape(part, segment, channels, shapes[-1])
+        channels, shape, inner = _output_shape(stem, part, segment, channels, shapes[-1])
         segments.append(segment)
         shapes.append(shape)
-    return StemGeometry(tuple(segments), tuple(shapes))
+        maps |= inner
+    return StemGeometry(tuple(segments), tuple(shapes), maps)
 
 
 def _chain(stem: nn.Module) -> list[tuple[str, ...]]:
@@ -300,22 +306,35 @@ def _traced(
 
 
 def _output_shape(
-    part: _Part, segment: _Segment, channels: int, shape: Sequence[int]
-) -> tuple[int, tuple[int, ...]]:
-    """Return channels and positions of a segment's output, from a small input's."""
+    stem: nn.Module, part: _Part, segment: _Segment, channels: int, shape: Sequence[int]
+) -> tuple[int, tuple[int, ...], dict[str, tuple[int, ...]]]:
+    """Return channels and positions of a segment's output, positions of its layers' maps."""
     aligned = list(zip(shape, segment.field.size, segment.align, strict=True))
     # Leaving out `align` input positions leaves out one output position for each stride.
     spare = [max(0, n - 2 * size - align) // align for n, size, align in aligned]
     small = [n - left * align for left, (n, _, align) in zip(spare, aligned, strict=True)]
     like = next(iter(part.parameters()), torch.empty(0))
-    with _evaluating(part), torch.no_grad():
+    found: dict[str, Sequence[int]] = {}
+    modules = dict(stem.named_modules(remove_duplicate=False))
+    with _evaluating(part), torch.no_grad(), ExitStack() as hooks:
+        for name in segment.inner.keys() & modules.keys():  # a second call has a name of its own
+            hook = partial(_note_positions, found, name)
+            hooks.enter_context(modules[name].register_forward_hook(hook))
         output = part(torch.zeros(1, channels, *small, dtype=like.dtype, device=like.device))
-    strides = map(Fraction, segment.field.stride)
-    more = [
-        int(left * align / stride) if left else 0
-        for left, align, stride in zip(spare, segment.align, strides, strict=True)
-    ]
-    return output.shape[1], tuple(map(sum, zip(output.shape[2:], more, strict=True)))
+
+    def grown(positions: Sequence[int], strides: Sequence[int | Fraction]) -> tuple[int, ...]:
+        along = zip(positions, spare, segment.align, map(Fraction, strides), strict=True)
+        return tuple(n + (int(left * by / stride) if left else 0) for n, left, by, stride in along)
+
+    inner = {name: grown(positions, segment.inner[name]) for name, positions in found.items()}
+    return output.shape[1], grown(output.shape[2:], segment.field.stride), inner
+
+
+def _note_positions(
+    found: dict[str, Sequence[int]], name: str, _module: nn.Module, _inputs: object, output: object
+) -> None:
+    if isinstance(output, Tensor):
+        found[name] = output.shape[2:]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -42,28 +43,33 @@ class InnerMasks:
         return bool(self._masks)
 
     @contextmanager
-    def drawn(self, device: torch.device, by_parts: bool) -> Iterator[None]:
-        """Draw each mask while the stem runs on whole images."""
+    def drawn(self, device: torch.device, samples: int, parts: int | None) -> Iterator[None]:
+        """Draw each mask for whole images while the stem runs on them, or on so many parts."""
         state = _random_state(device)
+        calls: Counter[str] = Counter()
 
         def draw(name: str, mask: Backdrop, values: Tensor) -> Tensor:
             nonlocal state
-            if by_parts or name in self._factors or self._geometry.layer(name) is None:
-                raise UsageError(
-                    f"the mask {name!r} inside the stem "
-                    + ("meets images in parts" if by_parts else "masks no map, or several"),
-                    "leave tile= out, or let this mask end a stem of its own"
-                    if by_parts
-                    else "put a mask of its own after each layer of the stem that returns a map",
-                )
+            calls[name] += 1
+            if parts and name in self._factors:
+                return values
+            if name in self._factors or name not in self._geometry.maps:
+                raise _no_map_of_its_own(name)
             self.drew_else |= not torch.equal(state, _random_state(device))
-            self._factors[name] = mask.factors(values)
+            if parts:  # of the whole map there is nothing but its shape
+                whole = (samples, values.shape[1], *self._geometry.maps[name])
+                self._factors[name] = mask.factors(values.new_empty(()).expand(whole))
+            else:
+                self._factors[name] = mask.factors(values)
             state = _random_state(device)
             return values
 
         with self._replaced(draw):
             yield
         self.drew_else |= not torch.equal(state, _random_state(device))
+        for name, count in calls.items():
+            if parts and count != parts:
+                raise _no_map_of_its_own(name)
 
     @contextmanager
     def ignored(self) -> Iterator[None]:
@@ -102,6 +108,13 @@ class InnerMasks:
             for name, mask in self._masks.items():
                 stack.enter_context(mask.replaced(partial(stand_in, name, mask)))
             yield
+
+
+def _no_map_of_its_own(mask: str) -> UsageError:
+    return UsageError(
+        f"the mask {mask!r} inside the stem masks no map, or several",
+        "put a mask of its own after each layer of the stem that returns a map",
+    )
 
 
 def _random_state(device: torch.device) -> Tensor:

@@ -16,7 +16,7 @@ from torch.fx import Proxy
 from backdrop.functional import draw_kept
 from backdrop.image_parts import ImageParts, PartReader
 from backdrop.layer import Backdrop, fx_leaf
-from backdrop.patches import StemGeometry, stem_geometry
+from backdrop.patches import Indices, StemGeometry, stem_geometry
 from backdrop.recomputing import InnerMasks, Plan, SparseGradient, as_now
 from backdrop.stem_checks import BEHIND, check_patches, check_unchanged, versions
 from backdrop.stem_on_parts import Stem
@@ -215,10 +215,13 @@ class SparseBackward(nn.Module):
         geometry = self._geometry_of(reader.shape, device)
         masks = InnerMasks(self.stem, geometry)
         before = versions(self.stem, images)
-        tile = self.tile or self._tile_on_a_cpu(device, geometry, masks)
-        with torch.no_grad(), as_now(device.type)(), masks.drawn(device, tile is not None):
-            if tile:
-                output = self._tiled(reader, geometry, tile)
+        tile = self.tile or self._tile_on_a_cpu(device, geometry)
+        boxes = None if tile is None else _boxes(geometry, tile)
+        samples = reader.shape[0]
+        drawn = masks.drawn(device, samples, None if boxes is None else samples * len(boxes))
+        with torch.no_grad(), as_now(device.type)(), drawn:
+            if boxes is not None:
+                output = self._tiled(reader, geometry, boxes)
             else:
                 output = self._whole(tensor, masks)  # type: ignore[arg-type]
         check_unchanged(before, versions(self.stem, images))
@@ -280,24 +283,16 @@ class SparseBackward(nn.Module):
             return output
         return torch.cat([self.stem(part) for part in torch.split(images, some)])
 
-    def _tile_on_a_cpu(
-        self, device: torch.device, geometry: StemGeometry, masks: InnerMasks
-    ) -> int | None:
+    def _tile_on_a_cpu(self, device: torch.device, geometry: StemGeometry) -> int | None:
         shape = geometry.shapes[0]
         side = round(_TILE_ON_A_CPU ** (1 / len(shape)))
-        if masks or device.type != "cpu" or math.prod(shape) < 2 * _TILE_ON_A_CPU:
+        if device.type != "cpu" or math.prod(shape) < 2 * _TILE_ON_A_CPU:
             return None
         # With wider fields the parts would overlap too much.
         return side if 4 * max(geometry.size((1,) * len(shape))) <= side else None
 
-    def _tiled(self, reader: PartReader, geometry: StemGeometry, tile: int) -> Tensor:
-        """Return the stem's output, computed in parts."""
-        sizes = geometry.shapes[-1]
-        grids = []
-        for n, stride in zip(sizes, geometry.stride, strict=True):
-            step = max(1, int(tile / stride))
-            grids.append([(low, min(low + step, n)) for low in range(0, n, step)])
-        boxes = np.array(list(itertools.product(*grids)))  # (box, axis, start and stop)
+    def _tiled(self, reader: PartReader, geometry: StemGeometry, boxes: Indices) -> Tensor:
+        """Return the stem's output, computed in boxes (box, axis, start and stop)."""
         patches = geometry.patches(boxes[..., 0], boxes[..., 1])
         stem = Stem(self.stem, geometry)
         output: Tensor | None = None
@@ -306,7 +301,9 @@ class SparseBackward(nn.Module):
                 part = reader.read([(sample, patches.pixels(number))])
                 values = stem(part, patches.steps(number))
                 if output is None:
-                    output = values.new_empty((reader.shape[0], values.shape[1], *sizes))
+                    output = values.new_empty(
+                        (reader.shape[0], values.shape[1], *geometry.shapes[-1])
+                    )
                 where: Any = (sample, slice(None), *(slice(*ends) for ends in box))
                 output[where] = values[0]
         if output is None:
@@ -342,3 +339,12 @@ class SparseBackward(nn.Module):
             together,
             self.check,
         )
+
+
+def _boxes(geometry: StemGeometry, tile: int) -> Indices:
+    """Divide the output into boxes of about `tile` pixels: (box, axis, start and stop)."""
+    grids = []
+    for n, stride in zip(geometry.shapes[-1], geometry.stride, strict=True):
+        step = max(1, int(tile / stride))
+        grids.append([(low, min(low + step, n)) for low in range(0, n, step)])
+    return np.array(list(itertools.product(*grids)))

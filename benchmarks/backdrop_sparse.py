@@ -22,6 +22,7 @@ import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 
 import numpy as np
@@ -109,6 +110,10 @@ def memory() -> None:
                 for kind in names
             ]
             print(f"| {stem} | {batch} x {side} x {side} | {' | '.join(cells)} |", flush=True)
+    print(f"\n{BATCH} x 512 x 512, sparse")
+    for stem in STEMS:
+        for p in (0.5, 0.8, 0.95, 0.99):
+            print(f"{stem}, p = {p:g}: {in_a_process(stem, f'sparse, p = {p:g}', BATCH, 512)}")
 
 
 def in_a_process(stem: str, kind: str, batch: int, side: int) -> str:
@@ -121,12 +126,13 @@ def needed(name: str, kind: str, batch: int, side: int) -> str:
     torch.manual_seed(0)
     stem, images = STEMS[name](), torch.randn(batch, 1, side, side)
     masked = nn.Sequential(stem, Backdrop(0.95))
-    front: Callable[[torch.Tensor], torch.Tensor] = {
-        "masked": masked,
-        "checkpoint": lambda x: checkpoint(masked, x, use_reentrant=False),
-        "sparse, p = 0.95": SparseBackward(stem, 0.95),
-        "sparse, tile=512, keep=4": SparseBackward(stem, keep=4, tile=512),
-    }[kind]
+    front: Callable[[torch.Tensor], torch.Tensor] = masked
+    if kind == "checkpoint":
+        front = partial(checkpoint, masked, use_reentrant=False)
+    elif kind == "sparse, tile=512, keep=4":
+        front = SparseBackward(stem, keep=4, tile=512)
+    elif kind != "masked":
+        front = SparseBackward(stem, float(kind.removeprefix("sparse, p = ")))
     front(images[:, :, :256, :256]).mean().backward()  # loads what torch loads late
     own = {images.data_ptr()} | {p.data_ptr() for p in stem.parameters()}
     kept: dict[int, int] = {}
@@ -149,7 +155,7 @@ def needed(name: str, kind: str, batch: int, side: int) -> str:
 
 def large(side: int, tile: int, keep: int) -> None:
     """Write an image of noise to a file, and learn from it once."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    at_first = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with tempfile.TemporaryFile() as file:
         generator = np.random.default_rng(0)
         for _ in range(side // 256):
@@ -160,17 +166,20 @@ def large(side: int, tile: int, keep: int) -> None:
             torch.manual_seed(0)
             stem = make()
             layer = SparseBackward(stem, keep=keep, tile=tile)
-            start = time.perf_counter()
+            start = time.perf_counter(), time.process_time()
             output = layer(source)
-            middle = time.perf_counter()
+            middle = time.perf_counter(), time.process_time()
             output.sin().mean().backward()
-            end = time.perf_counter()
+            end = time.perf_counter(), time.process_time()
             most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             norm = math.sqrt(sum(float(p.grad.square().sum()) for p in stem.parameters()))
-            took = f"forward {middle - start:.0f} s, backward {end - middle:.2f} s"
+            took = ", ".join(
+                f"{what} {after[0] - before[0]:.1f} s ({after[1] - before[1]:.1f} s of the CPU)"
+                for what, before, after in (("forward", start, middle), ("backward", middle, end))
+            )
             print(
                 f"{name}, {side} x {side}, keep={keep}, tile={tile}: {took}; "
-                f"at most {most / 2**20:.2f} GiB resident ({before / 2**20:.2f} before); "
+                f"at most {most / 2**20:.2f} GiB resident ({at_first / 2**20:.2f} before); "
                 f"gradient {norm:.3g}",
                 flush=True,
             )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gpgen.recipe import Component, Recipe, builtin_recipes
     from gpgen.sampling import Sample, Sampler, sample
     from gpgen.verification import verify
+    from gpgen.virtual_store import virtual
 
 __all__ = [
     "Audit",
@@ -66,6 +67,7 @@ __all__ = [
     "plots",
     "sample",
     "verify",
+    "virtual",
 ]
 
 _HOME = {
@@ -98,6 +100,7 @@ _HOME = {
     "plan": "making.run",
     "sample": "sampling",
     "verify": "verification",
+    "virtual": "virtual_store",
 }
 
 

@@ -60,7 +60,8 @@ def test_images_smaller_than_a_field_of_view(side):
 
 
 @pytest.mark.parametrize(
-    "name", ["tiling, padded", "unpadded", "pooled", "finer again", "one axis"]
+    "name",
+    ["tiling, padded", "unpadded", "pooled", "finer again", "residual, masked inside", "one axis"],
 )
 @pytest.mark.parametrize("tile", [1, 16, 1000])
 def test_tiles_change_nothing(name, tile):

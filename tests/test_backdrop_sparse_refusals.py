@@ -200,9 +200,11 @@ def test_images_of_another_kind():
 def test_masks_and_layers_within():
     with pytest.raises(UsageError, match="put a Backdrop into the stem"):
         SparseBackward(nn.Sequential(SparseBackward(conv(1, 1, 3)), conv(1, 1, 3)))
-    stem = nn.Sequential(conv(1, 2, 3, 2), Backdrop(0.5), conv(2, 2, 3, 2))
-    with pytest.raises(UsageError, match="'1' inside the stem meets images in parts"):
-        SparseBackward(stem, tile=16)(torch.randn(1, 1, 40, 40))
+    mask = Backdrop(0.5)
+    stem = nn.Sequential(conv(1, 2, 3, 2), mask, conv(2, 2, 3, 2), mask)
+    for tile in (None, 16):
+        with pytest.raises(UsageError, match="'1' inside the stem masks no map, or several"):
+            SparseBackward(stem, tile=tile)(torch.randn(1, 1, 40, 40))
 
 
 def test_stems_that_learn_what_is_no_parameter():

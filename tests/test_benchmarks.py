@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -213,3 +214,40 @@ def test_packaging_is_compared_with_a_copy_of_every_byte(tmp_path, capsys):
         (tmp_path / "in" / name).write_bytes(content)
     assert package.copy_files(tmp_path / "in", tmp_path / "out") == 11
     assert (tmp_path / "out").read_bytes() == b"firstsecond"
+
+
+def test_contenders_train_for_the_same_time_and_results_are_kept(tmp_path, monkeypatch, capsys):
+    by_cost = pytest.importorskip("benchmarks.backdrop_by_cost")
+    out, name = tmp_path / "found.json", "two-scale-mini"
+    monkeypatch.setattr(by_cost, "REGIMES", {name: by_cost.Regime(name, 12, 0.05)})
+    few = {k: by_cost.CONTENDERS[k] for k in ("no mask", "small batches", "sparse, keep = 3")}
+    monkeypatch.setattr(by_cost, "CONTENDERS", few)
+    monkeypatch.setattr(by_cost, "RATES", (0.01,))
+    monkeypatch.setattr(by_cost, "HELD_OUT", 8)
+    monkeypatch.setattr(by_cost, "ON_THE_WAY", 4)
+    monkeypatch.setattr(by_cost, "difficulty", lambda recipe: SimpleNamespace(accuracy=0.99))
+    by_cost.run(out, name, 2)
+    found = json.loads(out.read_text())["regimes"][name]
+    costs = found["costs"]
+    for cost in costs.values():
+        assert cost["steps"] == max(1, round(0.05 / cost["seconds"]))
+    assert costs["sparse, keep = 3"]["megabytes"] < costs["small batches"]["megabytes"]
+    assert costs["small batches"]["megabytes"] < costs["no mask"]["megabytes"]
+    assert [(row["contender"], row["seed"]) for row in found["test"]] == [
+        (k, seed) for seed in range(2) for k in few
+    ]
+    monkeypatch.setattr(by_cost, "train", None)  # nothing is left to be trained
+    by_cost.run(out, name, 2)
+    by_cost.print_tables(json.loads(out.read_text()))
+    assert capsys.readouterr().out.count("| 2 |") == 3
+
+
+def test_the_most_that_is_allocated_is_counted():
+    torch = pytest.importorskip("torch")
+    by_cost = pytest.importorskip("benchmarks.backdrop_by_cost")
+
+    def call():
+        torch.empty(30_000)  # gone before the next
+        torch.empty(10_000).add_(1).mul(2)
+
+    assert by_cost.most_allocated(call) == 4 * 30_000

@@ -29,7 +29,7 @@ def gpgen(capfd, tmp_path, monkeypatch):
 # Theirs need an archive, a deposit, a service or minutes; they are tested with what they are of.
 ELSEWHERE = {
     *("completion", "archive", "import", "download", "train", "evaluate"),
-    *("report", "package", "publish", "fetch", "cite"),
+    *("report", "package", "publish", "fetch", "cite", "serve", "explore"),
 }
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from gpgen_cli.main import main
+from publish_help import PUBLICATION
+from serving_support import serving
 
 import gpgen
 from gpgen import Recipe, sample
@@ -91,6 +93,24 @@ def test_what_the_page_on_python_shows_runs(
     for block in code:
         exec(compile(block, "docs/python.md", "exec"), {})  # noqa: S102
     assert (tmp_path / "small.zarr").is_dir()
+
+
+def test_what_the_page_on_no_storage_shows_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "publication.toml").write_text(PUBLICATION)
+    code = blocks("docs/without-storage.md", "python")
+    clients = [block for block in code if "http://127.0.0.1:8000" in block]
+    assert (len(code), len(clients)) == (6, 3)
+    for block in code:
+        if block not in clients:
+            exec(compile(block, "docs/without-storage.md", "exec"), {})  # noqa: S102
+    with serving("two-scale-mini", 10_000) as server:
+        for block in clients:
+            # tensorstore must not be used in a process that will fork.
+            words = [sys.executable, "-c", block.replace("http://127.0.0.1:8000", server.root)]
+            subprocess.run(words, check=True, timeout=300)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ import gpgen
 from gpgen.errors import Argument, DatasetError, GpgenError, TargetError
 from gpgen.golkar2018.archive_plan import ArchivePlan
 from gpgen.publish import addresses, fetching, packaging, uploading
+from gpgen.serving import server
 
 ROOT = Path(__file__).parent.parent
 CALLS = (
@@ -28,6 +29,7 @@ CALLS = (
     packaging.package,
     uploading.upload,
     addresses.named_service,
+    server.listening,
 )
 
 

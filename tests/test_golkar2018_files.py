@@ -103,7 +103,7 @@ def test_images_that_are_not_float32_are_not_written() -> None:
 
 @pytest.mark.parametrize("size", [4, 128, 1024, 16384])
 def test_the_header_is_one_that_numpy_reads(size: int) -> None:
-    header = npy_header(size)
+    header = npy_header((size, size))
     assert len(header) == HEADER_BYTES
     stream = io.BytesIO(header)
     assert np.lib.format.read_magic(stream) == (1, 0)

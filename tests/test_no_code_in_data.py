@@ -82,9 +82,13 @@ ALLOWED = {
     ("benchmarks/make.py", "imports subprocess"): _STARTS,
     ("benchmarks/packages.py", "importlib.util.find_spec"): _LOOKS,
     ("benchmarks/scaling.py", "imports subprocess"): _STARTS,
+    ("benchmarks/serve.py", "imports multiprocessing"): _PROCESSES,
+    ("benchmarks/serve.py", "imports subprocess"): _STARTS,
     ("benchmarks/soak.py", "imports subprocess"): _STARTS,
     ("benchmarks/soak.py", "vars"): "of the parsed command line",
     ("cli/gpgen_cli/_errors.py", "getattr(sys, name)"): _OWN,
+    ("cli/gpgen_cli/explore.py", "imports webbrowser"): "opens the page that it serves itself",
+    ("backdrop/name_clash.py", "sys.modules"): "looks at its own package's docstring",
     ("cli/gpgen_cli/_errors.py", "sys.modules"): "looks for gpgen.errors",
     ("cli/gpgen_cli/main.py", "loads module"): _TABLE,
     ("gpgen/__init__.py", "getattr(importlib.import_module(f'gpgen.{_HOME[name]}'), name)"): _TABLE,
@@ -115,6 +119,7 @@ ALLOWED = {
     ("gpgen/torch/iterations.py", "imports multiprocessing.reduction"): _PROCESSES,
     ("gpgen/torch/shared_memory.py", "imports multiprocessing.reduction"): _PROCESSES,
     ("gpgen/torch/shared_memory.py", "imports torch.multiprocessing.reductions"): _PROCESSES,
+    ("gpgen/observer/limits.py", "getattr(what, field.name)"): "fields of a struct of ours",
     ("gpgen/torch/ranks.py", "sys.modules"): "asks accelerate, if somebody else imported it",
 }  # fmt: skip
 

@@ -138,7 +138,7 @@ def test_the_plan_knows_the_bytes_exactly(tmp_path: Path, out, n) -> None:
 
 @pytest.mark.parametrize("n", [10, 101, 1003])
 def test_the_plan_knows_the_bytes_of_any_number_of_blocks(tmp_path: Path, n, monkeypatch) -> None:
-    for module in ("zarr_reader", "zarr_content", "zarr_metadata"):
+    for module in ("zarr_reader", "zarr_metadata"):
         monkeypatch.setattr(f"gpgen.format.{module}.BLOCK_ROWS", 1)
     recipe = tiny(shape=[4, 4])
     expected = plan(recipe, n, tmp_path / "d.zarr", shard_size=100)
@@ -168,7 +168,7 @@ def test_equal_data_is_equal_bytes(tmp_path: Path, out) -> None:
 
 
 def test_small_arrays_in_several_blocks_read_like_one(tmp_path: Path, monkeypatch) -> None:
-    for module in ("zarr_reader", "zarr_content", "zarr_metadata"):
+    for module in ("zarr_reader", "zarr_metadata"):
         monkeypatch.setattr(f"gpgen.format.{module}.BLOCK_ROWS", 5)
     with tiny_make(tmp_path / "d.zarr", N) as dataset:
         np.testing.assert_array_equal(dataset.label[:], tiny().labels(0, N))

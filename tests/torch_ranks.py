@@ -6,6 +6,7 @@ each epoch, or whatever else the scenario returns.
 
 from __future__ import annotations
 
+import faulthandler
 import itertools
 import json
 import os
@@ -13,12 +14,14 @@ import socket
 import subprocess
 import sys
 import warnings
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from torch_support import numbered, numbers
 
 N, BATCH, WORLD_SIZE = 80, 8, 2
+_PATIENCE = 500  # seconds: on a machine with ten times as many processes as cores, 220 were seen
 
 
 def textures() -> Any:
@@ -43,8 +46,21 @@ def run_ranks(scenario: str, folder: Path) -> list[Any]:
         "MASTER_PORT": str(port),
     }
     command = [sys.executable, __file__, scenario, str(folder)]
-    subprocess.run(command, check=True, env=environment, timeout=300)
+    subprocess.run(command, check=True, env=environment, timeout=_PATIENCE + 60)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(WORLD_SIZE)]
+
+
+def meet(folder: Path) -> None:
+    """Let the ranks find each other by a file: a port that is free may not be so a moment later."""
+    import torch.distributed as dist
+
+    dist.init_process_group(
+        "gloo",
+        init_method=(folder.resolve() / "met").as_uri(),
+        rank=int(os.environ["RANK"]),
+        world_size=WORLD_SIZE,
+        timeout=timedelta(seconds=_PATIENCE),
+    )
 
 
 def distributed(folder: Path) -> Any:
@@ -57,7 +73,7 @@ def distributed(folder: Path) -> Any:
     dataset = textures()
     order, fresh = ShardShuffle(dataset), EndlessTextures(dataset.recipe, 2)
     alone = len(order)
-    dist.init_process_group("gloo")
+    meet(folder)
     epochs = []
     for epoch in range(2):
         order.set_epoch(epoch)
@@ -82,7 +98,7 @@ def sparse_backward(folder: Path) -> Any:
     from backdrop import Backdrop, SparseBackward
 
     torch.set_num_threads(1)  # two ranks on busy cores: threads that spin starve the other
-    dist.init_process_group("gloo")
+    meet(folder)
     rank = dist.get_rank()
     found = []
     for sparse in (False, True):
@@ -192,7 +208,8 @@ def loss_of_all_ranks(folder: Path) -> Any:
 
     from backdrop.losses import gathered, roc_auc_loss
 
-    dist.init_process_group("gloo")
+    torch.set_num_threads(1)
+    meet(folder)
     torch.manual_seed(0)
     model = torch.nn.Linear(4, 1).double()
     features, target = torch.randn(12, 4).double(), torch.arange(12) % 3 == 0
@@ -212,6 +229,7 @@ def _rank(rank: int, scenario: str, folder: str) -> None:
     sizes = {"WORLD_SIZE": WORLD_SIZE, "LOCAL_WORLD_SIZE": WORLD_SIZE}
     os.environ.update({name: str(value) for name, value in {**ranks, **sizes}.items()})
     warnings.simplefilter("ignore")
+    faulthandler.dump_traceback_later(_PATIENCE, exit=True)  # says where a rank that hangs stands
     left = globals()[scenario](Path(folder))
     (Path(folder) / f"{rank}.json").write_text(json.dumps(left))
 

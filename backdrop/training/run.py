@@ -169,11 +169,11 @@ def _epoch(state: State, settings: Settings, seed: int, examples: Examples) -> E
         chosen = order[batch * size : (batch + 1) * size]
         image, label = examples.image[chosen], examples.label[chosen]
         if settings.method == "crop":
-            image = _cropped(image, settings.crop, state.masks)
+            image = cropped(image, settings.crop, state.masks)
         if image.ndim == 4:
             image = image.contiguous(memory_format=torch.channels_last)
         step = done * batches + batch
-        rate = _learning_rate(settings, step, settings.epochs * batches)
+        rate = learning_rate(settings.learning_rate, step, settings.epochs * batches)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         output = state.model(image)
@@ -211,12 +211,13 @@ def _diverged(what: str, settings: Settings, seed: int, step: int) -> DivergedEr
     )
 
 
-def _learning_rate(settings: Settings, step: int, steps: int) -> float:
+def learning_rate(highest: float, step: int, steps: int) -> float:
+    """Return the rate of a step: rising for a tenth of the steps, then a cosine down to 0."""
     rise = min(1.0, (step + 1) / (0.1 * steps))
-    return settings.learning_rate * min(rise, 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-3)
+    return highest * min(rise, 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-3)
 
 
-def _cropped(image: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
+def cropped(image: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
     """Cut a window out of each image, ``fraction`` of its side, at random."""
     axes = image.shape[2:]
     window = [max(1, round(fraction * side)) for side in axes]

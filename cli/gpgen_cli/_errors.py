@@ -25,6 +25,8 @@ _EXTRAS = {
     "packaging": "publish",
     "yaml": "publish",
     "botocore": "s3",
+    "starlette": "serve",
+    "uvicorn": "serve",
     "urllib3": "http",
 }
 

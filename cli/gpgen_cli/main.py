@@ -39,6 +39,8 @@ VERBS = {
     "verify": "gpgen_cli.verify",
     "audit": "gpgen_cli.audit",
     "convert": "gpgen_cli.convert",
+    "serve": "gpgen_cli.serve",
+    "explore": "gpgen_cli.explore",
     "train": "gpgen_cli.train",
     "evaluate": "gpgen_cli.evaluate",
     "archive": "gpgen_cli.archive",

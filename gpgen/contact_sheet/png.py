@@ -7,6 +7,8 @@ version.
 
 from __future__ import annotations
 
+import base64
+import io
 import struct
 from collections.abc import Sequence
 from itertools import chain
@@ -30,7 +32,7 @@ except ImportError as error:  # pragma: no cover - the tests have it
         "install it with `pip install 'gpgen[publish]'`",
     ) from error
 
-__all__ = ["sheet_png", "tiles"]
+__all__ = ["data_uri", "sheet_png", "tiles"]
 
 Array = npt.NDArray[np.float64]
 
@@ -68,6 +70,13 @@ def tiles(rows: Sequence[Sequence[Array]], *, side: int = SIDE) -> list[list[Ima
         return PIL.Image.fromarray((255 * level).astype(np.uint8))
 
     return [[tile(image) for image in row] for row in rows]
+
+
+def data_uri(tile: Image) -> str:
+    """Return a picture as a PNG within an address."""
+    stream = io.BytesIO()
+    tile.save(stream, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 def sheet_png(sheet: ContactSheet, *, note: str = "") -> bytes:

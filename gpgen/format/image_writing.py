@@ -59,7 +59,9 @@ def batch_size(recipe: LabelledImages) -> int:
     return max(1, BATCH_BYTES // recipe.image_nbytes)
 
 
-def batches(job: Job, start: int, stop: int, check: Check) -> Iterator[tuple[int, NDArray[Any]]]:
+def batches(
+    job: Job, start: int, stop: int, check: Check, buffer: NDArray[Any] | None = None
+) -> Iterator[tuple[int, NDArray[Any]]]:
     """Draw (or copy) the samples from ``start`` to ``stop``, a batch at a time.
 
     Parameters
@@ -70,6 +72,8 @@ def batches(job: Job, start: int, stop: int, check: Check) -> Iterator[tuple[int
         Indices.
     check
         Called before each batch; what it raises ends the drawing.
+    buffer
+        Room for a batch.
 
     Yields
     ------
@@ -82,7 +86,8 @@ def batches(job: Job, start: int, stop: int, check: Check) -> Iterator[tuple[int
     if source is None:
         raise ValueError("the job has no source of images")
     size = min(batch_size(recipe), stop - start)
-    buffer = np.empty((size, *recipe.shape), recipe.numpy_dtype)
+    if buffer is None:
+        buffer = np.empty((size, *recipe.shape), recipe.numpy_dtype)
     for first in range(start, stop, size):
         check()
         last = min(first + size, stop)

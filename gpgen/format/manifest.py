@@ -34,6 +34,7 @@ __all__ = [
     "FORMAT_VERSION",
     "NEWER",
     "VERIFY",
+    "VIRTUAL",
     "Manifest",
     "Rows",
     "SmallArray",
@@ -46,9 +47,12 @@ __all__ = [
     "read_manifest",
     "root_attributes",
     "seal",
+    "virtual_attributes",
 ]
 
 FORMAT_VERSION = 1
+VIRTUAL = "gpgen-virtual"
+"""The format of what is drawn when it is read, and sealed by no checksums."""
 CITATION = (
     "Golkar, S. and Cranmer, K. (2018). Backdrop: Stochastic Backpropagation. "
     "arXiv:1806.01337. Dataset: doi:10.5281/zenodo.1252464"
@@ -245,6 +249,14 @@ def root_attributes(
     return attributes
 
 
+def virtual_attributes(
+    recipe: LabelledImages, layout: Layout, roots: str | None = None
+) -> dict[str, Any]:
+    """Return the attributes of a dataset that nobody has drawn yet: no hash seals its pixels."""
+    attributes = root_attributes(recipe, layout, roots=roots)
+    return attributes | {"format": VIRTUAL, "virtual": True, "sealed": False}
+
+
 def newer(version: object) -> str:
     """Say that something is of a format version that this gpgen doesn't know."""
     return f"has format version {repr(version)[:20]}, this gpgen reads up to {FORMAT_VERSION}"
@@ -264,6 +276,12 @@ def read_manifest(attributes: dict[str, Any], where: str) -> tuple[Manifest, Lab
     DatasetError
         If they are not gpgen's, are newer than this gpgen, or were changed.
     """
+    if attributes.get("format") == VIRTUAL:
+        raise DatasetError(
+            f"{where} is of a virtual dataset: its images are drawn when they are read, and no "
+            "checksums seal them",
+            "read it with zarr-python or xarray, or make it, or use a deposit, which has checksums",
+        )
     if attributes.get("format") != "gpgen":
         raise DatasetError(f"{where} is not {DATASET}", NO_DATASET)
     version = attributes.get("format_version")

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +29,12 @@ from gpgen.format.manifest import (
     seal,
 )
 from gpgen.format.zarr_metadata import (
-    BLOCK_ROWS,
     block_names,
     image_document,
+    number_after,
     render,
     root_document,
+    rows_a_block,
     small_document,
 )
 from gpgen.labelled_images import LabelledImages
@@ -41,11 +42,17 @@ from gpgen.labelled_images import LabelledImages
 __all__ = [
     "CRC_BYTES",
     "ROOT",
+    "array_documents",
+    "chunk_nbytes",
     "dataset_nbytes",
     "members",
+    "root_file",
+    "shard_index",
     "shard_name",
     "shard_nbytes",
     "shard_number",
+    "small_block",
+    "write_chunks",
     "write_shard_to",
 ]
 
@@ -58,17 +65,16 @@ def dataset_nbytes(job: Job) -> int:
     layout, chunk = job.layout, job.layout.chunk_size or 1
     per_shard = layout.shard_size // chunk
     chunks = -(-layout.n // chunk)
-    total = chunks * (chunk * job.recipe.image_nbytes + CRC_BYTES)
+    total = chunks * chunk_nbytes(job.recipe, layout)
     total += layout.shards * (16 * per_shard + CRC_BYTES)
     arrays = (*derived_arrays(job.recipe, layout.n), *checksum_arrays(layout))
-    documents = {array.name: small_document(array) for array in arrays}
-    documents["image"] = image_document(job.recipe, layout)
+    documents = array_documents(job.recipe, layout, arrays)
     total += sum(len(render(document)) for document in documents.values())
     names = [f"{name}/{ROOT}" for name in documents]
     root = _root_nbytes(job, documents, names)
     entry = _root_nbytes(job, documents, ["", *names]) - root
     for array in arrays:
-        rows = min(array.shape[0], BLOCK_ROWS)
+        rows = rows_a_block(array)
         blocks = -(-array.shape[0] // rows)
         total += blocks * (rows * array.row_nbytes + CRC_BYTES)
         (first,) = block_names(dataclasses.replace(array, shape=(rows, *array.shape[1:])))
@@ -95,13 +101,18 @@ def _digits_below(count: int) -> int:
     return digits
 
 
+def chunk_nbytes(recipe: LabelledImages, layout: Layout) -> int:
+    """Return the length of a chunk in a shard's file."""
+    nbytes: int = (layout.chunk_size or 1) * recipe.image_nbytes + CRC_BYTES
+    return nbytes
+
+
 def shard_nbytes(recipe: LabelledImages, layout: Layout, shard: int) -> int:
     """Return the length of a shard's file."""
     start, stop = layout.bounds(shard)
     chunk = layout.chunk_size or 1
     chunks = -(-(stop - start) // chunk)
-    nbytes: int = chunks * (chunk * recipe.image_nbytes + CRC_BYTES)
-    return nbytes + layout.shard_size // chunk * 16 + CRC_BYTES
+    return chunks * chunk_nbytes(recipe, layout) + layout.shard_size // chunk * 16 + CRC_BYTES
 
 
 def shard_name(recipe: LabelledImages, shard: int) -> str:
@@ -111,25 +122,47 @@ def shard_name(recipe: LabelledImages, shard: int) -> str:
 
 def shard_number(recipe: LabelledImages, name: str) -> int | None:
     """Return which shard's file is called that, relative to the dataset; ``None`` if none's."""
-    number = name.removeprefix("image/c.").partition(".")[0]
-    # More digits than any number of shards has would take long to read.
-    if not (number.isascii() and number.isdecimal() and len(number) < 20):
-        return None
-    return int(number) if shard_name(recipe, int(number)) == name else None
+    number = number_after("image/c.", name)
+    return number if number is not None and shard_name(recipe, number) == name else None
+
+
+class Sink(Protocol):
+    """What the bytes of a shard go into."""
+
+    @property
+    def offset(self) -> int:
+        """Where the next byte goes."""
+        ...
+
+    def write(self, buffers: Sequence[Any]) -> None:
+        """Take the bytes of arrays, which are overwritten afterwards."""
+        ...
 
 
 def write_shard_to(stream: Stream, job: Job, shard: int, check: Callable[[], None]) -> ShardRecord:
     """Draw a shard, write it to a stream and finish that."""
-    layout = job.layout
-    start, stop = layout.bounds(shard)
+    start, stop = job.layout.bounds(shard)
     crcs = np.empty(stop - start, "<u4")
-    ends = _write_chunks(stream, job, start, stop, crcs, check)
+    ends = write_chunks(stream, job, start, stop, crcs, check)
+    stream.write([shard_index(job.layout, ends)])
+    return ShardRecord(shard, stream.finish(), stream.nbytes, crcs.tobytes())
+
+
+def shard_index(layout: Layout, ends: Sequence[int]) -> bytes:
+    """Return what stands at a shard's end: the place of each chunk, and a checksum.
+
+    Parameters
+    ----------
+    layout
+        Says how many chunks a whole shard has.
+    ends
+        Where each chunk that there is ends.
+    """
     index = np.full((layout.shard_size // (layout.chunk_size or 1), 2), 2**64 - 1, "<u8")
     index[: len(ends), 0] = [0, *ends[:-1]]
     index[: len(ends), 1] = np.diff([0, *ends])
     raw = index.tobytes()
-    stream.write([raw, crc32c(raw).to_bytes(4, "little")])
-    return ShardRecord(shard, stream.finish(), stream.nbytes, crcs.tobytes())
+    return raw + crc32c(raw).to_bytes(CRC_BYTES, "little")
 
 
 def members(job: Job, finished: FinishedShards) -> Iterator[tuple[str, bytes]]:
@@ -137,38 +170,70 @@ def members(job: Job, finished: FinishedShards) -> Iterator[tuple[str, bytes]]:
 
     The root's metadata, which makes it a dataset, comes last.
     """
-    layout = job.layout
-    arrays = (*derived_arrays(job.recipe, layout.n), *finished.arrays())
-    documents: dict[str, Any] = {"image": image_document(job.recipe, layout)}
+    arrays = (*derived_arrays(job.recipe, job.layout.n), *finished.arrays())
+    documents = array_documents(job.recipe, job.layout, arrays)
     hashes: dict[str, str] = {}
     for array in arrays:
-        documents[array.name] = small_document(array)
         for block, name in enumerate(block_names(array)):
-            data = _block(array, block)
+            data = small_block(array, block)
             hashes[name] = hashlib.sha256(data).hexdigest()
             yield name, data
     for name, document in documents.items():
         data = render(document)
         hashes[f"{name}/{ROOT}"] = hashlib.sha256(data).hexdigest()
         yield f"{name}/{ROOT}", data
-    attributes = root_attributes(job.recipe, layout, job.gpgen_version, job.roots)
-    attributes["files"] = hashes
-    yield ROOT, render(root_document(seal(attributes), documents))
+    yield ROOT, root_file(job, documents, hashes)
 
 
-def _write_chunks(
-    stream: Stream,
+def array_documents(
+    recipe: LabelledImages, layout: Layout, arrays: Sequence[SmallArray]
+) -> dict[str, Any]:
+    """Return the metadata of the images and of small arrays, by name."""
+    documents: dict[str, Any] = {"image": image_document(recipe, layout)}
+    return documents | {array.name: small_document(array) for array in arrays}
+
+
+def root_file(job: Job, documents: dict[str, Any], hashes: Mapping[str, str]) -> bytes:
+    """Return the root's metadata, sealed.
+
+    Parameters
+    ----------
+    job
+        What is made.
+    documents
+        The arrays' metadata.
+    hashes
+        The SHA-256 of each file beside the shards, in the order in which `members` yields them.
+    """
+    attributes = root_attributes(job.recipe, job.layout, job.gpgen_version, job.roots)
+    attributes["files"] = dict(hashes)
+    return render(root_document(seal(attributes), documents))
+
+
+def write_chunks(
+    stream: Sink,
     job: Job,
     start: int,
     stop: int,
     crcs: NDArray[np.uint32],
     check: Callable[[], None],
+    buffer: NDArray[Any] | None = None,
 ) -> list[int]:
-    """Write the images from ``start`` to ``stop`` as chunks; return where each chunk ends."""
+    """Write the images from ``start`` to ``stop`` as chunks; return where each chunk ends.
+
+    Parameters
+    ----------
+    stream
+        What they are written to.
+    job, start, stop, check, buffer
+        As for `batches`.
+    crcs
+        Where the CRC-32C of each image is put.
+    """
     chunk = job.layout.chunk_size or 1
     ends: list[int] = []
     running = 0
-    for first, images in batches(job, start, stop, check):
+    for first, images in batches(job, start, stop, check, buffer):
         parts: list[Any] = []
         begun, size = 0, 0
         for k, image in enumerate(images):
@@ -196,9 +261,9 @@ def _write_chunks(
     return ends
 
 
-def _block(array: SmallArray, block: int) -> bytes:
+def small_block(array: SmallArray, block: int) -> bytes:
     """Return a block of a small array as a file: whole chunks, and their checksum."""
-    rows = min(array.shape[0], BLOCK_ROWS)
+    rows = rows_a_block(array)
     start = block * rows
     stop = min(start + rows, array.shape[0])
     data = array.block(start, stop)

@@ -16,10 +16,14 @@ from gpgen.labelled_images import LabelledImages
 
 __all__ = [
     "BLOCK_ROWS",
+    "block_name",
     "block_names",
+    "block_number",
     "image_document",
+    "number_after",
     "render",
     "root_document",
+    "rows_a_block",
     "small_document",
 ]
 
@@ -65,7 +69,7 @@ def image_document(recipe: LabelledImages, layout: Layout) -> dict[str, Any]:
 
 def small_document(array: SmallArray) -> dict[str, Any]:
     """Return the metadata of a small array."""
-    chunk = (min(array.shape[0], BLOCK_ROWS), *array.shape[1:])
+    chunk = (rows_a_block(array), *array.shape[1:])
     codecs = _BYTES_CRC if array.dtype.itemsize > 1 else [{"name": "bytes"}, _BYTES_CRC[1]]
     return _array_document(array, chunk, codecs)
 
@@ -89,7 +93,34 @@ def render(document: dict[str, Any]) -> bytes:
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
+def rows_a_block(array: SmallArray) -> int:
+    """Return how many rows stand in each file of a small array."""
+    return min(array.shape[0], BLOCK_ROWS)
+
+
+def block_name(array: SmallArray, block: int) -> str:
+    """Return a file of a small array, relative to the dataset."""
+    return f"{array.name}/c.{block}{'.0' * (len(array.shape) - 1)}"
+
+
 def block_names(array: SmallArray) -> list[str]:
     """Return the files of a small array, each holding up to `BLOCK_ROWS` rows."""
-    rest = ".0" * (len(array.shape) - 1)
-    return [f"{array.name}/c.{k}{rest}" for k in range(-(-array.shape[0] // BLOCK_ROWS))]
+    return [block_name(array, k) for k in range(-(-array.shape[0] // rows_a_block(array)))]
+
+
+def block_number(array: SmallArray, name: str) -> int | None:
+    """Return which block's file is called that, relative to the dataset; ``None`` if none's."""
+    block = number_after(f"{array.name}/c.", name)
+    there = block is not None and block * rows_a_block(array) < array.shape[0]
+    return block if there and block_name(array, block or 0) == name else None
+
+
+def number_after(beginning: str, name: str) -> int | None:
+    """Return the digits up to the next dot after a name's beginning as a number.
+
+    ``None`` if there are none, or more than any number of files has, which would take long to read.
+    """
+    number = name.removeprefix(beginning).partition(".")[0]
+    if number == name or not (number.isascii() and number.isdecimal() and len(number) < 20):
+        return None
+    return int(number)

@@ -13,6 +13,7 @@ from gpgen.errors import DatasetError, printable
 from gpgen.format.base import Kind, Place, Problem, Region
 from gpgen.format.manifest import (
     VERIFY,
+    VIRTUAL,
     Manifest,
     checksum_arrays,
     derived_arrays,
@@ -28,9 +29,11 @@ from gpgen.format.zarr_content import (
 )
 from gpgen.format.zarr_metadata import (
     BLOCK_ROWS,
+    block_name,
     block_names,
     image_document,
     root_document,
+    rows_a_block,
     small_document,
 )
 from gpgen.io.failures import unreadable
@@ -58,7 +61,7 @@ class ZarrReader:
             raise unreadable(where, error) from error
         except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
             raise DatasetError(f"{where} can't be read: {error}", VERIFY) from error
-        if attributes.get("format") != "gpgen" and not path.name.endswith(".zip"):
+        if attributes.get("format") not in ("gpgen", VIRTUAL) and not path.name.endswith(".zip"):
             raise no_dataset(path)
         self.manifest: Manifest
         self.recipe: LabelledImages
@@ -110,7 +113,7 @@ class ZarrReader:
     def rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Return rows of a small array as they stand on the disk."""
         array, parts = self._arrays[name], []
-        rows = min(array.shape[0], BLOCK_ROWS)
+        rows = rows_a_block(array)
         for block, file in enumerate(block_names(array)):
             low, high = max(start, block * rows), min(stop, (block + 1) * rows)
             if low < high:
@@ -122,7 +125,7 @@ class ZarrReader:
     def array_file(self, name: str, row: int) -> AnyPath:
         """Return the file to be named when a row of a small array is wrong."""
         array = self._arrays[name]
-        return self.named(block_names(array)[row // min(array.shape[0], BLOCK_ROWS)])
+        return self.named(block_name(array, row // rows_a_block(array)))
 
     def problems(self) -> Iterator[Problem]:
         """Check the metadata, the small arrays and the list of files."""

@@ -185,7 +185,7 @@ class _Maker:
         member = self.plan.samples_zip.members[number]
         pixels = self.plan.sample(*self.plan.members[number]).astype("<f8", copy=False)
         writer = _MemberWriter(descriptor, member)
-        writer.write(npy_header(self.plan.size))
+        writer.write(npy_header((self.plan.size, self.plan.size)))
         writer.write(pixels.data.cast("B"))
         return writer.finish()
 

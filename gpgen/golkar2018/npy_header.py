@@ -52,9 +52,9 @@ class NpyHeader:
         return self.shape[0] * self.shape[1] * self.dtype.itemsize
 
 
-def npy_header(size: int) -> bytes:
-    """Return the header of a float64 array of `size` by `size` in C order."""
-    fields = f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({size}, {size}), }}"
+def npy_header(shape: tuple[int, ...], descr: str = "<f8") -> bytes:
+    """Return the header of an array in C order, of float64 or of another type."""
+    fields = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}"
     length = HEADER_BYTES - len(_MAGIC) - 2
     return _MAGIC + struct.pack("<H", length) + fields.ljust(length - 1).encode() + b"\n"
 

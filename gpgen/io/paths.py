@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, cast
 
 from gpgen.errors import UsageError
 from gpgen.io.http_path import HttpPath
@@ -166,8 +166,8 @@ def place_of(path: Given) -> AnyPath:
     UsageError
         If it is an address of a kind that gpgen can't read or write, or no path at all.
     """
-    if isinstance(path, ObjectPath | HttpPath):
-        return path
+    if getattr(path, "is_remote", False):
+        return cast("AnyPath", path)
     text = text_of(path)
     if not _SCHEME.match(text):
         return given(text)

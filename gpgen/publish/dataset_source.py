@@ -20,11 +20,11 @@ from gpgen.format import store_for
 from gpgen.format.base import Problem, Reader
 from gpgen.format.manifest import canonical_json
 from gpgen.format.replacing import same_dataset
-from gpgen.publish.deposit import hash_file
+from gpgen.publish.deposit import CRC32C, hash_file
 from gpgen.publish.part_writer import Part
 from gpgen.publish.sources import VERIFY, copy_file
 from gpgen.publish.stated_difficulty import StatedDifficulty
-from gpgen.publish.tables import samples_table, shards_table
+from gpgen.publish.tables import image_checksums, samples_table, shards_table
 from gpgen.publish.zarr_packing import pack_zarr
 from gpgen.recipe import Recipe
 from gpgen.verification import verify
@@ -94,7 +94,7 @@ class DatasetSource:
         return "recipe.toml", self._recipe.to_toml()
 
     def tables(self) -> Iterator[tuple[str, str, Iterable[bytes]]]:
-        """Yield samples.csv and shards.csv."""
+        """Yield samples.csv, shards.csv and the images' checksums."""
         dataset = self._dataset
         yield (
             "samples.csv",
@@ -112,6 +112,11 @@ class DatasetSource:
             "shards.csv",
             f"The SHA-256 of each shard{ranges}, to be compared when it is made again",
             shards_table(self._reader, self._names),
+        )
+        yield (
+            CRC32C,
+            "The CRC-32C of each image's bytes, with which it is the same dataset with no storage",
+            image_checksums(self._reader),
         )
 
     def manifest(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from gpgen.io.user_paths import given
 
 __all__ = [
     "CARD",
+    "CRC32C",
     "FIGURE",
     "MANIFEST",
     "MD5SUMS",
@@ -39,6 +40,7 @@ SHA256SUMS: Final = "SHA256SUMS"
 MD5SUMS: Final = "MD5SUMS"
 MANIFEST: Final = "dataset.json"
 CARD: Final = "README.md"
+CRC32C: Final = "crc32c.npy"
 FIGURE: Final = "figure.png"
 
 RECORD_FILES: Final = 100
@@ -63,6 +65,8 @@ class Attributes(msgspec.Struct):
     """What is read here of the dataset's own manifest."""
 
     shard_pattern: str | None = None
+    manifest_sha256: str | None = None
+    files: dict[str, str] = {}
     roots_sha256: str | None = None
 
 

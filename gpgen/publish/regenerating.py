@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from pathlib import Path
 from typing import Final
@@ -10,17 +9,15 @@ from typing import Final
 from gpgen.dataset import Dataset
 from gpgen.description.dataset_description import TARGETS
 from gpgen.errors import Argument, DatasetError, UsageError
-from gpgen.exact.offered_roots import offered_names, roots_sha256
 from gpgen.format import store_for
 from gpgen.format.base import Reader
 from gpgen.format.layout import Target
-from gpgen.format.stored_recipe import StoredRecipe
 from gpgen.golkar2018.archive import make_archive, read_plan
 from gpgen.making.cluster import Scheduler, Security
 from gpgen.making.run import make
 from gpgen.progress import Follow
 from gpgen.publish.deposit import Deposit
-from gpgen.sampling import SAMPLING_VERSION
+from gpgen.publish.deposited import deposited_recipe, shard_hashes
 
 __all__ = ["regenerate", "regenerate_archive", "regenerated_target"]
 
@@ -73,28 +70,12 @@ def regenerate(
             f"{deposit} holds an archive in the form of 2018, not a recipe",
             f"use `gpgen fetch {deposit}`",
         )
-    for name in ("recipe.toml", "shards.csv"):
-        if name not in folder.sha256:
-            raise DatasetError(f"{deposit} has no {name}", "get the whole deposit again")
-    _check_version(folder)
+    recipe, expected = deposited_recipe(folder), shard_hashes(folder)
     form = Target.parse(out).form
     if form != folder.form:
         raise UsageError(
             f"{str(out)!r} is not in the deposit's format, so no checksum could agree",
             f"use {Argument.OUT} {regenerated_target(folder)}",
-        )
-    recipe = StoredRecipe.load(folder.path / "recipe.toml")
-    if recipe.sha256 != folder.manifest.recipe_sha256:
-        raise DatasetError(
-            f"{folder.path / 'recipe.toml'} is not the recipe that the deposit was packaged with",
-            "get the deposit again",
-        )
-    roots = folder.manifest.attributes.roots_sha256
-    if roots is not None and roots != roots_sha256(recipe.texture):
-        raise DatasetError(
-            "the deposit was drawn with another version of the kernel "
-            f"{' or '.join(offered_names(recipe.texture))} than is installed here",
-            "install the version of that kernel's package that drew it",
         )
     dataset = make(
         recipe,
@@ -110,7 +91,7 @@ def regenerate(
         shard_size=folder.manifest.layout.shard_size,
         progress=progress,
     )
-    wrong = _differing(folder, store_for(dataset.format).reader(dataset.path))
+    wrong = _differing(expected, store_for(dataset.format).reader(dataset.path))
     if wrong:
         named = ", ".join(map(str, wrong[:_NAMED])) + (" and more" if wrong[_NAMED:] else "")
         raise DatasetError(
@@ -150,30 +131,9 @@ def regenerate_archive(
     return made.path
 
 
-def _check_version(folder: Deposit) -> None:
-    version = folder.manifest.sampling_version
-    if version != SAMPLING_VERSION:
-        raise DatasetError(
-            f"the deposit was drawn with version {version} of the sampling, and this gpgen has "
-            f"{SAMPLING_VERSION}: its pixels would differ",
-            f"run `pip install gpgen=={folder.manifest.gpgen_version}`",
-        )
-
-
-def _differing(folder: Deposit, reader: Reader) -> list[int]:
+def _differing(expected: dict[int, str], reader: Reader) -> list[int]:
     """Return the shards whose SHA-256 isn't the deposit's."""
-    shards = reader.manifest.layout.shards
-    expected: dict[int, str] = {}
-    path = folder.path / "shards.csv"
-    try:
-        with path.open(encoding="utf-8", newline="") as table:
-            for row in csv.DictReader(table):
-                expected[int(row["shard"])] = row["sha256"]
-    except (KeyError, ValueError, TypeError, csv.Error) as error:
-        raise DatasetError(
-            f"{path} is no list of shards and their checksums", "get the deposit again"
-        ) from error
-    hashes = reader.rows("shard_sha256", 0, shards)
+    hashes = reader.rows("shard_sha256", 0, reader.manifest.layout.shards)
     made = {shard: digest.tobytes().hex() for shard, digest in enumerate(hashes)}
     return sorted(
         shard for shard in expected.keys() | made.keys() if expected.get(shard) != made.get(shard)

@@ -1,4 +1,4 @@
-"""samples.csv and shards.csv: what is in a dataset, as tables that every tool reads."""
+"""What is in a dataset, as files that every tool reads: samples.csv, shards.csv, crc32c.npy."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import numpy as np
 from gpgen.description.dataset_description import DatasetDescription
 from gpgen.exact.texture import length_scale_name
 from gpgen.format.base import Reader
+from gpgen.golkar2018.npy_header import npy_header
 from gpgen.recipe import Recipe
 from gpgen.sampling import seeds
 
-__all__ = ["csv_lines", "samples_table", "shards_table"]
+__all__ = ["csv_lines", "image_checksums", "samples_table", "shards_table"]
 
 _ROWS: Final = 2**14
 
@@ -79,6 +80,14 @@ def shards_table(reader: Reader, files: list[str]) -> Iterator[bytes]:
             first, last = layout.bounds(shard)
             rows.append([shard, files[shard], first, last - first, digest.tobytes().hex()])
         yield csv_lines(rows)
+
+
+def image_checksums(reader: Reader) -> Iterator[bytes]:
+    """Yield crc32c.npy in pieces: little-endian uint32, one for each image."""
+    n = reader.manifest.n
+    yield npy_header((n,), "<u4")
+    for start in range(0, n, _ROWS):
+        yield reader.rows("crc32c", start, min(start + _ROWS, n)).astype("<u4").tobytes()
 
 
 def csv_lines(rows: list[list[object]]) -> bytes:

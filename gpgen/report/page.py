@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
 from gpgen.contact_sheet.content import choose_classes, first_of_each, reduced, shown_plane
-from gpgen.contact_sheet.png import tiles
+from gpgen.contact_sheet.png import data_uri, tiles
 from gpgen.description.citation import cite
 from gpgen.description.difficulty_in_words import accuracy_in_words, components_in_words
 from gpgen.description.publication import Publication
@@ -30,9 +28,6 @@ from gpgen.report.content import PageContent, open_content
 from gpgen.report.measuring import Measured, measurable, measure
 from gpgen.report.templates import render
 from gpgen.report.verdict import Verdict, judge
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 __all__ = ["write_report"]
 
@@ -154,7 +149,7 @@ def _page(
             {
                 "label": label,
                 "name": description.classes[label],
-                "tiles": list(zip(indices[label], map(_data_uri, row), strict=False)),
+                "tiles": list(zip(indices[label], map(data_uri, row), strict=False)),
             }
             for label, row in zip(labels, tiles(pictures, side=_SIDE), strict=True)
         ],
@@ -185,13 +180,6 @@ def _difficulty(verdict: Verdict) -> list[tuple[str, str]]:
         for number, names, found in components_in_words(known)
     ]
     return [*rows, ("all classes", least + accuracy_in_words(known.accuracy, known.error))]
-
-
-def _data_uri(tile: Image) -> str:
-    """Return a picture as a PNG within an address."""
-    stream = io.BytesIO()
-    tile.save(stream, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 def _charts(each: Measured) -> list[tuple[Markup, str]]:

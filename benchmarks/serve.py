@@ -1,0 +1,181 @@
+"""``python -m benchmarks.serve``: serving images against drawing them, and many connections.
+
+Rounds are interleaved. Serving shares the cores with its clients, which are a process of their own:
+what they and the network take is missing to the drawing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import http.client
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+from urllib.parse import urlsplit
+
+from rich.console import Console
+
+from benchmarks.machine import describe_machine
+from gpgen.exact.blas import one_blas_thread
+from gpgen.recipe import Recipe
+from gpgen.sampling import sampler_for
+from gpgen.virtual_store.opening import keys_of
+from gpgen.workers import worker_count
+
+__all__ = ["main"]
+
+
+def draw(recipe: Recipe, start: int, count: int) -> float:
+    """Return how many images a second the cores draw."""
+    with one_blas_thread(), ThreadPoolExecutor(worker_count(None)) as pool:
+        list(pool.map(lambda k: sampler_for(recipe).images(k, k + 1), range(8)))  # factors
+        begun = time.perf_counter()
+        list(pool.map(lambda k: sampler_for(recipe).images(k, k + 1), range(start, start + count)))
+        return count / (time.perf_counter() - begun)
+
+
+def _fetch(address: str, ranges: list[tuple[str, int, int]]) -> None:
+    connection = http.client.HTTPConnection(address)
+    for path, first, last in ranges:
+        connection.request("GET", path, headers={"Range": f"bytes={first}-{last}"})
+        body = connection.getresponse().read()
+        assert len(body) == last - first + 1
+    connection.close()
+
+
+def _client(address: str, ranges: list[tuple[str, int, int]], connections: int) -> float:
+    """Fetch all ranges; return the seconds of CPU time that it took here."""
+    begun = time.process_time()
+    with ThreadPoolExecutor(connections) as pool:
+        list(pool.map(lambda k: _fetch(address, ranges[k::connections]), range(connections)))
+    return time.process_time() - begun
+
+
+def places(recipe: Recipe, n: int, start: int, count: int) -> list[tuple[str, int, int]]:
+    """Return key, first and last byte of each of some samples of 1 image a chunk."""
+    layout, size = keys_of(recipe, n).layout, recipe.image_nbytes + 4
+    assert layout.chunk_size == 1
+    rest = ".0" * len(recipe.shape)
+    found = []
+    for sample in range(start, start + count):
+        shard, position = divmod(sample, layout.shard_size)
+        key = f"/data.zarr/image/c.{shard}{rest}"
+        found.append((key, position * size, (position + 1) * size - 1))
+    return found
+
+
+async def _many(host: str, port: int, requests: list[bytes], rounds: int) -> int:
+    """Send each request over a connection of its own, kept open; return the answers that came."""
+    streams = [await asyncio.open_connection(host, port, limit=2**16) for _ in requests]
+    answered = 0
+
+    async def one(
+        request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> int:
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
+        await reader.readexactly(length)
+        return int(head.startswith(b"HTTP/1.1 20"))
+
+    for _ in range(rounds):
+        asked = zip(requests, streams, strict=True)
+        answered += sum(await asyncio.gather(*(one(request, *each) for request, each in asked)))
+    for _, writer in streams:
+        writer.close()
+    return answered
+
+
+def _many_in_a_process(arguments: tuple[str, int, list[bytes], int]) -> int:
+    return asyncio.run(_many(*arguments))
+
+
+def _most_memory(pid: int) -> int:
+    """Return the most memory that a process has had, in MB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) // 1024
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process has taken."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and show what came out."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recipe", default="two-scale")
+    parser.add_argument("--images", type=int, default=100, help="images a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--connections", type=int, default=1000)
+    options = parser.parse_args(arguments)
+    console, recipe, n = Console(), Recipe.load(options.recipe), 10**6
+    console.print(describe_machine())
+    words = [sys.executable, "-m", "gpgen_cli", "serve", options.recipe, "--n", str(n)]
+    words += ["--port", "0", "--json"]
+    server = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    url = json.loads(server.stdout.readline())["url"]
+    address = urlsplit(url).netloc
+    host, port = address.split(":")
+    spawn = multiprocessing.get_context("spawn")
+    try:
+        drawing, serving = [], []
+        cpu = {"drawing": 0.0, "serving": 0.0, "clients": 0.0}
+        with spawn.Pool(1) as clients:
+            clients.apply(_client, (address, places(recipe, n, 0, 8), 4))  # factors
+            for k in range(options.rounds):
+                start = 1000 * (k + 1)
+                used = time.process_time()
+                drawing.append(draw(recipe, start, options.images))
+                cpu["drawing"] += (time.process_time() - used) / (options.images + 8)
+                used = _cpu_seconds(server.pid)
+                begun = time.perf_counter()
+                wanted = places(recipe, n, start, options.images)
+                cpu["clients"] += clients.apply(_client, (address, wanted, 4)) / options.images
+                serving.append(options.images / (time.perf_counter() - begun))
+                cpu["serving"] += (_cpu_seconds(server.pid) - used) / options.images
+            ratio = median(s / d for s, d in zip(serving, drawing, strict=True))
+            console.print(
+                f"{median(drawing):.0f} images/s drawn, {median(serving):.0f} served, "
+                f"{median(serving) * recipe.image_nbytes / 1e6:.0f} MB/s; ratio {ratio:.2f}"
+            )
+            console.print(
+                "CPU time an image: "
+                + ", ".join(f"{name} {1e3 * v / options.rounds:.1f} ms" for name, v in cpu.items())
+            )
+            first = f"Host: {host}\r\nConnection: keep-alive\r\n\r\n".encode()
+            small = b"GET /data.zarr/image/zarr.json HTTP/1.1\r\n" + first
+            count = options.connections
+            begun = time.perf_counter()
+            answered = clients.apply(_many_in_a_process, ((host, int(port), [small] * count, 5),))
+            rate = answered / (time.perf_counter() - begun)
+            console.print(
+                f"{count} connections kept open: {answered} of {5 * count} requests answered, "
+                f"{rate:.0f}/s; server's memory {_most_memory(server.pid)} MB at most"
+            )
+            images = [
+                f"GET {key} HTTP/1.1\r\nRange: bytes={low}-{high}\r\n".encode() + first
+                for key, low, high in places(recipe, n, 500_000, count)
+            ]
+            answered = clients.apply(_many_in_a_process, ((host, int(port), images, 1),))
+            console.print(
+                f"another image over each: {answered} of {count} answered; "
+                f"server's memory {_most_memory(server.pid)} MB at most"
+            )
+    finally:
+        server.terminate()
+        server.wait()
+
+
+if __name__ == "__main__":
+    main()
