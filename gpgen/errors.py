@@ -63,6 +63,7 @@ class Argument(enum.Enum):
     NEW_VERSION = "new_version_of"
     OUT = "out"
     OVERWRITE = "overwrite=True"
+    PICTURES = "pictures"
     PORT = "port"
     PROCESSES = "processes"
     RECIPE_ONLY = "recipe_only=True"

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from cli_support import run
 import gpgen
 from gpgen import Recipe
 from gpgen.errors import DatasetError, TargetError, UsageError
+from gpgen.format import tar
 from gpgen.making.converting import convert
 
 N, SHARD = 75, 20
@@ -77,10 +79,69 @@ def test_tar_files_are_read_by_webdataset(made: dict[str, Path], recipe: Recipe)
             "label": i % 4,
             "class": recipe.classes[i % 4],
             "length_scale": list(recipe.length_scales_of(i % 4)),
-            "seed": int(dataset.seed[i]),
+            "seed": str(dataset.seed[i]),
             "split": list(recipe.splits)[dataset.split_code[i]],
             "recipe_sha256": recipe.sha256,
         }
+
+
+@pytest.mark.slow
+# It leaves files and sockets to be collected.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_tar_files_are_read_by_datasets(
+    made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import datasets
+
+    loaded = datasets.load_dataset(
+        "webdataset",
+        data_files=str(made["tar"]).format(shard="*"),
+        split="train",
+        cache_dir=str(tmp_path),
+    )
+    with gpgen.open_dataset(made["zarr"]) as dataset:
+        rows = loaded["json"][:]
+        assert [int(row["seed"]) for row in rows] == dataset.seed[:].tolist()
+        assert [row["label"] for row in rows] == dataset.label[:].tolist()
+        assert (loaded["npy"][N - 1] == dataset.image[N - 1]).all()
+
+
+def test_tar_files_with_seeds_as_numbers_are_read(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As gpgen wrote them before its first release; here they have a block less each."""
+    lengths = (
+        tar._Descriptions(named).longest % 512 for named in map(recipe_of(recipe), range(512))
+    )
+    letters = next(k for k, length in enumerate(lengths) if length == 1)
+    named = recipe_of(recipe)(letters)
+    written = tar._Descriptions.of
+
+    def of(self: tar._Descriptions, *sample: object) -> bytes:
+        content = json.loads(written(self, *sample))
+        return json.dumps(content | {"seed": int(content["seed"])}).encode().ljust(self.nbytes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tar._Descriptions, "of", of)
+        tar._descriptions.cache_clear()
+        gpgen.make(named, 8, tmp_path / "old-{shard}.tar", shard_size=8, workers=1).close()
+    tar._descriptions.cache_clear()
+    gpgen.make(named, 8, tmp_path / "new-{shard}.tar", workers=1).close()
+    old, new = (tmp_path / f"{name}-0.tar" for name in ("old", "new"))
+    assert new.stat().st_size - old.stat().st_size == 8 * 512
+    assert gpgen.verify(tmp_path / "old-{shard}.tar").ok
+    grown = tmp_path / "grown-{shard}.tar"
+    gpgen.make(named, 9, grown, reuse=tmp_path / "old-{shard}.tar", workers=1).close()
+    assert (tmp_path / "grown-0.tar").read_bytes() == new.read_bytes()
+    with gpgen.open_dataset(tmp_path / "old-{shard}.tar") as dataset:
+        assert (dataset.image[:] == gpgen.open_dataset(tmp_path / "new-{shard}.tar").image[:]).all()
+
+
+def recipe_of(recipe: Recipe) -> Callable[[int], Recipe]:
+    """Recipes whose split has a name of so many letters, and one, in JSON, where é is six."""
+    return lambda k: recipe.replace(splits={"é" * (k // 6) + "a" * (k % 6 + 1): 1.0})
 
 
 def test_tar_files_are_read_by_tar(made: dict[str, Path]) -> None:

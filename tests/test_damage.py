@@ -432,12 +432,6 @@ def test_a_manifest_edited_and_sealed_again(own: Whole, edit: str) -> None:
         assert names == {manifest_of(own)}
 
 
-def test_a_zip_that_gpgen_did_not_write_is_refused_with_what_to_do(made, tmp_path: Path) -> None:
-    shutil.make_archive(str(tmp_path / "own.zarr"), "zip", made["d.zarr"].path)
-    with pytest.raises(DatasetError, match="not a zip as `gpgen package` writes it; if you packed"):
-        open_dataset(tmp_path / "own.zarr.zip")
-
-
 def test_a_zip_is_read_in_other_processes_and_converted(made, tmp_path: Path) -> None:
     import pickle
 

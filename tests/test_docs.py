@@ -132,6 +132,35 @@ def test_what_the_page_on_growing_shows_runs(
     }  # fmt: skip
 
 
+@pytest.mark.slow
+# The datasets package leaves files and sockets to be collected.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_what_the_page_on_other_formats_shows_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    page = "docs/other-formats.md"
+    for line in "".join(blocks(page, "sh")).splitlines():
+        verb, *arguments = shlex.split(line)
+        if verb == "gpgen":
+            assert main(arguments) == 0, line
+        else:
+            subprocess.run([verb, *arguments], check=True)
+    assert capfd.readouterr().err == ""
+    names: dict[str, Any] = {}
+    for block in blocks(page, "python"):
+        exec(compile(block, page, "exec"), names)  # noqa: S102
+    assert repr(names["data"]["image"].dims) == "('sample', 'y', 'x')"
+    error = abs(names["value"] - gpgen.open_dataset("data.zarr").image[7]).max()
+    assert error <= names["grey"]["largest_error"] * (1 + 1e-6)
+    assert names["sample"].shape == (64, 64)
+    assert names["arrays"]["image"].shape == (200, 64, 64)
+    assert len(np.load("few.npz")["index"]) == 3
+
+
 def test_the_readmes_recipe_is_one() -> None:
     (text,) = blocks("README.md", "toml")
     assert Recipe.from_toml(text).classes == ("3x12", "12x3")

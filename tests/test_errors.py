@@ -21,6 +21,7 @@ from gpgen.serving import server
 ROOT = Path(__file__).parent.parent
 CALLS = (
     gpgen.make,
+    gpgen.convert,
     gpgen.verify,
     gpgen.difficulty,
     ArchivePlan,

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Sequence
 from itertools import chain
 from typing import Final
-from zlib import adler32, crc32
+from zlib import adler32
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from gpgen.contact_sheet.content import SIDE, ContactSheet
 from gpgen.errors import MissingPackageError
 from gpgen.figures import texture_palette
+from gpgen.io.png import grey_png
 
 try:
     import PIL.Image
@@ -134,7 +135,7 @@ def sheet_png(sheet: ContactSheet, *, note: str = "") -> bytes:
         for column, tile in enumerate(images):
             canvas.paste(tile, (left + column * width, top))
     canvas.paste(below, (_GAP, canvas.height - below.height - _GAP))
-    return _stored_png(np.asarray(canvas))
+    return grey_png(np.asarray(canvas), _stored)
 
 
 def _curve(level: Array, side: int) -> Image:
@@ -148,24 +149,11 @@ def _curve(level: Array, side: int) -> Image:
     return image
 
 
-def _stored_png(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """Return a grey PNG without compression (https://www.w3.org/TR/png/, RFC 1950)."""
-    height, width = pixels.shape
-    lines = np.zeros((height, 1 + width), np.uint8)  # each begins with its filter: 0, none
-    lines[:, 1:] = pixels
-    raw = lines.tobytes()
+def _stored(raw: bytes) -> bytes:
+    """Return bytes as a zlib stream without compression (RFC 1950)."""
     data = b"\x78\x01"
     for start in range(0, len(raw), _STORED_BLOCK):
         part = raw[start : start + _STORED_BLOCK]
         last = start + _STORED_BLOCK >= len(raw)
         data += struct.pack("<BHH", last, len(part), len(part) ^ 0xFFFF) + part
-    data += struct.pack(">I", adler32(raw))
-    chunks = (
-        (b"IHDR", struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)),
-        (b"IDAT", data),
-        (b"IEND", b""),
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc32(kind + content))
-        for kind, content in chunks
-    )
+    return data + struct.pack(">I", adler32(raw))

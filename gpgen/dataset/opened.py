@@ -14,6 +14,7 @@ from gpgen.format import store_for
 from gpgen.format.base import Reader
 from gpgen.format.layout import Format
 from gpgen.format.manifest import Manifest, derived_arrays
+from gpgen.format.zarr_zip import ZippedZarrReader
 from gpgen.io.paths import AnyPath, Given
 from gpgen.workspace.unfinished import find
 
@@ -143,7 +144,9 @@ class Dataset(Samples):
             ) from error
         if self.path.is_dir():
             return zarr.open_group(self.path, mode="r")
-        return zarr.open_group(zarr.storage.ZipStore(self.path, mode="r"), mode="r")
+        folder = self.reader.folder if isinstance(self.reader, ZippedZarrReader) else ""
+        store = zarr.storage.ZipStore(self.path, mode="r")
+        return zarr.open_group(store, path=folder.rstrip("/"), mode="r")
 
     def close(self) -> None:
         """Close all files. They are opened again if the dataset is used again."""

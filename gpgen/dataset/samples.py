@@ -288,6 +288,8 @@ class Samples:
         attributes = {
             "path": str(self.path),
             "recipe": self.recipe.name,
+            # Text, which NetCDF can hold, and not the dictionary of Zarr's attributes.
+            "recipe_toml": self.recipe.to_toml(),
             "recipe_sha256": self.manifest.recipe_sha256,
         }
         return to_xarray(self.image, coordinates, attributes)

@@ -1,10 +1,11 @@
 """Tar files that the ``webdataset`` package reads, and a manifest file beside them.
 
 A sample is three members: ``00000042.npy`` (the image), ``.cls`` (the label) and ``.json``
-(index, class name, length-scales, weights where they are drawn, seed, split). All samples of a
-dataset take equally many bytes, so that an image's place follows from its index, and everything
-that reads a dataset reads this one too. Without timestamps, equal data is equal bytes. The
-manifest is that of HDF5 shards.
+(index, class name, length-scales, weights where they are drawn, seed, split). The seed is text:
+many programs that read JSON have no integers above 2**63 - 1. All samples of a dataset take
+equally many bytes, so that an image's place follows from its index, and everything that reads a
+dataset reads this one too. Without timestamps, equal data is equal bytes. The manifest is that of
+HDF5 shards.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from gpgen.format.hdf5_shards import Hdf5ShardsReader, Hdf5ShardsStore
 from gpgen.format.image_writing import batches, crc32c, new_file
 from gpgen.format.job import Job, ShardRecord
 from gpgen.format.layout import Format
-from gpgen.io.failures import VERIFY, unreadable
+from gpgen.io.failures import VERIFY, reading, unreadable
 from gpgen.io.paths import AnyPath
 from gpgen.labelled_images import LabelledImages
 from gpgen.recipe import Recipe
@@ -65,12 +66,12 @@ class _Descriptions:
         self._recipe_sha256 = recipe.sha256
         self.nbytes = 0
         weights = _longest_weights(recipe)
-        longest = max(
+        self.longest = max(
             len(self.of(2**63, label, _longest_scales(recipe, label), weights, 2**64 - 1, split))
             for label in range(recipe.class_count)
             for split in range(len(self._splits))
         )
-        self.nbytes = longest + len(_padding(longest))
+        self.nbytes = self.longest + len(_padding(self.longest))
 
     def of(
         self,
@@ -87,7 +88,7 @@ class _Descriptions:
         if weights:
             content["weight"] = weights
         if seed is not None:
-            content["seed"] = seed
+            content["seed"] = str(seed)
         content |= {"split": self._splits[split], "recipe_sha256": self._recipe_sha256}
         return json.dumps(content).encode().ljust(self.nbytes)
 
@@ -116,9 +117,22 @@ def _descriptions(recipe: LabelledImages) -> _Descriptions:
 
 def _stride(recipe: LabelledImages) -> int:
     """Return the bytes that a sample takes."""
+    return _before_description(recipe) + _descriptions(recipe).nbytes
+
+
+def _stride_of_numbers(recipe: LabelledImages) -> int:
+    """Return the bytes that a sample takes where its seed is a number in JSON: two less, padded.
+
+    gpgen wrote that before its first release.
+    """
+    longest = _descriptions(recipe).longest - (2 if isinstance(recipe, Recipe) else 0)
+    return _before_description(recipe) + longest + len(_padding(longest))
+
+
+def _before_description(recipe: LabelledImages) -> int:
+    """Return the bytes of a sample's three headers, its image and its label."""
     image = len(_npy_header(recipe)) + recipe.image_nbytes
-    # Three headers, the image, the label and the description.
-    return 3 * _BLOCK + image + len(_padding(image)) + _BLOCK + _descriptions(recipe).nbytes
+    return 3 * _BLOCK + image + len(_padding(image)) + _BLOCK
 
 
 class WebDatasetStore(Hdf5ShardsStore):
@@ -151,8 +165,10 @@ class WebDatasetStore(Hdf5ShardsStore):
 
     def copy_shard(
         self, job: Job, shard: int, source: Reader, check: Callable[[], None]
-    ) -> ShardRecord:
-        """Take a shard's file over."""
+    ) -> ShardRecord | None:
+        """Take a shard's file over; not one whose seeds are numbers, of which text is made."""
+        if not (isinstance(source, WebDatasetReader) and source.has_seeds_as_text(shard)):
+            return None
         final = self._shard_path(job, shard)
         return take_shard_file(job, final, source, shard, check)
 
@@ -209,12 +225,25 @@ class WebDatasetReader(Hdf5ShardsReader):
         """
         nbytes, path = self.recipe.image_nbytes, self._shard_path(shard)
         start, stop = self.manifest.layout.bounds(shard)
-        expected = (stop - start) * _stride(self.recipe) + len(_END)
+        strides = _stride(self.recipe), _stride_of_numbers(self.recipe)
+        expected = [(stop - start) * stride + len(_END) for stride in strides]
         try:
             found = path.size()
         except OSError as error:
             raise unreadable(path, error) from error
-        if found != expected:
-            raise DatasetError(f"{path} has {found} bytes instead of {expected}", VERIFY)
+        if found not in expected:
+            raise DatasetError(f"{path} has {found} bytes instead of {expected[0]}", VERIFY)
         offset = _BLOCK + len(_npy_header(self.recipe))
-        return Place(path, offset, nbytes, 1, _stride(self.recipe) - nbytes)
+        return Place(path, offset, nbytes, 1, strides[expected.index(found)] - nbytes)
+
+    def has_seeds_as_text(self, shard: int) -> bool:
+        """Return whether a shard is as gpgen writes it now, by its first sample's description."""
+        path = self._shard_path(shard)
+        raw = bytearray(_descriptions(self.recipe).nbytes)
+        with reading(path):
+            file = path.opened()
+            try:
+                file.read_at(memoryview(raw), _before_description(self.recipe))
+            finally:
+                file.close()
+        return not isinstance(self.recipe, Recipe) or b'"seed": "' in raw

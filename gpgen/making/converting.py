@@ -6,7 +6,7 @@ and can be resumed, and what comes out is, byte for byte, what `make` would have
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from gpgen.dataset import Dataset, open_dataset
 from gpgen.errors import Argument, UsageError
+from gpgen.exporting import Pictures, export
 from gpgen.format import store_for
 from gpgen.format.image_writing import never_stop
 from gpgen.format.job import Job, ShardRecord
@@ -32,6 +33,10 @@ def convert(
     out: Given,
     *,
     n: int | None = None,
+    split: str | None = None,
+    classes: str | int | Sequence[str | int] | None = None,
+    samples: slice | Sequence[int] | npt.NDArray[Any] | None = None,
+    pictures: Pictures | None = None,
     resume: bool = False,
     overwrite: bool = False,
     chunk_size: int | None = None,
@@ -48,21 +53,32 @@ def convert(
         The dataset: whatever `open_dataset` opens.
     out
         The target: ``data.zarr``, ``data.h5``, ``data-{shard:05d}.h5``, or for tar files as the
-        webdataset package reads them ``data-{shard:05d}.tar``.
+        webdataset package reads them ``data-{shard:05d}.tar``. For other programs alone, and begun
+        again if it was broken off: ``{split}-{shard:05d}.parquet``, as the datasets package reads
+        it, and ``{split}-{shard:05d}.npz`` for NumPy, either field being optional; and
+        ``pictures/``, a folder with a picture of each sample and the table ``metadata.csv``.
     n
         Copy only the first n samples; all if ``None``. What comes out is what `make` makes of n.
+    split, classes, samples
+        Which samples are copied, as for `Dataset.subset`; only to what is for other programs
+        alone, since those of a dataset follow from their index.
+    pictures
+        What a folder's pictures are: grey PNG of 16 bits ("png16", if ``None``) or 8 ("png8"), or
+        the pixels as they are ("npy").
     resume, overwrite, chunk_size, shard_size, progress
         As for `gpgen.make`.
 
     Returns
     -------
     Dataset
-        The finished dataset, open.
+        The finished dataset, open; the source, if the target is for other programs alone.
 
     Raises
     ------
     UsageError
         If an argument can't be fulfilled.
+    MissingPackageError
+        If the package that writes the target isn't installed.
     DatasetError
         If the source is missing, unfinished or damaged.
     StorageError
@@ -70,6 +86,22 @@ def convert(
     TargetError
         If the target exists, is in use, does not fit, or differs from what is to be resumed.
     """
+    exported = export(
+        source,
+        out,
+        n=n,
+        split=split,
+        classes=classes,
+        samples=samples,
+        pictures=pictures,
+        resume=resume,
+        overwrite=overwrite,
+        chunk_size=chunk_size,
+        shard_size=shard_size,
+        progress=progress,
+    )
+    if exported is not None:
+        return open_dataset(source)
     with open_dataset(source) as dataset:
         check_sampling(dataset, "convert it with that version")
         job = job_of(
