@@ -20,6 +20,12 @@ import gpgen
 from gpgen import Recipe, sample
 
 ROOT = Path(__file__).parents[1]
+PUBLICATION = """title = "Textures"
+license = "CC-BY-4.0"
+date = 2026-11-26
+[[creators]]
+name = "Doe, Jane"
+"""
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -43,9 +49,11 @@ def test_ci_runs_the_readmes_command_and_every_test_that_it_leaves_out() -> None
 
 @pytest.mark.slow
 def test_the_readmes_commands_run_in_their_order(tmp_path: Path) -> None:
-    lines = [line for block in blocks("README.md", "") for line in block.splitlines()]
+    shown = [*blocks("README.md", ""), *blocks("docs/tour.md", "")]
+    lines = [line for block in shown for line in block.splitlines()]
     commands = [line.split("&& ")[-1] for line in lines if "gpgen " in line]
-    assert len(commands) >= 6
+    assert len(commands) >= 7
+    (tmp_path / "publication.toml").write_text(PUBLICATION)
     for command in commands:
         arguments = shlex.split(command)
         assert arguments[0] == "gpgen"
@@ -62,10 +70,11 @@ def test_the_readmes_commands_run_in_their_order(tmp_path: Path) -> None:
 def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     gpgen.make("two-scale-mini", 8, "mini.zarr").close()
-    code = blocks("README.md", "python")
-    assert code
-    for block in code:
-        exec(compile(block, "README.md", "exec"), {})  # noqa: S102
+    for page, count in (("README.md", 3), ("docs/tour.md", 3)):
+        code = blocks(page, "python")
+        assert len(code) == count
+        for block in code:
+            exec(compile(block, page, "exec"), {})  # noqa: S102
 
 
 def test_the_recipe_of_the_page_of_kernels_has_the_classes_that_it_says() -> None:
@@ -162,5 +171,5 @@ def test_what_the_page_on_other_formats_shows_runs(
 
 
 def test_the_readmes_recipe_is_one() -> None:
-    (text,) = blocks("README.md", "toml")
+    (text,) = blocks("docs/tour.md", "toml")
     assert Recipe.from_toml(text).classes == ("3x12", "12x3")

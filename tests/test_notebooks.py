@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from notebooks import EXAMPLES, run
 
-NAMES = ["backdrop", "generate"]
+NAMES = ["backdrop", "generate", "train"]
 
 
 def test_these_notebooks_exist() -> None:
@@ -20,7 +20,7 @@ def test_these_notebooks_exist() -> None:
 def test_a_notebook_runs_in_a_new_kernel(name: str) -> None:
     notebook = run(EXAMPLES / f"{name}.ipynb")
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 2
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 1
     warned = [output for output in outputs if output.get("name") == "stderr"]
     assert not warned, warned
 
