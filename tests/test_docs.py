@@ -20,12 +20,6 @@ import gpgen
 from gpgen import Recipe, sample
 
 ROOT = Path(__file__).parents[1]
-PUBLICATION = """title = "Textures"
-license = "CC-BY-4.0"
-date = 2026-11-26
-[[creators]]
-name = "Doe, Jane"
-"""
 
 
 def blocks(page: str, language: str) -> list[str]:
