@@ -309,3 +309,12 @@ def test_counts_are_whole_numbers_of_numpy_too(made, tmp_path) -> None:
     for wrong in (np.bool_(True), True, 4.0, np.float64(4), "4", np.array([4]), np.int64(0)):
         with pytest.raises(UsageError, match=r"n is .*ask for 1 sample or more"):
             gpgen.plan(tiny(), wrong, tmp_path / "no.zarr")
+
+
+@pytest.mark.parametrize("what", ["labels", "length_scale_array", "weight_array", "split_codes"])
+def test_a_recipes_samples_are_counted_from_0(what) -> None:
+    told = getattr(tiny(), what)
+    assert len(told(np.int64(2), 4)) == 2
+    for start, stop in ((-1, 2), (0, 2.5), ("0", 2), (-3, -1)):
+        with pytest.raises(UsageError, match="use 0 or more"):
+            told(start, stop)
