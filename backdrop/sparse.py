@@ -22,6 +22,7 @@ from backdrop.stem_checks import BEHIND, check_patches, check_unchanged, version
 from backdrop.stem_on_parts import Stem
 from backdrop.surviving import surviving
 from gpgen.errors import UsageError
+from gpgen.whole_numbers import whole_number
 
 __all__ = ["SparseBackward", "SparseBackwardWarning"]
 
@@ -130,9 +131,9 @@ class SparseBackward(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        for name, value in (("keep", keep), ("tile", tile)):
-            if value is not None and (not isinstance(value, int) or value is True or value < 1):
-                raise UsageError(f"{name} is {value!r}", "give a whole number of at least 1")
+        wanted = "give a whole number of at least 1"
+        keep = None if keep is None else whole_number("keep", keep, 1, wanted)
+        tile = None if tile is None else whole_number("tile", tile, 1, wanted)
         if any(isinstance(module, SparseBackward) for module in stem.modules()):
             raise UsageError(
                 "the stem holds a SparseBackward already", "put a Backdrop into the stem instead"

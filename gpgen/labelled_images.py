@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from gpgen.exact.texture import LengthScale
 from gpgen.splits import ComputedSplit, Split, split_codes
+from gpgen.whole_numbers import whole_number
 
-__all__ = ["LabelledImages"]
+__all__ = ["LabelledImages", "samples_from"]
 
 
 class LabelledImages:
@@ -113,7 +114,7 @@ class LabelledImages:
 
     def labels(self, start: int, stop: int) -> npt.NDArray[np.int64]:
         """Return the labels of samples start..stop-1."""
-        return np.arange(start, stop, dtype=np.int64) % self.class_count
+        return samples_from(start, stop) % self.class_count
 
     def length_scale_array(self, start: int, stop: int) -> npt.NDArray[np.float64]:
         """Return the length-scales of samples start..stop-1, in pixels.
@@ -125,7 +126,7 @@ class LabelledImages:
             length-scale an axis.
         """
         scales = self.length_scale_table[self.labels(start, stop)]
-        self.fill_drawn(scales, np.arange(start, stop, dtype=np.int64))
+        self.fill_drawn(scales, samples_from(start, stop))
         return scales
 
     @property
@@ -165,7 +166,9 @@ class LabelledImages:
         divided as `splits` asks, to within a group for each split: the first split takes the
         groups at which its rounded share grows, the next the same of the others.
         """
-        return split_codes(self.splits, self.class_count, start, stop)
+        return split_codes(
+            self.splits, self.class_count, whole_number("start", start), whole_number("stop", stop)
+        )
 
     def split(self, name: str, n: int) -> Split:
         """Return which of the first n samples are in a split.
@@ -183,3 +186,14 @@ class LabelledImages:
         """Return the indices of a split's samples among the first n, ascending."""
         split = self.split(name, n)
         return split.indices(np.arange(len(split), dtype=np.int64))
+
+
+def samples_from(start: int, stop: int) -> npt.NDArray[np.int64]:
+    """Return the indices start..stop-1.
+
+    Raises
+    ------
+    UsageError
+        If one is no whole number from 0.
+    """
+    return np.arange(whole_number("start", start), whole_number("stop", stop), dtype=np.int64)

@@ -25,7 +25,7 @@ from gpgen.exact.texture import Component, LengthScale, Texture
 from gpgen.io.object_path import ObjectPath
 from gpgen.io.recognizing import recognize
 from gpgen.io.user_paths import AnyText, given, text_of
-from gpgen.labelled_images import LabelledImages
+from gpgen.labelled_images import LabelledImages, samples_from
 from gpgen.recipe_checks import check, check_keys, check_names, nearest
 from gpgen.recipe_meaning import check_grid, check_meaning
 from gpgen.sample_seeds import seeds_at
@@ -279,7 +279,7 @@ class Recipe(
 
     def weight_array(self, start: int, stop: int) -> npt.NDArray[np.float64]:
         """Return the weights of samples start..stop-1: float64, shape (sample, component)."""
-        return self.weights_at(np.arange(start, stop, dtype=np.int64))
+        return self.weights_at(samples_from(start, stop))
 
 
 AnyRecipe = Recipe | AnyText | Mapping[str, Any]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from gpgen.errors import UsageError
+from gpgen.whole_numbers import whole_number
 
 __all__ = ["in_order", "worker_count"]
 
@@ -24,9 +24,7 @@ def worker_count(workers: int | None) -> int:
             if hasattr(os, "sched_getaffinity")
             else os.cpu_count() or 1
         )
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise UsageError(f"workers is {workers!r}", "give 1 or more")
-    return workers
+    return whole_number("workers", workers, 1, "give 1 or more")
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R]:

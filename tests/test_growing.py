@@ -15,7 +15,9 @@ from store_tools import OUTS, hashes, only_long, tiny, tiny_make
 
 import gpgen
 from gpgen.errors import DatasetError, DatasetWarning, TargetError, UsageError
+from gpgen.format.layout import Target
 from gpgen.io import files
+from gpgen.io.paths import place_of
 from gpgen.making import taking
 from gpgen.making.converting import convert
 from gpgen.publish.packaging import package
@@ -52,6 +54,30 @@ def small(whole, tmp_path: Path):
 
 def extend(out: Path, n: int = LARGE, **options):
     return gpgen.make(options.pop("recipe", tiny()), n, out, extend=True, workers=2, **options)
+
+
+def interrupted(out: Path) -> KeyboardInterrupt:
+    """Extend a dataset until Ctrl-C at the eighth shard that is synchronized."""
+    seen = 0
+
+    def hook(action: str, name: str) -> None:
+        nonlocal seen
+        seen += action == "sync" and name.isdecimal()
+        if seen == 8:
+            raise KeyboardInterrupt
+
+    files.watch(hook)
+    try:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            extend(out)
+    finally:
+        files.watch(None)
+    return caught.value
+
+
+def working_name(out: Path) -> str:
+    """Return the name of the folder in which a dataset grows."""
+    return Target.parse(place_of(out)).working.name
 
 
 def counted(monkeypatch) -> list[int]:
@@ -339,6 +365,8 @@ def test_other_refusals(whole, small, tmp_path: Path, monkeypatch) -> None:
         gpgen.make(tiny(), LARGE, path, reuse=source)
     with pytest.raises(UsageError, match=r"can't be extended where it is.*give reuse s3://"):
         extend("s3://bucket/d.zarr")
+    with pytest.raises(UsageError, match=r"http://host/d.zarr can only be read"):
+        extend("http://host/d.zarr")
     monkeypatch.setattr("gpgen.making.growing.SAMPLING_VERSION", 99)
     with pytest.raises(DatasetError, match="whose textures are others; make it anew"):
         extend(path)
@@ -356,29 +384,17 @@ def test_shards_of_another_pattern_are_refused(small) -> None:
 @pytest.mark.parametrize("out", [OUTS[0], *only_long(OUTS[1:])])
 def test_interrupted_it_goes_on_as_it_says(whole, small, out) -> None:
     path = small(out)
-    seen = 0
-
-    def hook(action: str, name: str) -> None:
-        nonlocal seen
-        seen += action == "sync" and name.isdecimal()
-        if seen == 8:
-            raise KeyboardInterrupt
-
-    files.watch(hook)
-    try:
-        with pytest.raises(KeyboardInterrupt) as caught:
-            extend(path)
-    finally:
-        files.watch(None)
-    (note,) = caught.value.__notes__
+    (note,) = interrupted(path).__notes__
     assert "--extend --resume" in note
     path = path.parent.rename(path.parent.with_name("moved")) / out
     with gpgen.open_dataset(path) as dataset:
         assert dataset.n == SMALL
         assert dataset.read([0, SMALL - 1]).shape == (2, 16, 24)
-    with pytest.raises(TargetError, match=r"begun before.*--extend --resume"):
+    # --overwrite excludes --extend, and would draw the smaller dataset anew.
+    instead = rf"--extend --resume`, or remove \S+{working_name(path)} to keep the smaller dataset$"
+    with pytest.raises(TargetError, match=r"begun before.*" + instead):
         extend(path)
-    with pytest.raises(TargetError, match="n 21 -> 30"):
+    with pytest.raises(TargetError, match="n 21 -> 30.*" + instead):
         extend(path, 30, resume=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error", DatasetWarning)
@@ -386,6 +402,19 @@ def test_interrupted_it_goes_on_as_it_says(whole, small, out) -> None:
     assert hashes(path.parent) == hashes(whole[out][LARGE])
     extend(path, resume=True).close()  # it was finished already
     assert hashes(path.parent) == hashes(whole[out][LARGE])
+
+
+def test_an_extension_is_given_up_by_removing_its_folder(whole, small) -> None:
+    path = small(OUTS[0])
+    before = hashes(path.parent)
+
+    interrupted(path)
+    with pytest.raises(TargetError, match=r"remove .* to keep the smaller dataset"):
+        extend(path)
+    shutil.rmtree(path.with_name(working_name(path)))
+    assert hashes(path.parent) == before
+    extend(path).close()
+    assert hashes(path.parent) == hashes(whole[OUTS[0]][LARGE])
 
 
 def test_with_nothing_begun_resuming_begins(whole, small) -> None:

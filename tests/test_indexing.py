@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_tools import drawn, tiny, tiny_make
 
+import gpgen
 from gpgen.dataset import Dataset, open_dataset
-from gpgen.errors import SampleIndexError
+from gpgen.errors import SampleIndexError, UsageError
 from gpgen.indexing import samples_of_key
 from gpgen.making.converting import convert
 
@@ -293,3 +294,27 @@ def test_a_sample_is_drawn_by_whole_numbers_only(arguments) -> None:
 
     with pytest.raises(UsageError, match="give a whole number"):
         gpgen.sample(tiny(), **arguments)
+
+
+def test_counts_are_whole_numbers_of_numpy_too(made, tmp_path) -> None:
+    four = np.int64(4)
+    plan = gpgen.plan(tiny(), four, tmp_path / "d.zarr", shard_size=np.uint8(2), workers=four)
+    assert (plan.n, plan.shard_size, plan.workers) == (4, 2, 4)
+    assert {type(number) for number in (plan.n, plan.shard_size, plan.workers)} == {int}
+    with gpgen.make(tiny(), four, tmp_path / "d.zarr") as dataset:
+        np.testing.assert_array_equal(dataset.image[:], IMAGES[:4])
+    with convert(made["d.zarr"], tmp_path / "d.h5", n=np.int32(2)) as copy:
+        assert copy.n == 2
+    assert gpgen.verify(made["d.zarr"], regenerate=four).samples_regenerated == 4
+    for wrong in (np.bool_(True), True, 4.0, np.float64(4), "4", np.array([4]), np.int64(0)):
+        with pytest.raises(UsageError, match=r"n is .*ask for 1 sample or more"):
+            gpgen.plan(tiny(), wrong, tmp_path / "no.zarr")
+
+
+@pytest.mark.parametrize("what", ["labels", "length_scale_array", "weight_array", "split_codes"])
+def test_a_recipes_samples_are_counted_from_0(what) -> None:
+    told = getattr(tiny(), what)
+    assert len(told(np.int64(2), 4)) == 2
+    for start, stop in ((-1, 2), (0, 2.5), ("0", 2), (-3, -1)):
+        with pytest.raises(UsageError, match="use 0 or more"):
+            told(start, stop)

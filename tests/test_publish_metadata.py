@@ -28,12 +28,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from publish_help import PUBLICATION, publication, refusal, small_recipe
 from pybtex.database import parse_string
+from store_tools import tiny
 
 from gpgen import Recipe, builtin_recipes
 from gpgen.description.citation import apa, bibtex, cff, cite, csl
 from gpgen.description.dataset_description import DepositFile, describe_drawn
 from gpgen.description.people import Creator
 from gpgen.description.publication import RELATIONS, Funding, Publication, Related
+from gpgen.description.recipe_in_words import summary_of
 from gpgen.errors import UsageError
 from gpgen.publish.card import card, yaml_head
 from gpgen.publish.croissant import croissant_json
@@ -369,3 +371,13 @@ def test_every_class_and_split_is_counted_in_the_card():
     )
     assert "| 0 | 2-8 | 2,500 |" in text
     assert "| train | 8,000 |" in text
+
+
+def test_the_summary_says_what_the_uniform_of_a_sum_is_divided_by():
+    told = summary_of(tiny(transform="uniform"), 5)
+    assert (
+        "The sum is made uniform (the normal distribution function of each value over the root of "
+        "the sum of the squared weights)." in told
+    )
+    alone = tiny(components=[{"kernel": "rbf", "length_scales": [2.0], "transform": "uniform"}])
+    assert "made uniform (the normal distribution function of each value)" in summary_of(alone, 5)

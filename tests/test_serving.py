@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import signal
@@ -19,7 +20,7 @@ import zarr
 from cli_support import command, run
 from gpgen_cli.main import main
 from publish_help import contents
-from serving_support import drawn_pieces, serving, zarrita_folder  # noqa: F401 - a fixture
+from serving_support import Serving, drawn_pieces, serving, zarrita_folder  # noqa: F401 - a fixture
 from store_tools import ENVIRONMENT, tiny
 from virtual_support import deposit_of
 
@@ -239,6 +240,23 @@ def _started(*words, cwd):
     lines = [process.stdout.readline() for _ in range(3)]
     assert "xarray.open_zarr" in lines[2]
     return process, re.search(r"http://127\.0\.0\.1:\d+/data\.zarr", lines[1])[0]
+
+
+@pytest.mark.slow
+def test_a_deposit_is_explored_as_it_is_served(deposited) -> None:
+    stored, served = deposited
+    process = subprocess.Popen(
+        command("explore", "deposit", "--no-browser", "--json", "--port", "0"),
+        cwd=stored.parent, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT,
+    )  # fmt: skip
+    try:
+        url = json.loads(process.stdout.readline())["url"]
+        explored = Serving(served.keys, int(url.rpartition(":")[2]))
+        assert explored.ask("/data.zarr/zarr.json")[2] == (stored / "zarr.json").read_bytes()
+        assert b"<html" in explored.ask("/")[2]
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.kill

@@ -100,6 +100,27 @@ def test_a_recipe_under_design_is_read_again_when_its_file_changes(tmp_path) -> 
     assert design() == first
 
 
+def _seen(browser, *names):
+    width = "document.getElementById('{}').offsetWidth > 0"
+    return [browser.evaluate(width.format(name)) for name in names]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_nothing_is_said_of_what_is_not_computed() -> None:
+    with serving(tiny(transform="lognormal"), 13) as server, Browser() as browser:
+        browser.call("Page.navigate", url=f"{server.root}/")
+        ready = (
+            "document.querySelectorAll('#power svg').length === 2 && "
+            "/no densities/.test(document.querySelector('#difficulty').textContent)"
+        )
+        deadline = time.monotonic() + 120
+        while not browser.evaluate(ready):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert _seen(browser, "difficulty", "observer", "expected") == [True, False, False]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_a_browser_shows_the_page_and_asks_no_other_host() -> None:
@@ -141,6 +162,7 @@ def test_a_browser_shows_the_page_and_asks_no_other_host() -> None:
         )
         browser.evaluate("document.querySelector('[type=reset]').click()")
         until("document.querySelector('#sheet img').src === window.before")
+        assert _seen(browser, "observer", "expected") == [True, True]
         asked = [each["request"]["url"] for each in browser.named("Network.requestWillBeSent")]
         assert all(url.startswith((f"{server.root}/", "data:")) for url in asked)
         assert browser.named("Runtime.exceptionThrown") == []

@@ -21,12 +21,14 @@ Examples:
 
 
 @click.command("explore", short_help="Look at a recipe under design.", epilog=_EPILOG)
-@click.argument("recipe", type=Source(recipes=True))
-@click.option("--n", "-n", type=int, default=10_000, help="Number of samples to offer.")
+@click.argument("recipe", metavar="RECIPE|DEPOSIT", type=Source(recipes=True))
+@click.option("--n", "-n", type=int, show_default="10000", help="Number of samples of a recipe.")
 @click.option("--browser/--no-browser", default=True, help="Open the page.")
 @address_options
 @output_options
-def command(output: Output, /, recipe: str, n: int, browser: bool, host: str, port: int) -> None:
+def command(
+    output: Output, /, recipe: str, n: int | None, browser: bool, host: str, port: int
+) -> None:
     """Open a page with samples, their spectra and how hard they are to tell apart.
 
     The page follows the recipe's file as it is edited. The dataset can be read meanwhile, as from

@@ -16,6 +16,8 @@ _TRANSFORMED: Final = {
     "threshold": "binary (1 where it is above 0, otherwise 0)",
 }
 
+_SUM_DEVIATION: Final = "the root of the sum of the squared weights"
+
 
 def is_of_2018(recipe: Recipe) -> bool:
     """Return whether the 2018 generator draws it."""
@@ -55,7 +57,10 @@ def summary_of(recipe: Recipe, n: int) -> str:
 def _sum_made(recipe: Recipe) -> str:
     if recipe.transform is None:
         return ""
-    return f"The sum is made {_TRANSFORMED[recipe.transform]}. "
+    made = _TRANSFORMED[recipe.transform]
+    if recipe.transform == "uniform":
+        made = made.replace("each value", f"each value over {_SUM_DEVIATION}")
+    return f"The sum is made {made}. "
 
 
 def _weight(component: Component) -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from gpgen.errors import Argument, UsageError
 from gpgen.io.paths import AnyPath, Given, place_of
+from gpgen.whole_numbers import whole_number
 
 __all__ = [
     "CHUNK_BYTES",
@@ -71,16 +72,17 @@ class Layout:
         return start, min(start + self.shard_size, self.n)
 
 
-def _check_samples(name: str, value: int, hint: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UsageError(f"{name} is {value!r}", hint)
+def _samples(name: str, value: int, hint: str) -> int:
+    value = whole_number(name, value, 1, hint)
     if value > MOST_SAMPLES:
         raise UsageError(f"{name} is {value}", f"{MOST_SAMPLES} samples are the most there can be")
+    return value
 
 
-def _check_size(name: str, value: int | None) -> None:
-    if value is not None:
-        _check_samples(name, value, f"give {name} as a number of samples, 1 or more")
+def _size(name: str, value: int | None) -> int | None:
+    if value is None:
+        return None
+    return _samples(name, value, f"give {name} as a number of samples, 1 or more")
 
 
 def choose_layout(
@@ -101,14 +103,13 @@ def choose_layout(
         If a size is not a positive number or too large, or the two don't fit each other or the
         format.
     """
-    _check_samples("n", n, "ask for 1 sample or more")
+    n = _samples("n", n, "ask for 1 sample or more")
     if n * image_nbytes > _MOST_IMAGE_BYTES:
         raise UsageError(
             f"n is {n}: images of {n * image_nbytes} bytes fit no file system",
             f"ask for at most {_MOST_IMAGE_BYTES // image_nbytes} samples",
         )
-    _check_size("chunk_size", chunk_size)
-    _check_size("shard_size", shard_size)
+    chunk_size, shard_size = _size("chunk_size", chunk_size), _size("shard_size", shard_size)
     if form != "zarr":
         if chunk_size is not None:
             raise UsageError(

@@ -17,7 +17,7 @@ from gpgen.format.job import Job
 from gpgen.format.layout import Format, Layout, Target
 from gpgen.io.paths import AnyPath, Given, place_of
 from gpgen.labelled_images import LabelledImages
-from gpgen.making.targets import target_of
+from gpgen.making.targets import how_else, target_of
 from gpgen.recipe import Recipe
 from gpgen.sampling import SAMPLING_VERSION
 from gpgen.workspace.record import read_job, resume_command
@@ -66,6 +66,7 @@ class Reused:
             return None
         target = Target.parse(place_of(out).followed())
         if target.path.is_remote:
+            target.path.on_store()
             raise UsageError(
                 "nothing on an object store can take another's place in one step, so "
                 f"{target.path} can't be extended where it is",
@@ -116,7 +117,7 @@ class Reused:
                 raise TargetError(
                     f"{self.begun.target.path} was begun before, with "
                     f"{self.begun.layout.n} samples",
-                    f"finish it first with `{resume_command(self.begun)}`",
+                    f"finish it first with `{resume_command(self.begun)}`" + how_else(self.begun),
                 )
             return True, False
         if self.dataset is not None and self.dataset.n == n:

@@ -106,7 +106,7 @@ def plan(
     layout = job.layout
     return Plan(
         recipe=recipe,
-        n=n,
+        n=layout.n,
         out=job.target.path,
         format=job.target.form,
         chunk_size=layout.chunk_size,
@@ -116,7 +116,7 @@ def plan(
         free_bytes=workspace_of(job.target.path).free_bytes(job.target),
         workers=worker_count(workers),
         memory_per_worker=worker_memory(recipe),
-        warnings=recipe_warnings(recipe, n),
+        warnings=recipe_warnings(recipe, layout.n),
         reused=0 if reused is None or reused.dataset is None else reused.dataset.n,
     )
 

@@ -19,7 +19,7 @@ from gpgen.workspace.journal import count_finished
 from gpgen.workspace.local import LOCK
 from gpgen.workspace.record import read_job, resume_command
 
-__all__ = ["check_still_free", "look", "target_of"]
+__all__ = ["check_still_free", "how_else", "look", "target_of"]
 
 
 def look(job: Job, store: Store, workspace: Workspace, *, resume: bool) -> Job | Dataset | None:
@@ -52,7 +52,7 @@ def look(job: Job, store: Store, workspace: Workspace, *, resume: bool) -> Job |
             raise TargetError(
                 f"what was begun in {job.working} differs from what is asked for: "
                 + ", ".join(differences),
-                f"finish it with `{resume_command(begun)}`, or {job.working.how_to_start_again()}",
+                f"finish it with `{resume_command(begun)}`{how_else(begun)}",
             )
         check_still_free(begun, store)
     elif store.occupied(job) is not None:
@@ -61,12 +61,21 @@ def look(job: Job, store: Store, workspace: Workspace, *, resume: bool) -> Job |
     return begun
 
 
+def how_else(begun: Job) -> str:
+    """Return how to be rid of what was begun, after what finishes it."""
+    if not begun.extends:
+        return f", or {begun.working.how_to_start_again()}"
+    # Where the smaller dataset isn't in its place any more, only finishing leaves one.
+    there = begun.target.manifest.exists()
+    return f", or remove {begun.working} to keep the smaller dataset" if there else ""
+
+
 def _refuse_existing(job: Job, store: Store, workspace: Workspace, begun: Job | None) -> None:
     if begun is not None:
         done = _done(begun, workspace)
         raise TargetError(
             f"{job.target.path} was begun before: {done} of {begun.layout.shards} shards are done",
-            f"continue with {Argument.RESUME}, or {job.working.how_to_start_again()}",
+            f"continue with {Argument.RESUME}{how_else(begun)}",
         )
     found = store.occupied(job)
     if found is not None:

@@ -79,5 +79,5 @@ def check_density(recipe: Recipe) -> None:
 def _unknown(recipe: Recipe, what: str) -> UsageError:
     return UsageError(
         f"recipe {recipe.name!r} uses {what}, with which no densities are computed here",
-        "leave it out; `gpgen verify --regenerate all` checks the pixels of such data",
+        "leave it out; `gpgen verify --regenerate all` checks the pixels of a stored dataset",
     )

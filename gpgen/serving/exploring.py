@@ -160,7 +160,13 @@ def power_of(choices: Choices) -> memoryview:
         images = images[measurable(images)]
         if len(images) > 1:
             curve = measure(choices.recipe, label, images).power
-            charts.append({"name": choices.recipe.classes[label], "svg": power_chart(curve, axes)})
+            charts.append(
+                {
+                    "name": choices.recipe.classes[label],
+                    "svg": power_chart(curve, axes),
+                    "expected": curve.theory is not None,
+                }
+            )
     return _json(charts=charts)
 
 

@@ -35,6 +35,7 @@ async function ask(what, asked, show) {
     if (mine.signal.aborted) return;
     if (what === 'sheet') get('told').textContent = error.message;
     else get(what).textContent = error.message;
+    if (what === 'difficulty') get('observer').hidden = true;
   }
   if (asking[what] === mine) get(what).classList.remove('waits');
 }
@@ -49,6 +50,7 @@ const show = {
     get('toml').textContent = toml;
   },
   power({ charts }) {
+    get('expected').hidden = !charts.some((chart) => chart.expected);
     get('power').replaceChildren(...charts.map(({ name, svg }) => {
       const figure = made('figure', { innerHTML: svg });
       figure.append(made('figcaption', { textContent: `${name} px` }));
@@ -62,6 +64,7 @@ const show = {
     get('difficulty').textContent = `${percent(whole)} ± ${percent(error)} of all classes ` +
       `(by chance ${percent(chance)}); each component by itself: ${parts.join(', ')}.`;
     get('noise').textContent = noise;
+    get('observer').hidden = false;
   },
 };
 

@@ -14,7 +14,8 @@ from gpgen.torch.datasets import Target
 from gpgen.torch.generated import GeneratedTextures
 from gpgen.torch.iterations import Iterations, Place
 from gpgen.torch.ranks import rank_and_world_size, settled
-from gpgen.torch.states import checked_state, whole_number
+from gpgen.torch.states import checked_state
+from gpgen.whole_numbers import whole_number
 
 __all__ = ["EndlessTextures"]
 

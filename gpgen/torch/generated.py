@@ -12,11 +12,11 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch.utils.data import get_worker_info
 
-from gpgen.errors import UsageError
 from gpgen.recipe import AnyRecipe, Recipe
 from gpgen.recipe_warnings import warn_about
 from gpgen.sampling import sampler_for
 from gpgen.torch.datasets import Target, Textures
+from gpgen.whole_numbers import whole_number
 
 __all__ = ["GeneratedTextures"]
 
@@ -59,8 +59,7 @@ class GeneratedTextures(Textures):
         transform: Callable[[torch.Tensor], Any] | None = None,
         target_transform: Callable[[Any], Any] | None = None,
     ) -> None:
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise UsageError(f"n is {n!r}", "ask for 1 sample or more")
+        n = whole_number("n", n, 1, "ask for 1 sample or more")
         recipe = Recipe.load(recipe)
         warn_about(recipe, n)
         super().__init__(recipe, n, split, target, transform, target_transform)

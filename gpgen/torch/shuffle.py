@@ -21,7 +21,8 @@ from gpgen.errors import UsageError
 from gpgen.exact.normal import random_words
 from gpgen.torch.datasets import Textures
 from gpgen.torch.ranks import check_dealt_once, rank_and_world_size
-from gpgen.torch.states import checked_state, whole_number
+from gpgen.torch.states import checked_state
+from gpgen.whole_numbers import whole_number
 
 __all__ = ["ShardShuffle"]
 

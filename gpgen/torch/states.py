@@ -1,31 +1,14 @@
-"""Checking numbers, and a saved state against what it is loaded into."""
+"""Checking a saved state against what it is loaded into."""
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
-from typing import Any, SupportsIndex
+from typing import Any
 
 from gpgen.errors import UsageError
+from gpgen.whole_numbers import whole_number
 
-__all__ = ["checked_state", "whole_number"]
-
-
-def whole_number(name: str, value: SupportsIndex, least: int = 0) -> int:
-    """Return an integer, NumPy's or Python's, that is `least` or more.
-
-    Raises
-    ------
-    UsageError
-        If it is none.
-    """
-    try:
-        number = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or number < least:
-        raise UsageError(f"{name} is {value!r}", f"use {least} or more")
-    return number
+__all__ = ["checked_state"]
 
 
 def checked_state(

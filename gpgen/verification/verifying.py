@@ -21,11 +21,13 @@ from gpgen.recipe import Recipe
 from gpgen.sampling import SAMPLING_VERSION
 from gpgen.verification.report import SAMPLES_NAMED, Report, name_samples, relative_name, unusable
 from gpgen.verification.shards import ShardChecks
+from gpgen.whole_numbers import whole_number
 from gpgen.workspace.unfinished import hdf5_form, locate
 
 __all__ = ["verify"]
 
 _BLOCK_ROWS = 2**20
+_REGENERATE = 'give a number of samples, or "all"'
 
 
 def verify(
@@ -63,10 +65,10 @@ def verify(
         If `regenerate` is neither a number of samples nor ``"all"``, or the dataset was
         imported, or drawn with another version of a kernel of another package.
     """
-    if regenerate not in (None, "all") and (
-        isinstance(regenerate, bool) or not isinstance(regenerate, int) or regenerate < 1
-    ):
-        raise UsageError(f"regenerate is {regenerate!r}", 'give a number of samples, or "all"')
+    if regenerate is not None and not isinstance(regenerate, str):
+        regenerate = whole_number("regenerate", regenerate, 1, _REGENERATE)
+    elif regenerate not in (None, "all"):
+        raise UsageError(f"regenerate is {regenerate!r}", _REGENERATE)
     manifest, form = _find(path)
     store = store_for(form)
     problems = list(store.check_first(manifest))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gpgen.errors import DatasetError, GpgenError, TargetError, UsageError
 from gpgen.format.layout import SHARDED, Format, Target
 from gpgen.io.failures import unreadable
+from gpgen.io.http_path import HttpPath
 from gpgen.io.litter import is_litter
 from gpgen.io.local_path import LocalPath
 from gpgen.io.paths import AnyPath, Given, place_of
@@ -68,7 +69,8 @@ def _locate(place: AnyPath) -> tuple[AnyPath, Format | None]:
         raise DatasetError(
             f"the link {place} leads to {place.followed()}, where nothing is", "correct the link"
         )
-    raise DatasetError(f"there is no dataset at {asked}", "make it with `gpgen make`")
+    hint = "check the address" if isinstance(asked, HttpPath) else "make it with `gpgen make`"
+    raise DatasetError(f"there is no dataset at {asked}", hint)
 
 
 def _target(path: AnyPath) -> Target | None:
