@@ -24,9 +24,6 @@ __all__ = ["Amplitude", "integrated"]
 
 Array = npt.NDArray[np.float64]
 
-_REACH: Final = 3.0
-"""Standard deviations of an amplitude's logarithm to either side."""
-
 _ERROR: Final = 0.01
 """Of a log-likelihood between the nodes, about."""
 
@@ -34,6 +31,8 @@ _FEWEST_NODES: Final = 3
 
 _STEPS_A_WIDTH: Final = 2.0
 """Of the grid, in a standard deviation of a likelihood's peak: the sums are exact to 1e-8."""
+
+_FEWEST_STEPS: Final = 24
 
 _IMAGES: Final = 256
 """Images that are integrated at once, to save memory."""
@@ -48,7 +47,7 @@ class Amplitude:
     reach
         How far its logarithm is looked at to either side of 0.
     information
-        Fisher's, of an image about the logarithm.
+        Fisher's, of an image about the logarithm, at least 1.
     deviation
         Of the logarithm, where it is normally distributed; None where it is uniform.
     """
@@ -56,11 +55,6 @@ class Amplitude:
     reach: float
     information: float
     deviation: float | None
-
-    @classmethod
-    def of(cls, spread: float, information: float, deviation: float | None) -> Amplitude:
-        """Look as far as the logarithm's largest deviation in any class says."""
-        return cls(_REACH * spread, max(information, 1.0), deviation)
 
     @property
     def nodes(self) -> Array:
@@ -85,12 +79,14 @@ class Amplitude:
         ndarray of float64
             The logarithms of the integrals of the likelihoods: one axis less.
         """
-        steps = max(8, math.ceil(2 * self.reach * _STEPS_A_WIDTH * math.sqrt(self.information)))
+        width = 1 / math.sqrt(self.information)
+        steps = max(_FEWEST_STEPS, math.ceil(2 * self.reach / width * _STEPS_A_WIDTH))
         grid = np.linspace(-self.reach, self.reach, steps + 1)
         between = BarycentricInterpolator(self.nodes, np.eye(len(self.nodes)))(grid)
         weights = np.zeros(len(grid))
         if self.deviation is not None:
             weights = -0.5 * (grid / self.deviation) ** 2
+        weights[[0, -1]] -= math.log(2)
         weights -= logsumexp(weights)
         found: Array = np.asarray(logsumexp(values @ between.T + weights, axis=-1))
         return found

@@ -32,6 +32,15 @@ __all__ = ["log_likelihood"]
 
 Array = npt.NDArray[np.float64]
 
+Weighted = Sequence[tuple[float, ComponentModes]]
+"""Components, each after its squared amplitude."""
+
+_REACH: Final = 3.0
+"""Standard deviations of an amplitude's logarithm to either side."""
+
+_REACH_ALONE: Final = 5.0
+"""Of a lone component, for which the integral over all amplitudes is exact."""
+
 _COUNTS: Final = 0.01
 """The product of an amplitude's variance and Fisher's information below which it is known."""
 
@@ -65,19 +74,17 @@ def log_likelihood(
     of_main, *of_others = (
         np.zeros(1) if amplitude is None else amplitude.nodes for amplitude in varied
     )
-    terms = [
-        _given(
-            main,
-            np.exp(2 * of_main),
-            [(math.exp(2 * t), c) for t, c in zip(logarithms, others, strict=True)],
-            noise,
-            images,
-        )
+    squared = np.exp(2 * of_main)
+    weighted = [
+        [(math.exp(2 * t), c) for t, c in zip(logarithms, others, strict=True)]
         for logarithms in itertools.product(*of_others)
     ]
-    values = np.stack(terms, axis=-1)
+    values = _of_single(main, squared, weighted, noise, images)
+    for k, block in enumerate(images.blocks):
+        for place, rest in enumerate(weighted):
+            values[:, :, place] += _of_block(k, block, main, squared, rest, noise)
     known = [amplitude for amplitude in varied if amplitude is not None]
-    return integrated(values.reshape(len(values), *(len(a.nodes) for a in known)), known)
+    return integrated(-0.5 * values.reshape(len(values), *(len(a.nodes) for a in known)), known)
 
 
 def _amplitude(
@@ -91,7 +98,8 @@ def _amplitude(
     information = _information(component, all_of, noise)
     if spread**2 * information < _COUNTS:
         return None
-    return Amplitude.of(spread, information, None if first else component.spread)
+    reach = (_REACH_ALONE if len(all_of) == 1 else _REACH) * spread
+    return Amplitude(reach, max(information, 1.0), None if first else component.spread)
 
 
 def _information(component: ComponentModes, all_of: ClassModes, noise: float) -> float:
@@ -104,31 +112,40 @@ def _information(component: ComponentModes, all_of: ClassModes, noise: float) ->
     return information
 
 
-def _given(
+def _of_single(
     main: ComponentModes,
     squared: Array,
-    others: Sequence[tuple[float, ComponentModes]],
+    others: Sequence[Weighted],
     noise: float,
     images: SeenImages,
 ) -> Array:
-    """Return the log density by one component's squared amplitude, given those of the others.
+    """Return -2 log densities of single modes: one component's squared amplitudes by the others'.
 
-    Shape (images, amplitudes).
+    Shape (images, amplitudes, others).
     """
-    rest = sum((a * c.single for a, c in others), np.full(len(main.single), noise))
-    variances = rest[:, None] + np.outer(main.single, squared)
-    total = (images.squares @ _inverse(variances)).astype(np.float64)
+    rests = [sum((a * c.single for a, c in each), np.full(len(main.single), noise))
+             for each in others]  # fmt: skip
+    variances = np.outer(main.single, squared)[:, :, None] + np.stack(rests, axis=1)[:, None]
+    inverse = (1 / variances).astype(np.float32)
+    total: Array = np.tensordot(images.squares, inverse, 1).astype(np.float64)
     total += np.log(variances).sum(axis=0)
-    for k, block in enumerate(images.blocks):
-        base = sum((a * c.blocks[k] for a, c in others), noise * np.eye(block.shape[1]))
-        values, vectors, log_det = _against(main.blocks[k], base)
-        widened = 1 + np.outer(values, squared)
-        total += (block @ vectors) ** 2 @ (1 / widened) + np.log(widened).sum(axis=0) + log_det
-    return -0.5 * total
+    return total
 
 
-def _inverse(variances: Array) -> npt.NDArray[np.float32]:
-    return (1 / variances).astype(np.float32)
+def _of_block(
+    number: int,
+    block: Array,
+    main: ComponentModes,
+    squared: Array,
+    others: Weighted,
+    noise: float,
+) -> Array:
+    """Return -2 log densities of a block, shape (images, amplitudes)."""
+    base = sum((a * c.blocks[number] for a, c in others), noise * np.eye(block.shape[1]))
+    values, vectors, log_det = _against(main.blocks[number], base)
+    widened = 1 + np.outer(values, squared)
+    found: Array = (block @ vectors) ** 2 @ (1 / widened) + np.log(widened).sum(axis=0) + log_det
+    return found
 
 
 def _against(matrix: Array, base: Array) -> tuple[Array, Array, float]:
