@@ -48,7 +48,7 @@ def test_people_read_a_table(prompt) -> None:
     result = prompt("difficulty", "small.toml", "--samples", "400")
     assert (result.status, result.err) == (0, "")
     lines = result.out.splitlines()
-    assert lines[0].split()[:3] == ["component", "accuracy", "bound"]
+    assert lines[0].split()[:5] == ["component", "accuracy", "at", "known", "amplitudes"]
     assert [line.partition(":")[0] for line in lines[1:3]] == ["1", "2"]
     assert lines[3].startswith("all classes")
     assert "400 images" in lines[-1]

@@ -93,7 +93,8 @@ def _table(recipe: Recipe, result: Difficulty) -> Table:
 
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     table.add_column("component", no_wrap=True)
-    headings = ["accuracy", "bound"]
+    # Where components are standardized, Bhattacharyya's figure bounds nothing.
+    headings = ["accuracy", "at known amplitudes" if recipe.standardize else "bound"]
     headings += [size(shape) for shape in result.by_side if shape != recipe.shape]
     headings += [count(images, "image") for images in result.by_images if images > 1]
     for heading in headings:

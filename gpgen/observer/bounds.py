@@ -8,6 +8,9 @@ Of two classes with the covariances A and B
 half of which, exponentiated, the error of the ideal observer doesn't exceed; for more classes or
 groups of them, the sum over all pairs that differ, each with its classes' probability (T. Kailath,
 IEEE Transactions on Communication Technology 15, 1967, 52).
+
+It is for normal densities. Standardized components have amplitudes that nobody knows: at their
+usual amplitudes the figure bounds nothing, and the accuracy may be some hundredths below.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Standardizing makes a component's amplitude unknown. Its direction in the space 
 density that a normal vector of covariance K has when it is integrated over all amplitudes a,
 :math:`\int N(x; 0, a^2 K) \, da/a`, the angular central Gaussian distribution (Tyler, Biometrika
 74, 1987, 579). So each amplitude that varies noticeably is integrated over, uniformly in its
-logarithm: by sums, of the two components that vary most.
+logarithm, or normally (`gpgen.observer.amplitudes`).
 
 For one component of covariance A against the rest, B, the generalized eigenvectors V, with
 :math:`V^T B V = 1` and :math:`V^T A V = D`, make every amplitude cheap:
@@ -15,6 +15,7 @@ For one component of covariance A against the rest, B, the generalized eigenvect
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Final
@@ -22,8 +23,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
-from scipy.special import logsumexp
 
+from gpgen.observer.amplitudes import Amplitude, integrated
 from gpgen.observer.class_modes import ClassModes, ComponentModes
 from gpgen.observer.simulation import SeenImages
 
@@ -31,15 +32,17 @@ __all__ = ["log_likelihood"]
 
 Array = npt.NDArray[np.float64]
 
-_SPREAD_THAT_COUNTS: Final = 0.03
+Weighted = Sequence[tuple[float, ComponentModes]]
+"""Components, each after its squared amplitude."""
+
 _REACH: Final = 3.0
 """Standard deviations of an amplitude's logarithm to either side."""
 
-_NOTICED: Final = 1e-4
-"""The part of a single mode's variance below which an amplitude makes no difference."""
+_REACH_ALONE: Final = 5.0
+"""Of a lone component, for which the integral over all amplitudes is exact."""
 
-_MOST_NODES: Final = (65, 9)
-"""Amplitudes of the component that varies most, and of the next."""
+_COUNTS: Final = 0.01
+"""The product of an amplitude's variance and Fisher's information below which it is known."""
 
 
 def log_likelihood(
@@ -65,25 +68,38 @@ def log_likelihood(
     """
     order = sorted(range(len(components)), key=lambda k: -spreads[k])
     main, *others = (components[k] for k in order)
-    of_main, of_second = (
-        _nodes(components[k], spreads[k], components, noise, most)
-        for k, most in zip((order * 2)[:2], _MOST_NODES, strict=True)
+    varied = [
+        _amplitude(components[k], components, noise, spreads[k], first=k == order[0]) for k in order
+    ]
+    of_main, *of_others = (
+        np.zeros(1) if amplitude is None else amplitude.nodes for amplitude in varied
     )
-    if not others:
-        of_second = np.ones(1)
-    varied = [c for c, nodes in zip((main, *others[:1]), (of_main, of_second), strict=False)
-              if len(nodes) > 1]  # fmt: skip
-    whole = np.sum([c.single for c in components], axis=0) + noise
-    affected = np.sum([c.single for c in varied], axis=0) > _NOTICED * whole
-    alike = (images.squares[:, ~affected] @ _inverse(whole[~affected])).astype(np.float64)
-    alike += np.log(whole[~affected]).sum()
-    seen = SeenImages(images.blocks, images.squares[:, affected])
-    terms = []
-    for amplitude in of_second:
-        weighted = [(amplitude**2 if k == 0 else 1.0, c) for k, c in enumerate(others)]
-        terms.append(_given(main, of_main**2, weighted, affected, noise, seen))
-    summed: Array = np.asarray(logsumexp(np.concatenate(terms, axis=1), axis=1))
-    return summed - 0.5 * alike - math.log(len(of_main) * len(of_second))
+    squared = np.exp(2 * of_main)
+    weighted = [
+        [(math.exp(2 * t), c) for t, c in zip(logarithms, others, strict=True)]
+        for logarithms in itertools.product(*of_others)
+    ]
+    values = _of_single(main, squared, weighted, noise, images)
+    for k, block in enumerate(images.blocks):
+        for place, rest in enumerate(weighted):
+            values[:, :, place] += _of_block(k, block, main, squared, rest, noise)
+    known = [amplitude for amplitude in varied if amplitude is not None]
+    return integrated(-0.5 * values.reshape(len(values), *(len(a.nodes) for a in known)), known)
+
+
+def _amplitude(
+    component: ComponentModes, all_of: ClassModes, noise: float, spread: float, *, first: bool
+) -> Amplitude | None:
+    """Return what an amplitude is integrated over, or None where it makes no difference.
+
+    The logarithm of the first is uniform: the modes know it better than its distribution does. Of
+    the others it is normal, as a sum of squares of many modes is.
+    """
+    information = _information(component, all_of, noise)
+    if spread**2 * information < _COUNTS:
+        return None
+    reach = (_REACH_ALONE if len(all_of) == 1 else _REACH) * spread
+    return Amplitude(reach, max(information, 1.0), None if first else component.spread)
 
 
 def _information(component: ComponentModes, all_of: ClassModes, noise: float) -> float:
@@ -96,44 +112,40 @@ def _information(component: ComponentModes, all_of: ClassModes, noise: float) ->
     return information
 
 
-def _nodes(
-    component: ComponentModes, spread: float, all_of: ClassModes, noise: float, most: int
-) -> Array:
-    """Return amplitudes to sum over, no further apart than the likelihood is wide."""
-    if spread < _SPREAD_THAT_COUNTS:
-        return np.ones(1)
-    reach = _REACH * spread
-    width = 1 / math.sqrt(max(_information(component, all_of, noise), 1.0))
-    steps = min(most - 1, max(4, math.ceil(2 * reach / width)))
-    return np.exp(np.linspace(-reach, reach, steps + 1))
-
-
-def _given(
+def _of_single(
     main: ComponentModes,
     squared: Array,
-    others: Sequence[tuple[float, ComponentModes]],
-    affected: npt.NDArray[np.bool_],
+    others: Sequence[Weighted],
     noise: float,
     images: SeenImages,
 ) -> Array:
-    """Return the log density by one component's squared amplitude, given those of the others.
+    """Return -2 log densities of single modes: one component's squared amplitudes by the others'.
 
-    Of single modes the affected ones are meant. Shape (images, amplitudes).
+    Shape (images, amplitudes, others).
     """
-    rest = sum((a * c.single[affected] for a, c in others), np.full(affected.sum(), noise))
-    variances = rest[:, None] + np.outer(main.single[affected], squared)
-    total = (images.squares @ _inverse(variances)).astype(np.float64)
+    rests = [sum((a * c.single for a, c in each), np.full(len(main.single), noise))
+             for each in others]  # fmt: skip
+    variances = np.outer(main.single, squared)[:, :, None] + np.stack(rests, axis=1)[:, None]
+    inverse = (1 / variances).astype(np.float32)
+    total: Array = np.tensordot(images.squares, inverse, 1).astype(np.float64)
     total += np.log(variances).sum(axis=0)
-    for k, block in enumerate(images.blocks):
-        base = sum((a * c.blocks[k] for a, c in others), noise * np.eye(block.shape[1]))
-        values, vectors, log_det = _against(main.blocks[k], base)
-        widened = 1 + np.outer(values, squared)
-        total += (block @ vectors) ** 2 @ (1 / widened) + np.log(widened).sum(axis=0) + log_det
-    return -0.5 * total
+    return total
 
 
-def _inverse(variances: Array) -> npt.NDArray[np.float32]:
-    return (1 / variances).astype(np.float32)
+def _of_block(
+    number: int,
+    block: Array,
+    main: ComponentModes,
+    squared: Array,
+    others: Weighted,
+    noise: float,
+) -> Array:
+    """Return -2 log densities of a block, shape (images, amplitudes)."""
+    base = sum((a * c.blocks[number] for a, c in others), noise * np.eye(block.shape[1]))
+    values, vectors, log_det = _against(main.blocks[number], base)
+    widened = 1 + np.outer(values, squared)
+    found: Array = (block @ vectors) ** 2 @ (1 / widened) + np.log(widened).sum(axis=0) + log_det
+    return found
 
 
 def _against(matrix: Array, base: Array) -> tuple[Array, Array, float]:

@@ -57,7 +57,8 @@ class ComponentDifficulty:
     estimate
         Its accuracy; None if there is no choice.
     bound
-        Bhattacharyya's: the accuracy isn't below, if amplitudes are known.
+        Bhattacharyya's, at known amplitudes: the accuracy isn't below. Where components are
+        standardized it is no bound: their amplitudes are unknown, so the accuracy may be below.
     by_side
         Accuracy by the image's pixels, other things equal.
     by_images
@@ -83,7 +84,8 @@ class Difficulty:
     estimate
         Its accuracy with all classes.
     bound
-        Bhattacharyya's: the accuracy isn't below, if amplitudes are known.
+        Bhattacharyya's, at known amplitudes: the accuracy isn't below. Where components are
+        standardized it is no bound: their amplitudes are unknown, so the accuracy may be below.
     components
         Each component by itself, the others unknown.
     modes, modes_by_axis
