@@ -16,3 +16,7 @@ def __getattr__(name: str) -> object:
     if name != "write_report":
         raise AttributeError(f"module 'gpgen.report' has no attribute {name!r}")
     return importlib.import_module("gpgen.report.page").write_report
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
