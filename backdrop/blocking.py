@@ -64,9 +64,8 @@ def blocked_fraction(model: nn.Module, input: Tensor, seed: int = 0) -> float:  
     """Measure the fraction of the input's gradient that the model's masks block.
 
     The gradient of a random combination of the outputs is computed twice in
-    training mode, without masks and with. Of the positions of `input` (samples
-    and pixels; channels count together) that have a gradient without masks,
-    that part is blocked which has none with them.
+    training mode, without masks and with. Of the elements of `input` that have a
+    gradient without masks, that part is blocked which has none with them.
 
     Parameters
     ----------
@@ -74,7 +73,7 @@ def blocked_fraction(model: nn.Module, input: Tensor, seed: int = 0) -> float:  
         A model with masks; it is left as it was. If it is in eval mode, a copy
         is set to training; if not, parts that are in eval mode stay so.
     input
-        A batch, ``(sample, channel, *axes)``.
+        A batch, in whatever layout the model takes.
     seed
         Seed of the masks and of whatever else the model draws; torch's global
         generators are left as they were.
@@ -130,7 +129,7 @@ def gradient_map(model: nn.Module, input: Tensor, seed: int = 0) -> Tensor:  # n
     Returns
     -------
     Tensor
-        Boolean, the input's shape without its dimension 1.
+        Boolean, of the input's shape: which dimension holds channels isn't known.
     """
     leaf = input.detach().clone().requires_grad_()
     with torch.enable_grad(), _seeded(seed):
@@ -140,7 +139,7 @@ def gradient_map(model: nn.Module, input: Tensor, seed: int = 0) -> Tensor:  # n
     if outputs:
         torch.autograd.backward(outputs, weights)
     gradient = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
-    return (gradient != 0).any(1)
+    return gradient != 0
 
 
 @contextmanager

@@ -23,15 +23,15 @@ def coverage(
     """Measure what fraction of the input, and of each layer's output, one step's gradient reaches.
 
     The gradient of a random combination of the outputs is computed in training mode without
-    masks and with. Counted are the samples and positions (channels count together) that have a
-    gradient without masks; the coverage is the part of them that still has one.
+    masks and with. Counted are the elements that have a gradient without masks; the coverage is
+    the part of them that still has one.
 
     Parameters
     ----------
     model
         A model with masks; it is left as it was.
     input
-        A batch, ``(sample, channel, *axes)``.
+        A batch, in whatever layout the model takes.
     p
         The probability of all masks, in [0, 1); by default each one's own. Masks that are fixed
         stay so.
@@ -42,8 +42,8 @@ def coverage(
     -------
     dict of str to float
         From 0 to 1: of the input by the name ``"input"``, and of each layer without children by its
-        own, in the order of the forward pass. Layers whose output has no gradient, or no
-        positions that could be counted, are left out. One step: take the mean over seeds.
+        own, in the order of the forward pass; of a layer that is called several times, in its last
+        call. Layers whose output has no gradient are left out. One step: take the mean over seeds.
 
     Raises
     ------
@@ -78,12 +78,12 @@ def coverage(
 
 
 def _reached(model: nn.Module, batch: Tensor, seed: int) -> dict[str, Tensor]:
-    """Return where the input's and each layer's gradient isn't zero, by samples and positions."""
+    """Return where the input's and each layer's gradient isn't zero."""
     outputs: dict[str, Tensor] = {}
 
     def keeper(name: str) -> Callable[[nn.Module, object, object], None]:
         def keep(module: nn.Module, given: object, output: object) -> None:  # noqa: ARG001
-            if isinstance(output, Tensor) and output.requires_grad and output.ndim >= 2:
+            if isinstance(output, Tensor) and output.requires_grad:
                 output.retain_grad()
                 outputs[name] = output
 
@@ -99,7 +99,7 @@ def _reached(model: nn.Module, batch: Tensor, seed: int) -> dict[str, Tensor]:
     found = {"input": at_input}
     for name, output in outputs.items():
         if output.grad is not None:
-            found[name] = (output.grad != 0).any(1)
+            found[name] = output.grad != 0
     return found
 
 

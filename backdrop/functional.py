@@ -134,6 +134,11 @@ def mask_factors(
 ) -> Tensor | None:
     """Return what `backdrop` multiplies the gradient of `input` by; None if it changes nothing."""
     check_probability(p)
+    if input.is_nested:
+        raise UsageError(
+            "backdrop was given a nested tensor",
+            "give a padded one with valid, or packed sequences to the layer",
+        )
     axes = resolve_dims(dims, input.ndim)
     if not training or not (input.is_floating_point() or input.is_complex()):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, distributed
+from torch.autograd.function import once_differentiable
 
 from gpgen.errors import UsageError
 
@@ -77,6 +78,7 @@ class _Gather(torch.autograd.Function):
         return _all_of(scores, counts, group)
 
     @staticmethod
+    @once_differentiable
     def backward(
         ctx: torch.autograd.function.FunctionCtx, gradient: Tensor
     ) -> tuple[Tensor, None, None]:

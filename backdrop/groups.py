@@ -6,14 +6,19 @@ its own: normalized by its own mean, and never empty. Padding is in no group and
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from backdrop.uniform import draw_uniform
 from gpgen.errors import UsageError
 
 __all__ = ["factors_in_groups", "sequence_of_each_row", "spread"]
+
+_OF_LENGTHS: Final = "; of lengths it is torch.arange(steps) < lengths[:, None]"
 
 
 def spread(
@@ -33,6 +38,7 @@ def spread(
     what
         What they are called in an error.
     """
+    values = torch.as_tensor(values)
     sizes = [input.shape[axis] for axis in axes]
     shape = [size if axis in axes else 1 for axis, size in enumerate(input.shape)]
     led = per_sample and axes[0] != 0 and list(values.shape) == [input.shape[0], *sizes]
@@ -42,7 +48,8 @@ def spread(
         raise UsageError(
             f"{what} has shape {tuple(values.shape)}, "
             f"the input has {tuple(sizes)} in dimensions {axes}",
-            f"give {what} one entry a position of the masked dimensions",
+            f"give {what} one entry a position of the masked dimensions"
+            + _OF_LENGTHS * (what == "valid"),
         )
     return values.to(input.device).reshape(shape)
 
@@ -58,8 +65,10 @@ def factors_in_groups(
     generator: torch.Generator | None,
 ) -> Tensor:
     """Return the factors of `backdrop.functional.backdrop` where `valid` or `groups` are given."""
-    if groups is not None and (groups.is_floating_point() or groups.is_complex()):
-        raise UsageError(f"groups are {groups.dtype}", "give integers, one for each position")
+    if groups is not None:
+        groups = torch.as_tensor(groups)
+        if groups.is_floating_point() or groups.is_complex():
+            raise UsageError(f"groups are {groups.dtype}", "give integers, one for each position")
     by_sample = per_sample and axes[0] != 0
     shape = [
         size if axis in axes or (by_sample and axis == 0) else 1
@@ -72,8 +81,9 @@ def factors_in_groups(
     count = 1
     if groups is not None:
         groups = spread(groups, "groups", input, axes, per_sample)
-        names, numbers = torch.unique(groups, return_inverse=True)
-        index, count = index + numbers.reshape(groups.shape), len(names)
+        rows = groups.shape[0] if by_sample else 1
+        numbers = _numbered(groups.reshape(rows, -1))
+        index, count = index + numbers.reshape(groups.shape), numbers.shape[1]
     if by_sample:  # each sample has groups of its own
         samples = torch.arange(shape[0], device=input.device)
         index = index + count * samples.reshape(-1, *(1,) * (len(shape) - 1))
@@ -91,6 +101,16 @@ def factors_in_groups(
     kept = keep.new_zeros(count).index_add_(0, index, keep)
     present = torch.zeros_like(kept).index_add_(0, index, exists.to(keep.dtype))
     return (keep * (present / kept.clamp(min=1))[index]).reshape(shape)
+
+
+def _numbered(groups: Tensor) -> Tensor:
+    """Number the groups of each row from 0, in tensors whose sizes don't depend on the values.
+
+    `torch.unique` has sizes that do, which torch.func.vmap and torch.export don't allow.
+    """
+    ordered, places = groups.long().sort(1)
+    numbers = functional.pad((ordered.diff(dim=1) != 0).long().cumsum(1), (1, 0))
+    return torch.zeros_like(numbers).scatter(1, places, numbers)
 
 
 def _drawn(uniform: Tensor, p: float, exists: Tensor, index: Tensor, count: int) -> Tensor:

@@ -50,6 +50,10 @@ def _by_label(scores: Tensor, target: Tensor) -> list[tuple[Tensor, Tensor]]:
         )
     if scores.numel() == 0:
         raise UsageError("the batch is empty", "leave empty batches out")
+    if not one_label_each and _has_other_than_classes(target):
+        raise UsageError(
+            "the target has negative entries or NaN", "give 0 for negatives and 1 for positives"
+        )
     if not several:
         return [(scores.reshape(-1), target.reshape(-1) != 0)]
     if one_label_each:
@@ -62,6 +66,13 @@ def _by_label(scores: Tensor, target: Tensor) -> list[tuple[Tensor, Tensor]]:
             )
         target = target[:, None] == torch.arange(scores.shape[1], device=target.device)
     return [(scores[:, k], target[:, k] != 0) for k in range(scores.shape[1])]
+
+
+def _has_other_than_classes(target: Tensor) -> bool:
+    """Tell whether there are entries below 0, as of labels -1 and 1, or NaN, as of missing ones."""
+    if target.is_complex() or not (target.is_floating_point() or target.is_signed()):
+        return False
+    return known(~(target >= 0).all()) is True
 
 
 def refuse_nan(scores: Tensor) -> None:

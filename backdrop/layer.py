@@ -52,7 +52,8 @@ class Backdrop(nn.Module):
     ----------
     last_mask : Tensor or None
         Where the gradient passed in the last step, boolean, of the input's dimensions with 1
-        where the mask doesn't vary. None without `remember`, before a step, and where nothing
+        where the mask doesn't vary; under `torch.func.vmap` led by the mapped dimension, where
+        each has a mask of its own. None without `remember`, before a step, and where nothing
         was masked.
 
     Raises
@@ -74,6 +75,11 @@ class Backdrop(nn.Module):
 
     mask: Tensor | None
 
+    # Layers that were pickled by earlier versions have no such attributes of their own.
+    remember = False
+    last_mask: Tensor | None = None
+    _stand_in: Callable[[Tensor], Tensor] | None = None
+
     def __init__(
         self,
         p: float = DEFAULT_P,
@@ -91,11 +97,11 @@ class Backdrop(nn.Module):
         self.dims = tuple(dims)
         self.per_sample = per_sample
         self.remember = remember
-        self.last_mask: Tensor | None = None
+        self.last_mask = None
         self.generator = generator
         # A buffer moves with the model; not persistent, so that checkpoints don't change.
         self.register_buffer("mask", None, persistent=False)
-        self._stand_in: Callable[[Tensor], Tensor] | None = None
+        self._stand_in = None
 
     @overload
     def forward(
@@ -137,7 +143,7 @@ class Backdrop(nn.Module):
             return self._stand_in(input)
         if self.remember:
             scale = self.factors(input, valid, groups)
-            self.last_mask = None if scale is None else scale != 0
+            self.last_mask = passed(scale)
             return input if scale is None else masked_identity(input, scale)
         return backdrop(
             input,
@@ -167,7 +173,7 @@ class Backdrop(nn.Module):
             input.data, self.p, (0,), False, None, self.generator, self.training, groups=sequence
         )
         if self.remember:
-            self.last_mask = None if scale is None else scale != 0
+            self.last_mask = passed(scale)
         return input if scale is None else input._replace(data=masked_identity(input.data, scale))
 
     @contextmanager
@@ -231,6 +237,17 @@ class Backdrop(nn.Module):
         """Return the settings for `repr`."""
         fixed = "" if self.mask is None else ", fixed mask"
         return f"p={self.p}, dims={self.dims}, per_sample={self.per_sample}{fixed}"
+
+
+def passed(scale: Tensor | None) -> Tensor | None:
+    """Return where the gradient passes, as a tensor that outlives the transform of torch.func."""
+    if scale is None:
+        return None
+    where = scale != 0
+    if not torch.compiler.is_compiling():
+        while torch._C._functorch.is_functorch_wrapped_tensor(where):
+            where = torch._C._functorch.get_unwrapped(where)
+    return where
 
 
 def fx_leaf(module: nn.Module, input: Tensor, *arguments: Any) -> Tensor:  # noqa: A002, ANN401

@@ -82,7 +82,8 @@ def roc_auc_loss(
     scores
         Shape ``(sample,)`` or ``(sample, label)``; any real numbers.
     target
-        Of the same shape, nonzero for positives; or ``(sample,)`` integers, each sample's label.
+        Of the same shape, 0 for negatives, above 0 for positives; or ``(sample,)`` integers, each
+        sample's label.
     surrogate, scale
         As above.
 
@@ -91,13 +92,13 @@ def roc_auc_loss(
     Tensor
         Scalar, float32 or float64: the mean over all pairs. From 2^24 pairs on they are computed
         in parts, and again in the backward pass, so that memory stays below a gigabyte;
-        under ``torch.compile`` it grows with the square of the batch.
+        under ``torch.compile`` and `torch.func` it grows with the square of the batch.
 
     Raises
     ------
     UsageError
-        If shapes differ, the batch is empty or has one class only, `scale` is
-        not positive and finite or `surrogate` unknown.
+        If shapes differ, the batch is empty or has one class only, the target has negative
+        entries or NaN, `scale` is not positive and finite or `surrogate` unknown.
     """
     if isinstance(scores, Proxy):
         return _recorded(roc_auc_loss, scores, target, surrogate, scale)

@@ -29,7 +29,7 @@ def check() -> None:
     except PackageNotFoundError:
         return
     mend = "run `pip uninstall backdrop`, then `pip install --force-reinstall --no-deps gpgen`"
-    if "arXiv:1806.01337" not in (sys.modules["backdrop"].__doc__ or ""):
+    if not hasattr(sys.modules["backdrop"], "SparseBackward"):
         message = f"the package backdrop {other}, a configuration system, has replaced gpgen's"
         raise MissingPackageError(message, mend)
     warnings.warn(

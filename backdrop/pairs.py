@@ -40,5 +40,7 @@ def pair_sums(left: Tensor, right: Tensor, term: Callable[[Tensor], Tensor]) -> 
     rows = max(1, _AT_ONCE // max(1, len(right)))
     if len(left) <= rows:
         return sums(left, right)
-    parts = [checkpoint(sums, some, right, use_reentrant=False) for some in torch.split(left, rows)]
-    return torch.cat(parts)
+    split = torch.split(left, rows)
+    if torch._C._are_functorch_transforms_active():  # torch.func has no checkpoints
+        return torch.cat([sums(some, right) for some in split])
+    return torch.cat([checkpoint(sums, some, right, use_reentrant=False) for some in split])

@@ -245,7 +245,7 @@ def _try(
     finally:
         handle.remove()
     inside = [slice(max(first, 0), max(last + 1, 0)) for first, last in field.span(*middle)]
-    outside[(slice(None), *inside)] = False
+    outside[(slice(None), slice(None), *inside)] = False
     return blocked, not bool(outside.any())
 
 

@@ -73,3 +73,23 @@ def test_without_masks_or_gradient_it_is_refused() -> None:
         coverage(nn.Conv2d(1, 1, 1), torch.ones(1, 1, 2, 2))
     with pytest.raises(UsageError, match="p is 1"):
         coverage(network(), torch.ones(1, 1, 64, 64), 1)
+
+
+class OverTime(nn.Module):
+    """A model of (sample, step, channel), of which a tenth of the steps gets a gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(3, 5)
+        self.mask = Backdrop(dims=(1,)).fix(torch.arange(50) < 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        masked: torch.Tensor = self.mask(self.embed(x))
+        return masked.mean(1)
+
+
+def test_channels_may_come_last() -> None:
+    batch = torch.randn(4, 50, 3)
+    found = coverage(OverTime(), batch)
+    assert found["input"] == found["embed"] == pytest.approx(0.1)
+    assert backdrop.blocked_fraction(OverTime(), batch) == pytest.approx(0.9)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 import torch
 from torch import Tensor
@@ -118,3 +121,77 @@ def test_the_last_mask_is_where_the_gradient_passed() -> None:
 def test_what_does_not_fit_is_refused(given: dict[str, Tensor], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Backdrop(0.5)(torch.ones(2, 1, 4, 4), **given)
+
+
+def test_groups_may_differ_under_vmap_and_be_exported() -> None:
+    layer = Backdrop(0.9, dims=(0,))
+    groups = torch.tensor([[0, 0, 7, 7], [-3, 5, 5, 5]])
+
+    def masked(x: Tensor, groups: Tensor) -> Tensor:
+        out: Tensor = layer(x, groups=groups).sum()
+        return out
+
+    per_row = torch.func.vmap(torch.func.grad(masked), randomness="different")
+    g = per_row(torch.ones(2, 4, 1), groups)[..., 0]
+    assert g[0, :2].sum() == g[0, 2:].sum() == 2
+    assert g[1, 0] == 1
+    assert float(g[1, 1:].sum()) == pytest.approx(3)
+
+    class Model(torch.nn.Module):
+        def forward(self, x: Tensor, groups: Tensor) -> Tensor:
+            out: Tensor = Backdrop(0.9, dims=(0,))(x, groups=groups)
+            return out
+
+    exported = torch.export.export(Model(), (torch.ones(4, 1), groups[0])).module()
+    x = torch.ones(4, 1, requires_grad=True)
+    exported(x, groups[1]).sum().backward()
+    assert x.grad is not None
+    assert x.grad[0] == 1
+
+
+def test_each_sample_s_groups_are_its_own() -> None:
+    groups = torch.tensor([[0, 0, 1, 1], [9, 9, 9, 2]])
+    g = gradient(Backdrop(0.9, dims=(2,)), (2, 3, 4), groups=groups)[:, 0]
+    assert g[0, :2].sum() == g[0, 2:].sum() == 2
+    assert float(g[1, :3].sum()) == pytest.approx(3)
+    assert g[1, 3] == 1
+
+
+def test_lists_and_bytes_are_taken_too() -> None:
+    groups = [0, 0, 1, 1]
+    for given in (groups, torch.tensor(groups, dtype=torch.uint8), torch.tensor(groups) == 1):
+        x = torch.ones(4, 1, requires_grad=True)
+        Backdrop(0.9, dims=(0,))(x, valid=[1, 0, 1, 1], groups=given).sum().backward()
+        assert x.grad is not None
+        assert x.grad.flatten()[:2].tolist() == [1, 0]
+
+
+def test_nested_tensors_are_refused_and_lengths_are_told_how_to_be_given() -> None:
+    nested = torch.nested.nested_tensor([torch.ones(3, 2), torch.ones(5, 2)], layout=torch.jagged)
+    with pytest.raises(UsageError, match="nested tensor; give a padded one"):
+        Backdrop(0.5, dims=(1,))(nested)
+    with pytest.raises(UsageError, match=r"torch.arange\(steps\) < lengths"):
+        Backdrop(0.5, dims=(1,))(torch.ones(2, 5, 3), valid=torch.tensor([3, 5]))
+
+
+def test_a_layer_pickled_by_an_earlier_version_works() -> None:
+    old = Backdrop(0.5)
+    for name in ("remember", "last_mask", "_stand_in"):  # what the first version didn't have
+        del old.__dict__[name]
+    layer = pickle.loads(pickle.dumps(old))  # noqa: S301
+    assert gradient(layer, (1, 1, 4, 4)).sum() == pytest.approx(16)
+    assert layer.last_mask is None
+
+
+def test_a_mask_remembered_under_torch_func_is_a_tensor() -> None:
+    layer = Backdrop(0.5, dims=(1,), remember=True)
+
+    def masked(x: Tensor) -> Tensor:
+        out: Tensor = layer(x).sum()
+        return out
+
+    g = torch.func.grad(masked)(torch.ones(2, 5, 3))
+    assert layer.last_mask is not None
+    assert torch.equal(copy.deepcopy(layer).last_mask.expand(2, 5, 3), g != 0)
+    g = torch.func.vmap(torch.func.grad(masked), randomness="different")(torch.ones(4, 2, 5, 3))
+    assert torch.equal(layer.last_mask.expand(4, 2, 5, 3), g != 0)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from sklearn import metrics
+from torch import Tensor, distributed
 
+from backdrop import pairs
 from backdrop.losses import (
     AveragePrecisionLoss,
     average_precision,
@@ -91,12 +95,10 @@ def test_one_label_each_is_ranked_against_the_rest() -> None:
 
 
 def test_pairs_in_parts_are_the_pairs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    import backdrop.pairs
-
     scores, target = scores_and_labels(200, 1)
     found = []
     for at_once in (2**24, 500):
-        monkeypatch.setattr(backdrop.pairs, "_AT_ONCE", at_once)
+        monkeypatch.setattr(pairs, "_AT_ONCE", at_once)
         x = scores[:, 0].clone().requires_grad_()
         loss = roc_auc_loss(x, target[:, 0]) + average_precision_loss(x, target[:, 0], 0.1)
         loss.backward()
@@ -144,3 +146,37 @@ def test_without_positives_there_is_no_average_precision() -> None:
         average_precision_loss(torch.ones(3), torch.zeros(3))
     with pytest.raises(UsageError, match="NaN"):
         average_precision(torch.tensor([1.0, np.nan]), torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize("loss", [roc_auc_loss, average_precision_loss])
+def test_many_pairs_are_differentiated_by_torch_func_too(
+    loss: Callable[[Tensor, Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = torch.randn(20, dtype=torch.float64, requires_grad=True)
+    target = torch.arange(20) % 3 == 0
+    (expected,) = torch.autograd.grad(loss(scores, target), scores)
+    monkeypatch.setattr(pairs, "_AT_ONCE", 40)
+    found = torch.func.grad(lambda scores: loss(scores, target))(scores.detach())
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("wrong", [-1.0, math.nan])
+@pytest.mark.parametrize("loss", [roc_auc_loss, average_precision_loss, fbeta_loss, roc_auc])
+def test_labels_of_minus_one_or_nan_are_refused(
+    loss: Callable[[Tensor, Tensor], Tensor], wrong: float
+) -> None:
+    with pytest.raises(UsageError, match="negative entries or NaN"):
+        loss(torch.randn(3), torch.tensor([1.0, 0.0, wrong]))
+
+
+def test_a_second_derivative_through_the_ranks_is_refused(tmp_path: Path) -> None:
+    where = (tmp_path / "met").as_uri()
+    distributed.init_process_group("gloo", init_method=where, rank=0, world_size=1)
+    try:
+        scores = torch.randn(3, requires_grad=True)
+        everything, _ = gathered(scores, torch.ones(3))
+        (gradient,) = torch.autograd.grad((everything**2).sum(), scores, create_graph=True)
+        with pytest.raises(RuntimeError, match="once_differentiable"):
+            gradient.sum().backward()
+    finally:
+        distributed.destroy_process_group()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import pickle
 import threading
@@ -96,6 +97,8 @@ def server(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
 
         def do_GET(self) -> None:
             answer(self)
+
+        do_HEAD = do_GET
 
         def log_message(self, *arguments: object) -> None:
             pass
@@ -215,3 +218,70 @@ def test_a_public_bucket_of_googles_is_read_by_its_address(
 
 def test_a_path_made_of_an_address_is_understood() -> None:
     assert str(place_of(Path("https://host/d.zarr"))) == "https://host/d.zarr"
+
+
+DATA = bytes(range(256)) * 4
+
+
+def gives(handler: BaseHTTPRequestHandler, cut: int = 0, *, length: bool = True) -> None:
+    """Answer a range of `DATA`, without its length until the connection ends, and cut."""
+    first, last = (int(end) for end in handler.headers["Range"].removeprefix("bytes=").split("-"))
+    body = DATA[first : last + 1]
+    handler.send_response_only(206)
+    handler.send_header("Content-Range", f"bytes {first}-{first + len(body) - 1}/{len(DATA)}")
+    handler.send_header(*("Content-Length", str(len(body))) if length else ("Connection", "close"))
+    handler.end_headers()
+    handler.wfile.write(body[: len(body) - cut])
+    handler.close_connection = not length
+
+
+def test_a_body_cut_off_whose_length_was_not_told_is_asked_for_again(quick: None) -> None:
+    cuts = iter([50, 299, 0])
+    with server(lambda handler: gives(handler, next(cuts), length=False)) as url:
+        assert HttpPath.parse(url).read_range(10, 300) == DATA[10:310]
+    assert next(cuts, None) is None
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 405, 501])
+def test_where_head_is_refused_or_tells_no_length_the_first_byte_tells_the_size(
+    status: int,
+) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        if handler.command == "GET":
+            gives(handler)
+        else:
+            handler.send_response_only(status)
+            handler.send_header("Transfer-Encoding", "chunked")
+            handler.end_headers()
+
+    with server(answer) as url:
+        assert HttpPath.parse(url).size() == len(DATA)
+
+
+def test_a_proxy_may_want_a_password_and_have_no_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        asked.append((handler.path, handler.headers.get("Proxy-Authorization")))
+        gives(handler)
+
+    monkeypatch.setenv("no_proxy", "")
+    path = HttpPath.parse("http://data.example/d.zarr")
+    with server(answer) as url:
+        host = url.removeprefix("http://").partition("/")[0]
+        for proxy in (host, f"http://us%20er:p%40ss@{host}"):
+            monkeypatch.setenv("http_proxy", proxy)
+            assert path.read_range(10, 300) == DATA[10:310]
+    login = base64.b64encode(b"us er:p@ss").decode()
+    assert asked == [(str(path), None), (str(path), f"Basic {login}")]
+
+
+@pytest.mark.parametrize("proxy", ["socks5://u:secret@h:9", "http://[h", "http://u:secret@h:99999"])
+def test_a_proxy_that_cannot_be_is_named_in_one_line(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(UsageError, match=r"the proxy .* of the environment") as raised:
+        HttpPath.parse("http://data.example/d.zarr").size()
+    assert "secret" not in str(raised.value)

@@ -22,6 +22,13 @@ def test_every_public_name_is_there() -> None:
         _ = gpgen.nothing_of_the_kind
 
 
+@pytest.mark.parametrize("name", ["golkar2018", "publish", "report"])
+def test_what_is_imported_late_is_listed(name: str) -> None:
+    script = f"import gpgen.{name} as m; print(set(m.__all__) <= set(dir(m)))"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout == "True\n"
+
+
 def test_every_error_is_at_the_top() -> None:
     for name in set(gpgen.errors.__all__) - {"Argument", "printable", "warn_caller", "worded"}:
         assert getattr(gpgen, name) is getattr(gpgen.errors, name)

@@ -14,9 +14,9 @@ import time
 import urllib.request
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from gpgen.errors import Argument, MissingPackageError, StorageError
+from gpgen.errors import Argument, MissingPackageError, StorageError, UsageError
 
 __all__ = ["get", "size"]
 
@@ -62,10 +62,10 @@ def get(url: str, offset: int, nbytes: int) -> bytes:
             _RANGES,
         )
     told = headers.get("Content-Range", "")
-    sent = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", told)
+    sent = _part(headers)
     end = offset + len(data)
-    fits = sent is not None and int(sent[1]) == offset and int(sent[2]) + 1 == end
-    if not fits or len(data) > nbytes or (len(data) < nbytes and sent and sent[3] != str(end)):
+    fits = sent is not None and sent[:2] == (offset, end - 1)
+    if not fits or len(data) > nbytes or (len(data) < nbytes and sent and sent[2] != str(end)):
         raise StorageError(
             f"the server gave {len(data)} bytes of {url} ({told or 'without a range'}) when asked "
             f"for {nbytes} from {offset}",
@@ -82,17 +82,27 @@ def size(url: str) -> int:
     FileNotFoundError, StorageError
         As `get`.
     """
-    status, headers, _ = _ask("HEAD", url, {}, 0)
+    status, headers, _ = _ask("HEAD", url, {}, 0, refused=True)
     length = headers.get("Content-Length", "")
-    if status != 200 or not length.isdecimal():
+    if status == 200 and length.isdecimal():
+        return int(length)
+    # A server, or an address that is signed for GET, may refuse HEAD: the first byte says it too.
+    status, headers, _ = _ask("GET", url, {"Range": "bytes=0-0"}, 1)
+    told = re.fullmatch(r"bytes (?:0-0|\*)/(\d+)", headers.get("Content-Range", ""))
+    if status not in (206, 416) or told is None:
         raise StorageError(f"the server doesn't say how long {url} is", _RANGES)
-    return int(length)
+    return int(told[1])
 
 
 def _ask(
-    method: str, url: str, headers: Mapping[str, str], most: int
+    method: str, url: str, headers: Mapping[str, str], most: int, *, refused: bool = False
 ) -> tuple[int, Mapping[str, str], bytes]:
     """Carry out a request, again while the failure may pass.
+
+    Parameters
+    ----------
+    refused
+        Return an answer that refuses, too.
 
     Returns
     -------
@@ -113,9 +123,15 @@ def _ask(
                     raise FileNotFoundError(2, "no such file", url)
                 if answer.status < 400 or answer.status == 416:
                     body = answer.read(most + 1) if answer.status == 206 else b""
-                    return answer.status, answer.headers, body
-                what = f"answer {answer.status} {answer.reason or ''}".rstrip()
-                passing = answer.status in _PASSING
+                    cut = answer.status == 206 and _is_cut(answer.headers, len(body), most)
+                    if not cut:
+                        return answer.status, answer.headers, body
+                    what, passing = f"its body ended after {len(body)} bytes", True
+                else:
+                    what = f"answer {answer.status} {answer.reason or ''}".rstrip()
+                    passing = answer.status in _PASSING
+                    if refused and not passing:
+                        return answer.status, answer.headers, b""
             finally:
                 if not answer.closed:  # what is left of the body is not worth reading
                     answer.close()
@@ -127,6 +143,18 @@ def _ask(
             raise StorageError(f"{url} can't be read: {what}{times}", _LATER)
         # Jitter: workers that failed together must not try again together.
         time.sleep(_PAUSE * 2 ** (attempt - 1) * (0.5 + secrets.randbelow(1000) / 2000))
+
+
+def _part(headers: Mapping[str, str]) -> tuple[int, int, str] | None:
+    """Return the first and last byte of a partial answer, and the file's size or "*"."""
+    told = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", headers.get("Content-Range", ""))
+    return None if told is None else (int(told[1]), int(told[2]), told[3])
+
+
+def _is_cut(headers: Mapping[str, str], nbytes: int, most: int) -> bool:
+    """Tell whether a body is shorter than its range: without a length, urllib3 can't see that."""
+    part = _part(headers)
+    return part is not None and nbytes < min(part[1] + 1 - part[0], most)
 
 
 def _words(error: Exception) -> str:
@@ -197,4 +225,18 @@ def _new_manager(proxy: str | None) -> Any:  # noqa: ANN401
     }
     if proxy is None:
         return urllib3.PoolManager(**settings)
-    return urllib3.ProxyManager(proxy, **settings)
+    # As curl and Python's own client read it: the scheme may be missing, a name and a password not.
+    address = proxy if "://" in proxy else f"http://{proxy}"
+    try:
+        parts = urlsplit(address)
+        if parts.username is not None:
+            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            settings["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=login)
+        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return urllib3.ProxyManager(bare, **settings)
+    except (urllib3.exceptions.HTTPError, ValueError):
+        shown = re.sub(r"//.*@", "//", address)
+        raise UsageError(
+            f"the proxy {shown} of the environment can't be used",
+            "set http_proxy and https_proxy to an address like http://host:port, or unset them",
+        ) from None
