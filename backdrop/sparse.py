@@ -30,11 +30,10 @@ _PART = 20
 """Patches that are computed together hold at most this part of the batch's pixels."""
 
 _ON_A_CPU = 2**17
-"""Pixels that are computed together on a CPU, where smaller maps that stay in its caches are
-several times as fast."""
+"""Pixels computed together on a CPU: maps that stay in its caches are several times as fast."""
 
 _TILE_ON_A_CPU = 2**18
-"""Pixels of the parts in which the forward pass runs over larger images on a CPU, likewise."""
+"""Pixels of the parts in which the forward pass runs over larger images on a CPU."""
 
 
 class SparseBackwardWarning(UserWarning):
