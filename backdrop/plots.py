@@ -19,7 +19,6 @@ from backdrop.layer import Backdrop
 from backdrop.patches import stem_geometry
 from gpgen.errors import UsageError
 from gpgen.figures import TEXTURE_COLOURS, check_width, lettered, new_figure
-from gpgen.plots.lettering import broken
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -121,6 +120,8 @@ def plot_gradients(
 
 def _panels(titles: Sequence[str], width: float, *, bar: bool) -> tuple[Figure, list[Axes]]:
     """Return a figure of square panels, lettered, with room for a colour bar."""
+    from gpgen.plots.lettering import broken  # which brings much that the layer doesn't need
+
     check_width(width)
     free = width - (0.9 if bar else 0.1)
     columns = max(1, min(len(titles), int(free / _PANEL)))

@@ -68,7 +68,7 @@ def test_python_runs_the_package_as_the_command(tmp_path):
 
 # What an option is without a value when the option itself is a wish that may be left out.
 OPTIONAL = {
-    *("make --n", "make --from", "make --scheduler", "publish --new-version"),
+    *("make --n", "make --from", "make --scheduler", "make --reuse", "publish --new-version"),
     *("make --tls-ca-file", "make --tls-cert", "make --tls-key", "publish --token-file"),
     *("cite --publication", "report --publication", "train --plot", "verify --regenerate"),
     *("audit --recipe", "difficulty --target"),

@@ -40,7 +40,8 @@ Examples:
     "--images",
     type=int,
     metavar="N",
-    help="How many to measure closely; by default as many as have 2^27 pixels.",
+    show_default="as many as have 2^27 pixels",
+    help="How many to measure closely.",
 )
 @click.option("--workers", type=int, help="How many threads.  [default: (all cores)]")
 @output_options

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from typing import Final, Literal
 
 from gpgen.errors import UsageError
+from gpgen.io.http_path import HttpPath
 from gpgen.io.local_path import LocalPath
 from gpgen.io.object_path import ObjectPath
 from gpgen.io.paths import Given
-from gpgen.io.user_paths import target_of
+from gpgen.io.user_paths import target_of, text_of
 
 __all__ = ["ExportForm", "ExportTarget"]
 
@@ -51,7 +52,7 @@ class ExportTarget:
         UsageError
             If it is on an object store, its fields can't be, or nothing tells its format.
         """
-        text = str(out) if isinstance(out, ObjectPath) else os.fsdecode(out)  # type: ignore[arg-type]
+        text = str(out) if isinstance(out, ObjectPath | HttpPath) else text_of(out)
         suffix = os.path.splitext(text.rstrip("/"))[1].lower()  # noqa: PTH122 - of an address too
         form = _SUFFIXES.get(suffix)
         if text.endswith("/") and suffix not in _OF_DATASETS:
