@@ -239,7 +239,7 @@ def test_contenders_train_for_the_same_time_and_results_are_kept(tmp_path, monke
     monkeypatch.setattr(by_cost, "train", None)  # nothing is left to be trained
     by_cost.run(out, name, 2)
     by_cost.print_tables(json.loads(out.read_text()))
-    assert capsys.readouterr().out.count("| 2 |") == 3
+    assert capsys.readouterr().out.count("| 2 |\n") == 3
 
 
 def test_the_most_that_is_allocated_is_counted():
