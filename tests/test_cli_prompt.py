@@ -259,7 +259,7 @@ def test_training_takes_the_sizes_that_the_data_have(gpgen):
     options = ["--epochs", "1", "--seeds", "1", "--workers", "1", "--device", "cpu"]
     done = gpgen("train", "m.zarr", "--out", "r", *options)
     assert (done.status, done.err) == (0, "")
-    assert "32 training images, 4 of 'test'" in " ".join(done.out.split())
+    assert "32 training images, tested on 4 of 'test'" in " ".join(done.out.split())
     checkpoint = "r/backdrop/seed-0/checkpoint.pt"
     assert "images       4" in gpgen("evaluate", checkpoint, "m.zarr", "--device", "cpu").out
     for size, named in (("--test-size", "4 images or fewer"), ("--train-size", "32 images or")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import hashlib
 import json
 from pathlib import Path
@@ -150,6 +151,8 @@ def test_the_datasets_package_reads_every_value(
             assert part["length_scales"][:] == view.length_scales[:].tolist()
             images = np.array(part["image"][:], dtype)
             assert np.array_equal(images, view.image[:])
+    del loaded, part, features
+    gc.collect()  # here, and not in another test
 
 
 @pytest.mark.slow
@@ -169,6 +172,8 @@ def test_the_datasets_package_reads_a_folder_of_pictures(
         assert [int(seed, 16) for seed in loaded["seed"]] == dataset.seed[:].tolist()
         assert loaded["label"][:] == dataset.label[:].tolist()
         assert loaded[N - 1]["image"].mode == "I;16"
+    del loaded
+    gc.collect()
 
 
 def test_what_is_refused(source: Path, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def plot(
         _losses(axes[0], runs, summaries)
         _pairs(axes[1], runs, summaries, ylabel)
         _limits(axes[1], math.prod(choices), whole)
-        if ideal is not None or choices:
+        if axes[1].get_legend_handles_labels()[0]:
             axes[1].legend(frameon=False, fontsize="small", loc="lower right")
     else:
         count = len(summaries[0].components)
