@@ -155,9 +155,10 @@ def test_the_command_line_trains_evaluates_and_resumes(recipes, tmp_path, capsys
     errors = [run["test"]["relative_error"] for run in results["runs"]]
     assert first["relative_error"]["mean"] == pytest.approx(errors[0])
     assert second["gain"]["mean"] == pytest.approx(errors[0] - errors[1])
+    which, rates = ["method", "train_size", "seed"], ["learning_rate", "loss", "relative_error"]
     for name, columns in (
-        ("runs", ["method", "seed", "relative_error", "r2", "component_1", "loss"]),
-        ("epochs", ["method", "seed", "epoch", "learning_rate", "loss", "relative_error"]),
+        ("runs", [*which, "relative_error", "r2", "component_1", "loss", "seconds"]),
+        ("epochs", [*which, "epoch", *rates]),
     ):
         with (tmp_path / "runs" / f"{name}.csv").open() as file:
             assert next(csv.reader(file)) == columns
