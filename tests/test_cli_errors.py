@@ -218,7 +218,7 @@ def test_wrong_input_in_a_process_of_its_own_is_one_line(tmp_path):
 @pytest.mark.kill
 @pytest.mark.parametrize("kind", ["--threads", "--processes"])
 def test_ctrl_c_says_how_to_resume_and_the_result_is_the_same(gpgen, tmp_path, kind):
-    arguments = ["--n", "800", "--shard-size", "10", "--size", "64"]
+    arguments = ["--n", "2400", "--shard-size", "10", "--size", "64"]
     process = subprocess.Popen(
         command("make", "--recipe", "small.toml", *arguments, "--out", "data.zarr", kind),
         cwd=tmp_path,
@@ -240,7 +240,7 @@ def test_ctrl_c_says_how_to_resume_and_the_result_is_the_same(gpgen, tmp_path, k
     assert said.startswith("stopping")
     assert err.count("\n") == 1, err
     assert "Traceback" not in err
-    assert "of 800 samples are safe" in err
+    assert "of 2,400 samples are safe" in err
     assert not (tmp_path / "data.zarr").exists()
     resume = err.strip().partition("resume with: ")[2]
     assert resume.startswith("gpgen make ")

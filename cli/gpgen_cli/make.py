@@ -258,6 +258,8 @@ def _what_is_safe(last: list[Progress], out: str) -> str:
     if not last:
         return "interrupted before the first shard was finished"
     done, total = last[0].done, last[0].total
-    if done < total and not is_begun(out):  # an export to tar files
-        return "interrupted; nothing is kept"
+    if done < total and not is_begun(out):
+        if out.endswith(".tar"):  # an export
+            return "interrupted; nothing is kept"
+        done = total  # it was finished while it was being stopped
     return f"interrupted; {done:,} of {count(total, 'sample')} are safe"
