@@ -69,7 +69,7 @@ def backdrop(
         `per_sample` optionally led by ``input.shape[0]``. It is divided by its
         own mean too. A mask that keeps nothing passes no gradient.
     valid
-        Which positions exist, nonzero for those that do, in a shape like `mask`'s: sequences
+        Which positions exist, true or 1 for those that do, in a shape like `mask`'s: sequences
         are padded. Padding passes no gradient, counts in no mean, and is never
         the one that survives.
     groups

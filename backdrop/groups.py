@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
+from backdrop.label_scores import known
 from backdrop.uniform import draw_uniform
 from gpgen.errors import UsageError
 
@@ -54,6 +55,16 @@ def spread(
     return values.to(input.device).reshape(shape)
 
 
+def _boolean(valid: Tensor) -> Tensor:
+    """Return which positions exist; refuse what may be lengths, of which each is another than 0."""
+    exists = valid != 0
+    if known((exists & (valid != 1)).any()):
+        raise UsageError(
+            "valid has entries other than 0 and 1", "give 1 where a position exists" + _OF_LENGTHS
+        )
+    return exists
+
+
 def factors_in_groups(
     input: Tensor,  # noqa: A002
     p: float,
@@ -76,7 +87,7 @@ def factors_in_groups(
     ]
     exists = torch.ones(shape, dtype=torch.bool, device=input.device)
     if valid is not None:
-        exists = exists & (spread(valid, "valid", input, axes, per_sample) != 0)
+        exists = exists & _boolean(spread(valid, "valid", input, axes, per_sample))
     index = torch.zeros(shape, dtype=torch.int64, device=input.device)
     count = 1
     if groups is not None:

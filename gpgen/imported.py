@@ -18,6 +18,7 @@ from gpgen.errors import RecipeError
 from gpgen.labelled_images import LabelledImages
 from gpgen.recipe_checks import check_names
 from gpgen.splits import ListedSplit, Split, split_codes
+from gpgen.whole_numbers import number_below
 
 __all__ = ["CLASS_NAME", "Imported"]
 
@@ -106,6 +107,7 @@ class Imported(msgspec.Struct, LabelledImages, frozen=True, forbid_unknown_field
 
     def length_scales_of(self, label: int, seed: int | None = None) -> tuple[float, ...]:  # noqa: ARG002
         """Return the length-scales that a class's name says, in pixels."""
+        label = number_below("label", label, len(self.class_names))
         return tuple(map(float, self.class_names[label].split("-")))
 
     def label_of(self, index: int) -> int:

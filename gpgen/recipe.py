@@ -29,6 +29,7 @@ from gpgen.labelled_images import LabelledImages, samples_from
 from gpgen.recipe_checks import check, check_keys, check_names, nearest
 from gpgen.recipe_meaning import check_grid, check_meaning
 from gpgen.sample_seeds import seeds_at
+from gpgen.whole_numbers import number_below
 
 __all__ = ["AnyRecipe", "Component", "LengthScale", "Recipe", "builtin_folder", "builtin_recipes"]
 
@@ -244,9 +245,16 @@ class Recipe(
             The class.
         seed
             The sample's seed, from which length-scales are drawn. Without it they are NaN.
+
+        Raises
+        ------
+        UsageError
+            If there is no such class, or no such seed.
         """
+        label = number_below("label", label, self.class_count)
         positions: list[int] | None = None
         if seed is not None:
+            seed = number_below("seed", seed, 2**64)
             positions = self.texture.drawn(np.array([seed], dtype=np.uint64))[0].tolist()
         scales: list[LengthScale] = []
         for number, alternatives in enumerate(self.texture.chosen(label)):
@@ -270,7 +278,8 @@ class Recipe(
                 length_scales[:, number] = values.reshape(-1, *(1,) * (length_scales.ndim - 2))
 
     def weights_of(self, seed: int) -> tuple[float, ...]:
-        """Return each component's weight in the sample of a seed."""
+        """Return each component's weight in the sample of a seed, 0 to 2**64 - 1."""
+        seed = number_below("seed", seed, 2**64)
         return tuple(self.texture.weights(np.array([seed], dtype=np.uint64))[0].tolist())
 
     def weights_at(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -195,3 +195,9 @@ def test_a_mask_remembered_under_torch_func_is_a_tensor() -> None:
     assert torch.equal(copy.deepcopy(layer).last_mask.expand(2, 5, 3), g != 0)
     g = torch.func.vmap(torch.func.grad(masked), randomness="different")(torch.ones(4, 2, 5, 3))
     assert torch.equal(layer.last_mask.expand(4, 2, 5, 3), g != 0)
+
+
+def test_lengths_are_not_taken_for_a_mask_where_their_number_fits() -> None:
+    lengths = torch.tensor([3, 4, 1, 2])  # of four sequences, which have four steps
+    with pytest.raises(UsageError, match=r"other than 0 and 1; give 1 .* lengths\[:, None\]"):
+        Backdrop(0.5, dims=(2,))(torch.ones(4, 3, 4), valid=lengths)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpgen import Recipe, builtin_recipes
-from gpgen.errors import RecipeError
+from gpgen.errors import RecipeError, UsageError
 
 MINIMAL = """
 name = "m"
@@ -224,3 +224,18 @@ def test_recipes_are_frozen_and_replace_checks(small: Recipe) -> None:
         small.replace(sead=3)
     with pytest.raises(RecipeError, match="an axis of 1 pixels"):
         Recipe(name="x", shape=(1,), components=small.components)
+
+
+def test_a_class_or_seed_that_there_is_not_has_no_length_scales_or_weights() -> None:
+    recipe = Recipe.load("two-scale-mini")
+    assert recipe.length_scales_of(np.int64(3)) == (4.2, 32.0)
+    for label, said in ((4, "label 4 is out of range; use 0 to 3"), (-1, "label is -1"),
+                        (True, "label is True"), (1.0, "label is 1.0")):  # fmt: skip
+        with pytest.raises(UsageError, match=said):
+            recipe.length_scales_of(label)
+    for seed, said in ((2**64, r"out of range; use 0 to 2\*\*64 - 1"), (-1, "seed is -1"),
+                       (2.5, "seed is 2.5")):  # fmt: skip
+        with pytest.raises(UsageError, match=said):
+            recipe.weights_of(seed)
+        with pytest.raises(UsageError, match=said):
+            recipe.length_scales_of(0, seed)
