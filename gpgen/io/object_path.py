@@ -6,19 +6,17 @@ There are no folders on an object store: a name with slashes is one name. Nothin
 from __future__ import annotations
 
 import dataclasses
-import errno
 import hashlib
 import itertools
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import PurePosixPath
-from typing import ClassVar, NoReturn
+from typing import NoReturn
 
 from gpgen.errors import UsageError
 from gpgen.io import object_requests as requests
-from gpgen.io.files import MOST_METADATA
+from gpgen.io.remote_path import RemotePath
 
-__all__ = ["ObjectPath", "OpenObject"]
+__all__ = ["ObjectPath"]
 
 # What is left of s3:// when someone made a Path of it has one slash.
 _ACCESS_POINT = r"arn:aws[\w-]*:s3[\w-]*:[\w-]*:\d*:accesspoint[:/][^/]+"
@@ -27,7 +25,7 @@ _FORM = "write it like s3://bucket/data.zarr"
 
 
 @dataclasses.dataclass(frozen=True)
-class ObjectPath:
+class ObjectPath(RemotePath):
     """An object, or what the names of several begin with.
 
     Parameters
@@ -40,8 +38,6 @@ class ObjectPath:
 
     bucket: str
     key: str
-
-    is_remote: ClassVar[bool] = True
 
     @classmethod
     def parse(cls, address: str) -> ObjectPath:
@@ -60,40 +56,9 @@ class ObjectPath:
             raise UsageError(f"{address!r} is not UTF-8", "choose another name")
         return cls(match.group(1), key)
 
-    @property
-    def _pure(self) -> PurePosixPath:
-        return PurePosixPath(self.key)
-
-    @property
-    def name(self) -> str:
-        """What follows the last slash."""
-        return self._pure.name
-
-    @property
-    def suffix(self) -> str:
-        """The name's last dot and what follows."""
-        return self._pure.suffix
-
-    @property
-    def parents(self) -> tuple[ObjectPath, ...]:
-        """What the key begins with, up to each of its slashes, the longest first."""
-        names = self.key.split("/")
-        return tuple(
-            ObjectPath(self.bucket, "/".join(names[:count]))
-            for count in range(len(names) - 1, 0, -1)
-        )
-
-    def with_name(self, name: str) -> ObjectPath:
-        """Return the path with another name after its last slash."""
-        folder, slash, _ = self.key.rpartition("/")
-        return ObjectPath(self.bucket, folder + slash + name)
-
-    def relative_to(self, other: ObjectPath) -> str:
-        """Return what follows another path and a slash in this one."""
-        return self.key.removeprefix(other.key + "/")
-
-    def __truediv__(self, name: str) -> ObjectPath:
-        return ObjectPath(self.bucket, f"{self.key}/{name}")
+    def at(self, key: str) -> ObjectPath:
+        """Return the path of another object in the bucket."""
+        return ObjectPath(self.bucket, key)
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.key}"
@@ -107,10 +72,6 @@ class ObjectPath:
             return False
         return True
 
-    def is_dir(self) -> bool:
-        """Return ``False``: there are no folders."""
-        return False
-
     def on_store(self) -> ObjectPath:
         """Return the address itself."""
         return self
@@ -121,28 +82,6 @@ class ObjectPath:
             f"this needs the dataset on a disk, and {self} is on an object store",
             f"copy it first: gpgen convert {self} data.zarr",
         )
-
-    def followed(self) -> ObjectPath:
-        """Return the path itself: there are no links."""
-        return self
-
-    def opened(self) -> OpenObject:
-        """Return what reads the object at random, a request each time."""
-        return OpenObject(self)
-
-    def read_whole(self) -> bytes:
-        """Return what is in an object of metadata."""
-        data = self.read_range(0, MOST_METADATA + 1)
-        if len(data) > MOST_METADATA:
-            raise OSError(errno.EFBIG, "it is too long to be metadata", str(self))
-        return data
-
-    def head(self, nbytes: int) -> bytes:
-        """Return the first bytes of the object."""
-        return self.read_range(0, nbytes)
-
-    def mark(self) -> None:
-        """Return ``None``: only a request would tell."""
 
     def names_under(self) -> Iterator[str]:
         """Yield what follows this name and a slash in the names of objects."""
@@ -222,23 +161,6 @@ class ObjectPath:
         for first in left:
             keys = (path.key for path in itertools.chain([first], left))
             requests.delete(first.bucket, keys)
-
-
-class OpenObject:
-    """An object that is read at random; see `gpgen.io.paths.OpenFile`."""
-
-    def __init__(self, path: ObjectPath) -> None:
-        self._path = path
-
-    def read_at(self, buffer: memoryview, offset: int) -> int:
-        """Fill `buffer` from `offset`; return the bytes read, fewer only at the end."""
-        wanted = buffer.cast("B")
-        data = self._path.read_range(offset, len(wanted))
-        wanted[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        """No-op: no connection is held between requests."""
 
 
 def _body(data: bytes) -> requests.Body:
