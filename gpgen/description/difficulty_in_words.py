@@ -1,4 +1,8 @@
-"""How hard a recipe is, in the sentences that metadata need."""
+"""How hard a recipe is, in the sentences that metadata need.
+
+Of sums of standardized components, and where modes were left out, more is possible than is stated
+(docs/difficulty.md): so all of them say "at least".
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,6 @@ _MOST_NAMES = 6
 
 def difficulty_in_words(summary: DifficultySummary) -> str:
     """Return a paragraph that says how often the ideal observer is right."""
-    least = "" if summary.converged else "at least "
     whole = accuracy_in_words(summary.accuracy, summary.error)
     parts = [
         f"component {number} ({names}) in {found}"
@@ -20,20 +23,19 @@ def difficulty_in_words(summary: DifficultySummary) -> str:
     by_component = f" The components by themselves: {'; '.join(parts)}." if len(parts) > 1 else ""
     return (
         "The ideal observer, who knows the distribution of every class and names the most probable "
-        f"one, is right in {least}{whole} of the images; no classifier is right more often than it."
-        f"{by_component} That is with white noise of {summary.noise:g} of the images' deviation, "
+        f"one, is right in at least {whole} of the images; no classifier is right more often than "
+        f"it.{by_component} That is with white noise of {summary.noise:g} of the images' deviation, "
         f"in {summary.samples:,} simulated images, with standard errors."
     )
 
 
 def in_short(summary: DifficultySummary) -> str:
     """Return all accuracies in one line."""
-    least = "" if summary.converged else "at least "
     parts = [
         f"{number} ({names}): {found}" for number, names, found in components_in_words(summary)
     ]
     whole = accuracy_in_words(summary.accuracy, summary.error)
-    return f"ideal observer right in {least}{whole}; component " + "; ".join(parts)
+    return f"ideal observer right in at least {whole}; component " + "; ".join(parts)
 
 
 def components_in_words(summary: DifficultySummary) -> list[tuple[int, str, str]]:
