@@ -24,8 +24,8 @@ def difficulty_in_words(summary: DifficultySummary) -> str:
     return (
         "The ideal observer, who knows the distribution of every class and names the most probable "
         f"one, is right in at least {whole} of the images; no classifier is right more often than "
-        f"it.{by_component} That is with white noise of {summary.noise:g} of the images' deviation, "
-        f"in {summary.samples:,} simulated images, with standard errors."
+        f"it.{by_component} That is with white noise of {summary.noise:g} of the images' "
+        f"deviation, in {summary.samples:,} simulated images, with standard errors."
     )
 
 
