@@ -25,7 +25,6 @@ from store_tools import ENVIRONMENT, tiny
 from virtual_support import deposit_of
 
 import gpgen
-from gpgen.io.paths import place_of
 from gpgen.serving.requests import asked_range, is_current
 
 
@@ -103,10 +102,6 @@ def test_zarrita_reads_it_over_http(deposited) -> None:
 
 def test_gpgen_reads_it_over_http_as_whole(deposited) -> None:
     stored, server = deposited
-    try:
-        place_of(server.url)
-    except gpgen.UsageError:
-        pytest.skip("this gpgen reads nothing over http")
     with gpgen.open_dataset(server.url) as dataset, gpgen.open_dataset(stored) as expected:
         np.testing.assert_array_equal(dataset.image[:], expected.image[:])
     assert gpgen.verify(server.url, regenerate=2).ok
