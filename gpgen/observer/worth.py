@@ -60,7 +60,7 @@ class Worth:
 
 
 def worth_of(recipe: Recipe, *, progress: Follow = None) -> Worth:
-    """Look for classes that nobody can tell apart, and for a benchmark that is trivial.
+    """Look for classes that can hardly be told apart, and for a benchmark that is trivial.
 
     Two choices of a component are compared by the ideal observer, the other components unknown:
     below 0.55 they are alike. Trivial is what a ridge regression on the logarithm of the radial
@@ -110,8 +110,8 @@ def _alike(recipe: Recipe) -> Iterator[str]:
                 f"{_name(texture.components[number], a)} and {_name(texture.components[number], b)}"
             )
             yield (
-                f"component {number + 1}: nobody can tell {names} px apart: the ideal observer is "
-                f"right in {accuracy:.2f} of such images"
+                f"component {number + 1}: {names} px can hardly be told apart: the ideal observer "
+                f"is right in {accuracy:.2f} of such images, or little more"
             )
 
 
