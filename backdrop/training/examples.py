@@ -171,8 +171,9 @@ class Source:
 
     def _examples(self, split: str, size: int, random: np.random.Generator | None) -> Examples:
         index = self._choose(split, size, random)
-        scale = math.sqrt(self.recipe.texture.moments[1])
-        image = self._read(index).div_(np.float32(scale))
+        # A tensor: by a number a GPU would multiply by the inverse, which rounds differently.
+        scale = torch.tensor(math.sqrt(self.recipe.texture.moments[1]), dtype=torch.float32)
+        image = self._read(index).div_(scale.to(self.device))
         return Examples(image, torch.from_numpy(self._labels(index)).to(self.device))
 
     def _labels(self, index: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
