@@ -71,7 +71,7 @@ REGIMES = {
     "two-scale-1024": Regime(24, 1.0, 1024),
     "two-scale-2048": Regime(24, 1.5, 2048),
     "two-scale-4096": Regime(
-        12, 2.0, 4096, 60, 20, contenders=LARGE, untrained=("no mask", "checkpoint")
+        12, 2.0, 4096, 40, 40, contenders=LARGE, untrained=("no mask", "checkpoint")
     ),
     "two-scale-8192": Regime(12, 0.0, 8192, contenders=LARGE),
 }
