@@ -13,7 +13,7 @@ NumPy runs; `exp` and `log` are not, so they are built here from the former.
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -46,13 +46,14 @@ def fraction_bits(bound: float) -> int:
     return SIGNIFICAND_BITS - math.frexp(bound)[1]
 
 
-def round_to_grid(x: Array, bits: int | npt.NDArray[np.int64], out: Array | None = None) -> Array:
+def round_to_grid(x: Any, bits: int | npt.NDArray[np.int64], out: Array | None = None) -> Any:  # noqa: ANN401
     """Round to the nearest multiple of ``2**-bits``, ties to even.
 
     Parameters
     ----------
     x
-        float64 values, each below ``2**(51 - bits)`` in absolute value.
+        float64 values, each below ``2**(51 - bits)`` in absolute value: NumPy's or, unless `out`
+        is given, another library's.
     bits
         The grid; an array broadcasts against `x`.
     out
@@ -60,14 +61,14 @@ def round_to_grid(x: Array, bits: int | npt.NDArray[np.int64], out: Array | None
 
     Returns
     -------
-    ndarray
+    array
         float64, the shape of `x`.
     """
     # Adding a number whose unit in the last place is the grid's spacing rounds to the grid.
     shifter = np.ldexp(1.5, 52 - np.asarray(bits))
-    shifted = np.add(x, shifter, out=out)
-    rounded: Array = np.subtract(shifted, shifter, out=shifted)
-    return rounded
+    shifted = x + shifter if out is None else np.add(x, shifter, out=out)
+    shifted -= shifter
+    return shifted
 
 
 def exp(x: npt.ArrayLike) -> Array:
