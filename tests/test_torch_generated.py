@@ -6,12 +6,14 @@ import pytest
 import gpgen
 from gpgen import Recipe
 from gpgen.errors import UsageError
+from gpgen.sampling import Sampler
 
 torch = pytest.importorskip("torch")
 from torch.utils.data import DataLoader  # noqa: E402
 from torch_support import RECIPE  # noqa: E402
 
 from gpgen.torch import GeneratedTextures, sample_batch  # noqa: E402
+from gpgen.torch.arrays import TorchArrays  # noqa: E402
 
 
 def recipe_of(shape: list[int], scales: list, **fields) -> Recipe:
@@ -74,7 +76,16 @@ def expected(recipe: Recipe) -> np.ndarray:
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-def test_a_batch_on_the_device_has_the_samplers_bits(recipe: Recipe) -> None:
+def test_torch_draws_the_samplers_bits(recipe: Recipe) -> None:
+    """What a GPU does, on the CPU."""
+    sampler = Sampler(recipe, TorchArrays(torch.device("cpu"), torch.float64))
+    images = sampler.images_at(np.array(CHOSEN))
+    assert images.dtype == torch.float32
+    assert images.numpy().tobytes() == expected(recipe).tobytes()
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_a_batch_has_the_samplers_bits(recipe: Recipe) -> None:
     images = sample_batch(recipe, CHOSEN, "cpu")
     assert images.dtype == torch.float32
     assert images.shape == (len(CHOSEN), 1, *recipe.shape)

@@ -130,7 +130,8 @@ class AxisProduct:
             if bits > finest:
                 product = round_to_grid(product, finest)
             gram = loaded_gram(factor, arrays)
-            product, bits = apply_along(gram, product, axis, arrays), min(bits, finest) + FACTOR_BITS
+            product = apply_along(gram, product, axis, arrays)
+            bits = min(bits, finest) + FACTOR_BITS
         # Integers add up in any order, and hold ten bits more than float64 does.
         whole = arrays.row_products(noise * 2.0**NORMAL_BITS, product * 2.0**self.square_bits)
         total = arrays.to_numpy(whole).astype(np.float64)

@@ -27,7 +27,6 @@ import numpy.typing as npt
 
 from gpgen.errors import GpgenError
 from gpgen.exact.fourier import Fourier, LibraryArray
-from gpgen.exact.normal import short_normal
 from gpgen.exact.torus import ROOT_BITS, Torus
 
 __all__ = ["NOISE_BITS", "PIXEL_BITS", "Convolution", "standardized"]

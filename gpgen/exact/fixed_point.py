@@ -13,7 +13,7 @@ NumPy runs; `exp` and `log` are not, so they are built here from the former.
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +46,7 @@ def fraction_bits(bound: float) -> int:
     return SIGNIFICAND_BITS - math.frexp(bound)[1]
 
 
-def round_to_grid(x: Any, bits: int | npt.NDArray[np.int64], out: Array | None = None) -> Any:  # noqa: ANN401
+def round_to_grid(x: Array, bits: int | npt.NDArray[np.int64], out: Array | None = None) -> Array:
     """Round to the nearest multiple of ``2**-bits``, ties to even.
 
     Parameters
@@ -66,7 +66,7 @@ def round_to_grid(x: Any, bits: int | npt.NDArray[np.int64], out: Array | None =
     """
     # Adding a number whose unit in the last place is the grid's spacing rounds to the grid.
     shifter = np.ldexp(1.5, 52 - np.asarray(bits))
-    shifted = x + shifter if out is None else np.add(x, shifter, out=out)
+    shifted: Array = x + shifter if out is None else np.add(x, shifter, out=out)
     shifted -= shifter
     return shifted
 

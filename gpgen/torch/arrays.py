@@ -52,9 +52,7 @@ class TorchArrays:
         """The device's transforms in float64; SciPy's, which are as good, for float32."""
         return TorchFourier(self.device) if self.exact else SCIPY
 
-    def standard_normal(
-        self, seeds: npt.NDArray[np.uint64], stream: int, count: int
-    ) -> Tensor:
+    def standard_normal(self, seeds: npt.NDArray[np.uint64], stream: int, count: int) -> Tensor:
         """Draw on the device."""
         return standard_normal(seeds, stream, count, self.device)
 

@@ -158,9 +158,9 @@ class Textures(Dataset[Sample]):
         if self.transform is None and self.target_transform is None:
             images, targets = self.batch(indices)
             return Batch(images, targets, self._each_of(targets))
-        images = self._images_of(indices).unbind(0)
+        each = self._images_of(indices).unbind(0)
         targets = self._each_of(self._targets_of(indices))
-        return [self._transformed(*sample) for sample in zip(images, targets, strict=True)]
+        return [self._transformed(*sample) for sample in zip(each, targets, strict=True)]
 
     def _batch_of(self, positions: Sequence[int]) -> Sample:
         if len(positions) == 0:

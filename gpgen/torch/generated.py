@@ -16,8 +16,8 @@ from gpgen.errors import UsageError
 from gpgen.recipe import AnyRecipe, Recipe
 from gpgen.recipe_warnings import warn_about
 from gpgen.sampling import sampler_for
-from gpgen.torch.device import device_of, sample_batch
 from gpgen.torch.datasets import Target, Textures
+from gpgen.torch.device import device_of, sample_batch
 from gpgen.whole_numbers import whole_number
 
 __all__ = ["GeneratedTextures"]

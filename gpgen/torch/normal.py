@@ -102,9 +102,7 @@ def _column(words: tuple[int, ...], device: torch.device) -> Tensor:
     return torch.tensor([_signed(word) for word in words], device=device).reshape(-1, 1, 1)
 
 
-def short_normal(
-    seeds: Seeds, stream: int, count: int, bits: int, device: torch.device
-) -> Tensor:
+def short_normal(seeds: Seeds, stream: int, count: int, bits: int, device: torch.device) -> Tensor:
     """Return `gpgen.exact.normal.short_normal` of each sample.
 
     Returns
