@@ -15,7 +15,6 @@ from backdrop.training.settings import Target
 from gpgen.errors import Argument, UsageError
 from gpgen.opening import recipe_or_dataset
 from gpgen.recipe import Recipe
-from gpgen.sampling import sampler_for
 from gpgen.torch import sample_batch
 
 __all__ = ["POOL", "Examples", "Source", "drawn"]
@@ -222,10 +221,8 @@ class Source:
         return [np.flatnonzero(here & (labels == k)) for k in range(len(self.recipe.classes))]
 
     def _read(self, index: npt.NDArray[np.int64]) -> Tensor:
-        if self._dataset is None and self.device.type == "cuda":
-            return sample_batch(self.recipe, index, self.device)
-        if self._dataset is not None:
-            pixels = self._dataset.read(index)
-        else:
-            pixels = sampler_for(self.recipe).images_at(index)
-        return torch.from_numpy(pixels.astype(np.float32)[:, None]).to(self.device)
+        if self._dataset is None:
+            place = self.device if self.device.type == "cuda" else "cpu"
+            return sample_batch(self.recipe, index, place).to(self.device)
+        pixels = self._dataset.read(index).astype(np.float32)
+        return torch.from_numpy(pixels[:, None]).to(self.device)
