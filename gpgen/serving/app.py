@@ -37,8 +37,8 @@ def application(keys: Callable[[], VirtualKeys], *, changing: bool = False) -> S
 
     app = Starlette(
         routes=[
-            *Page(keys, changing).routes,
             Route("/{dataset}.zarr/{key:path}", answer, methods=["GET", "HEAD"]),
+            *Page(keys, changing).routes,
         ],
         middleware=[
             Middleware(
