@@ -28,9 +28,9 @@ def application(keys: Callable[[], VirtualKeys], *, changing: bool = False) -> S
     keys
         Gives the dataset that is served now.
     changing
-        Whether that changes.
+        Whether that changes, so that it is read only under its identity.
     """
-    answers = KeyAnswers(keys)
+    answers = KeyAnswers(keys, changing)
 
     async def answer(request: Request) -> Response:
         return await answers(request)
