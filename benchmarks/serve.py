@@ -1,7 +1,9 @@
 """``python -m benchmarks.serve``: serving images against drawing them, and many connections.
 
 Rounds are interleaved. Serving shares the cores with its clients, which are a process of their own:
-what they and the network take is missing to the drawing.
+what they and the network take is missing to the drawing. It is compared with drawing twice: with
+images that are kept, so that each needs memory of its own, as each that is served does; and with
+images each of which is drawn over the last, which is as fast as drawing gets.
 """
 
 from __future__ import annotations
@@ -14,13 +16,16 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
+from typing import Any
 from urllib.parse import urlsplit
 
+import numpy.typing as npt
 from rich.console import Console
 
 from benchmarks.machine import describe_machine
@@ -33,21 +38,57 @@ from gpgen.workers import worker_count
 __all__ = ["main"]
 
 
-def draw(recipe: Recipe, start: int, count: int) -> float:
-    """Return how many images a second the cores draw."""
-    with one_blas_thread(), ThreadPoolExecutor(worker_count(None)) as pool:
-        list(pool.map(lambda k: sampler_for(recipe).images(k, k + 1), range(8)))  # factors
-        begun = time.perf_counter()
-        list(pool.map(lambda k: sampler_for(recipe).images(k, k + 1), range(start, start + count)))
-        return count / (time.perf_counter() - begun)
+class Drawing:
+    """Draws on all cores, and takes the time.
+
+    Parameters
+    ----------
+    recipe
+        What is drawn.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe, self._buffers = recipe, threading.local()
+        self._pool = ThreadPoolExecutor(worker_count(None))
+
+    def _over(self, k: int) -> None:
+        if not hasattr(self._buffers, "image"):
+            self._buffers.image = self._new(k)
+        sampler_for(self._recipe).images(k, k + 1, out=self._buffers.image)
+
+    def _new(self, k: int) -> npt.NDArray[Any]:
+        return sampler_for(self._recipe).images(k, k + 1)
+
+    def seconds(self, start: int, count: int, *, kept: bool) -> tuple[float, float]:
+        """Return the seconds of some images by the clock and of CPU time.
+
+        Parameters
+        ----------
+        start, count
+            Which.
+        kept
+            Whether each has memory of its own, as those that are served; otherwise each is drawn
+            over the last, which is faster and leaves nothing.
+        """
+        draw = self._new if kept else self._over
+        with one_blas_thread():
+            list(self._pool.map(draw, range(8)))  # factors
+            begun, used = time.perf_counter(), time.process_time()
+            images = list(self._pool.map(draw, range(start, start + count)))
+            seconds = time.perf_counter() - begun, time.process_time() - used
+        del images
+        return seconds
 
 
 def _fetch(address: str, ranges: list[tuple[str, int, int]]) -> None:
     connection = http.client.HTTPConnection(address)
+    room = memoryview(bytearray(2**20))
     for path, first, last in ranges:
         connection.request("GET", path, headers={"Range": f"bytes={first}-{last}"})
-        body = connection.getresponse().read()
-        assert len(body) == last - first + 1
+        answer, got = connection.getresponse(), 0
+        while part := answer.readinto(room):
+            got += part
+        assert got == last - first + 1
     connection.close()
 
 
@@ -129,29 +170,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
     host, port = address.split(":")
     spawn = multiprocessing.get_context("spawn")
     try:
-        drawing, serving = [], []
-        cpu = {"drawing": 0.0, "serving": 0.0, "clients": 0.0}
+        names = ("drawn, each kept", "drawn, each over the last", "served")
+        rates: dict[str, list[float]] = {name: [] for name in names}
+        cpu = dict.fromkeys((*names, "their clients"), 0.0)
+        drawing = Drawing(recipe)
         with spawn.Pool(1) as clients:
             clients.apply(_client, (address, places(recipe, n, 0, 8), 4))  # factors
             for k in range(options.rounds):
                 start = 1000 * (k + 1)
-                used = time.process_time()
-                drawing.append(draw(recipe, start, options.images))
-                cpu["drawing"] += (time.process_time() - used) / (options.images + 8)
-                used = _cpu_seconds(server.pid)
-                begun = time.perf_counter()
+                for name, kept in zip(names, (True, False), strict=False):
+                    seconds, used = drawing.seconds(start, options.images, kept=kept)
+                    rates[name].append(options.images / seconds)
+                    cpu[name] += used
+                used, begun = _cpu_seconds(server.pid), time.perf_counter()
                 wanted = places(recipe, n, start, options.images)
-                cpu["clients"] += clients.apply(_client, (address, wanted, 4)) / options.images
-                serving.append(options.images / (time.perf_counter() - begun))
-                cpu["serving"] += (_cpu_seconds(server.pid) - used) / options.images
-            ratio = median(s / d for s, d in zip(serving, drawing, strict=True))
-            console.print(
-                f"{median(drawing):.0f} images/s drawn, {median(serving):.0f} served, "
-                f"{median(serving) * recipe.image_nbytes / 1e6:.0f} MB/s; ratio {ratio:.2f}"
-            )
+                cpu["their clients"] += clients.apply(_client, (address, wanted, 4))
+                rates["served"].append(options.images / (time.perf_counter() - begun))
+                cpu["served"] += _cpu_seconds(server.pid) - used
+            megabytes = median(rates["served"]) * recipe.image_nbytes / 1e6
+            console.print(f"served: {median(rates['served']):.0f} images/s, {megabytes:.0f} MB/s")
+            for name in names[:2]:
+                pairs = zip(rates["served"], rates[name], strict=True)
+                ratios = sorted(served / drawn for served, drawn in pairs)
+                console.print(
+                    f"{name}: {median(rates[name]):.0f} images/s; served to this: median "
+                    f"{median(ratios):.2f}, {ratios[0]:.2f} to {ratios[-1]:.2f}"
+                )
+            each = 1e3 / options.rounds / options.images
             console.print(
                 "CPU time an image: "
-                + ", ".join(f"{name} {1e3 * v / options.rounds:.1f} ms" for name, v in cpu.items())
+                + ", ".join(f"{name} {each * seconds:.1f} ms" for name, seconds in cpu.items())
             )
             first = f"Host: {host}\r\nConnection: keep-alive\r\n\r\n".encode()
             small = b"GET /data.zarr/image/zarr.json HTTP/1.1\r\n" + first

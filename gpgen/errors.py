@@ -63,6 +63,7 @@ class Argument(enum.Enum):
     NEW_VERSION = "new_version_of"
     OUT = "out"
     OVERWRITE = "overwrite=True"
+    PARQUET = "parquet=True"
     PICTURES = "pictures"
     PORT = "port"
     PROCESSES = "processes"

@@ -48,11 +48,11 @@ class Serving:
 
 
 @contextlib.contextmanager
-def serving(source, n=None, **sizes):
-    """Serve a recipe or a deposit."""
-    keys = keys_of(source, n, **sizes)
+def serving(source, n=None, *, design=None, **sizes):
+    """Serve a recipe or a deposit, or what a design now is."""
+    keys = design() if design else keys_of(source, n, **sizes)
     found = listening("127.0.0.1", 0)
-    server = Server(application(lambda: keys))
+    server = Server(application(design or (lambda: keys), changing=design is not None))
     thread = threading.Thread(target=server.run, args=([found],))
     thread.start()
     try:

@@ -164,6 +164,25 @@ def test_what_the_page_on_other_formats_shows_runs(
     assert len(np.load("few.npz")["index"]) == 3
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_what_the_page_on_publishing_shows_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    (tmp_path / "publication.toml").write_text(PUBLICATION)
+    gpgen.make(Recipe.load("two-scale-mini").replace(shape=[64, 64]), 40, "data.zarr").close()
+    code = blocks("docs/publishing.md", "python")[0]
+    *lines, last = code.strip().splitlines()
+    names: dict[str, Any] = {}
+    exec("\n".join(lines), names)  # noqa: S102
+    shown = eval(last, names)  # noqa: S307
+    assert ", ".join(shown) == last.partition("  # ")[2]
+
+
 def test_the_readmes_recipe_is_one() -> None:
     (text,) = blocks("docs/tour.md", "toml")
     assert Recipe.from_toml(text).classes == ("3x12", "12x3")

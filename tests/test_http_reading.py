@@ -146,7 +146,11 @@ LIES = {
     ),
     "always busy": (lambda h: sends(h, 503, b""), r"answer 503 Service Unavailable \(8 times\)"),
     "forbidden": (lambda h: sends(h, 403, b""), "answer 403 Forbidden;"),
-    "round and round": (lambda h: sends(h, 302, b"", Location=h.path), "too many redirects"),
+    "round and round": (lambda h: sends(h, 302, b"", Location=h.path), "too many redirects;"),
+    "to another kind of address": (
+        lambda h: sends(h, 302, b"", Location="ftp://127.0.0.1/d.zarr"),
+        "ftp.*;",
+    ),
 }
 
 
@@ -161,6 +165,18 @@ def test_a_server_that_lies_or_refuses_is_named_in_one_line(lie: str, quick: Non
     with server(closing) as address, pytest.raises(StorageError, match=message) as caught:
         requests.get(address, 0, 16)
     assert "\n" not in str(caught.value)
+
+
+def test_a_circle_of_redirections_is_followed_once() -> None:
+    asked = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(handler.path)
+        sends(handler, 302, b"", Location=handler.path)
+
+    with server(answer) as address, pytest.raises(StorageError):
+        requests.get(address, 0, 16)
+    assert len(asked) == 1 + requests._MOST_REDIRECTS
 
 
 def test_a_token_is_repeated_in_each_request_and_shown_in_no_message() -> None:

@@ -324,3 +324,48 @@ def test_hashing_in_two_threads_gives_the_hashes(tmp_path):
         hashlib.sha256(data).hexdigest(),
         hashlib.md5(data, usedforsecurity=False).hexdigest(),
     )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("splits", [{"train": 0.5, "tune.1": 0.25, "test": 0.25}, {"a": 1.0}])
+def test_the_datasets_package_loads_a_deposit_by_its_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, splits
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    import datasets
+
+    recipe = small_recipe().replace(splits=splits)
+    gpgen.make(recipe, 40, tmp_path / "d.h5", workers=1).close()
+    told = []
+    done = package(
+        tmp_path / "d.h5", publication(), tmp_path / "deposit", parquet=True, progress=told.append
+    )
+    assert told[-1].done == told[-1].total == 2 * 40 * recipe.image_nbytes
+    assert {name for name in done.files if name.endswith(".parquet")} == {
+        f"{name}-00000.parquet" for name in splits
+    }
+    Deposit.open(done.path).check()
+    with gpgen.open_dataset(tmp_path / "d.h5") as dataset:
+        loaded = datasets.load_dataset(str(done.path), cache_dir=str(tmp_path / "cache"))
+        assert list(loaded) == list(splits)
+        for name, part in loaded.items():
+            mine = dataset.subset(split=name)
+            assert type(part.features["image"]).__name__ == "Array2D"
+            np.testing.assert_array_equal(part.with_format("numpy")["image"][:], mine.image[:])
+            assert part["label"][:] == mine.label[:].tolist()
+
+
+@pytest.mark.parametrize("name", ["my-split", "all", "a/b", "a:b"])
+def test_parquet_that_the_hub_would_not_show_is_refused(tmp_path: Path, name, made) -> None:
+    recipe = small_recipe().replace(splits={name: 1.0})
+    gpgen.make(recipe, 4, tmp_path / "d.zarr", workers=1).close()
+    out = tmp_path / "deposit"
+    line = refusal(UsageError, package, tmp_path / "d.zarr", publication(), out, parquet=True)
+    assert f"no split called {name!r}" in line
+    options = {"parquet": True, "recipe_only": True}
+    line = refusal(UsageError, package, made["data.zarr"], publication(), out, **options)
+    assert "leaves the pixels out" in line
+    assert not out.exists()

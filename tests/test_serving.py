@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import aiohttp
 import numpy as np
 import pytest
 import xarray
@@ -182,7 +183,7 @@ def test_ranges_tags_and_caches_are_answered(unsealed) -> None:
         "/data.zarr/image/c." + "9" * 4000 + ".0.0", "/data.zarr/../../etc/passwd",
         "/data.zarr/%2e%2e/%2e%2e/etc/passwd", "/data.zarr/image/../zarr.json",
         "/%FF.zarr/zarr.json",
-        "/other.zarr/zarr.json", "/" + "0" * 64 + ".zarr/zarr.json", "/data.zarr/label/c.1", "//",
+        "/other.zarr/zarr.json", "/" + "0" * 63 + ".zarr/zarr.json", "/data.zarr/label/c.1", "//",
         "/data.zarr/zarr.json%00", "/data.zarr/image%2Fc.9.0.0",
     ],
 )  # fmt: skip
@@ -192,6 +193,15 @@ def test_nothing_is_drawn_and_nothing_listed_for_any_other_path(
     status, _, body = unsealed.ask(path)
     assert (status, drawn_pieces) == (404, [])
     assert len(body) < 40
+
+
+def test_the_identity_of_another_dataset_is_no_missing_chunk(unsealed) -> None:
+    url = f"{unsealed.root}/{'0' * 64}.zarr"
+    status, headers, body = unsealed.ask(f"/{'0' * 64}.zarr/image/c.0.0.0")
+    assert (status, headers["cache-control"], body.count(b"\n")) == (409, "no-store", 1)
+    assert unsealed.keys.identity.encode() in body
+    with pytest.raises(aiohttp.ClientResponseError, match="409"):
+        zarr.open_group(url, mode="r")
 
 
 def test_a_client_that_goes_away_in_mid_answer_harms_nobody(drawn_pieces) -> None:  # noqa: F811

@@ -8,9 +8,11 @@ import json
 import os
 import time
 
+import aiohttp
 import numpy as np
 import PIL.Image
 import pytest
+import zarr
 from browser import CHROMIUM, Browser
 from publish_help import refusal
 from serving_support import drawn_pieces, serving  # noqa: F401 - a fixture
@@ -98,6 +100,25 @@ def test_a_recipe_under_design_is_read_again_when_its_file_changes(tmp_path) -> 
     refusal(RecipeError, design)
     write(tiny().to_toml(), 4e9)
     assert design() == first
+
+
+def test_who_reads_a_recipe_under_design_never_gets_the_images_of_the_next(tmp_path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(tiny().to_toml())
+    design = Design(str(path), lambda: keys_of(path, 13))
+    with serving(None, design=design) as server:
+        assert server.ask("/data.zarr/zarr.json")[0] == 409
+        first = zarr.open_group(f"{server.root}/{server.keys.identity}.zarr", mode="r")
+        expected = gpgen.virtual(path, 13).to_zarr()["image"][:2]
+        np.testing.assert_array_equal(first["image"][0], expected[0])
+        path.write_text(tiny(seed=6).to_toml() + "\n")
+        with pytest.raises(aiohttp.ClientResponseError, match="409"):
+            first["image"][1]
+        status, _, body = server.ask(f"/{server.keys.identity}.zarr/image/c.0.0.0")
+        assert status == 409
+        there = body.decode().strip().rpartition(" ")[2]
+        again = zarr.open_group(server.root + there, mode="r")["image"][1]
+        np.testing.assert_array_equal(again, gpgen.sample(tiny(seed=6), 1).image)
 
 
 def _seen(browser, *names):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 import xarray
 import zarr
-from store_tools import OUTS, drawn, hashes, tiny, tiny_make
+from store_tools import ENVIRONMENT, OUTS, drawn, hashes, tiny, tiny_make
 
 from gpgen.dataset import open_dataset
 from gpgen.format.image_writing import crc32c
@@ -75,6 +77,41 @@ def test_xarray_opens_zarr_with_names_and_types(tmp_path: Path) -> None:
         assert data.split.attrs["flag_meanings"] == "train validation test"
         np.testing.assert_array_equal(data.image.values, drawn(tiny(), N))
         np.testing.assert_array_equal(data.seed.values, drawn_seeds())
+
+
+@pytest.mark.parametrize("name", ["d.h5", "d-{shard:03d}.h5"])
+def test_xarray_opens_hdf5_with_names_and_types(tmp_path: Path, name) -> None:
+    tiny_make(tmp_path / name, N).close()
+    files = sorted(tmp_path.glob("*.h5"))
+    for path in files:
+        with xarray.open_dataset(path, engine="h5netcdf") as data:
+            arrays = {"label", "length_scale", "seed", "split", "crc32c"}
+            arrays |= set() if "manifest" in path.name else {"image"}
+            arrays |= set() if path.stem.endswith(tuple("0123456789")) else {"shard_sha256"}
+            assert set(data.variables) == arrays
+            assert data.length_scale.dims == ("sample", "component")
+            assert (data.label.dtype, data.seed.dtype, data.split.dtype) == ("i8", "u8", "u1")
+    with xarray.open_dataset(files[0], engine="h5netcdf") as data:
+        assert data.image.dims == ("sample", "y", "x")
+        count = data.sizes["sample"]
+        np.testing.assert_array_equal(data.image.values, drawn(tiny(), N)[:count])
+        np.testing.assert_array_equal(data.seed.values, drawn_seeds()[:count])
+
+
+def test_hdf5_holds_no_bytes_that_nobody_wrote(tmp_path: Path) -> None:
+    """Of what HDF5 takes from memory without clearing it, another byte would be there."""
+    found = []
+    for perturbed in ("17", "170"):
+        code = (
+            "import gpgen; from store_tools import tiny; "
+            f"gpgen.make(tiny(), {N}, 'd{perturbed}.h5').close()"
+        )
+        subprocess.run(
+            [sys.executable, "-c", code], check=True, cwd=tmp_path,
+            env={**ENVIRONMENT, "MALLOC_PERTURB_": perturbed},
+        )  # fmt: skip
+        found.append((tmp_path / f"d{perturbed}.h5").read_bytes())
+    assert found[0] == found[1]
 
 
 def test_plain_h5py_reads_the_single_file(tmp_path: Path) -> None:

@@ -65,6 +65,25 @@ def test_a_deposits_dataset_is_there_key_for_key(deposited) -> None:
     assert (report.ok, report.shards, report.problems) == (True, 3, ())
 
 
+@pytest.mark.parametrize("weight", [None, {"low": 0.5, "high": 2.0}])
+def test_xarray_sees_the_names_and_values_of_a_stored_dataset(tmp_path: Path, weight) -> None:
+    recipe = tiny()
+    if weight is not None:
+        first, *rest = recipe.to_dict()["components"]
+        recipe = recipe.replace(components=[{**first, "weight": weight}, *rest])
+    with gpgen.make(recipe, 9, tmp_path / "d.zarr") as dataset:
+        stored = dataset.to_xarray().load()
+    virtual = gpgen.virtual(recipe, 9).to_xarray()
+    assert ("weights" in virtual) == (weight is not None)
+    for part in (slice(None), [7, 2, 2], slice(8, 1, -3)):
+        mine, theirs = virtual.isel(sample=part), stored.isel(sample=part)
+        assert set(mine.variables) == set(theirs.variables)
+        for name, variable in theirs.variables.items():
+            assert (mine[name].dims, mine[name].dtype) == (variable.dims, variable.dtype)
+            np.testing.assert_array_equal(mine[name].values, variable.values)
+    assert virtual.attrs | {"path": ""} == stored.attrs | {"path": ""}
+
+
 def test_parts_of_a_key_are_those_of_the_whole(deposited) -> None:
     store = gpgen.virtual(deposited[1])
     whole = contents(deposited[0])
@@ -126,7 +145,8 @@ def test_a_trillion_samples_take_no_memory() -> None:
         found = dataset.isel(sample=index)
         np.testing.assert_array_equal(found.image[500], expected.image[500])
         assert (int(found.label), int(found.seed)) == (expected.label, expected.seed)
-        assert tuple(found.length_scale.values) == expected.length_scales
+        assert (int(found.sample), found.class_name.item()) == (index, expected.class_name)
+        assert tuple(found.length_scales.values) == expected.length_scales
     # A block of labels has 8 MB, of length-scales 16; and the sampler's factors.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000
     names = store.list_dir("image")

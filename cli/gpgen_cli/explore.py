@@ -32,7 +32,8 @@ def command(
     """Open a page with samples, their spectra and how hard they are to tell apart.
 
     The page follows the recipe's file as it is edited. The dataset can be read meanwhile, as from
-    'gpgen serve'. It ends at Ctrl-C.
+    'gpgen serve', at the address that the page names; that of another state of the file is refused.
+    It ends at Ctrl-C.
     """
     from gpgen.serving import serve
     from gpgen.serving.app import application

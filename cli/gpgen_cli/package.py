@@ -17,6 +17,7 @@ _EPILOG = """\b
 Examples:
   gpgen package data.zarr --publication publication.toml --out deposit
   gpgen package data.zarr --publication publication.toml --out deposit --recipe-only
+  gpgen package data.zarr --publication publication.toml --out deposit --parquet
   gpgen publish deposit --sandbox"""
 
 
@@ -35,6 +36,11 @@ Examples:
     "--recipe-only",
     is_flag=True,
     help="Leave the pixels out: kilobytes, from which the same bytes are made again.",
+)
+@click.option(
+    "--parquet",
+    is_flag=True,
+    help="Add the samples as Parquet, which the Hugging Face Hub shows.",
 )
 @class_option(8)
 @click.option(
@@ -60,6 +66,7 @@ def command(
     publication: str,
     out: str,
     recipe_only: bool,
+    parquet: bool,
     classes: tuple[str, ...],
     difficulty: str | None,
     overwrite: bool,
@@ -74,6 +81,7 @@ def command(
         publication,
         out,
         recipe_only=recipe_only,
+        parquet=parquet,
         classes=classes or None,
         difficulty=difficulty,
         overwrite=overwrite,

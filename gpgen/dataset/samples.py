@@ -266,7 +266,7 @@ class Samples:
             If xarray isn't installed.
         """
         try:
-            from gpgen.dataset.in_xarray import to_xarray
+            from gpgen.dataset.in_xarray import attributes_of, to_xarray
         except ImportError as error:
             raise MissingPackageError(
                 "to_xarray needs xarray, which isn't installed",
@@ -285,14 +285,7 @@ class Samples:
             coordinates["weights"] = (("sample", "component"), self.weights[:])
         if isinstance(self.recipe, Recipe):
             coordinates["seed"] = ("sample", self.seed[:])
-        attributes = {
-            "path": str(self.path),
-            "recipe": self.recipe.name,
-            # Text, which NetCDF can hold, and not the dictionary of Zarr's attributes.
-            "recipe_toml": self.recipe.to_toml(),
-            "recipe_sha256": self.manifest.recipe_sha256,
-        }
-        return to_xarray(self.image, coordinates, attributes)
+        return to_xarray(self.image, coordinates, attributes_of(self.recipe, self.path))
 
     def _repr_html_(self) -> str:
         """Show a few thumbnails in a notebook."""

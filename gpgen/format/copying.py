@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
@@ -22,8 +23,9 @@ from gpgen.format.image_writing import Check, new_descriptor
 from gpgen.format.job import Job, ShardRecord
 from gpgen.io import files
 from gpgen.io.failures import VERIFY, reading
+from gpgen.io.reading_ahead import parts_of
 
-__all__ = ["copy_shard_to", "damaged", "stored_record", "take_shard_file"]
+__all__ = ["copy_shard_to", "damaged", "stored_parts", "stored_record", "take_shard_file"]
 
 _COPIED_TOGETHER: Final = 2**26
 _READ_BYTES: Final = 2**22
@@ -95,7 +97,8 @@ def _linked(
     try:
         descriptor = files.open_existing(name)
         try:
-            if _sha256(descriptor, record.nbytes, check) != record.sha256:
+            parts = parts_of(descriptor, 0, record.nbytes)
+            if _sha256(parts, check) != record.sha256:
                 raise damaged(region, shard)
             files.sync(descriptor)
         finally:
@@ -136,19 +139,35 @@ def copy_shard_to(descriptor: int, source: Reader, shard: int, check: Check) -> 
     """
     region, record = source.region(shard), stored_record(source, shard)
     _copy(region, record.nbytes, descriptor, check)
-    if _sha256(descriptor, record.nbytes, check) != record.sha256:
+    parts = parts_of(descriptor, 0, record.nbytes, cached=True)
+    if _sha256(parts, check) != record.sha256:
         raise damaged(region, shard)
     return record
 
 
-def _sha256(descriptor: int, nbytes: int, check: Check) -> bytes:
-    """Return the SHA-256 of a file's first bytes."""
-    digest, buffer = hashlib.sha256(), memoryview(bytearray(min(_READ_BYTES, nbytes)))
-    for offset in range(0, nbytes, _READ_BYTES):
-        check()
-        part = buffer[: min(_READ_BYTES, nbytes - offset)]
-        digest.update(part[: files.read_at(descriptor, part, offset)])
+def _sha256(parts: Generator[memoryview, None, None], check: Check) -> bytes:
+    digest = hashlib.sha256()
+    with contextlib.closing(parts):
+        for part in parts:
+            check()
+            digest.update(part)
     return digest.digest()
+
+
+def stored_parts(region: Region, nbytes: int) -> Generator[memoryview, None, None]:
+    """Yield what a region of a file on this machine holds, each part overwritten by the next.
+
+    Raises
+    ------
+    DatasetError, StorageError
+        If it can't be read.
+    """
+    with reading(region.path):
+        descriptor = files.open_existing(region.path.on_disk())
+        try:
+            yield from parts_of(descriptor, region.offset, nbytes)
+        finally:
+            os.close(descriptor)
 
 
 def _copy(region: Region, nbytes: int, descriptor: int, check: Check) -> None:

@@ -8,11 +8,13 @@ metadata, so nothing opens it; then it gets them, and its name.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterator
 
 from gpgen.format.base import Place, Problem, Reader, Region, Store
+from gpgen.format.copying import damaged, stored_parts, stored_record
 from gpgen.format.hdf5_file import (
     USER_BLOCK,
     Hdf5Dataset,
@@ -86,15 +88,36 @@ class Hdf5Store(Store):
         it writes the same bytes.
         """
         start, stop = job.layout.bounds(shard)
+        with self._stream(job, shard) as stream:
+            crcs = write_images(stream, job, start, stop, check)
+            sha256 = stream.finish()
+        return ShardRecord(shard, sha256, stream.nbytes, crcs.tobytes())
+
+    def copy_shard(
+        self, job: Job, shard: int, source: Reader, check: Callable[[], None]
+    ) -> ShardRecord:
+        """Copy a shard's pixels from their place in one file to that in another."""
+        region, record = source.region(shard), stored_record(source, shard)
+        parts = stored_parts(region, record.nbytes)
+        with self._stream(job, shard) as stream, contextlib.closing(parts):
+            for part in parts:
+                check()
+                stream.write([part])
+            if stream.finish() != record.sha256:
+                raise damaged(region, shard)
+        return record
+
+    @contextlib.contextmanager
+    def _stream(self, job: Job, shard: int) -> Iterator[Stream]:
+        """Write a shard at its place."""
+        start, _ = job.layout.bounds(shard)
         offset = skeleton_of(job).offsets["image"] + start * job.recipe.image_nbytes
         descriptor = files.open_existing(self._path(job), write=True)
         try:
             with Stream(descriptor, self._path(job), offset) as stream:
-                crcs = write_images(stream, job, start, stop, check)
-                sha256 = stream.finish()
+                yield stream
         finally:
             os.close(descriptor)
-        return ShardRecord(shard, sha256, stream.nbytes, crcs.tobytes())
 
     def commit(self, job: Job, finished: FinishedShards) -> None:
         """Write all but the images, then give the file its name."""

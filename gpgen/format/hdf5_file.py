@@ -62,6 +62,7 @@ USER_BLOCK = 4096
 # A page: so that no two workers write to one page, and a memory map is aligned.
 _ALIGNMENT = 4096
 _BLOCK_ROWS = 2**20
+_NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable."
 _LINE = re.compile(rb"gpgen (\d+) n=(\d+) image=(\d+)\+(\d+) sha256=([0-9a-f]{64})\n")
 
 
@@ -160,6 +161,27 @@ def _create_dataset(group: h5py.Group, array: SmallArray) -> int:
     return int(dataset.id.get_offset())
 
 
+def _name_dimensions(file: h5py.Group, arrays: Sequence[SmallArray]) -> None:
+    """Give the axes names that netCDF's readers see: a dimension scale, without values, for each.
+
+    As netCDF-4 stores dimensions that are no variables.
+    """
+    lengths = {
+        name: length
+        for array in arrays
+        for name, length in zip(array.dimensions, array.shape, strict=True)
+    }
+    for name, length in lengths.items():
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_obj_track_times(False)
+        space = h5py.h5s.create_simple((length,))
+        scale = h5py.h5d.create(file.id, name.encode(), h5py.h5t.IEEE_F32BE, space, properties)
+        h5py.h5ds.set_scale(scale, f"{_NO_VARIABLE}{length:10d}".encode())
+    for array in arrays:
+        for axis, name in enumerate(array.dimensions):
+            h5py.h5ds.attach_scale(file[array.name].id, file[name].id, axis)
+
+
 def lay_out(
     attributes: dict[str, Any],
     arrays: Sequence[SmallArray],
@@ -190,6 +212,7 @@ def lay_out(
                 file.attrs[key] = value
         for array in arrays:
             offsets[array.name] = _create_dataset(file, array)
+        _name_dimensions(file, arrays)
     return Skeleton(memory.extents(), offsets, memory.size)
 
 

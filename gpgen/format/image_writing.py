@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from gpgen.format.job import Job
 from gpgen.io import files
+from gpgen.io.page_buffer import page_buffer
 from gpgen.labelled_images import LabelledImages
 
 __all__ = [
@@ -120,7 +121,7 @@ class Stream:
         # and ``_end`` are where its contents do.
         self._base = offset // _PAGE * _PAGE
         self._begin = self._end = offset - self._base
-        self._buffer, self._other = (mmap.mmap(-1, _BUFFER_BYTES) for _ in range(2))
+        self._buffer, self._other = (page_buffer(_BUFFER_BYTES) for _ in range(2))
         self._scratch = path is None
         self._direct = None if path is None else files.open_direct(path)
         self._writer = ThreadPoolExecutor(1, "gpgen-writer")

@@ -232,7 +232,7 @@ def start_writeback(descriptor: int, offset: int, nbytes: int) -> None:
 def sync(descriptor: int) -> None:
     """Wait until the file's bytes are on the disk."""
     _step("sync", descriptor)
-    os.fsync(descriptor)
+    getattr(os, "fdatasync", os.fsync)(descriptor)  # not waiting for times and counts of links
 
 
 def sync_folder(path: Path) -> None:

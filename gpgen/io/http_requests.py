@@ -136,13 +136,22 @@ def _ask(
                 if not answer.closed:  # what is left of the body is not worth reading
                     answer.close()
         except exceptions.HTTPError as error:
-            what, passing = _words(error), not isinstance(error, exceptions.LocationValueError)
+            what, passing = _words(error), not _stays_so(error)
         enough = _ATTEMPTS if host in _pool.reached else _FIRST_ATTEMPTS
         if not passing or attempt >= enough:
             times = "" if attempt == 1 else f" ({attempt} times)"
             raise StorageError(f"{url} can't be read: {what}{times}", _LATER)
         # Jitter: workers that failed together must not try again together.
         time.sleep(_PAUSE * 2 ** (attempt - 1) * (0.5 + secrets.randbelow(1000) / 2000))
+
+
+def _stays_so(error: Exception) -> bool:
+    """Return whether a request fails for what the address, or a redirection, says."""
+    from urllib3 import exceptions
+
+    # A response is the reason where there were too many redirections, and nowhere else.
+    named = (exceptions.LocationValueError, exceptions.ResponseError)
+    return isinstance(error, named) or isinstance(getattr(error, "reason", None), named)
 
 
 def _part(headers: Mapping[str, str]) -> tuple[int, int, str] | None:

@@ -16,6 +16,7 @@ from gpgen.description.citation import apa, bibtex
 from gpgen.description.dataset_description import TARGETS, DatasetDescription, DepositFile
 from gpgen.description.licences import hub_name
 from gpgen.description.publication import Publication
+from gpgen.publish.hub_files import viewer_configs
 
 __all__ = ["card", "yaml_head"]
 
@@ -28,7 +29,11 @@ _SIZES: Final = (
 )  # fmt: skip
 
 
-def yaml_head(publication: Publication, description: DatasetDescription) -> str:
+def yaml_head(
+    publication: Publication,
+    description: DatasetDescription,
+    files: tuple[DepositFile, ...] = (),
+) -> str:
     """Return the metadata of a Hugging Face dataset card, as YAML."""
     own = publication.license
     licence = hub_name(own) if isinstance(own, str) else None
@@ -42,8 +47,8 @@ def yaml_head(publication: Publication, description: DatasetDescription) -> str:
             next((name for limit, name in _SIZES if description.n < limit), "n>1T")
         ],
         "tags": keywords(publication, description),
-        # The table is what the Hub's viewer can show.
-        "configs": [{"config_name": "samples", "data_files": "samples.csv"}],
+        # What the Hub's viewer can show.
+        "configs": viewer_configs([file.name for file in files]),
     }
     text: str = yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=100)
     return text
@@ -76,7 +81,7 @@ def card(
         description=description,
         files=files,
         figure=figure,
-        head=yaml_head(publication, description),
+        head=yaml_head(publication, description, files),
         paragraphs=[*own_paragraphs(publication), description.summary],
         shown=shown,
         left_out=len(description.classes) - len(shown),

@@ -21,6 +21,7 @@ from gpgen.format.base import Problem, Reader
 from gpgen.format.manifest import canonical_json
 from gpgen.format.replacing import same_dataset
 from gpgen.publish.deposit import CRC32C, hash_file
+from gpgen.publish.hub_files import check_split_names, write_parquet
 from gpgen.publish.part_writer import Part
 from gpgen.publish.sources import VERIFY, copy_file
 from gpgen.publish.stated_difficulty import StatedDifficulty
@@ -50,15 +51,23 @@ class DatasetSource:
         Whether to leave the pixels out.
     difficulty
         What ``gpgen difficulty --json`` wrote about it; None to look it up.
+    parquet
+        Whether to write the samples as Parquet, too.
 
     Raises
     ------
     UsageError
-        If the dataset was imported, is packed already, or `difficulty` is another recipe's.
+        If the dataset was imported, is packed already, or `difficulty` is another recipe's; or
+        if the Hub takes no split of such a name, and there shall be Parquet files.
     """
 
     def __init__(
-        self, dataset: Dataset, recipe_only: bool, difficulty: StatedDifficulty | None = None
+        self,
+        dataset: Dataset,
+        recipe_only: bool,
+        difficulty: StatedDifficulty | None = None,
+        *,
+        parquet: bool = False,
     ) -> None:
         recipe = dataset.recipe
         if not isinstance(recipe, Recipe):
@@ -87,6 +96,10 @@ class DatasetSource:
         if dataset.format == "hdf5":
             self._names = ["data.h5"] * len(self._shards)
         self.nbytes = 0 if recipe_only else manifest.n * recipe.image_nbytes
+        self._parquet = parquet
+        if parquet:
+            check_split_names(dataset.splits)
+            self.nbytes *= 2
 
     @property
     def recipe_file(self) -> tuple[str, str]:
@@ -139,7 +152,16 @@ class DatasetSource:
     ) -> list[tuple[Part, str]]:
         """Write the data, every byte of it checked against the manifest."""
         with same_dataset(self._reader):
-            return self._write_data(folder, most_bytes, progress)
+            written = self._write_data(folder, most_bytes, progress)
+            if self._parquet:
+                nbytes = self._recipe.image_nbytes
+                written += write_parquet(
+                    self._path,
+                    self._dataset.splits,
+                    folder,
+                    lambda samples: progress(samples * nbytes),
+                )
+            return written
 
     def _write_data(
         self, folder: Path, most_bytes: int, progress: Callable[[int], None]

@@ -47,6 +47,7 @@ _MEDIA: Final = {
     ".json": "application/json",
     ".png": "image/png",
     ".md": "text/markdown",
+    ".parquet": "application/vnd.apache.parquet",
     ".cff": "application/yaml",
     "": "text/plain",
 }
@@ -77,6 +78,7 @@ def package(
     out: AnyText,
     *,
     recipe_only: bool = False,
+    parquet: bool = False,
     classes: Sequence[str] | None = None,
     difficulty: AnyText | None = None,
     overwrite: bool = False,
@@ -98,6 +100,9 @@ def package(
         The folder to make; it appears once it is whole.
     recipe_only
         Whether to leave the pixels out. `regenerate` makes them again.
+    parquet
+        Whether to put the samples there as Parquet, too, which the Hugging Face Hub shows and
+        ``datasets`` loads: the card names these files.
     classes
         Names of the classes in the contact sheet; by default all, or eight evenly chosen if there
         are more.
@@ -129,7 +134,12 @@ def package(
     target = target_of(out)
     _check_target(target, overwrite)
     stated = None if difficulty is None else StatedDifficulty.load(difficulty)
-    source = _open_source(place_of(dataset), recipe_only, stated)
+    if parquet and recipe_only:
+        raise UsageError(
+            "recipe_only leaves the pixels out, and parquet would put them there",
+            f"leave out {Argument.RECIPE_ONLY} or {Argument.PARQUET}",
+        )
+    source = _open_source(place_of(dataset), recipe_only, stated, parquet)
     shown = _shown_classes(source.description, classes)
     if source.nbytes > MOST_PARTS * most_bytes:
         raise UsageError(
@@ -150,15 +160,22 @@ def package(
         return _fill(folder, target, source, publication, shown, most_bytes, tell)
 
 
-def _open_source(path: AnyPath, recipe_only: bool, difficulty: StatedDifficulty | None) -> Source:
+def _open_source(
+    path: AnyPath, recipe_only: bool, difficulty: StatedDifficulty | None, parquet: bool
+) -> Source:
     if isinstance(path, Path) and is_archive(path):
+        if parquet:
+            raise UsageError(
+                f"{path} is a folder of `gpgen archive`, of which nothing writes Parquet",
+                f"leave out {Argument.PARQUET}, or package a dataset",
+            )
         if difficulty is not None:
             raise UsageError(
                 f"{path} holds the textures of 2018, whose difficulty nobody knows",
                 f"leave out {Argument.DIFFICULTY}",
             )
         return ArchiveSource(path, recipe_only)
-    return DatasetSource(open_dataset(path), recipe_only, difficulty)
+    return DatasetSource(open_dataset(path), recipe_only, difficulty, parquet=parquet)
 
 
 def _shown_classes(description: DatasetDescription, classes: Sequence[str] | None) -> list[str]:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Final, Protocol
 
 from gpgen.io import files as disk
+from gpgen.io.page_buffer import page_buffer
 
 __all__ = ["BLOCK", "MOST_PARTS", "Part", "PartWriter"]
 
@@ -76,7 +77,7 @@ class PartWriter:
         self._split = nbytes > limit
         self._threads = [ThreadPoolExecutor(1) for _ in range(3)]
         # Of memory that begins with a page, as writing past the cache needs.
-        memory = memoryview(mmap.mmap(-1, _BUFFERS * BLOCK))
+        memory = memoryview(page_buffer(_BUFFERS * BLOCK))
         self._ring = deque(_Buffer(memory[k * BLOCK : (k + 1) * BLOCK]) for k in range(_BUFFERS))
         self._filled = 0
         self._descriptor = -1

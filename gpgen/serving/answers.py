@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
@@ -20,13 +21,14 @@ from gpgen.virtual_store.keys import VirtualKeys
 
 __all__ = ["Drawn", "KeyAnswers", "refused"]
 
-_SENT_AT_ONCE: Final = 2**18
+_SENT_AT_ONCE: Final = 2**20
 _HELD_BYTES: Final = 2**27
 """Of chunks that are being sent, about: what more ask for waits."""
 
 _FOREVER: Final = "public, max-age=31536000, immutable"
 _ASK_AGAIN: Final = "no-cache"
 _NOT_THERE: Final = "there is no such key\n"
+_IDENTITY: Final = re.compile("[0-9a-f]{64}")
 
 
 class KeyAnswers:
@@ -36,22 +38,31 @@ class KeyAnswers:
     ----------
     keys
         Gives the dataset: always the same, or that of a recipe under design as it now is.
+    changing
+        Whether it is under design. Then it is read only under its identity, lest whoever has read
+        the metadata of one recipe gets the images of the next.
     """
 
-    def __init__(self, keys: Callable[[], VirtualKeys]) -> None:
-        self._keys = keys
+    def __init__(self, keys: Callable[[], VirtualKeys], changing: bool) -> None:
+        self._keys, self._changing = keys, changing
         self._sending: dict[str, asyncio.Semaphore] = {}
 
     async def __call__(self, request: Request) -> Response:
         """Answer a request for the key in its path.
 
         The dataset ``data`` is the one that is served now; under its identity it never changes.
+        Another's identity is answered with 409: the fill value is what clients read for a 404.
         """
         try:
             keys = self._keys()
         except GpgenError as error:
             return refused(error)
         dataset, key = request.path_params["dataset"], request.path_params["key"]
+        other = dataset != keys.identity and _IDENTITY.fullmatch(dataset)
+        if other or (dataset == "data" and self._changing):
+            what = "the dataset that was here is another now" if other else "this recipe may change"
+            line = f"{what}; what is served now can be read at /{keys.identity}.zarr\n"
+            return PlainTextResponse(line, 409, {"cache-control": "no-store"})
         nbytes = keys.nbytes(key) if dataset in ("data", keys.identity) else None
         if nbytes is None:
             return PlainTextResponse(_NOT_THERE, 404)

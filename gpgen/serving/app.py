@@ -28,17 +28,17 @@ def application(keys: Callable[[], VirtualKeys], *, changing: bool = False) -> S
     keys
         Gives the dataset that is served now.
     changing
-        Whether that changes.
+        Whether that changes, so that it is read only under its identity.
     """
-    answers = KeyAnswers(keys)
+    answers = KeyAnswers(keys, changing)
 
     async def answer(request: Request) -> Response:
         return await answers(request)
 
     app = Starlette(
         routes=[
-            *Page(keys, changing).routes,
             Route("/{dataset}.zarr/{key:path}", answer, methods=["GET", "HEAD"]),
+            *Page(keys, changing).routes,
         ],
         middleware=[
             Middleware(

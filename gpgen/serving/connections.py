@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 __all__ = ["MOST_CONNECTIONS", "Connection"]
@@ -17,11 +18,26 @@ _REQUEST_SECONDS: Final = 20.0
 _STUCK_SECONDS: Final = 60.0
 
 
+class _Uncopied(h11.Connection):
+    """HTTP whose bodies are sent from where they stand."""
+
+    def send(self, event: h11.Event) -> Any:  # noqa: ANN401 - bytes, or what a body stands in
+        """Return what is to be sent for an event."""
+        parts = self.send_with_data_passthrough(event)
+        if parts is not None and len(parts) == 1:
+            return parts[0]
+        return None if parts is None else b"".join(parts)
+
+
 class Connection(H11Protocol):
     """A connection whose client has 20 s to send a request, and 60 s to take some of an answer."""
 
     _late: asyncio.TimerHandle | None = None
     _stuck: asyncio.TimerHandle | None = None
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - uvicorn's
+        super().__init__(*arguments, **named)
+        self.conn = _Uncopied(h11.SERVER, self.conn._max_incomplete_event_size)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give the client some time."""

@@ -84,12 +84,13 @@ function draw() {
 }
 
 if (form) {
-  const url = `${location.origin}/data.zarr`;
+  const forever = `${location.origin}/${document.body.dataset.identity}.zarr`;
+  const url = document.body.dataset.changing === 'yes' ? forever : `${location.origin}/data.zarr`;
   get('lines').textContent = `import xarray\ndataset = xarray.open_zarr("${url}", chunks=None)\n` +
     `dataset.image[0].values\n\nimport zarr\nzarr.open_group("${url}", mode="r")["image"][0]\n\n` +
     `// in a browser, with no Python\nimport * as zarr from "zarrita";\n` +
     `await zarr.open(new zarr.FetchStore("${url}/image"), { kind: "array" });`;
-  get('forever').textContent = `${location.origin}/${document.body.dataset.identity}.zarr`;
+  get('forever').textContent = forever;
   get('copy').addEventListener('click', async () => {
     getSelection().selectAllChildren(get('toml'));
     // Browsers have no clipboard for pages from other machines without encryption.

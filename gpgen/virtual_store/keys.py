@@ -279,7 +279,7 @@ class _Chunk:
     """A chunk in memory, written like the part of a shard's file that it is."""
 
     def __init__(self, nbytes: int) -> None:
-        self.data = np.zeros(nbytes, "u1")
+        self.data = np.empty(nbytes, "u1")
         self.offset = 0
 
     def write(self, buffers: Sequence[Any]) -> None:

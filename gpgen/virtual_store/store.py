@@ -61,8 +61,8 @@ class VirtualStore(Store):
         Returns
         -------
         xarray.Dataset
-            ``image`` with the dimensions ``(sample, y, x)``, and the coordinates ``label``,
-            ``length_scale`` (pixels), ``seed`` and ``split``, as docs/format.md describes them.
+            With the names and values of `Dataset.to_xarray`; but ``sample`` has no index, which
+            would be an array in memory.
 
         Raises
         ------
@@ -71,6 +71,8 @@ class VirtualStore(Store):
         """
         try:
             import xarray
+
+            from gpgen.dataset.in_xarray import virtual_to_xarray
         except ImportError as error:
             raise MissingPackageError(
                 "to_xarray needs xarray, which isn't installed",
@@ -78,7 +80,7 @@ class VirtualStore(Store):
             ) from error
         # Not in Dask's chunks, of which it would make a list.
         found: xarray.Dataset = xarray.open_zarr(self, chunks=None)
-        return found.set_coords(["label", "length_scale", "seed", "split"])
+        return virtual_to_xarray(found, self.keys.recipe, self)
 
     def to_dataset(self) -> Dataset:
         """Open it as gpgen opens a stored dataset, each image compared with its checksum.
