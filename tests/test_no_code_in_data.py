@@ -65,6 +65,7 @@ ALLOWED = {
     ("benchmarks/backdrop_layer.py", ".exec_module"): _AUTHORS,
     ("benchmarks/backdrop_layer.py", "importlib.util.module_from_spec"): _AUTHORS,
     ("benchmarks/backdrop_layer.py", "importlib.util.spec_from_file_location"): _AUTHORS,
+    ("benchmarks/backdrop_by_cost.py", "imports multiprocessing"): _PROCESSES,
     ("benchmarks/backdrop_sparse.py", "imports multiprocessing"): _PROCESSES,
     ("benchmarks/codecs.py", "imports numcodecs"): "measures Blosc",
     ("benchmarks/peers.py", "getattr(numpy_fft, name)"): _OWN,
