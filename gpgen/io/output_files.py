@@ -9,22 +9,47 @@ import tempfile
 from pathlib import Path
 
 from gpgen.errors import Argument, TargetError
+from gpgen.io.recognizing import dataset_around
 
-__all__ = ["check_folder", "check_output_file", "check_space", "free_bytes", "is_writable"]
+__all__ = [
+    "check_folder",
+    "check_output_file",
+    "check_outside",
+    "check_space",
+    "free_bytes",
+    "is_writable",
+]
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that isn't there, in which something is to be made.
+    """Refuse a folder that isn't there, in which something is to be made, or is a dataset's own.
 
     Raises
     ------
     TargetError
-        If it is missing, or no folder.
+        If it is missing, no folder, or inside a Zarr dataset, whose files `verify` knows.
     """
     if not folder.is_dir():
         raise TargetError(
             f"the folder {folder} does not exist",
             f"make it with `mkdir -p {shlex.quote(str(folder))}`",
+        )
+    check_outside(folder)
+
+
+def check_outside(folder: Path) -> None:
+    """Refuse a folder, which need not be there yet, inside a Zarr dataset of ours.
+
+    Raises
+    ------
+    TargetError
+        Files that don't belong to the dataset would count as its damage.
+    """
+    dataset = dataset_around(folder)
+    if dataset is not None:
+        raise TargetError(
+            f"the folder {folder} is part of the dataset {dataset}",
+            "choose a place outside it",
         )
 
 
