@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from gpgen.errors import Argument, TargetError
+from gpgen.formatting import nbytes as in_units
 from gpgen.io.recognizing import dataset_around
 
 __all__ = [
@@ -86,7 +87,7 @@ def check_space(
     """
     if nbytes > free:
         raise TargetError(
-            f"{target} needs {nbytes / 1e9:.2f} GB more and its disk has {free / 1e9:.2f} GB free",
+            f"{target} needs {in_units(nbytes)} more and its disk has {in_units(free)} free",
             f"free some space, or {instead}",
         )
 
