@@ -173,7 +173,7 @@ class Torus:
         if isinstance(self.kernel.family, SpectralKernel):
             return True
         room = zip(self.sizes, self.grid.pixels, self.grid.periodic, strict=True)
-        return not self.kernel.is_rotated and all(closed or m >= 2 * n for m, n, closed in room)
+        return all(closed or m >= 2 * n for m, n, closed in room)
 
     def _drawn(self) -> Array:
         """Return the covariance of what is drawn, over half a torus."""
