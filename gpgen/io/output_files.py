@@ -10,7 +10,8 @@ from pathlib import Path
 
 from gpgen.errors import Argument, TargetError
 from gpgen.formatting import nbytes as in_units
-from gpgen.io.recognizing import dataset_around
+from gpgen.io.local_path import LocalPath
+from gpgen.io.recognizing import DATASET, recognize
 
 __all__ = [
     "check_folder",
@@ -46,12 +47,14 @@ def check_outside(folder: Path) -> None:
     TargetError
         Files that don't belong to the dataset would count as its damage.
     """
-    dataset = dataset_around(folder)
-    if dataset is not None:
-        raise TargetError(
-            f"the folder {folder} is part of the dataset {dataset}",
-            "choose a place outside it",
-        )
+    for place in (folder, *folder.parents):
+        if not (place / "zarr.json").is_file():
+            continue
+        found = recognize(LocalPath(place))
+        if found is not None and found.what == DATASET:
+            raise TargetError(
+                f"the folder {folder} is part of the dataset {place}", "choose a place outside it"
+            )
 
 
 def free_bytes(folder: Path) -> int:

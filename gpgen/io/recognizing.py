@@ -12,7 +12,6 @@ import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from gpgen.errors import Argument, DatasetError
@@ -20,16 +19,7 @@ from gpgen.io.failures import NoFileError
 from gpgen.io.local_path import LocalPath
 from gpgen.io.paths import AnyPath
 
-__all__ = [
-    "DATASET",
-    "NO_DATASET",
-    "SAVED_BY_TORCH",
-    "Found",
-    "dataset_around",
-    "no_dataset",
-    "recognize",
-    "refused",
-]
+__all__ = ["DATASET", "NO_DATASET", "SAVED_BY_TORCH", "Found", "no_dataset", "recognize", "refused"]
 
 DATASET: Final = "a gpgen dataset"
 SAVED_BY_TORCH: Final = "a file saved by torch"
@@ -292,14 +282,6 @@ def _zarr(path: LocalPath, names: set[str]) -> Found | None:
 def _says_gpgen(root: dict[str, Any]) -> bool:
     attributes = root.get("attributes")
     return isinstance(attributes, dict) and attributes.get("format") == "gpgen"
-
-
-def dataset_around(folder: Path) -> Path | None:
-    """Return the Zarr dataset of ours that a folder is, or lies in."""
-    for place in (folder, *folder.parents):
-        if _says_gpgen(_json(LocalPath(place / "zarr.json"))):
-            return place
-    return None
 
 
 def _json(path: LocalPath) -> dict[str, Any]:
