@@ -243,9 +243,9 @@ def _normalized(keep: Tensor, like: Tensor, axes: tuple[int, ...], least: float 
 
 def check_probability(p: float) -> None:
     """Refuse a `p` that is not a number in [0, 1)."""
-    if not 0 <= p < 1:
+    if isinstance(p, str) or p is None or not 0 <= p < 1:
         raise UsageError(
-            f"the masking probability p is {p}", "choose one with 0 <= p < 1; 1 would block all"
+            f"the masking probability p is {p!r}", "choose one with 0 <= p < 1; 1 would block all"
         )
 
 

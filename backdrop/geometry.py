@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from backdrop.labels import Labels
 from gpgen.errors import UsageError
 
-__all__ = ["ReceptiveField", "receptive_field"]
+__all__ = ["ReceptiveField", "evaluating", "receptive_field"]
 
 
 @dataclass(frozen=True)
@@ -224,17 +224,26 @@ def _moving(first: list[float], last: list[float], middle: range) -> _Axis | Non
 @contextmanager
 def _observed(model: nn.Module, record: Callable[[str, nn.Module, object], None]) -> Iterator[None]:
     """Call `record` with each submodule's output, in eval mode; then undo everything."""
-    modes = {module: module.training for module in model.modules()}
     named = [(n, m) for n, m in model.named_modules() if n or next(m.children(), None) is None]
     handles = [
         module.register_forward_hook(lambda m, _, out, name=name: record(name, m, out))
         for name, module in named
     ]
-    model.eval()
     try:
-        yield
+        with evaluating(model):
+            yield
     finally:
         for handle in handles:
             handle.remove()
-        for module, training in modes.items():
-            module.training = training
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Set a module to eval mode; then each of its modules to what it was."""
+    modes = {one: one.training for one in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for one, training in modes.items():
+            one.training = training

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, overload
@@ -91,10 +92,14 @@ class Backdrop(nn.Module):
     ) -> None:
         super().__init__()
         check_probability(p)
-        if isinstance(dims, int) or len(dims) == 0:
+        try:
+            named = tuple(map(operator.index, dims))
+        except TypeError:
+            named = ()
+        if not named:
             raise UsageError(f"dims is {dims!r}", "give a sequence of dimensions, like (2, 3)")
         self.p = p
-        self.dims = tuple(dims)
+        self.dims = named
         self.per_sample = per_sample
         self.remember = remember
         self.last_mask = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -20,10 +20,12 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from backdrop.crops import Crop, Crops, Indices
-from backdrop.geometry import ReceptiveField, receptive_field
+from backdrop.geometry import ReceptiveField, evaluating, receptive_field
 from gpgen.errors import UsageError
 
 __all__ = ["Patches", "StemGeometry", "stem_geometry"]
+
+_ANY_SIZE = "give a stem of convolutions, pooling and pointwise layers, and images it accepts"
 
 _TRIAL_SIDES = {1: (512, 1 << 14), 2: (64, 1024), 3: (32, 128)}
 """Smallest and largest side of the images on which a receptive field is looked for."""
@@ -286,9 +288,8 @@ def _traced(
         except UsageError as error:
             if side >= largest:
                 raise UsageError(
-                    f"the geometry of the stem {type(stem).__name__} is unknown: {error}",
-                    "give a stem of convolutions, pooling and pointwise layers, which accepts "
-                    "images of any size",
+                    f"the geometry of the stem {type(stem).__name__} is unknown: {error.message}",
+                    _ANY_SIZE,
                 ) from error
         else:
             field = fields.get("end")
@@ -312,11 +313,16 @@ def _output_shape(
     like = next(iter(part.parameters()), torch.empty(0))
     found: dict[str, Sequence[int]] = {}
     modules = dict(stem.named_modules(remove_duplicate=False))
-    with _evaluating(part), torch.no_grad(), ExitStack() as hooks:
+    with evaluating(part), torch.no_grad(), ExitStack() as hooks:
         for name in segment.inner.keys() & modules.keys():  # a second call has a name of its own
             hook = partial(_note_positions, found, name)
             hooks.enter_context(modules[name].register_forward_hook(hook))
-        output = part(torch.zeros(1, channels, *small, dtype=like.dtype, device=like.device))
+        trial = torch.zeros(1, channels, *small, dtype=like.dtype, device=like.device)
+        try:
+            output = part(trial)
+        except (RuntimeError, ValueError) as error:
+            name, size = type(stem).__name__, (channels, *small)
+            raise UsageError(f"the stem {name} fails on {size}: {error}", _ANY_SIZE) from error
 
     def grown(positions: Sequence[int], strides: Sequence[int | Fraction]) -> tuple[int, ...]:
         along = zip(positions, spare, segment.align, map(Fraction, strides), strict=True)
@@ -331,14 +337,3 @@ def _note_positions(
 ) -> None:
     if isinstance(output, Tensor):
         found[name] = output.shape[2:]
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    modes = {one: one.training for one in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for one, training in modes.items():
-            one.training = training

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import warnings
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from backdrop.patches import StemGeometry, stem_geometry
 from backdrop.recomputing import InnerMasks, Plan, SparseGradient, as_now
 from backdrop.stem_checks import BEHIND, check_patches, check_unchanged, versions
 from backdrop.stem_on_parts import Stem
-from backdrop.surviving import surviving
+from backdrop.surviving import surviving, tiles
 from gpgen.errors import UsageError
 from gpgen.whole_numbers import whole_number
 
@@ -134,6 +133,8 @@ class SparseBackward(nn.Module):
         wanted = "give a whole number of at least 1"
         keep = None if keep is None else whole_number("keep", keep, 1, wanted)
         tile = None if tile is None else whole_number("tile", tile, 1, wanted)
+        if not isinstance(stem, nn.Module):
+            raise UsageError(f"the stem is {type(stem).__name__}, no module", "give an nn.Module")
         if any(isinstance(module, SparseBackward) for module in stem.modules()):
             raise UsageError(
                 "the stem holds a SparseBackward already", "put a Backdrop into the stem instead"
@@ -145,7 +146,7 @@ class SparseBackward(nn.Module):
         self.tile = tile
         self.check = check
         self.last_mask = None
-        self._geometry: dict[tuple[int, ...], StemGeometry] = {}
+        self._geometry: dict[tuple[object, ...], StemGeometry] = {}
         self._checked: set[tuple[int, ...]] = set()
 
     @property
@@ -217,7 +218,7 @@ class SparseBackward(nn.Module):
         masks = InnerMasks(self.stem, geometry)
         before = versions(self.stem, images)
         tile = self.tile or self._tile_on_a_cpu(device, geometry)
-        boxes = None if tile is None else _boxes(geometry, tile)
+        boxes = None if tile is None else tiles(geometry, tile)
         samples = reader.shape[0]
         drawn = masks.drawn(device, samples, None if boxes is None else samples * len(boxes))
         with torch.no_grad(), as_now(device.type)(), drawn:
@@ -254,8 +255,8 @@ class SparseBackward(nn.Module):
             )
 
     def _geometry_of(self, shape: Sequence[int], device: torch.device) -> StemGeometry:
-        # With the modules, so that another layer in the stem is noticed.
-        key = (*shape[1:], *map(id, self.stem.modules()))
+        # With modules and settings, so that another layer or stride in the stem is noticed.
+        key = (*shape[1:], repr(self.stem), *map(id, self.stem.modules()))
         if key not in self._geometry:
             with torch.autocast(device.type, enabled=False):
                 self._geometry[key] = stem_geometry(self.stem, shape[1], shape[2:])
@@ -340,12 +341,3 @@ class SparseBackward(nn.Module):
             together,
             self.check,
         )
-
-
-def _boxes(geometry: StemGeometry, tile: int) -> Indices:
-    """Divide the output into boxes of about `tile` pixels: (box, axis, start and stop)."""
-    grids = []
-    for n, stride in zip(geometry.shapes[-1], geometry.stride, strict=True):
-        step = max(1, int(tile / stride))
-        grids.append([(low, min(low + step, n)) for low in range(0, n, step)])
-    return np.array(list(itertools.product(*grids)))

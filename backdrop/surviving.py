@@ -1,6 +1,8 @@
-"""Which boxes of a stem's output positions survive a mask, neighbours joined where that pays."""
+"""Boxes of a stem's output: those that survive a mask, neighbours joined; those of a tile each."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor
 from backdrop.crops import Indices
 from backdrop.patches import StemGeometry
 
-__all__ = ["surviving"]
+__all__ = ["surviving", "tiles"]
 
 
 def surviving(
@@ -61,3 +63,12 @@ def surviving(
         start, stop = np.tile(start, (samples, 1)), np.tile(stop, (samples, 1))
     seen = np.minimum(np.ceil((stop - start - 1) * stride) + one, geometry.shapes[0])
     return of_box, start, stop, int(seen.prod(1).sum())
+
+
+def tiles(geometry: StemGeometry, tile: int) -> Indices:
+    """Divide the output into boxes of about `tile` pixels: (box, axis, start and stop)."""
+    grids = []
+    for n, stride in zip(geometry.shapes[-1], geometry.stride, strict=True):
+        step = max(1, int(tile / stride))
+        grids.append([(low, min(low + step, n)) for low in range(0, n, step)])
+    return np.array(list(itertools.product(*grids)))

@@ -110,7 +110,7 @@ class LabelledImages:
 
     def label_of(self, index: int) -> int:
         """Return the label of a sample: its index modulo the number of classes."""
-        return index % self.class_count
+        return whole_number("index", index) % self.class_count
 
     def labels(self, start: int, stop: int) -> npt.NDArray[np.int64]:
         """Return the labels of samples start..stop-1."""

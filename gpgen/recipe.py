@@ -136,7 +136,7 @@ class Recipe(
                 "give a built-in name (`gpgen recipes`) or the path of a .toml file",
             )
         try:
-            toml = path.read_text(encoding="utf-8")
+            toml = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or "it isn't UTF-8 text"
             raise RecipeError(

@@ -16,8 +16,11 @@ from gpgen.exact.accuracy import accuracy
 from gpgen.exact.arrays import NUMPY, Arrays
 from gpgen.exact.drawing import TextureClass
 from gpgen.exact.finite import check_finite
+from gpgen.indexing import from_zero
+from gpgen.labelled_images import samples_from
 from gpgen.recipe import AnyRecipe, LengthScale, Recipe
 from gpgen.sample_seeds import seeds, seeds_at
+from gpgen.whole_numbers import number_below
 
 __all__ = [
     "KINDS_KEPT",
@@ -89,7 +92,14 @@ class Sampler:
         Returns
         -------
         ndarray, the recipe's shape and dtype
+
+        Raises
+        ------
+        UsageError
+            If there is no such seed or label, or `out` is no such array.
         """
+        seed = number_below("seed", seed, 2**64)
+        label = number_below("label", label, self.recipe.class_count)
         out = self._out(out, self.recipe.shape)
         sample_seeds = np.array([seed], dtype=np.uint64)
         drawn: tuple[int, ...] = ()
@@ -111,8 +121,13 @@ class Sampler:
         Returns
         -------
         ndarray, shape (stop - start, *recipe.shape), the recipe's dtype
+
+        Raises
+        ------
+        UsageError
+            If one is no whole number from 0, or `out` is no such array.
         """
-        return self.images_at(np.arange(start, stop, dtype=np.int64), out)
+        return self.images_at(samples_from(start, stop), out)
 
     def images_at(self, indices: Indices, out: Image | None = None) -> Image:
         """Draw the images of any samples, those of a class together.
@@ -127,7 +142,15 @@ class Sampler:
         Returns
         -------
         ndarray, shape (len(indices), *recipe.shape), the recipe's dtype
+
+        Raises
+        ------
+        SampleIndexError
+            If an index is no whole number from 0.
+        UsageError
+            If `out` is no such array.
         """
+        indices = from_zero(indices).reshape(-1)
         out = self._out(out, (len(indices), *self.recipe.shape))
         sample_seeds = seeds_at(self.recipe.seed, indices)
         labels = indices % self.recipe.class_count
@@ -159,9 +182,10 @@ class Sampler:
         if out is None:
             images: Image = self.arrays.empty_images(shape, self.recipe.dtype)
             return images
-        if out.shape != shape or out.dtype != self._dtype:
+        found = getattr(out, "shape", None), getattr(out, "dtype", None)
+        if found != (shape, self._dtype):
             raise UsageError(
-                f"out has shape {tuple(out.shape)} and dtype {out.dtype}",
+                f"out has shape {found[0]} and dtype {found[1]}",
                 f"give an array of shape {shape} and dtype {self._dtype}",
             )
         return out

@@ -233,6 +233,12 @@ def test_dimensions_that_the_input_does_not_have_are_refused(dims, what, trainin
 
 
 def test_other_bad_arguments_are_refused_with_what_to_do():
+    for dims in ("23", (2.0, 3.0), None):
+        with pytest.raises(UsageError, match="dims is"):
+            Backdrop(dims=dims)
+    for p in ("a", None):
+        with pytest.raises(UsageError, match="probability p is"):
+            Backdrop(p)
     with pytest.raises(UsageError, match="sequence of dimensions"):
         Backdrop(dims=2)
     with pytest.raises(UsageError, match="sequence of dimensions"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sparse_support import doubles, largest_difference, trained
 from torch import nn
 
 from backdrop import Backdrop, ImageRows, SparseBackward, insert
@@ -125,8 +126,13 @@ def test_layers_that_a_part_does_not_suit_are_refused_in_tiles_too():
 def test_stems_without_convolutions_and_images_that_are_too_small():
     with pytest.raises(UsageError, match=r"geometry of the stem ReLU is unknown.*no convolution"):
         SparseBackward(nn.ReLU())(torch.randn(1, 1, 8, 8, requires_grad=True))
-    with pytest.raises(RuntimeError, match="Kernel size can't be greater"):
+    with pytest.raises(UsageError, match=r"stem Conv2d fails on \(1, 5, 5\): .*Kernel size"):
         SparseBackward(conv(1, 1, 7))(torch.randn(1, 1, 5, 5))
+    sized = nn.Sequential(conv(2, 4, 3, 2, 1), nn.LayerNorm([4, 32, 32]))
+    with pytest.raises(UsageError, match=r"stem Sequential fails on \(2, .*normalized_shape"):
+        SparseBackward(sized)(torch.randn(1, 2, 64, 64))
+    with pytest.raises(UsageError, match="the stem is function, no module"):
+        SparseBackward(nn.functional.relu)
 
 
 def test_images_that_a_stem_changes_in_place():
@@ -248,6 +254,16 @@ def test_a_stem_that_changes_after_its_first_step_is_noticed():
         loss.backward()
     stem[1] = nn.Conv2d(4, 4, 1)
     layer(images).sin().sum().backward()
+
+
+def test_a_stride_that_changes_after_the_first_step_is_followed():
+    stem = nn.Sequential(conv(2, 4, 3, 2, 1), nn.ReLU(), conv(4, 4, 3, 2, 1)).double()
+    layer, images = SparseBackward(stem, 0.8, check=False), doubles(2, 2, 48, 48)
+    layer(images).sum().backward()
+    stem[0].stride, stem[2].dilation = (1, 1), (2, 2)
+    plain = nn.Sequential(stem, Backdrop(0.8))
+    pair = (trained(stem, one, images, 3) for one in (plain, layer))
+    assert largest_difference(*pair) < 1e-12
 
 
 def test_what_comes_behind_may_work_in_place():

@@ -232,6 +232,7 @@ def test_intervals_are_students():
         ({"masks": (0.5, 1.0)}, "probability p is 1.0"),
         ({"dropout": -0.1}, "probability p is -0.1"),
         ({"crop": 0.0}, "crop is 0.0"),
+        ({"split": "train"}, "is what is trained on"),
         ({"epochs": 0}, "epochs is 0"),
         ({"learning_rate": math.nan}, "learning rate is nan"),
         ({"train_size": 8, "batch_size": 9}, "larger than the training set of 8"),
@@ -258,6 +259,8 @@ def test_data_that_do_not_fit_are_refused(source):
         )
     with pytest.raises(UsageError, match="6 x 6 pixels are too small"):
         training.network(source.recipe.replace(shape=(6, 6)), settings(), 0)
+    with pytest.raises(UsageError, match="crops of 1 pixels are too small"):
+        training.network(source.recipe, training.Settings(method="crop", crop=0.02), 0)
 
 
 @pytest.mark.parametrize("shape", [(64,), (16, 16, 16)])

@@ -223,6 +223,12 @@ def test_a_dataset_is_made_read_and_whole(tmp_path: Path) -> None:
 
 
 BAD: dict[str, dict[str, object]] = {
+    "inner_scale 100 px damps all waves of an image of 48 px; use at most 48 px": {
+        "kernel": "power-law",
+        "exponent": 3.0,
+        "inner_scale": [1.0, 100.0],
+        "length_scales": [20.0],
+    },
     "component 1: kernel 'matern' needs smoothness": {"kernel": "matern", "length_scales": [3.0]},
     "component 1: kernel 'matern': smoothness 20.0 is out of range; use 0.1 to 10": {
         "kernel": "matern",

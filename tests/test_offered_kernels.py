@@ -1,6 +1,7 @@
 """Kernels of other packages, offered by an entry point."""
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,73 @@ class Failing:
     def covariance(self, r):
         raise KeyError("oh")
 
+@dataclass(frozen=True)
+class FailingLarge:
+    name: ClassVar[str] = "failinglarge"
+    def covariance(self, r):
+        if r.size > 1000:
+            raise ValueError("too many")
+        return np.exp(-r)
+
+@dataclass(frozen=True)
+class Relative:
+    name: ClassVar[str] = "relative"
+    def covariance(self, r):
+        return np.exp(-10 * r / r.max())
+
+@dataclass(frozen=True)
+class Turning:
+    name: ClassVar[str] = "turning"
+    count: ClassVar = itertools.count()
+    def covariance(self, r):
+        return np.exp(-r * (1.0 if next(self.count) < 8 else 1.001))
+
+@dataclass(frozen=True)
+class Flat:
+    name: ClassVar[str] = "flat"
+    def covariance(self, r):
+        return np.exp(-r).ravel()
+
+@dataclass(frozen=True)
+class Complex:
+    name: ClassVar[str] = "complex"
+    def covariance(self, r):
+        return np.exp(-r) + 0j
+
+@dataclass(frozen=True)
+class Gap:
+    name: ClassVar[str] = "gap"
+    def covariance(self, r):
+        return np.where(r == 0.25, np.nan, np.exp(-r))
+
+@dataclass(frozen=True)
+class Narrow:
+    name: ClassVar[str] = "narrow"
+    def spectrum(self, k, per_pixel):
+        return 1.0 * (np.abs(k - 10 ** (-3 + 600 / 199)) < 1e-4)  # between a torus's waves
+
+@dataclass(frozen=True)
+class Strict:
+    smoothness: float
+    name: ClassVar[str] = "strict"
+    def __post_init__(self):
+        if self.smoothness > 3:
+            raise KeyError("at most 3")
+    def covariance(self, r):
+        return np.exp(-r)
+
+@dataclass(frozen=True)
+class Other:
+    period: float
+    name: ClassVar[str] = "other"
+    def covariance(self, r):
+        return np.exp(-r)
+
+@dataclass(frozen=True)
+class Nameless:
+    def covariance(self, r):
+        return np.exp(-r)
+
 class Thawed:
     def covariance(self, r):
         return np.exp(-r)
@@ -71,7 +139,7 @@ def offer(folder: Path, module: str, code: str, kernels: dict[str, str]) -> None
 
 @pytest.fixture
 def _offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("Wave", "Band", "Drifting", "Large", "Failing", "Thawed", "Empty", "Missing")
+    names = [*re.findall(r"^class (\w+)", KERNELS, re.MULTILINE), "Missing"]
     offer(tmp_path, "wavy_kernels", KERNELS, {name.lower(): name for name in names})
     monkeypatch.syspath_prepend(str(tmp_path))
 
@@ -108,6 +176,14 @@ def test_a_spectrum_of_another_package_is_drawn() -> None:
         ("drifting", "kernel 'drifting' of an installed package isn't the same twice"),
         ("large", "doesn't give a covariance that is 1 at distance 0"),
         ("failing", r"raises KeyError\('oh'\)"),
+        ("failinglarge", r"raises ValueError\('too many'\)"),
+        ("relative", "depend on those beside them"),
+        ("turning", "isn't the same twice"),
+        ("flat", r"gives values of shape \(\d+,\) for \(\d+, \d+\)"),
+        ("complex", "gives complex128"),
+        ("gap", "not finite"),
+        ("narrow", "not 0 everywhere"),
+        ("other", "has the number 'period', and recipes know only smoothness"),
         ("thawed", "is no frozen dataclass"),
         ("empty", "has neither covariance nor spectrum"),
         ("missing", "can't be imported"),
@@ -117,6 +193,16 @@ def test_a_spectrum_of_another_package_is_drawn() -> None:
 def test_a_kernel_that_cannot_be_used_is_refused_in_one_line(kernel: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         recipe_of(kernel)
+
+
+@pytest.mark.usefixtures("_offered")
+def test_what_a_kernel_of_another_package_refuses_is_said_in_one_line() -> None:
+    with pytest.raises(RecipeError, match="refuses smoothness = 5: 'at most 3'"):
+        recipe_of("strict", smoothness=5.0)
+    with pytest.raises(RecipeError, match=r"kernel 'nameless' .* wrong by"):
+        recipe_of("nameless").replace(
+            components=[{"kernel": "nameless", "length_scales": [900.0]}], standardize=False
+        )
 
 
 def test_the_kernel_of_the_docs_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

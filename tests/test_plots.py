@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -11,15 +12,17 @@ import PIL.Image
 import pytest
 
 import gpgen
-from gpgen.errors import UsageError
-from gpgen.figures import TEXTURE_COLOURS, texture_palette
+from gpgen.errors import TargetError, UsageError
+from gpgen.figures import TEXTURE_COLOURS, new_figure, texture_palette
 from gpgen.golkar2018.importing import import_dataset
+from gpgen.io import files
 
 pytest.importorskip("matplotlib")
 from matplotlib import colormaps
 from matplotlib.text import Text
 
 from gpgen import plots
+from gpgen.plots.files import save
 
 
 def pictures(figure):
@@ -292,3 +295,19 @@ def test_matplotlib_comes_with_the_first_picture_and_pyplot_never(tmp_path):
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+
+
+def test_a_full_disk_leaves_the_picture_that_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    picture = tmp_path / "figure.png"
+    picture.write_bytes(b"an earlier one")
+    figure = new_figure(1, 1)
+    monkeypatch.setattr(files, "write", full)
+    with pytest.raises(TargetError, match=r"no space left on device; free some space, or choose"):
+        save(figure, picture)
+    assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
+    assert picture.read_bytes() == b"an earlier one"

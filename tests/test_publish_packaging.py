@@ -262,7 +262,7 @@ def test_a_full_disk_is_said_before_anything_is_written(made, tmp_path, monkeypa
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
     message = refusal(TargetError, package, made["data.zarr"], publication(), tmp_path / "d")
-    assert "GB free" in message
+    assert "its disk has 1.0 kB free" in message
     assert not list(tmp_path.iterdir())
 
 

@@ -169,6 +169,12 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
         Recipe.load("two-scales")
 
 
+def test_a_byte_order_mark_is_no_part_of_a_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "from-windows.toml"
+    path.write_text("\ufeff" + Recipe.load("two-scale-mini").to_toml(), encoding="utf-8")
+    assert Recipe.load(path) == Recipe.load("two-scale-mini")
+
+
 def test_an_unreadable_file_is_said_to_be(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="can't be read: No such file"):
         Recipe.load(tmp_path / "none.toml")

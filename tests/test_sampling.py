@@ -9,7 +9,7 @@ from machines import MACHINES, printed_on
 from scipy import stats
 
 from gpgen import Recipe, sample
-from gpgen.errors import UsageError
+from gpgen.errors import SampleIndexError, UsageError
 from gpgen.exact.arrays import NUMPY
 from gpgen.exact.axis import FACTOR_BITS
 from gpgen.exact.drawing import TextureClass
@@ -200,6 +200,23 @@ def test_sample_by_index_and_by_its_seed_agree(small: Recipe) -> None:
 def test_bad_arguments_are_refused(small: Recipe, arguments, message) -> None:
     with pytest.raises(UsageError, match=message):
         sample(small, **arguments)
+
+
+def test_a_sampler_refuses_what_is_no_sample(small: Recipe) -> None:
+    sampler = Sampler(small)
+    for seed, label in ((-1, 0), (2**64, 0), (1.5, 0), (0, small.class_count), (0, -1), (0, "2")):
+        with pytest.raises(UsageError, match=r"seed|label"):
+            sampler.image(seed, label)  # type: ignore[arg-type]
+    for start, stop in ((-1, 3), (0, 1.5), (0, -1)):
+        with pytest.raises(UsageError, match=r"start|stop"):
+            sampler.images(start, stop)  # type: ignore[arg-type]
+    for indices in ([-1], [0.5], [True]):
+        with pytest.raises(SampleIndexError):
+            sampler.images_at(np.array(indices))
+    with pytest.raises(UsageError, match="index is -1"):
+        small.label_of(-1)
+    with pytest.raises(UsageError, match="out has shape None"):
+        sampler.image(0, 0, [])  # type: ignore[arg-type]
 
 
 def test_an_output_of_the_wrong_kind_is_refused(small: Recipe) -> None:

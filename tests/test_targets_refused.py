@@ -275,3 +275,24 @@ def test_the_trial_leaves_nothing_outside_the_working_folder_at_any_step(tmp_pat
     finally:
         files.watch(None)
     assert seen.count("rename") == 3
+
+
+@pytest.mark.parametrize("place", ["", "image/"])
+def test_nothing_is_written_into_a_dataset(tmp_path: Path, place: str) -> None:
+    dataset = tmp_path / "data.zarr"
+    tiny_make(dataset).close()
+    inside = f"{dataset}/{place}"
+    for out in ("more.zarr", "more.h5", "data-{shard:05d}.tar", "more.parquet", "pictures/"):
+        with pytest.raises(TargetError, match="is part of the dataset"):
+            convert(dataset, inside + out)
+    with pytest.raises(TargetError, match="is part of the dataset"):
+        tiny_make(Path(inside + "more.zarr"))
+    with pytest.raises(TargetError, match="is part of the dataset"):
+        write_report(dataset, inside + "report.html")
+    assert verify(dataset).ok
+
+
+def test_a_field_that_is_not_the_shard_is_refused(tmp_path: Path) -> None:
+    for out in ("data-{shrad:05d}.h5", "{split}.zarr", "data-{n}.hdf5"):
+        with pytest.raises(UsageError, match=r"has a field that isn't \{shard\}"):
+            tiny_make(tmp_path / out)

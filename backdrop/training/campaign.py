@@ -22,6 +22,7 @@ from backdrop.training.run import Run, train
 from backdrop.training.settings import Settings, Target, settings_from
 from backdrop.training.state import Epoch
 from gpgen.errors import Argument, TargetError, UsageError
+from gpgen.io.output_files import check_outside
 from gpgen.io.user_paths import given
 from gpgen.progress import Follow, Progress, Tell, following
 from gpgen.workers import worker_count
@@ -254,6 +255,7 @@ def _claim(out: Path, plan: dict[str, Any], resume: bool) -> None:
                 "repeat the first command, or choose another folder",
             )
         return
+    check_outside(out)
     out.mkdir(parents=True, exist_ok=True)
     _write(path, plan)
 

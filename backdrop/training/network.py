@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,18 @@ from backdrop.training.settings import Settings
 from gpgen.errors import UsageError
 from gpgen.recipe import Recipe
 
-__all__ = ["network"]
+__all__ = ["network", "side_of_crop"]
 
 _BEST = 0.99
 """What was best at the largest length-scale of ``two-scale-mini``, with no mask elsewhere."""
 
 
 _FEATURES = {"power-spectrum": PowerSpectrum, "gabor": GaborBank}
+
+
+def side_of_crop(fraction: float, side: int) -> int:
+    """Return how many pixels of an axis a crop has."""
+    return max(1, round(fraction * side))
 
 
 def network(
@@ -76,6 +82,13 @@ def network(
         if settings.method == "batch-norm":
             return PlainCNN.from_recipe(recipe)
         model = TwoScaleCNN.from_recipe(recipe, generator=generator, **inserted)
+    smallest = min(recipe.shape)
+    if settings.method == "crop" and side_of_crop(settings.crop, smallest) < model.stride:
+        raise UsageError(
+            f"crop is {settings.crop}: crops of {side_of_crop(settings.crop, smallest)} pixels are "
+            "too small for the network's stages",
+            f"choose at least {math.ceil(100 * model.stride / smallest) / 100:g}",
+        )
     if means:
         model.classify.bias.data.copy_(torch.tensor(means))
     return model

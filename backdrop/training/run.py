@@ -22,7 +22,7 @@ from backdrop.evaluation import (
     relative_errors,
 )
 from backdrop.training.examples import Examples, Source, drawn
-from backdrop.training.network import network
+from backdrop.training.network import network, side_of_crop
 from backdrop.training.settings import Settings, settings_from
 from backdrop.training.state import CHECKPOINT, Epoch, State, load_checkpoint, restore, save
 from gpgen.errors import GpgenError, UsageError
@@ -244,7 +244,7 @@ def learning_rate(highest: float, step: int, steps: int) -> float:
 def cropped(image: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
     """Cut a window out of each image, ``fraction`` of its side, at random."""
     axes = image.shape[2:]
-    window = [max(1, round(fraction * side)) for side in axes]
+    window = [side_of_crop(fraction, side) for side in axes]
     corners = [
         torch.randint(
             side - width + 1, (len(image),), generator=generator, device=image.device

@@ -100,6 +100,10 @@ class Settings:
             raise UsageError(
                 f"the learning rate is {self.learning_rate}", "choose one above 0, like 0.01"
             )
+        if self.split == "train":
+            raise UsageError(
+                "split 'train' is what is trained on, and no test", "name another one, such as test"
+            )
         if not 0 < self.crop <= 1:
             raise UsageError(f"crop is {self.crop}", "choose a fraction with 0 < crop <= 1")
         if self.batch_size > self.train_size and not self.fitted_at_once:

@@ -226,7 +226,7 @@ def _summary(path: str, plan: Plan, seconds: float, last: list[Progress]) -> str
     if not last:
         return f"{whole}; it was finished already"
     if plan.reused:
-        return f"made {whole}, in {duration(seconds)}; {plan.reused:,} of them were taken over"
+        return f"made {whole}, in {duration(seconds)}; {plan.reused:,} of them were there before"
     made = n - last[0].resumed
     text = f"made {whole}, in {duration(seconds)} ({rate(made / seconds)})"
     return text if made == n else f"{text}; {n - made:,} were there already"

@@ -170,7 +170,7 @@ class Publication(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             If it can't be read, or a field is missing, unknown or wrong.
         """
         try:
-            text = given(path).read_text(encoding="utf-8")
+            text = given(path).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or "it isn't UTF-8 text"
             raise UsageError(f"{text_of(path)} can't be read: {reason}", _SAMPLE) from error

@@ -13,7 +13,7 @@ from gpgen.exact.kernels import KERNELS
 from gpgen.exact.offered_kernels import stationary_kernel
 from gpgen.exact.scaled_kernel import ScaledKernel
 from gpgen.exact.separable import SeparableField
-from gpgen.exact.stationary import White
+from gpgen.exact.stationary import PowerLaw, White
 from gpgen.exact.texture import LengthScale, Texture
 from gpgen.exact.torus_size import ImageGrid
 
@@ -61,6 +61,12 @@ def scaled_kernel(
     lengths = texture.per_axis(scale)
     if isinstance(family, White) and set(lengths) != {1}:
         raise RecipeError("white noise has no length-scale", "write length_scales = [1]")
+    longest = max(texture.shape)
+    if isinstance(family, PowerLaw) and family.inner_scale > longest:
+        raise RecipeError(
+            f"inner_scale {family.inner_scale:g} px damps all waves of an image of {longest} px",
+            f"use at most {longest} px",
+        )
     if angle and len(texture.shape) != 2:
         raise RecipeError(f"angle {angle:g} needs two axes", "leave it out")
     if angle and len(set(lengths)) == 1:

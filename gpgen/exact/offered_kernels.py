@@ -12,10 +12,10 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
-import numpy as np
-
 from gpgen.errors import RecipeError
+from gpgen.exact.checked_kernel import checked, unusable
 from gpgen.exact.stationary import STATIONARY, PowerLaw, SpectralKernel, Stationary
+from gpgen.exact.texture import KERNEL_NUMBERS
 
 __all__ = ["GROUP", "kernel_names", "stationary_kernel"]
 
@@ -63,10 +63,17 @@ def stationary_kernel(
     for key, field in fields.items():
         if key not in given and field.default is dataclasses.MISSING:
             raise RecipeError(f"kernel {name!r} needs {key}", f"add {key}, for example 1.5")
-    kernel = chosen(**given)
-    if name not in STATIONARY:
-        _check(name, kernel)
-    return kernel
+    if name in STATIONARY:
+        return chosen(**given)
+    try:
+        kernel = chosen(**given)
+    except Exception as error:
+        numbers = ", ".join(f"{key} = {value:g}" for key, value in given.items())
+        raise RecipeError(
+            f"kernel {name!r} of an installed package refuses {numbers or 'to be made'}: {error}",
+            "see the package's documentation",
+        ) from error
+    return checked(name, kernel)
 
 
 @lru_cache(maxsize=64)
@@ -75,39 +82,14 @@ def _offered(name: str) -> type[Stationary | SpectralKernel]:
     try:
         kernel: type[Stationary | SpectralKernel] = found.load()
     except Exception as error:
-        raise _unusable(name, f"can't be imported: {error!r}") from error
+        raise unusable(name, f"can't be imported: {error!r}") from error
     frozen = dataclasses.is_dataclass(kernel) and kernel.__dataclass_params__.frozen
     if not isinstance(kernel, type) or not frozen:
-        raise _unusable(name, "is no frozen dataclass")
+        raise unusable(name, "is no frozen dataclass")
     if not hasattr(kernel, "covariance") and not hasattr(kernel, "spectrum"):
-        raise _unusable(name, "has neither covariance nor spectrum")
+        raise unusable(name, "has neither covariance nor spectrum")
+    for field in dataclasses.fields(kernel):  # type: ignore[arg-type]
+        if field.name not in KERNEL_NUMBERS and field.default is dataclasses.MISSING:
+            names = ", ".join(KERNEL_NUMBERS)
+            raise unusable(name, f"has the number {field.name!r}, and recipes know only {names}")
     return kernel
-
-
-@lru_cache(maxsize=256)
-def _check(name: str, kernel: Stationary | SpectralKernel) -> None:
-    """Refuse a kernel that isn't one, or isn't the same twice."""
-    r = np.concatenate([[0.0], np.geomspace(1e-3, 1e3, 200)])
-    try:
-        if isinstance(kernel, SpectralKernel):
-            values, again = (kernel.spectrum(r.copy(), r / 1e3) for _ in range(2))
-            right = bool((values >= 0).all()) and bool(values.sum() > 0)
-            rule = "a spectrum that is finite, not negative and not 0 everywhere"
-        else:
-            values, again = (kernel.covariance(r.copy()) for _ in range(2))
-            right = bool(values[0] == 1) and bool((np.abs(values) <= 1).all())
-            rule = "a covariance that is 1 at distance 0 and nowhere larger"
-        usable = right and values.shape == r.shape and bool(np.isfinite(values).all())
-        same = bool((values == again).all())
-    except Exception as error:
-        raise _unusable(name, f"raises {error!r}") from error
-    if not usable:
-        raise _unusable(name, f"doesn't give {rule}")
-    if not same:
-        raise _unusable(name, "isn't the same twice")
-
-
-def _unusable(name: str, why: str) -> RecipeError:
-    return RecipeError(
-        f"kernel {name!r} of an installed package {why}", "mend the package, see docs/kernels.md"
-    )

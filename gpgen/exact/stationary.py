@@ -39,7 +39,10 @@ Array = npt.NDArray[np.float64]
 class Stationary(Protocol):
     """A kernel without its length-scale."""
 
-    name: ClassVar[str]
+    @property
+    def name(self) -> str:
+        """What recipes call it."""
+        ...
 
     def __hash__(self) -> int: ...
 
@@ -55,7 +58,10 @@ class SpectralKernel(Protocol):
     Its covariance is the Fourier sum of the spectrum, divided by its value at 0.
     """
 
-    name: ClassVar[str]
+    @property
+    def name(self) -> str:
+        """What recipes call it."""
+        ...
 
     def __hash__(self) -> int: ...
 
@@ -210,7 +216,8 @@ class PowerLaw:
         beta, above 0 and at most 10. A self-affine surface of Hurst exponent H on n axes has
         beta = 2 H + n.
     inner_scale
-        l_i in pixels, of all axes alike; waves shorter than it are damped. 0 for none.
+        l_i in pixels, of all axes alike; waves shorter than it are damped. 0 for none; at most the
+        image's longest axis.
     """
 
     name: ClassVar[str] = "power-law"

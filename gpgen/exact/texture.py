@@ -19,6 +19,7 @@ from gpgen.exact.drawn_range import LENGTH_SCALES, WEIGHTS, DrawnRange, drawn_po
 from gpgen.exact.marginals import MARGINALS
 
 __all__ = [
+    "KERNEL_NUMBERS",
     "Alternatives",
     "Choice",
     "Component",
@@ -33,7 +34,8 @@ LengthScale = float | tuple[float, ...]
 Numbers = float | tuple[float, ...] | None
 """A number of a kernel, several to choose from, or none."""
 
-_NUMBERS: Final = ("smoothness", "alpha", "exponent", "hurst", "inner_scale", "angle")
+KERNEL_NUMBERS: Final = ("smoothness", "alpha", "exponent", "hurst", "inner_scale")
+"""What kernels may have of their own."""
 
 
 def length_scale_name(scale: LengthScale) -> str:
@@ -149,7 +151,7 @@ class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def offers(self) -> dict[str, tuple[float, ...]]:
         """The numbers that it has besides length-scales, by name, with their values."""
-        values = {name: getattr(self, name) for name in _NUMBERS}
+        values = {name: getattr(self, name) for name in (*KERNEL_NUMBERS, "angle")}
         return {name: _several(value) for name, value in values.items() if value is not None}
 
     @property

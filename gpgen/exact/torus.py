@@ -158,17 +158,22 @@ class Torus:
             for n, closed in zip(self.grid.pixels, self.grid.periodic, strict=True)
         ]
         opposite = [distances[0], *(-d for d in distances[1:])]
-        if isinstance(self.kernel.family, SpectralKernel):
-            meant = self._half[0]
-            errors = [self._at(drawn, d) - self._at(meant, d) for d in (distances, opposite)]
+        signs = (distances, opposite)[: len(drawn)]
+        if self._holds_all_pairs:
+            meant = [self._at(self._half[0], d) for d in signs]
         else:
-            values = self._meant([d.astype(np.float64) for d in distances])
-            errors = [
-                self._at(drawn, d) - part
-                for d, part in zip((distances, opposite), values, strict=False)
-            ]
+            meant = list(self._meant([d.astype(np.float64) for d in distances]))
+        errors = [self._at(drawn, d) - part for d, part in zip(signs, meant, strict=True)]
         self.__dict__.pop("_half", None)  # as large as what is kept, and not needed again
         return max(float(np.abs(error).max()) for error in errors)
+
+    @property
+    def _holds_all_pairs(self) -> bool:
+        """Whether the kernel itself, at all distances in an image, is what `_half` begins with."""
+        if isinstance(self.kernel.family, SpectralKernel):
+            return True
+        room = zip(self.sizes, self.grid.pixels, self.grid.periodic, strict=True)
+        return all(closed or m >= 2 * n for m, n, closed in room)
 
     def _drawn(self) -> Array:
         """Return the covariance of what is drawn, over half a torus."""

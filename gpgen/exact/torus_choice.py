@@ -84,7 +84,8 @@ def _best(kernel: ScaledKernel, grid: ImageGrid) -> tuple[Torus | None, float]:
             continue
         tried.add(sizes)
         torus = Torus(kernel, grid, sizes)
-        if torus.negative_part > 2 * LARGEST_COVARIANCE_ERROR:  # rounding won't mend that
+        # It is the variance's error but for the rounding of the root, some 1e-8 of it.
+        if torus.negative_part > 1.1 * LARGEST_COVARIANCE_ERROR:
             least = min(least, torus.negative_part)
             continue
         if torus.covariance_error <= LARGEST_COVARIANCE_ERROR:

@@ -110,7 +110,8 @@ def export(
             chosen = chosen.subset(samples, classes=classes, split=split)
         if len(chosen) == 0:
             raise UsageError("no sample fulfils all conditions", "choose others")
-        with target_errors(f"{target.path} can't be written"), following(progress) as tell:
+        what = f"{target.path} can't be written"
+        with target_errors(what, resumes=False), following(progress) as tell:
             told = _Counter(len(chosen), tell)
             if target.form == "pictures":
                 return write_pictures(

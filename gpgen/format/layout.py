@@ -186,9 +186,11 @@ class Target:
                 if path.suffix in suffixes:
                     return cls(path, form)
             raise UsageError(f"the shards {str(out)!r} are neither HDF5 nor tar files", _FORMS)
+        if "{" in path.name and path.suffix in (".zarr", *SHARDED["hdf5-shards"]):
+            raise UsageError(f"the target {str(out)!r} has a field that isn't {{shard}}", _FORMS)
         if path.suffix == ".zarr":
             return cls(path, "zarr")
-        if path.suffix in (".h5", ".hdf5"):
+        if path.suffix in SHARDED["hdf5-shards"]:
             return cls(path, "hdf5")
         raise UsageError(f"no format belongs to the target {str(out)!r}", _FORMS)
 

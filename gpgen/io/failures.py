@@ -95,8 +95,15 @@ def unreadable(path: object, error: OSError, hint: str = VERIFY) -> DatasetError
 
 
 @contextlib.contextmanager
-def target_errors(what: str) -> Iterator[None]:
+def target_errors(what: str, resumes: bool = True) -> Iterator[None]:
     """Turn the operating system's refusals to write into a `TargetError` that says where.
+
+    Parameters
+    ----------
+    what
+        Where, and what can't be done.
+    resumes
+        Whether what was begun can be resumed.
 
     Raises
     ------
@@ -108,13 +115,13 @@ def target_errors(what: str) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, TargetError):
             raise
-        hint = _writing_remedy(error)
+        hint = _writing_remedy(error, resumes)
         if hint is None:
             raise
         raise TargetError(f"{what}: {reason(error)}", hint) from error
 
 
-def _writing_remedy(error: OSError) -> str | None:
+def _writing_remedy(error: OSError, resumes: bool) -> str | None:
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"give yourself permission to write there, or choose another {Argument.OUT}"
     if error.errno == errno.EFBIG:
@@ -125,4 +132,4 @@ def _writing_remedy(error: OSError) -> str | None:
     if error.errno in _NO_RENAME:
         return f"choose another {Argument.OUT}: what is made there can't be given its name"
     known = remedy(error)
-    return known and f"{known}, then run it again with {Argument.RESUME}"
+    return known and f"{known}, then run it again" + f" with {Argument.RESUME}" * resumes

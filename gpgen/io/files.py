@@ -307,6 +307,10 @@ def replace_file(path: Path, data: bytes, temporary: Path) -> None:
     try:
         write(descriptor, [data])
         sync(descriptor)
+    except OSError:
+        with contextlib.suppress(OSError):
+            name.unlink()
+        raise
     finally:
         os.close(descriptor)
     rename(name, path)
@@ -315,13 +319,8 @@ def replace_file(path: Path, data: bytes, temporary: Path) -> None:
 def lock(path: Path) -> int | None:
     """Take an exclusive lock on the file at ``path``, created if need be.
 
-    The lock is the kernel's, so it goes when its owner dies, however it dies.
-
-    Returns
-    -------
-    int or None
-        The descriptor that holds the lock until closed, or ``None`` if
-        another process holds it.
+    The lock is the kernel's, so it goes when its owner dies, however it dies. Returns the
+    descriptor that holds it until closed, or ``None`` if another process holds it.
     """
     while True:
         descriptor = open_or_create(path)

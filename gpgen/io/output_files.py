@@ -9,23 +9,52 @@ import tempfile
 from pathlib import Path
 
 from gpgen.errors import Argument, TargetError
+from gpgen.formatting import nbytes as in_units
+from gpgen.io.local_path import LocalPath
+from gpgen.io.recognizing import DATASET, recognize
 
-__all__ = ["check_folder", "check_output_file", "check_space", "free_bytes", "is_writable"]
+__all__ = [
+    "check_folder",
+    "check_output_file",
+    "check_outside",
+    "check_space",
+    "free_bytes",
+    "is_writable",
+]
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that isn't there, in which something is to be made.
+    """Refuse a folder that isn't there, in which something is to be made, or is a dataset's own.
 
     Raises
     ------
     TargetError
-        If it is missing, or no folder.
+        If it is missing, no folder, or inside a Zarr dataset, whose files `verify` knows.
     """
     if not folder.is_dir():
         raise TargetError(
             f"the folder {folder} does not exist",
             f"make it with `mkdir -p {shlex.quote(str(folder))}`",
         )
+    check_outside(folder)
+
+
+def check_outside(folder: Path) -> None:
+    """Refuse a folder, which need not be there yet, inside a Zarr dataset of ours.
+
+    Raises
+    ------
+    TargetError
+        Files that don't belong to the dataset would count as its damage.
+    """
+    for place in (folder, *folder.parents):
+        if not (place / "zarr.json").is_file():
+            continue
+        found = recognize(LocalPath(place))
+        if found is not None and found.what == DATASET:
+            raise TargetError(
+                f"the folder {folder} is part of the dataset {place}", "choose a place outside it"
+            )
 
 
 def free_bytes(folder: Path) -> int:
@@ -61,7 +90,7 @@ def check_space(
     """
     if nbytes > free:
         raise TargetError(
-            f"{target} needs {nbytes / 1e9:.2f} GB more and its disk has {free / 1e9:.2f} GB free",
+            f"{target} needs {in_units(nbytes)} more and its disk has {in_units(free)} free",
             f"free some space, or {instead}",
         )
 

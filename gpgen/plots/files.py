@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
 from gpgen.errors import TargetError, UsageError
 from gpgen.figures import new_figure
+from gpgen.io.failures import reason, remedy
+from gpgen.io.files import replace_file
 from gpgen.io.output_files import check_output_file
-from gpgen.io.user_paths import AnyText, given, text_of
+from gpgen.io.user_paths import AnyText, given, target_of, text_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,17 +49,19 @@ def save(figure: Figure, path: AnyText, *, dpi: int = 200) -> None:
     """
     from matplotlib import rc_context
 
-    target = given(path)
+    target = target_of(path)
     suffix = _check_suffix(path)
     dated = {".pdf": "CreationDate", ".svg": "Date"}.get(suffix)
+    page = BytesIO()
+    with rc_context({"svg.hashsalt": "gpgen", "pdf.fonttype": 42, "svg.fonttype": "none"}):
+        metadata = {dated: None} if dated else None
+        figure.savefig(page, format=suffix[1:], dpi=dpi, metadata=metadata)
     try:
-        with rc_context({"svg.hashsalt": "gpgen", "pdf.fonttype": 42, "svg.fonttype": "none"}):
-            figure.savefig(target, dpi=dpi, metadata={dated: None} if dated else None)
+        replace_file(target, page.getvalue(), target.parent)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
         raise TargetError(
-            f"the picture {text_of(path)!r} can't be written: {reason}",
-            "choose another folder or make this one writable",
+            f"the picture {text_of(path)!r} can't be written: {reason(error)}",
+            f"{remedy(error) or 'make its folder writable'}, or choose another one",
         ) from error
 
 

@@ -107,7 +107,7 @@ def write_report(
     check_output_file(target)
     with open_content(dataset) as content, following(progress) as tell:
         page = _page(content, samples, publication, classes, tell)
-    with target_errors(f"{target} can't be written"):
+    with target_errors(f"{target} can't be written", resumes=False):
         disk.replace_file(target, page.encode(), target.parent)
     return target
 
