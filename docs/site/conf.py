@@ -33,6 +33,7 @@ nitpicky = False
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
 nb_execution_mode = "off"
+nb_mime_priority_overrides = [("linkcheck", "image/png", 0)]  # a builder that it doesn't know
 
 # The reference: NumPy docstrings.
 napoleon_google_docstring = False
@@ -44,6 +45,7 @@ python_use_unqualified_type_names = True
 html_theme = "pydata_sphinx_theme"
 html_title = "gpgen"
 html_show_sourcelink = False
+html_search_scorer = str(Path(__file__).with_name("scorer.js"))
 html_theme_options = {
     "show_toc_level": 2,
     "navigation_with_keys": False,
