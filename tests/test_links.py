@@ -58,8 +58,8 @@ def targets(path: Path) -> Iterator[str]:
 
 def anchors(path: Path) -> set[str]:
     """Return the names that a forge, and MyST, give to a page's headings."""
-    headings = re.findall(r"^#+ (.*)$", re.sub(
-        r"^```.*?^```$", "", PAGES[path], flags=re.MULTILINE | re.DOTALL), re.MULTILINE)  # fmt: skip
+    text = re.sub(r"^```.*?^```$", "", PAGES[path], flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
