@@ -120,6 +120,7 @@ def test_the_length_scale_for_a_target_gives_it() -> None:
     assert again.accuracy == pytest.approx(0.8, abs=0.05)
 
 
+@pytest.mark.slow
 def test_progress_is_told_to_its_end() -> None:
     told = []
     gpgen.difficulty(FEW, samples=200, progress=told.append)

@@ -76,6 +76,7 @@ def test_each_iteration_has_samples_of_its_own(
         assert some(loader, 5) == drawn(iteration, 0, 15)
 
 
+@pytest.mark.slow
 def test_loaders_of_any_kind_over_one_dataset_share_no_sample() -> None:
     fresh, seen = EndlessTextures(SMALL, 2), []
     seen += some(fresh, 2)
