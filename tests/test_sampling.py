@@ -34,7 +34,7 @@ RECIPES = [
     recipe_of([130, 70], [[[3.0, 5.0]], [20.0]]),
     recipe_of([12, 20, 17], [[2.0], [4.0, [3.0, 4.0, 5.0]]]),
     recipe_of([64, 96], [[2.0], [5.0]], boundary="periodic"),
-    recipe_of([40, 24, 36], [[1.0], [2.0]], boundary="periodic"),
+    recipe_of([20, 18, 25], [[1.0], [1.5]], boundary="periodic"),
     recipe_of([33, 20], [[2.0], [7.0]], standardize=False),
 ]
 

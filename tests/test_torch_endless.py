@@ -167,8 +167,10 @@ def test_a_state_of_other_batches_is_refused() -> None:
 stateful = pytest.importorskip("torchdata.stateful_dataloader").StatefulDataLoader
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("steps", [1, 4, 7])
+@pytest.mark.parametrize(
+    ("steps", "workers"),
+    [(1, 0), (4, 0), (7, 0), (4, 2), *(pytest.param(k, 2, marks=pytest.mark.slow) for k in (1, 7))],
+)
 def test_a_stateful_loader_goes_on_exactly(workers: int, steps: int) -> None:
     def loader() -> Any:
         return stateful(EndlessTextures(SMALL, 2), batch_size=None, num_workers=workers)

@@ -293,7 +293,7 @@ def evaluate_checkpoint(
     settings = settings_from(checkpoint["settings"])
     found = recipe_or_dataset(source)
     described = found if isinstance(found, Recipe) else found.recipe
-    # Before `Source` says that there is nothing of the target to learn: the target is the network's.
+    # `Source` would ask for another target, and it is the network's.
     if isinstance(described, Recipe):
         ours, theirs = (_learned(one, settings) for one in (recipe, described))
         if ours != theirs:
