@@ -49,7 +49,9 @@ def many_classes():
 
 
 SHEETS = [
-    pytest.param(name, marks=pytest.mark.slow) if name in ("three-scale", "golkar2018") else name
+    pytest.param(name, marks=pytest.mark.slow)
+    if name in ("two-scale", "three-scale", "golkar2018")
+    else name
     for name in (*builtin_recipes(), "line", "cube", "many")
 ]
 

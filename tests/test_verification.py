@@ -96,6 +96,7 @@ def test_a_flipped_bit_anywhere_is_named_by_its_file(own: Path) -> None:
     assert verify(own).ok
 
 
+@pytest.mark.slow
 def test_a_truncated_lengthened_or_deleted_file_is_named(own: Path) -> None:
     for name, path in _files(own).items():
         whole = path.read_bytes()
