@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backdrop.patches import Crop
+from backdrop.crops import Crop, Crops
 from gpgen.errors import UsageError
 
 __all__ = ["ImageParts", "ImageRows", "PartReader"]
@@ -73,17 +73,17 @@ class PartReader:
         self.shape = tuple(images.shape)
         self._like = like
 
-    def read(self, parts: Sequence[tuple[int, Crop]]) -> Tensor:
-        """Return parts of samples with all channels, of one size: (part, channel, *axes).
+    def read(self, crops: Crops) -> Tensor:
+        """Return parts of samples with all channels: (part, channel, *axes).
 
         The memory is new: a stem may begin in place.
         """
-        return torch.cat([self._one(slice(n, n + 1), crop) for n, crop in parts])
-
-    def _one(self, sample: slice, crop: Crop) -> Tensor:
-        part = self.images[(sample, *crop[1:])]
         if isinstance(self.images, Tensor):
-            return part.detach()
+            return crops.of(self.images.detach())
+        return torch.cat([self._one(index) for index in crops])
+
+    def _one(self, index: Crop) -> Tensor:
+        part = self.images[index]
         if not isinstance(part, Tensor):
             part = torch.from_numpy(np.array(part))
         return part.to(self._like)

@@ -15,19 +15,15 @@ from fractions import Fraction
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from backdrop.crops import Crop, Crops, Indices
 from backdrop.geometry import ReceptiveField, receptive_field
 from gpgen.errors import UsageError
 
-__all__ = ["Crop", "Indices", "Patches", "StemGeometry", "stem_geometry"]
-
-Indices = npt.NDArray[np.int64]
-Crop = tuple[slice, ...]
-"""An index of all samples and channels, and of a range of positions along each axis."""
+__all__ = ["Patches", "StemGeometry", "stem_geometry"]
 
 _TRIAL_SIDES = {1: (512, 1 << 14), 2: (64, 1024), 3: (32, 128)}
 """Smallest and largest side of the images on which a receptive field is looked for."""
@@ -59,9 +55,9 @@ class Patches:
     def __len__(self) -> int:
         return len(self.start)
 
-    def pixels(self, box: int) -> Crop:
-        """Return the part of the image that a box needs."""
-        return _crop(self.start[box, 0], self.size[box, 0])
+    def pixels(self, samples: Indices, boxes: Indices) -> Crops:
+        """Return what boxes of samples need of the images; all of them need the same size."""
+        return Crops(samples, self.start[boxes, 0], self.size[boxes[0], 0])
 
     def steps(self, box: int) -> list[tuple[list[int], Crop]]:
         """Return each segment's lead, and what of its output for its part is needed."""

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -255,7 +256,7 @@ def plot_sparse_backward(
         patches = stem_geometry(stem, 1, image.shape).patches(start, start + 1)
         seen = torch.full_like(image, torch.nan)[None, None]
         for number in range(len(patches)):
-            crop = patches.pixels(number)
+            (crop,) = patches.pixels(np.array([0]), np.array([number]))
             seen[crop] = image[None, None][crop]
         panels.append((f"backward: these patches\n(kernels that {words})", seen[0, 0]))
     figure, axes = _panels([title for title, _ in panels], width, bar=False)

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from backdrop.blocking import masks_of
+from backdrop.crops import Crops, Indices
 from backdrop.functional import masked_identity
 from backdrop.image_parts import PartReader
 from backdrop.layer import Backdrop
-from backdrop.patches import Crop, Indices, Patches, StemGeometry
+from backdrop.patches import Patches, StemGeometry
 from backdrop.stem_on_parts import Stem
 from gpgen.errors import UsageError
 
@@ -167,17 +168,16 @@ class Plan:
             for low in range(0, len(boxes), most):
                 yield boxes[low : low + most]
 
-    def output_of(self, boxes: Indices) -> list[tuple[int, Crop]]:
-        """Return samples, and where in the output the boxes are."""
-        ends = zip(self.start[boxes].tolist(), self.stop[boxes].tolist(), strict=True)
-        crops = [(slice(None), slice(None), *map(slice, low, high)) for low, high in ends]
-        return list(zip(self.samples[boxes].tolist(), crops, strict=True))
+    def output_of(self, boxes: Indices) -> Crops:
+        """Return where in the output the boxes are."""
+        start = self.start[boxes]
+        return Crops(self.samples[boxes], start, self.stop[boxes[0]] - start[0])
 
     def remember(self, output: Tensor) -> None:
         """Keep what the first pass gave where something survives."""
         if self.check:
             self._largest = largest_error(output)
-            self._first = [self._of_output(output, boxes) for boxes in self.groups()]
+            self._first = [self.output_of(boxes).of(output) for boxes in self.groups()]
 
     def compare(self, number: int, values: Tensor) -> None:
         """Refuse a second pass that gives a group of boxes other values than the first."""
@@ -194,19 +194,12 @@ class Plan:
 
     def upstream(self, gradient: Tensor, boxes: Indices) -> Tensor:
         """Return the gradient that arrives at a group of boxes, masked."""
-        masked = [
-            gradient[n : n + 1][crop] * self.factors[n : n + 1][crop]
-            for n, crop in self.output_of(boxes)
-        ]
-        return torch.cat(masked).to(gradient.dtype)
+        where = self.output_of(boxes)
+        return (where.of(gradient) * where.of(self.factors)).to(gradient.dtype)
 
-    def _of_output(self, output: Tensor, boxes: Indices) -> Tensor:
-        return torch.cat([output[n : n + 1][crop] for n, crop in self.output_of(boxes)])
-
-    def images_of(self, boxes: Indices) -> list[tuple[int, Crop]]:
-        """Return samples, and what of the images the boxes need."""
-        crops = [self.patches.pixels(box) for box in boxes]
-        return list(zip(self.samples[boxes].tolist(), crops, strict=True))
+    def images_of(self, boxes: Indices) -> Crops:
+        """Return what of the images the boxes need."""
+        return self.patches.pixels(self.samples[boxes], boxes)
 
     def run(self, parts: Tensor, boxes: Indices) -> Tensor:
         """Run the stem on the images' parts, masked as the images were."""
@@ -265,8 +258,8 @@ class SparseGradient(torch.autograd.Function):
                 found = list(torch.autograd.grad(values, wanted, upstream, allow_unused=True))
                 of_parts = None if image_gradient is None else found.pop()
                 if image_gradient is not None and of_parts is not None:
-                    for (n, crop), one in zip(plan.images_of(boxes), of_parts, strict=True):
-                        image_gradient[n : n + 1][crop] += one
+                    for index, one in zip(plan.images_of(boxes), of_parts, strict=True):
+                        image_gradient[index] += one
                 for k, gradient in enumerate(found):
                     if gradient is not None:
                         so_far = totals[k]

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Proxy
 
+from backdrop.crops import Indices
 from backdrop.functional import draw_kept
 from backdrop.image_parts import ImageParts, PartReader
 from backdrop.layer import Backdrop, fx_leaf
-from backdrop.patches import Indices, StemGeometry, stem_geometry
+from backdrop.patches import StemGeometry, stem_geometry
 from backdrop.recomputing import InnerMasks, Plan, SparseGradient, as_now
 from backdrop.stem_checks import BEHIND, check_patches, check_unchanged, versions
 from backdrop.stem_on_parts import Stem
@@ -298,7 +299,7 @@ class SparseBackward(nn.Module):
         output: Tensor | None = None
         for sample in range(reader.shape[0]):
             for number, box in enumerate(boxes.tolist()):
-                part = reader.read([(sample, patches.pixels(number))])
+                part = reader.read(patches.pixels(np.array([sample]), np.array([number])))
                 values = stem(part, patches.steps(number))
                 if output is None:
                     output = values.new_empty(

@@ -54,7 +54,7 @@ def check_patches(
     largest = largest_error(output[0])
     for number, place in enumerate(start.tolist()):
         here = output[(slice(0, 1), slice(None), *(slice(i, i + 1) for i in place))]
-        part = reader.read([(0, patches.pixels(number))])
+        part = reader.read(patches.pixels(np.array([0]), np.array([number])))
         try:
             with (
                 masks.ignored(),

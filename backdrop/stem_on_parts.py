@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from backdrop.patches import Crop, StemGeometry
+from backdrop.crops import Crop
+from backdrop.patches import StemGeometry
 from gpgen.errors import UsageError
 
 __all__ = ["Stem"]

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backdrop.patches import Indices, StemGeometry
+from backdrop.crops import Indices
+from backdrop.patches import StemGeometry
 
 __all__ = ["surviving"]
 

@@ -46,6 +46,8 @@ def cost(repeats: int, device: str, threads: int) -> None:
         "dropout": torch.nn.Dropout(0.5),
     }
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    if device == "cuda":
+        print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}")
     print(f"{'forward and backward, ms':24}" + "".join(f"{n:>12}" for n in layers) + "  memory")
     for shape in SHAPES:
         x = torch.randn(shape, device=device, requires_grad=True)

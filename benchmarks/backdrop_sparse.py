@@ -2,6 +2,8 @@
 
     python -m benchmarks.backdrop_sparse time [--repeats 15] [--p 0.95 ...] [--side 512 ...]
     python -m benchmarks.backdrop_sparse memory
+    python -m benchmarks.backdrop_sparse time --device cuda --p 0.95 --side 512 2048 --repeats 5
+    python -m benchmarks.backdrop_sparse memory --device cuda
     python -m benchmarks.backdrop_sparse large [--side 32768]
 
 ``time`` prints a training step's time for two stems (kernels that tile; 3 x 3 at stride 2
@@ -9,7 +11,8 @@ throughout), one thread, the contenders in turn so that a busy machine slows all
 and their ratios to the masked step and to the forward pass alone. ``memory`` prints the bytes
 that stay for the backward pass, and the most memory that a step needs, as images grow. ``large``
 runs one step on one image that is read part by part from a file and prints the process's largest
-resident size; run it by itself.
+resident size; run it by itself. On a GPU, time is until the device is done, and the most memory is
+what tensors hold there at most.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from backdrop import Backdrop, SparseBackward, SparseBackwardWarning
+from benchmarks.backdrop_by_cost_training import most_allocated, waiting
 from benchmarks.machine import describe_machine
 from benchmarks.timing import interleaved
 
@@ -57,8 +61,8 @@ STEMS: dict[str, Callable[[], nn.Sequential]] = {"tiling": tiling, "3 x 3": over
 
 
 def contenders(stem: nn.Module, images: torch.Tensor, p: float) -> dict[str, Callable[[], object]]:
-    head = nn.Linear(WIDTH, CLASSES)
-    labels = torch.arange(len(images)) % CLASSES
+    head = nn.Linear(WIDTH, CLASSES).to(images.device)
+    labels = torch.arange(len(images), device=images.device) % CLASSES
     masked, sparse = nn.Sequential(stem, Backdrop(p)), SparseBackward(stem, p)
 
     def step(front: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -71,7 +75,7 @@ def contenders(stem: nn.Module, images: torch.Tensor, p: float) -> dict[str, Cal
             for part in images.split(by):
                 stem(part)
 
-    return {
+    calls: dict[str, Callable[[], object]] = {
         "no mask": lambda: step(stem),
         "masked": lambda: step(masked),
         "checkpoint": lambda: step(lambda x: checkpoint(masked, x, use_reentrant=False)),
@@ -79,9 +83,10 @@ def contenders(stem: nn.Module, images: torch.Tensor, p: float) -> dict[str, Cal
         "forward": lambda: forward(len(images)),
         "forward by image": lambda: forward(1),
     }
+    return {name: waiting(call, images.device) for name, call in calls.items()}
 
 
-def times(repeats: int, ps: list[float], sides: list[int]) -> None:
+def times(repeats: int, ps: list[float], sides: list[int], device: torch.device) -> None:
     print("| stem | side | p | no mask, ms | masked | checkpoint | sparse | forward | by image | "
           "sparse / masked | / forward | / checkpoint |")  # fmt: skip
     print("|" + " --- |" * 12)
@@ -89,42 +94,47 @@ def times(repeats: int, ps: list[float], sides: list[int]) -> None:
         for side in sides:
             for p in ps:
                 torch.manual_seed(0)
-                run = contenders(make(), torch.randn(BATCH, 1, side, side), p)
+                images = torch.randn(BATCH, 1, side, side, device=device)
+                run = contenders(make().to(device), images, p)
                 took = {k: 1e3 * t.seconds() for k, t in interleaved(run, repeats).items()}
-                shown = " | ".join(f"{t:.0f}" for t in took.values())
+                shown = " | ".join(f"{t:.3g}" if t < 100 else f"{t:.0f}" for t in took.values())
                 ratios = (took["sparse"] / took[k] for k in ("masked", "forward", "checkpoint"))
                 print(f"| {name} | {side} | {p:g} | {shown} | "
                       + " | ".join(f"{r:.2f}" for r in ratios) + " |", flush=True)  # fmt: skip
 
 
-def memory() -> None:
-    print("MB kept after the forward pass for the backward pass; most resident in the step, "
+def memory(device: torch.device) -> None:
+    most = "most resident" if device.type == "cpu" else "most held by tensors"
+    print(f"MB kept after the forward pass for the backward pass; {most} in the step, "
           "beyond the images")  # fmt: skip
+    needed = in_a_process if device.type == "cpu" else partial(need, device)
     names = ("masked", "checkpoint", "sparse, p = 0.95", "sparse, tile=512, keep=4")
     print(f"| stem | images | {' | '.join(names)} |")
     print("|" + " --- |" * (2 + len(names)))
     for stem in STEMS:
         for batch, side in ((BATCH, 512), (1, 512), (1, 1024), (1, 2048), (1, 4096), (1, 8192)):
             cells = [
-                in_a_process(stem, kind, batch, side) if side <= 4096 or kind == names[-1] else ""
+                needed(stem, kind, batch, side)
+                if side <= 4096 or kind == names[-1] or device.type != "cpu"
+                else ""
                 for kind in names
             ]
             print(f"| {stem} | {batch} x {side} x {side} | {' | '.join(cells)} |", flush=True)
     print(f"\n{BATCH} x 512 x 512, sparse")
     for stem in STEMS:
         for p in (0.5, 0.8, 0.95, 0.99):
-            print(f"{stem}, p = {p:g}: {in_a_process(stem, f'sparse, p = {p:g}', BATCH, 512)}")
+            print(f"{stem}, p = {p:g}: {needed(stem, f'sparse, p = {p:g}', BATCH, 512)}")
 
 
 def in_a_process(stem: str, kind: str, batch: int, side: int) -> str:
     """Return what a step of one contender needs, measured in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
-        return pool.submit(needed, stem, kind, batch, side).result()
+        return pool.submit(need, torch.device("cpu"), stem, kind, batch, side).result()
 
 
-def needed(name: str, kind: str, batch: int, side: int) -> str:
+def need(device: torch.device, name: str, kind: str, batch: int, side: int) -> str:
     torch.manual_seed(0)
-    stem, images = STEMS[name](), torch.randn(batch, 1, side, side)
+    stem, images = STEMS[name]().to(device), torch.randn(batch, 1, side, side, device=device)
     masked = nn.Sequential(stem, Backdrop(0.95))
     front: Callable[[torch.Tensor], torch.Tensor] = masked
     if kind == "checkpoint":
@@ -145,12 +155,19 @@ def needed(name: str, kind: str, batch: int, side: int) -> str:
 
     if isinstance(front, SparseBackward):
         front.check = False  # a few patches, on the first pass only
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        output = front(images)
-    output.mean().backward()
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return f"{sum(kept.values()) / 1e6:.2f}; {most / 1024:.0f}"
+
+    def step() -> None:
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            output = front(images)
+        output.mean().backward()
+
+    if device.type != "cpu":
+        most = most_allocated(step, device) / 1e6
+    else:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        step()
+        most = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return f"{sum(kept.values()) / 1e6:.2f}; {most:.0f}"
 
 
 def large(side: int, tile: int, keep: int) -> None:
@@ -207,7 +224,9 @@ def main() -> None:
     verb.add_argument("--repeats", type=int, default=15)
     verb.add_argument("--p", type=float, nargs="+", default=[0.5, 0.8, 0.95, 0.99])
     verb.add_argument("--side", type=int, nargs="+", default=[256, 512, 1024])
-    verbs.add_parser("memory")
+    verb.add_argument("--device", type=torch.device, default="cpu")
+    verb = verbs.add_parser("memory")
+    verb.add_argument("--device", type=torch.device, default="cpu")
     verb = verbs.add_parser("large")
     verb.add_argument("--side", type=int, default=32768)
     verb.add_argument("--tile", type=int, default=1024)
@@ -215,11 +234,13 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", SparseBackwardWarning)
-    print(f"{describe_machine()}, torch {torch.__version__}, one thread")
+    device = getattr(given, "device", torch.device("cpu"))
+    where = "one thread" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    print(f"{describe_machine()}, torch {torch.__version__}, {where}")
     if given.verb == "time":
-        times(given.repeats, given.p, given.side)
+        times(given.repeats, given.p, given.side, device)
     elif given.verb == "memory":
-        memory()
+        memory(device)
     else:
         large(given.side, given.tile, given.keep)
 

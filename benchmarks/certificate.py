@@ -50,7 +50,8 @@ def look(convolution: Convolution, samples: int) -> tuple[float, int]:
     watched, worst, again = Watched(), 0.0, 0
     for seed in range(samples):
         watched.distances.clear()
-        convolution.draw(seed, 0, watched)
+        noise = convolution.noise(np.array([seed], dtype=np.uint64), 0, watched)
+        convolution.draw(noise, watched)
         worst = max(worst, watched.distances[0])
         again += len(watched.distances) > 1
     return worst, again

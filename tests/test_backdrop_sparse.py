@@ -22,6 +22,7 @@ from torch import nn
 
 import backdrop
 from backdrop import Backdrop, SparseBackward, SparseBackwardWarning
+from backdrop.crops import Crops
 
 pytestmark = pytest.mark.filterwarnings("ignore::backdrop.SparseBackwardWarning")
 
@@ -35,6 +36,15 @@ def test_the_gradients_are_those_of_the_mask(name, dtype, tolerance):
         difference, layer = compare(stem, torch.randn(shape, dtype=dtype))
         assert difference < tolerance
         assert 0 < layer.last_mask.float().mean() < 0.5
+
+
+@pytest.mark.parametrize("name", STEMS)
+def test_patches_taken_at_once_as_on_a_gpu(name, monkeypatch):
+    monkeypatch.setattr(Crops, "of", Crops.at_once)
+    stem = STEMS[name]().to(torch.float64)
+    shape = SHAPES.get(name, AWKWARD)[0]
+    assert compare(stem, torch.randn(shape, dtype=torch.float64))[0] < 1e-12
+    assert compare(stem, torch.randn(shape, dtype=torch.float64), tile=16)[0] < 1e-12
 
 
 @pytest.mark.parametrize("per_sample", [True, False])

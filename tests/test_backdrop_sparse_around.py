@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from sparse_support import (
+    AWKWARD,
+    SHAPES,
     STEMS,
     chain,
     compare,
@@ -51,6 +53,17 @@ def test_autocast(inside):
     with torch.autocast("cpu", dtype=torch.bfloat16):  # no weights without a graph in its cache
         SparseBackward(stem, 0.9)(images)
         assert stem(images).requires_grad
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@pytest.mark.parametrize("name", STEMS)
+def test_the_gradients_on_a_gpu(name):
+    torch.manual_seed(0)
+    stem = STEMS[name]().to("cuda", torch.float64)
+    images = torch.randn(SHAPES.get(name, AWKWARD)[0], dtype=torch.float64, device="cuda")
+    for settings in ({}, {"tile": 16}):
+        # The loss begins with a cast to float32, which rounds what differs in the last bit.
+        assert compare(stem, images, **settings)[0] < 1e-6
 
 
 def test_channels_last_stays():

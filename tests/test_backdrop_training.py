@@ -285,6 +285,13 @@ def test_runs_in_processes_are_the_runs_in_this_one_and_are_kept(recipe, tmp_pat
     here = training.train(training.Source(recipe), both[1], 1)
     torch.set_num_threads(threads)
     assert runs[3] == here
+    # Any other device: one run after the other, or several at once if asked.
+    for count in (None, 2):
+        elsewhere = tmp_path / f"elsewhere-{count}"
+        assert training.run_all(recipe, both, [1], elsewhere, device="cpu:0", workers=count) == [
+            runs[2],
+            runs[3],
+        ]
     kept = training.run_all(recipe, both, [0, 1], out, device="cpu", resume=True)
     assert kept == runs
     with pytest.raises(TargetError, match="holds runs already"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from types import SimpleNamespace
 
@@ -216,30 +217,64 @@ def test_packaging_is_compared_with_a_copy_of_every_byte(tmp_path, capsys):
     assert (tmp_path / "out").read_bytes() == b"firstsecond"
 
 
-def test_contenders_train_for_the_same_time_and_results_are_kept(tmp_path, monkeypatch, capsys):
+def test_contenders_train_for_the_same_time_and_results_are_kept(tmp_path, monkeypatch):
     by_cost = pytest.importorskip("benchmarks.backdrop_by_cost")
+    regimes = importlib.import_module("benchmarks.backdrop_by_cost_regimes")
     out, name = tmp_path / "found.json", "two-scale-mini"
-    monkeypatch.setattr(by_cost, "REGIMES", {name: by_cost.Regime(name, 12, 0.05)})
-    few = {k: by_cost.CONTENDERS[k] for k in ("no mask", "small batches", "sparse, keep = 3")}
-    monkeypatch.setattr(by_cost, "CONTENDERS", few)
+    few = {k: regimes.CONTENDERS[k] for k in ("no mask", "small batches", "sparse, keep = 3")}
+    small = regimes.Regime(12, 0.05, None, 8, 4, few, ("no mask",), name)
+    only_costs = regimes.Regime(12, 0.0, 128, contenders=few)
+    monkeypatch.setattr(by_cost, "REGIMES", {name: small, "two-scale-128": only_costs})
     monkeypatch.setattr(by_cost, "RATES", (0.01,))
-    monkeypatch.setattr(by_cost, "HELD_OUT", 8)
-    monkeypatch.setattr(by_cost, "ON_THE_WAY", 4)
     monkeypatch.setattr(by_cost, "difficulty", lambda recipe: SimpleNamespace(accuracy=0.99))
-    by_cost.run(out, name, 2)
-    found = json.loads(out.read_text())["regimes"][name]
-    costs = found["costs"]
+    by_cost.run(out, [name, "two-scale-128"], 2, workers=2)  # in processes
+    found = json.loads(out.read_text())["regimes"]
+    costs = found[name]["costs"]
     for cost in costs.values():
         assert cost["steps"] == max(1, round(0.05 / cost["seconds"]))
     assert costs["sparse, keep = 3"]["megabytes"] < costs["small batches"]["megabytes"]
     assert costs["small batches"]["megabytes"] < costs["no mask"]["megabytes"]
-    assert [(row["contender"], row["seed"]) for row in found["test"]] == [
-        (k, seed) for seed in range(2) for k in few
+    assert found["two-scale-128"]["costs"].keys() == few.keys()
+    assert "steps" not in found["two-scale-128"]["costs"]["no mask"]
+    trained = ["small batches", "sparse, keep = 3"]
+    assert sorted((row["seed"], row["contender"]) for row in found[name]["test"]) == [
+        (seed, k) for seed in range(2) for k in trained
     ]
+    kept = found[name]["test"][-1]
+    k = kept["contender"]
+    task = by_cost.Task(k, 0.01, kept["seed"], costs[k]["steps"], "test")
+    here = by_cost.train(small, small.source("cpu"), task)
+    assert {**here, "cpu": 0} == {**kept, "cpu": 0}  # a process gives what this one gives
+
     monkeypatch.setattr(by_cost, "train", None)  # nothing is left to be trained
-    by_cost.run(out, name, 2)
-    by_cost.print_tables(json.loads(out.read_text()))
-    assert capsys.readouterr().out.count("| 2 |\n") == 3
+    by_cost.run(out, [name], 2)
+    by_cost.run(out, [name], 3, limit=0)  # nor may anything be begun
+    by_cost.add_ideal(out)
+    page = tmp_path / "page.md"
+    page.write_text("before <!-- t --> old <!-- end of t --> after")
+    by_cost.put(by_cost.tables(json.loads(out.read_text())), page, "t")
+    assert page.read_text().count(" | 2 |\n") == 2
+    assert "observer 0.99:" in page.read_text()
+    assert " old " not in page.read_text()
+    by_cost.plot(json.loads(out.read_text()), name, tmp_path / "accuracy.png")
+
+
+def test_what_fails_or_does_not_fit_is_told_and_the_others_go_on(tmp_path, monkeypatch):
+    by_cost = pytest.importorskip("benchmarks.backdrop_by_cost")
+    regimes = importlib.import_module("benchmarks.backdrop_by_cost_regimes")
+    out, name = tmp_path / "found.json", "two-scale-mini"
+    few = {
+        "small batches": regimes.Contender(4),
+        "sparse, keep = 3": regimes.Contender(4, keep=65),  # there are 64 positions
+    }
+    monkeypatch.setattr(
+        by_cost, "REGIMES", {name: regimes.Regime(12, 0.05, None, 8, 4, few, (), name)}
+    )
+    monkeypatch.setattr(by_cost, "RATES", (0.01,))
+    by_cost.run(out, [name], 1)
+    mine = json.loads(out.read_text())["regimes"][name]
+    assert mine["costs"]["sparse, keep = 3"]["failed"].startswith("UsageError: ")
+    assert [row["contender"] for row in mine["test"]] == ["small batches"]
 
 
 def test_the_most_that_is_allocated_is_counted():
@@ -250,4 +285,4 @@ def test_the_most_that_is_allocated_is_counted():
         torch.empty(30_000)  # gone before the next
         torch.empty(10_000).add_(1).mul(2)
 
-    assert by_cost.most_allocated(call) == 4 * 30_000
+    assert by_cost.most_allocated(call, torch.device("cpu")) == 4 * 30_000

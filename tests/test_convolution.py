@@ -34,6 +34,16 @@ class Fftw(ScipyFourier):
         return fftw.irfft(x, n, axis=axis)
 
 
+def noise_of(convolution: Convolution, seed: int, stream: int, fourier: Fourier = SCIPY) -> Any:
+    """One sample's noise."""
+    return convolution.noise(np.array([seed], dtype=np.uint64), stream, fourier)
+
+
+def draw(convolution: Convolution, seed: int, stream: int, fourier: Fourier) -> Any:
+    """One sample."""
+    return convolution.draw(noise_of(convolution, seed, stream, fourier), fourier)[0]
+
+
 @dataclass(frozen=True)
 class Wrong(ScipyFourier):
     """SciPy's transforms, and an error in what comes last, in samples counted from 0."""
@@ -54,8 +64,8 @@ class Wrong(ScipyFourier):
 @pytest.mark.parametrize("name", SMALL)
 def test_pixels_are_the_exact_convolution(name: str) -> None:
     convolution = Convolution(torus_of(name))
-    pixels = convolution.draw(3, 1, SCIPY)
-    noise = convolution.noise(3, 1).astype(np.int64)
+    pixels = draw(convolution, 3, 1, SCIPY)
+    noise = noise_of(convolution, 3, 1)[0].astype(np.int64)
     root = convolution.torus.whole_root()
     sizes = convolution.torus.sizes
     rng = np.random.default_rng(1)
@@ -74,13 +84,13 @@ def test_pixels_are_the_exact_convolution(name: str) -> None:
 )
 def test_every_fft_gives_the_same_integers(name: str, fourier: Fourier) -> None:
     convolution = Convolution(torus_of(name))
-    ours, theirs = convolution.draw(5, 0, SCIPY), convolution.draw(5, 0, fourier)
+    ours, theirs = draw(convolution, 5, 0, SCIPY), draw(convolution, 5, 0, fourier)
     np.testing.assert_array_equal(ours, np.asarray(theirs))
     for standardize in (False, True):
         if standardize:
             (ours, deviation), (theirs, other) = (
-                standardized(ours, SCIPY),
-                standardized(theirs, fourier),
+                standardized(ours[None], SCIPY),
+                standardized(theirs[None], fourier),
             )
             assert deviation == other
             np.testing.assert_array_equal(ours, np.asarray(theirs))
@@ -89,7 +99,7 @@ def test_every_fft_gives_the_same_integers(name: str, fourier: Fourier) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_the_distance_from_the_integers_is_small(name: str) -> None:
     convolution = Convolution(torus_of(name))
-    values = convolution.convolve(convolution.noise(8, 0), SCIPY)
+    values = convolution.convolve(noise_of(convolution, 8, 0), SCIPY)
     assert np.abs(values - np.rint(values)).max() < 0.02
 
 
@@ -98,15 +108,42 @@ def test_the_distance_from_the_integers_is_small(name: str) -> None:
 def test_an_error_of_the_fft_is_caught_and_mended(size: float, where: int | slice) -> None:
     convolution = Convolution(torus_of("open"))
     wrong = Wrong(size, where)
-    np.testing.assert_array_equal(convolution.draw(5, 0, wrong), convolution.draw(5, 0, SCIPY))
+    np.testing.assert_array_equal(draw(convolution, 5, 0, wrong), draw(convolution, 5, 0, SCIPY))
     assert len(wrong.calls) == 3  # the sample's, and that of its noise in two parts
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("fourier", [SCIPY, TorchFourier()], ids=["scipy", "torch"])
+def test_samples_drawn_together_are_those_drawn_alone(name: str, fourier: Fourier) -> None:
+    convolution = Convolution(torus_of(name))
+    seeds = np.array([5, 2**64 - 1, 0], dtype=np.uint64)
+    together = convolution.draw(convolution.noise(seeds, 1, fourier), fourier)
+    centred, deviations = standardized(together, fourier)
+    for k, seed in enumerate(seeds.tolist()):
+        alone = draw(convolution, seed, 1, SCIPY)
+        np.testing.assert_array_equal(np.asarray(together[k]), alone)
+        (expected,), (deviation,) = standardized(alone[None], SCIPY)
+        np.testing.assert_array_equal(np.asarray(centred[k]), expected)
+        assert deviations[k] == deviation
+
+
+@pytest.mark.parametrize("sample", range(3))
+@pytest.mark.parametrize("row", [0, -1])
+def test_an_error_in_one_of_several_samples_is_caught_and_mended(sample: int, row: int) -> None:
+    convolution = Convolution(torus_of("open"))
+    noise = convolution.noise(np.arange(3, dtype=np.uint64), 0, SCIPY)
+    rows, width = convolution.torus.grid.pixels[0], convolution.torus.sizes[-1]
+    wrong = Wrong(1.0, (sample * rows + row % rows) * width + 1)
+    right = convolution.draw(noise, SCIPY)
+    np.testing.assert_array_equal(convolution.draw(noise, wrong), right)
+    assert len(wrong.calls) == 3
 
 
 @pytest.mark.parametrize("size", [0.2, 1.0, math.nan])
 def test_an_error_that_stays_is_told(size: float) -> None:
     convolution = Convolution(torus_of("open"))
     with pytest.raises(GpgenError, match=r"its Fourier transform of .* numbers is wrong"):
-        convolution.draw(5, 0, Wrong(size, 0, samples=(0, 1, 2)))
+        draw(convolution, 5, 0, Wrong(size, 0, samples=(0, 1, 2)))
 
 
 def test_errors_at_random_places_of_the_spectrum_are_caught() -> None:
@@ -127,16 +164,16 @@ def test_errors_at_random_places_of_the_spectrum_are_caught() -> None:
             return values
 
     convolution = Convolution(torus_of("open"))
-    right = convolution.draw(5, 0, SCIPY)
+    right = draw(convolution, 5, 0, SCIPY)
     for seed in range(1000):
-        np.testing.assert_array_equal(convolution.draw(5, 0, Noisy(seed)), right)
+        np.testing.assert_array_equal(draw(convolution, 5, 0, Noisy(seed)), right)
 
 
 def test_the_noise_in_two_parts_gives_the_same_integers() -> None:
     convolution = Convolution(torus_of("soft-wrap"))
     wrong = Wrong(0.3, 4)
-    convolution.draw(9, 2, wrong)
-    noise = convolution.noise(9, 2)
+    draw(convolution, 9, 2, wrong)
+    noise = noise_of(convolution, 9, 2)
     upper = np.rint(noise / 256)
     for part in (upper, noise - 256 * upper):
         values = convolution.convolve(part, SCIPY)
@@ -153,7 +190,7 @@ def test_mean_and_deviation_are_exact(offset: int, spread: int) -> None:
     values = [int(p) for p in pixels.reshape(-1)]
     count, total = len(values), sum(values)
     variance = (sum(v * v for v in values) * count - total * total) / count**2
-    centred, deviation = standardized(pixels, SCIPY)
+    (centred,), (deviation,) = standardized(pixels[None], SCIPY)
     assert abs(int(centred.astype(np.int64).sum())) <= count
     np.testing.assert_array_equal(centred, pixels - round(total / count))
     # The mean is taken as a whole number, which is off by up to a half.
@@ -161,7 +198,7 @@ def test_mean_and_deviation_are_exact(offset: int, spread: int) -> None:
 
 
 def test_equal_pixels_have_the_deviation_0() -> None:
-    centred, deviation = standardized(np.full((8, 8), 2**50), SCIPY)
+    centred, deviation = standardized(np.full((1, 8, 8), 2**50), SCIPY)
     assert deviation == 0
     assert not centred.any()
 
@@ -175,7 +212,7 @@ def test_the_covariance_of_many_samples_is_the_models(name: str) -> None:
     count = 600
     products, at_origin = np.zeros(pixels), []
     for seed in range(count):
-        image = convolution.draw(seed, 0, SCIPY) * 2.0**-PIXEL_BITS
+        image = draw(convolution, seed, 0, SCIPY) * 2.0**-PIXEL_BITS
         products += image[origin] * image
         at_origin.append(image[origin])
     expected = covariance_from(convolution.torus, origin)
@@ -190,12 +227,12 @@ def test_the_covariance_of_many_samples_is_the_models(name: str) -> None:
 
 def test_torch_on_several_threads_gives_the_same_integers() -> None:
     convolution = Convolution(torus_of("open"))
-    right = convolution.draw(5, 0, SCIPY)
+    right = draw(convolution, 5, 0, SCIPY)
     before = torch.get_num_threads()
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            np.testing.assert_array_equal(convolution.draw(5, 0, TorchFourier()).numpy(), right)
+            np.testing.assert_array_equal(draw(convolution, 5, 0, TorchFourier()).numpy(), right)
     finally:
         torch.set_num_threads(before)
 
@@ -203,7 +240,7 @@ def test_torch_on_several_threads_gives_the_same_integers() -> None:
 def test_a_grid_of_an_open_and_a_periodic_axis() -> None:
     torus = torus_of("mixed")
     assert torus.grid == ImageGrid((75, 40), (True, False))
-    image = Convolution(torus).draw(1, 0, SCIPY) * 2.0**-PIXEL_BITS
+    image = draw(Convolution(torus), 1, 0, SCIPY) * 2.0**-PIXEL_BITS
     steps = np.abs(np.diff(image, axis=0)).mean(), np.abs(image[0] - image[-1]).mean()
     assert steps[0] == pytest.approx(steps[1], rel=0.3)
     assert np.abs(image[:, 0] - image[:, -1]).mean() > 1.3 * np.abs(np.diff(image, axis=1)).mean()

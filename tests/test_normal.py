@@ -113,7 +113,7 @@ def test_short_numbers_are_standard_normal() -> None:
 def test_the_table_gives_short_numbers_bit_for_bit(monkeypatch) -> None:
     """With the table's error raised all numbers are in doubt, and so computed."""
     expected = short_normal(9, 2, 300_000, 14)
-    monkeypatch.setattr(normal, "_TABLE_ERROR", 1.0)
+    monkeypatch.setattr(normal, "TABLE_ERROR", 1.0)
     np.testing.assert_array_equal(short_normal(9, 2, 300_000, 14), expected)
 
 

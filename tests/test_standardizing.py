@@ -95,7 +95,7 @@ def test_ordinary_images_are_not_looked_at_again() -> None:
 def test_equal_pixels_are_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = RECIPES[0]
     monkeypatch.setattr(
-        SeparableField, "noise", lambda self, seeds, stream: np.zeros((len(seeds), 19))
+        SeparableField, "noise", lambda self, seeds, stream, arrays: np.zeros((len(seeds), 19))
     )
     with pytest.raises(RecipeError) as caught:
         Sampler(recipe).image(12, 0)

@@ -6,11 +6,14 @@ import pytest
 import gpgen
 from gpgen import Recipe
 from gpgen.errors import UsageError
+from gpgen.sampling import Sampler
 
 torch = pytest.importorskip("torch")
+from torch.utils.data import DataLoader  # noqa: E402
 from torch_support import RECIPE  # noqa: E402
 
 from gpgen.torch import GeneratedTextures, sample_batch  # noqa: E402
+from gpgen.torch.arrays import TorchArrays  # noqa: E402
 
 
 def recipe_of(shape: list[int], scales: list, **fields) -> Recipe:
@@ -18,6 +21,10 @@ def recipe_of(shape: list[int], scales: list, **fields) -> Recipe:
         {"kernel": "rbf", "length_scales": s, "weight": w}
         for s, w in zip(scales, (0.75, 1.25), strict=False)
     ]
+    return Recipe.from_dict({"name": "t", "shape": shape, "components": components, **fields})
+
+
+def kernels(shape: list[int], *components: dict, **fields) -> Recipe:
     return Recipe.from_dict({"name": "t", "shape": shape, "components": components, **fields})
 
 
@@ -31,6 +38,33 @@ RECIPES = {
     "float16": recipe_of([40, 40], [[3.0], [9.0]], dtype="float16"),
     "nearly constant": recipe_of([16, 12], [[2.0], [300.0, 150.0]]),
     "golkar2018": recipe_of([64, 64], [[2.0], [50.0, 70.0]], algorithm="golkar2018"),
+    "drawn by FFT": kernels(
+        [48, 30],
+        {"kernel": "matern", "smoothness": 1.5, "length_scales": [2.0, 5.0]},
+        {"kernel": "rbf", "length_scales": [6.0], "weight": {"low": 0.5, "high": 2.0}},
+    ),
+    "drawn by FFT, 3-D, not standardized": kernels(
+        [9, 20, 10],
+        {"kernel": "matern", "smoothness": 0.5, "length_scales": [1.5]},
+        standardize=False,
+        boundary=["open", "periodic", "open"],
+    ),
+    "drawn by FFT, 1-D, lognormal": kernels(
+        [300],
+        {"kernel": "power-law", "exponent": 2.0, "length_scales": [20.0]},
+        transform="lognormal",
+    ),
+    "rotated": kernels(
+        [40, 40], {"kernel": "rbf", "length_scales": [[2.0, 7.0]], "angle": [30.0, 60.0]}
+    ),
+    "drawn length-scales": kernels(
+        [40, 40],
+        {
+            "kernel": "matern",
+            "smoothness": 0.5,
+            "length_scales": {"low": 2.0, "high": 8.0, "draw": "log-uniform", "steps": 3},
+        },
+    ),
     "nearly constant, 1-D": recipe_of([2], [[1.0], [30.0]], dtype="float16"),
 }
 CHOSEN = [7, 0, 3000, 5, 4, 7]
@@ -42,7 +76,16 @@ def expected(recipe: Recipe) -> np.ndarray:
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-def test_a_batch_on_the_device_has_the_samplers_bits(recipe: Recipe) -> None:
+def test_torch_draws_the_samplers_bits(recipe: Recipe) -> None:
+    """What a GPU does, on the CPU."""
+    sampler = Sampler(recipe, TorchArrays(torch.device("cpu"), torch.float64))
+    images = sampler.images_at(np.array(CHOSEN))
+    assert images.dtype == torch.float32
+    assert images.numpy().tobytes() == expected(recipe).tobytes()
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_a_batch_has_the_samplers_bits(recipe: Recipe) -> None:
     images = sample_batch(recipe, CHOSEN, "cpu")
     assert images.dtype == torch.float32
     assert images.shape == (len(CHOSEN), 1, *recipe.shape)
@@ -65,7 +108,10 @@ def test_float32_on_the_device_differs_by_rounding(recipe: Recipe) -> None:
     assert np.abs(images[:, 0].numpy() - expected(recipe)).max() < tolerance
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+
+
+@needs_cuda
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_a_batch_on_cuda_has_the_samplers_bits(recipe: Recipe) -> None:
     images = sample_batch(recipe, CHOSEN, "cuda")
@@ -74,6 +120,27 @@ def test_a_batch_on_cuda_has_the_samplers_bits(recipe: Recipe) -> None:
     rounded = sample_batch(recipe, CHOSEN, "cuda", dtype=torch.float32)
     tolerance = 2e-3 if recipe.dtype == "float16" else 1e-5
     assert (rounded - images).abs().max() < tolerance
+
+
+@needs_cuda
+def test_textures_drawn_on_cuda_stay_there() -> None:
+    dataset = GeneratedTextures(RECIPE, 3001, device="cuda")
+    images, labels = next(iter(DataLoader(dataset, batch_size=3)))
+    assert images.device.type == "cuda"
+    assert labels.device.type == "cpu"
+    assert images.cpu().equal(GeneratedTextures(RECIPE, 3001).batch(np.arange(3))[0])
+    assert dataset[5][0].device.type == "cuda"
+    with pytest.raises(UsageError, match="use num_workers=0"):
+        next(iter(DataLoader(dataset, batch_size=3, num_workers=1)))
+
+
+@pytest.mark.parametrize("device", ["gpu", "meta", "cuda:99", "vulkan"])
+def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+    refused = pytest.raises(UsageError, match=f"no device '{device}' that torch can use here")
+    with refused:
+        GeneratedTextures(RECIPE, 8, device=device)
+    with refused:
+        sample_batch(RECIPE, [1], device=device)
 
 
 def test_roundingto_float16_is_numpys() -> None:

@@ -1,4 +1,4 @@
-"""Many runs: all settings with every seed, one thread each, as many at once as there are cores."""
+"""Many runs: all settings with every seed, one thread each, several at once."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def run_all(
 ) -> list[Run]:
     """Train with all settings and seeds, and keep a folder for each run.
 
-    On a CPU each run has one thread in a process of its own, so its numbers
-    don't depend on how many there are.
+    Each run has one thread in a process of its own, so on a CPU its numbers
+    don't depend on how many there are at once.
 
     Parameters
     ----------
@@ -81,7 +81,8 @@ def run_all(
     device
         For torch, or ``auto``.
     workers
-        Runs at once on a CPU; default is the number of cores.
+        Runs at once; default is the number of cores on a CPU, and 1 elsewhere. Runs that share a
+        GPU fill it better than one small network does.
     resume
         Go on in a folder that is there: finished runs are kept, others go on
         from their checkpoint.
@@ -131,10 +132,11 @@ def run_all(
     todo = [task for task in tasks if task[:2] not in runs]
     with following(progress) as tell:
         counter = _Counter(tell, tasks, done=sum(len(run.epochs) for run in runs.values()))
-        if device == "cpu":
-            finished = _in_processes((source, target), todo, worker_count(workers), counter)
+        at_once = 1 if workers is None and device != "cpu" else worker_count(workers)
+        if device == "cpu" or at_once > 1:
+            finished = _in_processes((source, target, device), todo, at_once, counter)
         else:
-            finished = _one_by_one(Source(source, target), todo, device, counter)
+            finished = _one_by_one(Source(source, target, device), todo, counter)
         for run in finished:
             runs[run.settings, run.seed] = run
     return [runs[one, seed] for one, seed, _ in tasks]
@@ -173,15 +175,13 @@ class _Counter:
         self._tell(Progress(self._done, self._total, "epoch", note, self._resumed))
 
 
-def _one_by_one(
-    source: Source, tasks: Sequence[Task], device: str, counter: _Counter
-) -> Iterator[Run]:
+def _one_by_one(source: Source, tasks: Sequence[Task], counter: _Counter) -> Iterator[Run]:
     for task in tasks:
-        yield _work(source, task, device, partial(counter, task[0], task[1]))
+        yield _work(source, task, partial(counter, task[0], task[1]))
 
 
 def _in_processes(
-    source: tuple[str, Target], tasks: Sequence[Task], workers: int, counter: _Counter
+    source: tuple[str, Target, str], tasks: Sequence[Task], workers: int, counter: _Counter
 ) -> Iterator[Run]:
     if not tasks:
         return
@@ -210,11 +210,11 @@ _told: Any = None
 _source: Any = None
 
 
-def _prepare(told: Any, source: str, target: Target) -> None:  # noqa: ANN401
+def _prepare(told: Any, source: str, target: Target, device: str) -> None:  # noqa: ANN401
     global _told, _source
     _told = told
     # One source for all runs of a process: it keeps the test images that it has drawn.
-    _source = Source(source, target)
+    _source = Source(source, target, device)
     torch.set_num_threads(1)
     # Drawing images calls BLAS, whose threads would wait for each other across processes.
     threadpool_limits(1, "blas")
@@ -230,12 +230,12 @@ def _work_in_process(task: Task) -> Run:
             os._exit(1)
         _told.put((settings, seed, epoch))
 
-    return _work(_source, task, "cpu", tell)
+    return _work(_source, task, tell)
 
 
-def _work(source: Source, task: Task, device: str, on_epoch: Callable[[Epoch], None]) -> Run:
+def _work(source: Source, task: Task, on_epoch: Callable[[Epoch], None]) -> Run:
     settings, seed, folder = task
-    run = train(source, settings, seed, folder=folder, device=device, on_epoch=on_epoch)
+    run = train(source, settings, seed, folder=folder, device=str(source.device), on_epoch=on_epoch)
     _write(folder / _RESULT, run.to_dict())
     return run
 

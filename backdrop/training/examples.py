@@ -15,7 +15,7 @@ from backdrop.training.settings import Target
 from gpgen.errors import Argument, UsageError
 from gpgen.opening import recipe_or_dataset
 from gpgen.recipe import Recipe
-from gpgen.sampling import sampler_for
+from gpgen.torch import sample_batch
 
 __all__ = ["POOL", "Examples", "Source", "drawn"]
 
@@ -58,6 +58,9 @@ class Source:
         As above.
     target
         As for `Settings`.
+    device
+        For torch: where examples are kept. On a GPU of CUDA, where products are exact, a recipe's
+        images are drawn there, too, and are the same.
 
     Attributes
     ----------
@@ -65,6 +68,8 @@ class Source:
         The recipe.
     n
         Samples to choose from.
+    device
+        As above.
 
     Raises
     ------
@@ -72,8 +77,9 @@ class Source:
         If it is an imported dataset, or there is nothing of the target to learn.
     """
 
-    def __init__(self, source: str, target: Target = "label") -> None:
+    def __init__(self, source: str, target: Target = "label", device: str = "cpu") -> None:
         self.target = target
+        self.device = torch.device(device)
         self._dataset: Any = None
         self._kept: dict[tuple[str, int], Examples] = {}
         self._last: tuple[tuple[int, int], Examples] | None = None
@@ -164,10 +170,10 @@ class Source:
 
     def _examples(self, split: str, size: int, random: np.random.Generator | None) -> Examples:
         index = self._choose(split, size, random)
-        image = self._read(index).astype(np.float32)
-        scale = math.sqrt(self.recipe.texture.moments[1])
-        image /= np.float32(scale)
-        return Examples(torch.from_numpy(image[:, None]), torch.from_numpy(self._labels(index)))
+        # A tensor: by a number a GPU would multiply by the inverse, which rounds differently.
+        scale = torch.tensor(math.sqrt(self.recipe.texture.moments[1]), dtype=torch.float32)
+        image = self._read(index).div_(scale.to(self.device))
+        return Examples(image, torch.from_numpy(self._labels(index)).to(self.device))
 
     def _labels(self, index: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         if self.target == "label":
@@ -214,8 +220,9 @@ class Source:
         here = codes == names.index(split)
         return [np.flatnonzero(here & (labels == k)) for k in range(len(self.recipe.classes))]
 
-    def _read(self, index: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        if self._dataset is not None:
-            pixels: npt.NDArray[Any] = self._dataset.read(index)
-            return pixels
-        return sampler_for(self.recipe).images_at(index)
+    def _read(self, index: npt.NDArray[np.int64]) -> Tensor:
+        if self._dataset is None:
+            place = self.device if self.device.type == "cuda" else "cpu"
+            return sample_batch(self.recipe, index, place).to(self.device)
+        pixels = self._dataset.read(index).astype(np.float32)
+        return torch.from_numpy(pixels[:, None]).to(self.device)

@@ -143,7 +143,10 @@ def _numbers(
 )
 @click.option("--device", default="auto", help="auto, cpu, cuda, ...")
 @click.option(
-    "--workers", type=click.IntRange(1), show_default="all cores", help="Runs at once, on a CPU."
+    "--workers",
+    type=click.IntRange(1),
+    show_default="all cores; 1 on a GPU",
+    help="Runs at once.",
 )
 @click.option("--resume", is_flag=True, help="Go on with an interrupted training.")
 @click.option("--plot", type=click.Path(dir_okay=False), help="Picture of the results to write.")

@@ -1,7 +1,7 @@
 """What drawing needs of an array library: NumPy's answer here, PyTorch's in `gpgen.torch.arrays`.
 
-Random numbers, means and deviations are computed by NumPy, whatever the library; the large
-products and what follows them are computed by the library.
+Libraries that compute in float64 draw the random numbers, too; for others NumPy does, and finds
+means and deviations.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from gpgen.exact.finite import all_finite
 from gpgen.exact.fourier import SCIPY, Fourier, LibraryArray
+from gpgen.exact.normal import random_words, standard_normal
 
 __all__ = ["NUMPY", "Arrays", "LibraryArray", "NumpyArrays", "round_samples"]
 
@@ -53,6 +54,26 @@ class Arrays(Protocol):
     @property
     def fourier(self) -> Fourier:
         """The transforms of the library in float64; NumPy's arrays if it doesn't compute so."""
+        ...
+
+    def standard_normal(
+        self, seeds: npt.NDArray[np.uint64], stream: int, count: int
+    ) -> LibraryArray:
+        """Return `gpgen.exact.normal.standard_normal` of each sample's stream.
+
+        float64, shape (samples, count). Only where `exact`, as `take` and `row_products`.
+        """
+        ...
+
+    def take(self, x: LibraryArray, places: npt.NDArray[np.int64], axis: int) -> LibraryArray:
+        """Return the entries at some places of an axis."""
+        ...
+
+    def row_products(self, x: LibraryArray, y: LibraryArray) -> LibraryArray:
+        """Return the sums of ``x * y``, rounded to whole numbers, over all axes but the first.
+
+        int64, shape (samples,); the sums are below 2**63.
+        """
         ...
 
     def load(self, values: npt.NDArray[np.float64]) -> LibraryArray:
@@ -99,6 +120,30 @@ class NumpyArrays:
     batch_bytes: int = 2**20  # stays in a core's cache
     block_numbers: int | None = 2**15
     fourier: Fourier = SCIPY
+
+    def standard_normal(
+        self, seeds: npt.NDArray[np.uint64], stream: int, count: int
+    ) -> npt.NDArray[np.float64]:
+        """Turn the samples' random words into normal numbers, all together."""
+        words = np.empty((len(seeds), count), dtype=np.uint64)
+        for row, seed in zip(words, seeds.tolist(), strict=True):
+            row[:] = random_words(seed, stream, count)
+        return standard_normal(words)
+
+    def take(
+        self, x: npt.NDArray[np.float64], places: npt.NDArray[np.int64], axis: int
+    ) -> npt.NDArray[np.float64]:
+        """Return the entries at some places of an axis."""
+        taken: npt.NDArray[np.float64] = np.take(x, places, axis=axis)
+        return taken
+
+    def row_products(
+        self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.int64]:
+        """Multiply and add up as integers."""
+        products = x.astype(np.int64) * np.rint(y).astype(np.int64)
+        sums: npt.NDArray[np.int64] = products.reshape(len(x), -1).sum(axis=1)
+        return sums
 
     def load(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the array itself."""

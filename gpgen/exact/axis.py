@@ -147,9 +147,9 @@ class AxisFactor:
         reach = self.kernel.reach * self.kernel.length_scale
         return self._overhang + math.floor((self.pixels - 1 + reach) / self.spacing) + 1
 
-    def wrap(self, noise: Array, axis: int) -> Array:
+    def wrap(self, noise: LibraryArray, axis: int, arrays: Arrays = NUMPY) -> LibraryArray:
         """Repeat a periodic axis's noise beyond its ends, from `points` to `columns`."""
-        return noise if self.period is None else np.take(noise, self.noise_points, axis=axis)
+        return noise if self.period is None else arrays.take(noise, self.noise_points, axis)
 
     def entries(self, rows: slice, columns: slice) -> Array:
         """Return a part of the matrix: float64, multiples of ``2**-FACTOR_BITS``."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
@@ -19,9 +19,9 @@ import numpy.typing as npt
 from gpgen.exact.arrays import NUMPY, Arrays, LibraryArray, round_samples
 from gpgen.exact.axis import FACTOR_BITS, AxisFactor, Banded
 from gpgen.exact.fixed_point import fraction_bits, round_to_grid
-from gpgen.exact.normal import LARGEST, NORMAL_BITS, random_words, standard_normal
+from gpgen.exact.normal import LARGEST, NORMAL_BITS
 
-__all__ = ["SUM_BITS", "AxisProduct", "apply_along", "grid_below"]
+__all__ = ["SUM_BITS", "AxisProduct", "apply_along", "grid_below", "loaded_gram", "loaded_matrix"]
 
 Array = npt.NDArray[np.float64]
 
@@ -67,7 +67,9 @@ class AxisProduct:
             deviations.append(math.sqrt(math.fsum((sums * sums).tolist())) / factor.pixels)
         return tuple(deviations)
 
-    def noise(self, seeds: npt.NDArray[np.uint64], stream: int) -> Array:
+    def noise(
+        self, seeds: npt.NDArray[np.uint64], stream: int, arrays: Arrays = NUMPY
+    ) -> LibraryArray:
         """Draw a component's standard normal numbers.
 
         Parameters
@@ -76,40 +78,39 @@ class AxisProduct:
             The samples' seeds, shape (samples,).
         stream
             The component's position in the recipe.
+        arrays
+            Where: a library that is exact.
 
         Returns
         -------
-        ndarray of float64, shape (samples, columns of each axis)
+        The library's array of float64, shape (samples, columns of each axis)
         """
-        count = math.prod(self.points)
-        words = np.empty((len(seeds), count), dtype=np.uint64)
-        for row, seed in zip(words, seeds, strict=True):
-            row[:] = random_words(int(seed), stream, count)
-        noise = standard_normal(words).reshape(-1, *self.points)
+        noise = arrays.standard_normal(seeds, stream, math.prod(self.points))
+        noise = noise.reshape(-1, *self.points)
         for axis, factor in enumerate(self.factors, start=1):
-            noise = factor.wrap(noise, axis)
+            noise = factor.wrap(noise, axis, arrays)
         return noise
 
-    def moments(self, noise: Array) -> tuple[Array, Array]:
+    def moments(self, noise: LibraryArray, arrays: Arrays = NUMPY) -> tuple[Array, Array]:
         """Return mean and standard deviation over the pixels of each field, without its pixels.
 
         `gpgen.exact.standardizing` knows for which samples they are too rough.
 
         Parameters
         ----------
-        noise
-            What `noise` returned.
+        noise, arrays
+            What `noise` returned, and where.
 
         Returns
         -------
         mean, deviation
             float64, shape (samples,).
         """
-        mean = self._mean(noise)
-        variance = self._mean_square(noise) - mean * mean
+        mean = arrays.to_numpy(self._total(noise, arrays)) / self.pixels
+        variance = self._mean_square(noise, arrays) - mean * mean
         return mean, np.sqrt(np.maximum(variance, np.finfo(np.float64).tiny))
 
-    def _mean(self, noise: Array) -> Array:
+    def _total(self, noise: LibraryArray, arrays: Arrays) -> LibraryArray:
         total, bits, bound = noise, NORMAL_BITS, LARGEST
         for factor in reversed(self.factors):
             sums = round_to_grid(factor.column_sums, SUM_BITS)
@@ -117,10 +118,10 @@ class AxisProduct:
             finest = int(grid_below(bound, SUM_BITS))
             if bits > finest:
                 total = round_to_grid(total, finest)
-            total, bits = total @ sums, min(bits, finest) + SUM_BITS
-        return total / self.pixels
+            total, bits = total @ arrays.load(sums), min(bits, finest) + SUM_BITS
+        return total
 
-    def _mean_square(self, noise: Array) -> Array:
+    def _mean_square(self, noise: LibraryArray, arrays: Arrays) -> Array:
         product, bits, bound, scale = noise, NORMAL_BITS, LARGEST, 0
         for axis, factor in enumerate(self.factors, start=1):
             bound *= factor.gram.row_sum
@@ -128,11 +129,12 @@ class AxisProduct:
             finest = int(grid_below(bound))
             if bits > finest:
                 product = round_to_grid(product, finest)
-            product, bits = apply_along(factor.gram, product, axis), min(bits, finest) + FACTOR_BITS
+            gram = loaded_gram(factor, arrays)
+            product = apply_along(gram, product, axis, arrays)
+            bits = min(bits, finest) + FACTOR_BITS
         # Integers add up in any order, and hold ten bits more than float64 does.
-        left = (noise * 2.0**NORMAL_BITS).astype(np.int64)
-        right = np.rint(product * 2.0**self.square_bits).astype(np.int64)
-        total = np.sum((left * right).reshape(len(noise), -1), axis=1).astype(np.float64)
+        whole = arrays.row_products(noise * 2.0**NORMAL_BITS, product * 2.0**self.square_bits)
+        total = arrays.to_numpy(whole).astype(np.float64)
         mean_square: Array = np.ldexp(total, scale - self.square_bits - NORMAL_BITS) / self.pixels
         return mean_square
 
@@ -145,7 +147,7 @@ class AxisProduct:
 
     def along_leading_axes(
         self,
-        noise: Array,
+        noise: LibraryArray,
         scale: Array,
         arrays: Arrays = NUMPY,
         matrices: Sequence[Banded] | None = None,
@@ -155,7 +157,7 @@ class AxisProduct:
         Parameters
         ----------
         noise
-            What `noise` returned.
+            What `noise` returned, as the library's array.
         scale
             A factor for each sample, shape (samples,).
         arrays, matrices
@@ -170,7 +172,7 @@ class AxisProduct:
         """
         if matrices is None:
             matrices = [factor.matrix for factor in self.factors[:-1]]
-        rows = arrays.load(noise * scale.reshape(-1, *(1,) * (noise.ndim - 1)))
+        rows = noise * arrays.load(scale).reshape(-1, *(1,) * (noise.ndim - 1))
         bound = LARGEST * scale
         for axis, matrix in enumerate(matrices, start=1):
             bound = bound * self.factors[axis - 1].matrix.row_sum
@@ -182,6 +184,22 @@ class AxisProduct:
 def grid_below(bound: float | Array, factor_bits: int = FACTOR_BITS) -> npt.NDArray[np.int64]:
     """Return the bits of the finest grid for the operand of a product with sums below `bound`."""
     return np.asarray(52 - np.frexp(bound)[1].astype(np.int64) - factor_bits)
+
+
+@lru_cache(maxsize=256)
+def loaded_matrix(factor: AxisFactor, arrays: Arrays) -> Banded:
+    """Return a factor's matrix in a library's arrays: (pixels, columns)."""
+    return _loaded(factor.matrix, arrays)
+
+
+@lru_cache(maxsize=256)
+def loaded_gram(factor: AxisFactor, arrays: Arrays) -> Banded:
+    """Return a factor's `AxisFactor.gram` in a library's arrays: (columns, columns)."""
+    return _loaded(factor.gram, arrays)
+
+
+def _loaded(matrix: Banded, arrays: Arrays) -> Banded:
+    return (matrix if arrays.banded else matrix.in_one_block()).loaded(arrays)
 
 
 def apply_along(matrix: Banded, x: LibraryArray, axis: int, arrays: Arrays = NUMPY) -> LibraryArray:

@@ -27,7 +27,6 @@ import numpy.typing as npt
 
 from gpgen.errors import GpgenError
 from gpgen.exact.fourier import Fourier, LibraryArray
-from gpgen.exact.normal import short_normal
 from gpgen.exact.torus import ROOT_BITS, Torus
 
 __all__ = ["NOISE_BITS", "PIXEL_BITS", "Convolution", "standardized"]
@@ -88,8 +87,8 @@ class Convolution:
             sums = np.moveaxis(first + second * _WEIGHTS[axis].astype(np.int64), 0, axis)
         return np.ascontiguousarray(sums)
 
-    def checksum(self, lines: LibraryArray) -> int:
-        """Return the weighted sum of an image's pixels, modulo 2^64.
+    def checksums(self, lines: LibraryArray) -> LibraryArray:
+        """Return the weighted sum of each image's pixels, modulo 2^64, as int64.
 
         The image is cut in two along each axis, and what lies behind has another weight: errors
         that cancel in the sum of all pixels, as those of one number of the spectrum do, don't in
@@ -106,43 +105,51 @@ class Convolution:
             for n, weight in zip(self.torus.grid.pixels[:-1], _WEIGHTS, strict=False)
         ]
         for parts in itertools.product(*halves):
-            where = tuple(place for place, _ in parts)
-            weight = math.prod(weight for _, weight in parts)
-            total += weight * int(lines[where].sum())
-        return total % _MODULUS
+            where = (slice(None), *(place for place, _ in parts))
+            weight = _as_int64(math.prod(weight for _, weight in parts))
+            total += lines[where].reshape(len(lines), -1).sum(1) * weight
+        return total
 
-    def noise(self, seed: int, stream: int) -> Array:
-        """Draw a sample's noise.
+    def noise(self, seeds: npt.NDArray[np.uint64], stream: int, fourier: Fourier) -> LibraryArray:
+        """Draw some samples' noise.
 
         Parameters
         ----------
-        seed
-            The sample's seed.
+        seeds
+            The samples' seeds, shape (samples,).
         stream
             The component's position in the recipe.
+        fourier
+            The library.
 
         Returns
         -------
-        ndarray of float64, shape `torus.sizes`
+        The library's array of float64, shape (samples, *torus.sizes)
             Whole numbers, in units of ``2**-NOISE_BITS``.
         """
-        noise = short_normal(seed, stream, self.torus.points, NOISE_BITS)
+        noise = fourier.short_normal(seeds, stream, self.torus.points, NOISE_BITS)
         noise *= 2.0**NOISE_BITS
-        return noise.reshape(self.torus.sizes)
+        return noise.reshape(-1, *self.torus.sizes)
 
-    def draw(self, seed: int, stream: int, fourier: Fourier) -> LibraryArray:
-        """Draw one sample's field.
+    def parts(self, count: int, fourier: Fourier) -> Iterator[slice]:
+        """Divide samples into so many as are best drawn together."""
+        step = max(1, fourier.noise_numbers // self.torus.points)
+        for start in range(0, count, step):
+            yield slice(start, start + step)
+
+    def draw(self, noise: LibraryArray, fourier: Fourier) -> LibraryArray:
+        """Draw fields from their noise.
 
         Parameters
         ----------
-        seed, stream
-            As in `noise`.
+        noise
+            What `noise` returned.
         fourier
-            The FFT library.
+            The library.
 
         Returns
         -------
-        The library's array of int64, shape `torus.grid.pixels`
+        The library's array of int64, shape (samples, *torus.grid.pixels)
             In units of ``2**-PIXEL_BITS``.
 
         Raises
@@ -150,37 +157,31 @@ class Convolution:
         GpgenError
             If the library's FFT is wrong.
         """
-        noise = self.noise(seed, stream)
-        expected = self._expected_checksum(noise)
+        expected = fourier.dot(noise.reshape(len(noise), -1), loaded_sums(self, fourier))
         with np.errstate(over="ignore", invalid="ignore"):  # certified below
             pixels, lines, distance = self._rounded(noise, fourier)
-            if distance < _CLOSE and self.checksum(lines) == expected:
+            if distance < _CLOSE and bool((self.checksums(lines) == expected).all()):
                 return pixels
-            upper = np.rint(noise / _LIMB)
+            upper = (noise / _LIMB).round()
             high, high_lines, high_distance = self._rounded(upper, fourier)
             low, lines, low_distance = self._rounded(noise - upper * _LIMB, fourier)
             lines += high_lines * int(_LIMB)
-            if max(high_distance, low_distance) < _CLOSE and self.checksum(lines) == expected:
+            right = bool((self.checksums(lines) == expected).all())
+            if max(high_distance, low_distance) < _CLOSE and right:
                 return high * int(_LIMB) + low
         raise GpgenError(
             f"{fourier}: its Fourier transform of {self.torus.sizes} numbers is wrong",
             "update the library, or check the machine's memory and processor",
         )
 
-    def _expected_checksum(self, noise: Array) -> int:
-        noise, sums = noise.reshape(-1), self.sums.reshape(-1).view(np.uint64)
-        total = 0
-        for start in range(0, noise.size, _BLOCK):
-            whole = noise[start : start + _BLOCK].astype(np.int64)
-            # Unsigned, since overflow is meant.
-            total += int(np.dot(whole.view(np.uint64), sums[start : start + _BLOCK]))
-        return total % _MODULUS
-
-    def _rounded(self, noise: Array, fourier: Fourier) -> tuple[LibraryArray, LibraryArray, float]:
+    def _rounded(
+        self, noise: LibraryArray, fourier: Fourier
+    ) -> tuple[LibraryArray, LibraryArray, float]:
         """Convolve, and return the nearest integers, sums of lines, and the largest distance."""
         values = self._without_last_axis(noise, fourier)
-        pixels = fourier.empty_integers(self.torus.grid.pixels)
-        lines = fourier.empty_integers((*self.torus.grid.pixels[:-1], 1))
+        shape = (len(noise), *self.torus.grid.pixels)
+        pixels = fourier.empty_integers(shape)
+        lines = fourier.empty_integers((*shape[:-1], 1))
         distance = 0.0
         for rows in _blocks(pixels, fourier):
             exact = self._last_axis(values[rows], fourier)
@@ -194,23 +195,22 @@ class Convolution:
         return pixels, lines, distance
 
     def _sums_of_lines(self, block: LibraryArray) -> LibraryArray:
-        middle, weight = _middle(block.shape[-1]), int(_WEIGHTS[block.ndim - 1].astype(np.int64))
+        middle, weight = _middle(block.shape[-1]), _as_int64(int(_WEIGHTS[block.ndim - 2]))
         sums = block[..., :middle].sum(-1) + block[..., middle:].sum(-1) * weight
         return sums[..., None]
 
-    def convolve(self, noise: Array, fourier: Fourier) -> LibraryArray:
-        """Return the convolution as an FFT gives it, in the image: float64, not rounded."""
+    def convolve(self, noise: LibraryArray, fourier: Fourier) -> LibraryArray:
+        """Return the convolutions as an FFT gives them, in the image: float64, not rounded."""
         return self._last_axis(self._without_last_axis(noise, fourier), fourier)
 
-    def _without_last_axis(self, noise: Array, fourier: Fourier) -> LibraryArray:
-        """Return the convolution, in the image but along the last axis, which is a spectrum."""
-        values = fourier.load(noise)
-        last = values.ndim - 1
-        values = fourier.rfft(values, last)
-        for axis in range(last):
+    def _without_last_axis(self, noise: LibraryArray, fourier: Fourier) -> LibraryArray:
+        """Return the convolutions, in the image but along the last axis, which is a spectrum."""
+        last = noise.ndim - 1
+        values = fourier.rfft(noise, last)
+        for axis in range(1, last):
             values = fourier.fft(values, axis)
         values *= loaded_spectrum(self.torus, fourier)
-        for axis, pixels in enumerate(self.torus.grid.pixels[:-1]):
+        for axis, pixels in enumerate(self.torus.grid.pixels[:-1], start=1):
             values = fourier.ifft(values, axis)[(slice(None),) * axis + (slice(pixels),)]
         return values
 
@@ -230,15 +230,20 @@ def _middle(pixels: int) -> int:
     return max(middle, 1)
 
 
-def _blocks(x: LibraryArray, fourier: Fourier) -> Iterator[slice]:
-    """Yield ranges of the first axis, few enough numbers each to stay in a core's cache."""
+def _blocks(x: LibraryArray, fourier: Fourier) -> Iterator[tuple[slice, ...]]:
+    """Yield ranges of images' first axis, few enough numbers each to stay in a core's cache."""
     most = fourier.block_numbers
-    if x.ndim == 1 or most is None:
-        yield slice(None)
+    if x.ndim == 2 or most is None:
+        yield (slice(None),)
         return
-    rows = max(1, most // math.prod(x.shape[1:]))
-    for start in range(0, len(x), rows):
-        yield slice(start, start + rows)
+    rows = max(1, most // (len(x) * math.prod(x.shape[2:])))
+    for start in range(0, x.shape[1], rows):
+        yield slice(None), slice(start, start + rows)
+
+
+def _as_int64(number: int) -> int:
+    """Return what stands for a number modulo 2^64."""
+    return (number + _MODULUS // 2) % _MODULUS - _MODULUS // 2
 
 
 @lru_cache(maxsize=64)
@@ -247,13 +252,19 @@ def loaded_spectrum(torus: Torus, fourier: Fourier) -> LibraryArray:
     return fourier.load(torus.spectrum())
 
 
-def standardized(pixels: LibraryArray, fourier: Fourier) -> tuple[LibraryArray, float]:
-    """Take the mean from one field, and find its deviation, from the integers.
+@lru_cache(maxsize=64)
+def loaded_sums(convolution: Convolution, fourier: Fourier) -> LibraryArray:
+    """Return `Convolution.sums` in one line, as an array of the library."""
+    return fourier.load(convolution.sums.reshape(-1))
+
+
+def standardized(pixels: LibraryArray, fourier: Fourier) -> tuple[LibraryArray, Array]:
+    """Take the mean from each field, and find its deviation, from the integers.
 
     Parameters
     ----------
     pixels
-        The library's array of int64.
+        The library's array of int64, shape (samples, *pixels).
     fourier
         The library.
 
@@ -263,30 +274,47 @@ def standardized(pixels: LibraryArray, fourier: Fourier) -> tuple[LibraryArray, 
         The library's array of float64, in the same units: whole numbers whose mean is at most
         1/2.
     deviation
-        Over the pixels, in the same units, to 1e-8 of itself; the same everywhere. 0 if all are
-        equal.
+        float64, shape (samples,): over the pixels, in the same units, to 1e-8 of itself; the
+        same everywhere. 0 if all are equal.
     """
-    count = math.prod(pixels.shape)
-    roughly, wrapped, low, high = 0.0, 0, math.inf, -math.inf
+    samples, count = len(pixels), math.prod(pixels.shape[1:])
+    roughly: LibraryArray = 0.0
+    wrapped: LibraryArray = 0
+    ends = []
     for rows in _blocks(pixels, fourier):
-        block = pixels[rows]
-        roughly += float(fourier.floats(block).sum())
-        wrapped += int(block.sum())
-        low, high = min(low, int(block.min())), max(high, int(block.max()))
+        block = pixels[rows].reshape(samples, -1)
+        roughly += fourier.floats(block).sum(1)
+        wrapped += block.sum(1)
+        ends.append(fourier.ends(block))
+    low = np.min([least for least, _ in ends], axis=0).tolist()
+    high = np.max([largest for _, largest in ends], axis=0).tolist()
+    sums = zip(fourier.to_numpy(roughly).tolist(), fourier.to_numpy(wrapped).tolist(), strict=True)
     # The sum modulo 2^64 is exact, and the rounded one tells which multiple of it was lost.
-    total = int(roughly) + (wrapped - int(roughly) + _MODULUS // 2) % _MODULUS - _MODULUS // 2
-    mean = (2 * total + count) // (2 * count)
+    totals = [int(near) + _as_int64(exact - int(near)) for near, exact in sums]
+    means = [(2 * total + count) // (2 * count) for total in totals]
     # So many bits of each that their squares add up to less than 2^63.
     kept = (62 - count.bit_length()) // 2
-    dropped = max(0, int(max(high - mean, mean - low)).bit_length() - kept)
+    dropped = [
+        max(0, max(high[k] - mean, mean - low[k]).bit_length() - kept)
+        for k, mean in enumerate(means)
+    ]
+    axes = (1,) * (pixels.ndim - 1)
+    mean, drop, half = (
+        fourier.load(np.array(numbers, np.int64)).reshape(-1, *axes)
+        for numbers in (means, dropped, [(1 << bits) >> 1 for bits in dropped])
+    )
     centred = fourier.empty_floats(pixels.shape)
-    squares = 0
+    squares: LibraryArray = 0
     for rows in _blocks(pixels, fourier):
         block = pixels[rows] - mean
         centred[rows] = block
         # In place: new arrays cost more than what is computed.
-        block += (1 << dropped) >> 1
-        block >>= dropped
+        block += half
+        block >>= drop
         block *= block
-        squares += int(block.sum())
-    return centred, math.ldexp(math.sqrt(squares / count), dropped)
+        squares += block.reshape(samples, -1).sum(1)
+    deviations = [
+        math.ldexp(math.sqrt(square / count), bits)
+        for square, bits in zip(fourier.to_numpy(squares).tolist(), dropped, strict=True)
+    ]
+    return centred, np.array(deviations)

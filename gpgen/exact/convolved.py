@@ -81,18 +81,20 @@ class ConvolvedField:
         weights: npt.NDArray[np.float64],
         standardize: bool,
     ) -> Contribution:
-        """Draw the component, sample by sample: all its pixels."""
+        """Draw the component: all its pixels."""
         fourier = arrays.fourier
         fields = []
         scale = weights * 2.0**-PIXEL_BITS
-        for k, (seed, weight) in enumerate(zip(seeds.tolist(), weights.tolist(), strict=True)):
-            pixels = self.convolution.draw(seed, stream, fourier)
+        for some in self.convolution.parts(len(seeds), fourier):
+            noise = self.convolution.noise(seeds[some], stream, fourier)
+            pixels = self.convolution.draw(noise, fourier)
             if standardize:
                 values, deviation = standardized(pixels, fourier)
-                scale[k] = weight / deviation if deviation else math.inf
+                with np.errstate(divide="ignore"):  # of equal pixels
+                    scale[some] = weights[some] / deviation
             else:
                 values = fourier.floats(pixels)
-            fields.append((values if arrays.exact else arrays.load(values))[None])
+            fields.append(values if arrays.exact else arrays.load(values))
         # A large image is drawn alone, and not copied.
         images = fields[0] if len(fields) == 1 else arrays.concatenate(fields, axis=0)
         none = np.zeros(len(seeds))

@@ -14,11 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.exact.arrays import Arrays, LibraryArray, round_samples
-from gpgen.exact.axis_product import grid_below
+from gpgen.exact.axis_product import grid_below, loaded_matrix
 from gpgen.exact.field import Contribution, Field
 from gpgen.exact.field_kinds import field_of
 from gpgen.exact.marginals import MARGINALS
-from gpgen.exact.separable import loaded_matrix
 from gpgen.exact.texture import Texture
 from gpgen.exact.transformed_field import transformed
 

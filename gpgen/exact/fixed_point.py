@@ -52,7 +52,8 @@ def round_to_grid(x: Array, bits: int | npt.NDArray[np.int64], out: Array | None
     Parameters
     ----------
     x
-        float64 values, each below ``2**(51 - bits)`` in absolute value.
+        float64 values, each below ``2**(51 - bits)`` in absolute value: NumPy's or, unless `out`
+        is given, another library's.
     bits
         The grid; an array broadcasts against `x`.
     out
@@ -60,14 +61,14 @@ def round_to_grid(x: Array, bits: int | npt.NDArray[np.int64], out: Array | None
 
     Returns
     -------
-    ndarray
+    array
         float64, the shape of `x`.
     """
     # Adding a number whose unit in the last place is the grid's spacing rounds to the grid.
     shifter = np.ldexp(1.5, 52 - np.asarray(bits))
-    shifted = np.add(x, shifter, out=out)
-    rounded: Array = np.subtract(shifted, shifter, out=shifted)
-    return rounded
+    shifted: Array = x + shifter if out is None else np.add(x, shifter, out=out)
+    shifted -= shifter
+    return shifted
 
 
 def exp(x: npt.ArrayLike) -> Array:

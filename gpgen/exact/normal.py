@@ -19,9 +19,14 @@ import numpy.typing as npt
 from gpgen.exact.fixed_point import log, round_to_grid
 
 __all__ = [
+    "EXPONENTS",
     "LARGEST",
     "NORMAL_BITS",
+    "OUTERMOST",
+    "PART_BITS",
+    "TABLE_ERROR",
     "computed_normal",
+    "computed_short",
     "normal_quantile",
     "quantile_table",
     "random_words",
@@ -164,23 +169,36 @@ def short_normal(seed: int, stream: int, count: int, bits: int) -> Array:
             for start in range(0, count, _BLOCK)
         ]
     )
-    z[where] = _computed_short(seed, stream, halves, where, bits)
+    seeds = np.full(len(where), seed, np.uint64)
+    z[where] = computed_short(seeds, stream, where, halves[where], bits)
     return z
 
 
-def _computed_short(
-    seed: int, stream: int, halves: npt.NDArray[np.int32], where: npt.NDArray[np.intp], bits: int
+def computed_short(
+    seeds: Words,
+    stream: int,
+    where: npt.NDArray[np.intp],
+    halves: npt.NDArray[np.int32],
+    bits: int,
 ) -> Array:
-    """Return the numbers at some places without the table: the definition of those numbers."""
-    x = -0.5 - halves[where]
+    """Return single numbers of `short_normal` without the table: the definition of those numbers.
+
+    Parameters
+    ----------
+    seeds, where, halves
+        Of each number: its sample's seed, its place in the stream, and its half word there.
+    stream, bits
+        As in `short_normal`.
+    """
+    x = -0.5 - halves
     v = np.abs(x) * 2.0**21
-    for i in np.flatnonzero(np.abs(x) < _OUTERMOST):
-        (more,) = random_words(seed, stream, 1, _FURTHER_BITS + int(where[i]))
+    for i in np.flatnonzero(np.abs(x) < OUTERMOST):
+        (more,) = random_words(int(seeds[i]), stream, 1, _FURTHER_BITS + int(where[i]))
         v[i] += (float(more >> np.uint64(42)) + 0.5) / 2 - 2.0**20
     return round_to_grid(np.copysign(_lower_quantile(v), x), bits)
 
 
-_OUTERMOST: Final = 2048
+OUTERMOST: Final = 2048
 """Half words of each tail that take more bits."""
 
 _FURTHER_BITS: Final = 2**62
@@ -237,13 +255,13 @@ def _tail_quantile(tail: Array) -> Array:
 
 
 # The table: the lower tail's probability v / 2**53, v from 1/2 to 2**52, is divided at the powers
-# of two, and between two of them into 2**_PART_BITS equal parts: the upper bits of the float64 v
+# of two, and between two of them into 2**PART_BITS equal parts: the upper bits of the float64 v
 # are the number of its part. There the quantile is a parabola through three of its points.
 
-_PART_BITS: Final = 7
-_EXPONENTS: Final = range(-1, 52)
+PART_BITS: Final = 7
+EXPONENTS: Final = range(-1, 52)
 
-_TABLE_ERROR: Final = 4e-9
+TABLE_ERROR: Final = 4e-9
 """Above the largest error of a parabola, 2.6e-9 (tests/test_normal.py). Where the quantile is
 nearer than this to the middle between two neighbouring results, it is computed."""
 
@@ -257,11 +275,11 @@ _BLOCK: Final = 16384
 @cache
 def quantile_table(shift: int = 0) -> tuple[Array, Array, Array]:
     """Return the coefficients of 1, v and v**2 in each part, for ``v / 2**(53 - shift)``."""
-    exponent = np.repeat(np.array(_EXPONENTS), 2**_PART_BITS)
-    part = np.tile(np.arange(2.0**_PART_BITS), len(_EXPONENTS))
+    exponent = np.repeat(np.array(EXPONENTS), 2**PART_BITS)
+    part = np.tile(np.arange(2.0**PART_BITS), len(EXPONENTS))
     # The points at which the error of a parabola is smallest, as places in the part.
     low, middle, high = (
-        np.ldexp(1 + (part + place) * 2.0**-_PART_BITS, exponent)
+        np.ldexp(1 + (part + place) * 2.0**-PART_BITS, exponent)
         for place in (0.5 - math.sqrt(0.1875), 0.5, 0.5 + math.sqrt(0.1875))
     )
     z_low, z_middle, z_high = (_lower_quantile(v) for v in (low, middle, high))
@@ -299,8 +317,8 @@ def _look_up(
     """
     x = np.subtract(-0.5, whole)
     v = np.abs(x)
-    part = v.view(np.int64) >> (52 - _PART_BITS)
-    part -= (1023 + _EXPONENTS[0] - shift) << _PART_BITS
+    part = v.view(np.int64) >> (52 - PART_BITS)
+    part -= (1023 + EXPONENTS[0] - shift) << PART_BITS
     constant, linear, square = quantile_table(shift)
     # mode="clip", since NumPy otherwise copies what it writes to `out`. No index is clipped.
     z, term = square.take(part), np.empty_like(v)
@@ -312,9 +330,9 @@ def _look_up(
     round_to_grid(z, bits, out=out)
     z -= out
     np.abs(z, out=z)
-    doubtful = np.flatnonzero(z > 2.0 ** -(bits + 1) - _TABLE_ERROR)
-    if shift and v.min() < _OUTERMOST:
-        return np.concatenate([doubtful, np.flatnonzero(v < _OUTERMOST)])
+    doubtful = np.flatnonzero(z > 2.0 ** -(bits + 1) - TABLE_ERROR)
+    if shift and v.min() < OUTERMOST:
+        return np.concatenate([doubtful, np.flatnonzero(v < OUTERMOST)])
     return doubtful
 
 

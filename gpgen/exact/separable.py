@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from gpgen.exact.arrays import Arrays
-from gpgen.exact.axis import AxisFactor, Banded, axis_factor
-from gpgen.exact.axis_product import AxisProduct
+from gpgen.exact.arrays import NUMPY, Arrays
+from gpgen.exact.axis import AxisFactor, axis_factor
+from gpgen.exact.axis_product import AxisProduct, loaded_matrix
 from gpgen.exact.field import Contribution
 from gpgen.exact.kernels import SeparableKernel
 from gpgen.exact.standardizing import standardize as standardized
 
-__all__ = ["SeparableField", "loaded_matrix"]
+__all__ = ["SeparableField"]
 
 
 @dataclass(frozen=True)
@@ -71,21 +71,16 @@ class SeparableField(AxisProduct):
         standardize: bool,
     ) -> Contribution:
         """Draw the component: the products along all axes but the last."""
-        noise = self.noise(seeds, stream)
+        exact = arrays if arrays.exact else NUMPY
+        noise = self.noise(seeds, stream, exact)
+        scale, shift = weights, np.zeros(len(seeds))
+        samples, pixels = np.empty(0, dtype=np.int64), None
         if standardize:
-            scale, shift, samples, pixels = standardized(self, noise, weights)
-        else:
-            scale, shift = weights, np.zeros(len(seeds))
-            samples, pixels = np.empty(0, dtype=np.int64), noise[:0]
+            scale, shift, samples, pixels = standardized(self, noise, weights, exact)
+        if not arrays.exact:
+            noise = arrays.load(noise)
         matrices = [loaded_matrix(factor, arrays) for factor in self.factors[:-1]]
         rows, bound = self.along_leading_axes(noise, scale, arrays, matrices)
         bound = bound * self.last_factor.matrix.row_sum
-        exact = arrays.load(pixels) if len(samples) else None
-        return Contribution(rows, bound, shift, samples, exact)
-
-
-@lru_cache(maxsize=256)
-def loaded_matrix(factor: AxisFactor, arrays: Arrays) -> Banded:
-    """Return a factor's matrix in a library's arrays: (pixels, columns)."""
-    matrix = factor.matrix if arrays.banded else factor.matrix.in_one_block()
-    return matrix.loaded(arrays)
+        added = arrays.load(pixels) if pixels is not None else None
+        return Contribution(rows, bound, shift, samples, added)

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gpgen.exact.arrays import NUMPY, Arrays, LibraryArray
 from gpgen.exact.axis import FACTOR_BITS, Banded
 from gpgen.exact.axis_product import SUM_BITS, AxisProduct, apply_along, grid_below
 from gpgen.exact.fixed_point import round_to_grid
@@ -46,16 +47,18 @@ class Standardized(NamedTuple):
         What is then subtracted from each sample's pixels, shape (samples,).
     samples, pixels
         Which samples are exact, and what is then added to their pixels: float64, shape
-        (len(samples), *field's shape).
+        (len(samples), *field's shape); None for no sample.
     """
 
     scale: Array
     shift: Array
     samples: npt.NDArray[np.int64]
-    pixels: Array
+    pixels: Array | None
 
 
-def standardize(field: AxisProduct, noise: Array, weights: Array) -> Standardized:
+def standardize(
+    field: AxisProduct, noise: LibraryArray, weights: Array, arrays: Arrays = NUMPY
+) -> Standardized:
     """Give each sample of a component the mean 0 and its weight as deviation over its pixels.
 
     Parameters
@@ -66,19 +69,21 @@ def standardize(field: AxisProduct, noise: Array, weights: Array) -> Standardize
         What `AxisProduct.noise` returned.
     weights
         The component's weight in each sample, shape (samples,).
+    arrays
+        Where the noise is. Exact pixels are computed by NumPy: they are few.
 
     Returns
     -------
     Standardized
         NaN in all of a sample's pixels if they are all equal.
     """
-    mean, deviation = field.moments(noise)
+    mean, deviation = field.moments(noise, arrays)
     chosen = np.flatnonzero(suspects(field, mean, deviation))
     if not len(chosen):
         scale = weights / deviation
-        return Standardized(scale, mean * scale, chosen, noise[:0])
+        return Standardized(scale, mean * scale, chosen, None)
     matrices = [factor.matrix for factor in field.factors]
-    pixels, true_mean, true_deviation = centred_pixels(matrices, noise[chosen])
+    pixels, true_mean, true_deviation = centred_pixels(matrices, arrays.to_numpy(noise[chosen]))
     allowed = TOLERANCE * true_deviation
     wrong = (
         (np.abs(mean[chosen] - true_mean) > allowed)
@@ -91,7 +96,7 @@ def standardize(field: AxisProduct, noise: Array, weights: Array) -> Standardize
     deviation[samples] = np.inf
     scale = weights / deviation
     pixels = pixels.reshape(len(samples), *(factor.pixels for factor in field.factors))
-    return Standardized(scale, mean * scale, samples, pixels)
+    return Standardized(scale, mean * scale, samples, pixels if len(samples) else None)
 
 
 def suspects(field: AxisProduct, mean: Array, deviation: Array) -> npt.NDArray[np.bool_]:

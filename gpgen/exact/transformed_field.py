@@ -11,11 +11,10 @@ import numpy.typing as npt
 
 from gpgen.exact.arrays import Arrays, LibraryArray, round_samples
 from gpgen.exact.axis import FACTOR_BITS, AxisFactor
-from gpgen.exact.axis_product import apply_along, grid_below
+from gpgen.exact.axis_product import apply_along, grid_below, loaded_matrix
 from gpgen.exact.field import Contribution, Field, Grid
 from gpgen.exact.marginals import MARGINALS, Marginal
 from gpgen.exact.normal import LARGEST
-from gpgen.exact.separable import loaded_matrix
 
 __all__ = ["transformed"]
 

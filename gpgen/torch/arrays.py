@@ -15,9 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gpgen.errors import UsageError
 from gpgen.exact.fourier import SCIPY, Fourier
 from gpgen.torch.fourier import TorchFourier
+from gpgen.torch.normal import standard_normal
 
 __all__ = ["TorchArrays", "to_float16"]
 
@@ -31,7 +31,7 @@ class TorchArrays:
     Parameters
     ----------
     device
-        Where to multiply, and where the images end.
+        Where to draw, and where the images end.
     dtype
         torch.float64 or torch.float32.
     """
@@ -52,19 +52,22 @@ class TorchArrays:
         """The device's transforms in float64; SciPy's, which are as good, for float32."""
         return TorchFourier(self.device) if self.exact else SCIPY
 
-    def load(self, values: npt.NDArray[np.float64]) -> Tensor:
-        """Return NumPy's array as a tensor on the device.
+    def standard_normal(self, seeds: npt.NDArray[np.uint64], stream: int, count: int) -> Tensor:
+        """Draw on the device."""
+        return standard_normal(seeds, stream, count, self.device)
 
-        Raises
-        ------
-        UsageError
-            If the device has no such type.
-        """
-        try:
-            return torch.from_numpy(values).to(self.device, self.dtype)
-        except TypeError as error:
-            what = f"{self.device} can't hold {self.dtype}"
-            raise UsageError(what, "use dtype=torch.float32") from error
+    def take(self, x: Tensor, places: npt.NDArray[np.int64], axis: int) -> Tensor:
+        """Return the entries at some places of an axis."""
+        return x.index_select(axis, torch.from_numpy(places).to(self.device))
+
+    def row_products(self, x: Tensor, y: Tensor) -> Tensor:
+        """Multiply and add up as integers."""
+        products = x.to(torch.int64) * y.round().to(torch.int64)
+        return products.reshape(len(x), -1).sum(1)
+
+    def load(self, values: npt.NDArray[np.float64]) -> Tensor:
+        """Return NumPy's array as a tensor on the device."""
+        return torch.from_numpy(values).to(self.device, self.dtype)
 
     def empty(self, shape: Shape) -> Tensor:
         """Return a tensor to compute in."""

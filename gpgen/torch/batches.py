@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from operator import is_
 from typing import Any, NamedTuple
 
-import numpy.typing as npt
 import torch
 from torch.utils.data import default_collate, get_worker_info
 from torch.utils.data._utils.collate import default_collate_fn_map
@@ -66,18 +65,22 @@ def _join(batch: list[View], *, collate_fn_map: object = None) -> list[Any]:  # 
 default_collate_fn_map[View] = _join
 
 
-def empty_images(count: int, shape: tuple[int, ...]) -> tuple[torch.Tensor, npt.NDArray[Any]]:
-    """Return room for a batch, in shared memory if this is a DataLoader's worker.
+def empty_images(count: int, shape: tuple[int, ...], lent: bool) -> torch.Tensor:
+    """Return room for images.
+
+    Parameters
+    ----------
+    count, shape
+        Of the images.
+    lent
+        In shared memory if this is a DataLoader's worker.
 
     Returns
     -------
-    images, array
-        float32, shape (count, 1, *shape); the same memory as a tensor and as an array of
-        shape (count, *shape).
+    Tensor
+        float32, shape (count, 1, *shape), not initialized.
     """
     size = (count, 1, *shape)
-    if CAN_LEND and count and get_worker_info() is not None:
-        images = shared_images(size)
-    else:
-        images = torch.empty(size, dtype=torch.float32)
-    return images, images.numpy().reshape(count, *shape)
+    if lent and CAN_LEND and count and get_worker_info() is not None:
+        return shared_images(size)
+    return torch.empty(size, dtype=torch.float32)

@@ -146,8 +146,7 @@ class Textures(Dataset[Sample]):
         if isinstance(position, list | np.ndarray | torch.Tensor) and np.ndim(position) == 1:
             return self._batch_of(position)
         indices = self._indices_of([sample_index(position, len(self), self._what)])
-        image = torch.empty((1, *self.recipe.shape), dtype=torch.float32)
-        self._fill(indices, image.numpy())
+        image = self._images_of(indices)[0]
         return self._transformed(image, *self._each_of(self._targets_of(indices)))
 
     def __getitems__(self, positions: Sequence[int]) -> list[Any]:
@@ -159,14 +158,9 @@ class Textures(Dataset[Sample]):
         if self.transform is None and self.target_transform is None:
             images, targets = self.batch(indices)
             return Batch(images, targets, self._each_of(targets))
-        images = torch.empty((len(indices), 1, *self.recipe.shape), dtype=torch.float32)
-        self._fill(indices, images.numpy()[:, 0])
-        return [
-            self._transformed(image, target)
-            for image, target in zip(
-                images.unbind(0), self._each_of(self._targets_of(indices)), strict=True
-            )
-        ]
+        each = self._images_of(indices).unbind(0)
+        targets = self._each_of(self._targets_of(indices))
+        return [self._transformed(*sample) for sample in zip(each, targets, strict=True)]
 
     def _batch_of(self, positions: Sequence[int]) -> Sample:
         if len(positions) == 0:
@@ -186,9 +180,7 @@ class Textures(Dataset[Sample]):
         targets
             What a DataLoader makes of the samples' targets.
         """
-        images, array = empty_images(len(indices), self.recipe.shape)
-        self._fill(indices, array)
-        return images, self._targets_of(indices)
+        return self._images_of(indices, lent=True), self._targets_of(indices)
 
     def _indices_of(self, positions: Sequence[int]) -> npt.NDArray[np.int64]:
         return self._index_of(sample_indices(positions, len(self), self._what))
@@ -222,6 +214,12 @@ class Textures(Dataset[Sample]):
             image if self.transform is None else self.transform(image),
             target if self.target_transform is None else self.target_transform(target),
         )
+
+    def _images_of(self, indices: npt.NDArray[np.int64], lent: bool = False) -> torch.Tensor:
+        """Return images, float32, shape (len(indices), 1, *shape); `lent` as `empty_images`."""
+        images = empty_images(len(indices), self.recipe.shape, lent)
+        self._fill(indices, images.numpy()[:, 0])
+        return images
 
     def _fill(self, indices: npt.NDArray[np.int64], out: npt.NDArray[Any]) -> None:
         """Write images to `out`, float32, shape (len(indices), *recipe.shape)."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from gpgen.torch.normal import short_normal
 
 __all__ = ["TorchFourier"]
 
@@ -29,6 +32,26 @@ class TorchFourier:
         """All at a time on a GPU."""
         return 2**15 if self.device.type == "cpu" else None
 
+    @property
+    def noise_numbers(self) -> int:
+        """Enough to pay for starting a GPU's kernels."""
+        return 2**15 if self.device.type == "cpu" else 2**24
+
+    def short_normal(
+        self, seeds: npt.NDArray[np.uint64], stream: int, count: int, bits: int
+    ) -> Tensor:
+        """Draw on the device."""
+        return short_normal(seeds, stream, count, bits, self.device)
+
+    def load(self, values: npt.NDArray[Any]) -> Tensor:
+        """Return NumPy's array as a tensor on the device."""
+        return torch.from_numpy(values).to(self.device)
+
+    def to_numpy(self, x: Tensor) -> npt.NDArray[Any]:
+        """Return a tensor as NumPy's array."""
+        array: npt.NDArray[Any] = x.cpu().numpy()
+        return array
+
     def empty_integers(self, shape: tuple[int, ...]) -> Tensor:
         """Return a tensor of int64, not initialized."""
         return torch.empty(shape, dtype=torch.int64, device=self.device)
@@ -36,10 +59,6 @@ class TorchFourier:
     def empty_floats(self, shape: tuple[int, ...]) -> Tensor:
         """Return a tensor of float64, not initialized."""
         return torch.empty(shape, dtype=torch.float64, device=self.device)
-
-    def load(self, values: npt.NDArray[np.float64]) -> Tensor:
-        """Return NumPy's array as a tensor on the device."""
-        return torch.from_numpy(values).to(self.device)
 
     def rfft(self, x: Tensor, axis: int) -> Tensor:
         """Transform real numbers along an axis."""
@@ -64,3 +83,12 @@ class TorchFourier:
     def floats(self, x: Tensor) -> Tensor:
         """Return integers as float64."""
         return x.to(torch.float64)
+
+    def dot(self, whole: Tensor, weights: Tensor) -> Tensor:
+        """Return each row's sum of products, modulo 2**64, as int64."""
+        return (whole.to(torch.int64) * weights).sum(1)
+
+    def ends(self, x: Tensor) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return the least and the largest number of each row, as NumPy's arrays."""
+        low, high = x.aminmax(dim=1)
+        return self.to_numpy(low), self.to_numpy(high)

@@ -12,10 +12,12 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch.utils.data import get_worker_info
 
+from gpgen.errors import UsageError
 from gpgen.recipe import AnyRecipe, Recipe
 from gpgen.recipe_warnings import warn_about
 from gpgen.sampling import sampler_for
 from gpgen.torch.datasets import Target, Textures
+from gpgen.torch.device import device_of, sample_batch
 from gpgen.whole_numbers import whole_number
 
 __all__ = ["GeneratedTextures"]
@@ -39,13 +41,17 @@ class GeneratedTextures(Textures):
         Applied to each image, a float32 tensor (1, *shape).
     target_transform
         Applied to each target.
+    device
+        Where to draw, and where the images are: on a GPU, the loader must have no workers
+        (``num_workers=0``). Targets are on the CPU.
 
     Raises
     ------
     RecipeError
         If the recipe can't be read.
     UsageError
-        If n is not positive, or there is no such split or target.
+        If n is not positive, or there is no such split, target or device. When images are asked
+        for, if a device draws in a DataLoader's worker.
     """
 
     recipe: Recipe
@@ -58,12 +64,24 @@ class GeneratedTextures(Textures):
         target: Target = "label",
         transform: Callable[[torch.Tensor], Any] | None = None,
         target_transform: Callable[[Any], Any] | None = None,
+        device: torch.device | str = "cpu",
     ) -> None:
+        self.device = device_of(device)
         n = whole_number("n", n, 1, "ask for 1 sample or more")
         recipe = Recipe.load(recipe)
         warn_about(recipe, n)
         super().__init__(recipe, n, split, target, transform, target_transform)
         self.shard_size = n
+
+    def _images_of(self, indices: npt.NDArray[np.int64], lent: bool = False) -> torch.Tensor:
+        if self.device.type == "cpu":
+            return super()._images_of(indices, lent)
+        if get_worker_info() is not None:
+            raise UsageError(
+                f"images are drawn on {self.device}, and a DataLoader's worker can't use that",
+                "use num_workers=0",
+            )
+        return sample_batch(self.recipe, indices, self.device)
 
     def _images(self, indices: npt.NDArray[np.int64], out: npt.NDArray[Any]) -> None:
         if get_worker_info() is not None:
