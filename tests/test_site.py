@@ -35,6 +35,7 @@ QUESTIONS = {
     "export to Parquet": "other-formats",
     "how hard is my recipe": "difficulty",
     "my own CNN": "how-to/own-network",
+    "train on several GPUs": "training",
     "masks in my ResNet": "how-to/masks",
     "masks in my sequence model": "how-to/sequences-graphs-losses",
     "masks in my loss": "how-to/sequences-graphs-losses",
