@@ -47,9 +47,19 @@ QUESTIONS = {
 }
 """What people come to do, in their words, and the page that tells it."""
 
-SHOWN = ("index", "tour", "how-to/hugging-face", "reference/commands", "reference/recipe",
-         "gallery", "results", "tutorials/backdrop")  # fmt: skip
+SHOWN = ("index", "tour", "how-to/hugging-face", "reference/commands", "reference/python",
+         "reference/recipe", "gallery", "results", "tutorials/backdrop")  # fmt: skip
 """A page of each kind, as readers see it."""
+
+
+BEYOND = """() => {
+    const scrolls = e => ["auto", "scroll"].includes(getComputedStyle(e).overflowX);
+    const held = e => e.tagName != "ARTICLE" && (scrolls(e) || held(e.parentElement));
+    return [...document.querySelectorAll("article *:not(.headerlink)")]
+        .filter(e => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+        .filter(e => !held(e)).map(e => e.outerHTML.slice(0, 80))
+}"""
+"""What of the text lies beyond the screen's right edge, and can't be scrolled to."""
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +95,11 @@ def test_the_site_asks_nothing_of_other_hosts(site: Path) -> None:
             assert not "".join(target).startswith(("http:", "https:", "//")), page
 
 
+def test_a_propertys_docstring_is_shown_whole(site: Path) -> None:
+    page = (site / "reference" / "python.html").read_text(encoding="utf-8")
+    assert "What it offers: length-scales, counted fastest" in page
+
+
 def first_results(browser: Browser, address: str, question: str) -> list[str]:
     """Return the pages of the first three results of the site's own search."""
     browser.open(f"{address}/search.html?q={quote(question)}")
@@ -116,12 +131,13 @@ def test_pages_fit_the_screen(site: Path, width: int, scheme: str) -> None:
             browser.open(site / f"{name}.html", width=width, scheme=scheme, phone=width < 500)
             shown = browser.evaluate(
                 "({width: document.documentElement.scrollWidth,"
+                f" beyond: ({BEYOND})(),"
                 " theme: document.documentElement.dataset.theme,"
                 " broken: [...document.images].filter(i => !i.naturalWidth).map(i => i.src),"
                 " cut: [...document.querySelectorAll('pre')]"
                 ".filter(p => p.scrollWidth > p.clientWidth).length})"
             )
-            assert shown["width"] <= width, name
+            assert (shown["width"] <= width, shown["beyond"]) == (True, []), name
             assert (shown["theme"], shown["broken"]) == (scheme, []), name
             # What commands print, 100 columns, is not cut; on a phone it is scrolled.
             assert width < 500 or name != "reference/commands" or shown["cut"] == 0

@@ -91,7 +91,23 @@ def _link_in_docs(match: re.Match[str]) -> str:
     return words
 
 
-def plain_stars(
+_COLON = "\x01"
+
+
+def hide_colons(
+    app: Sphinx,  # noqa: ARG001
+    what: str,
+    name: str,  # noqa: ARG001
+    obj: object,  # noqa: ARG001
+    options: object,  # noqa: ARG001
+    lines: list[str],
+) -> None:
+    """Hide colons of a property's docstring from napoleon, for which a type would end there."""
+    if what == "property":
+        lines[:] = [line.replace(":", _COLON) for line in lines]
+
+
+def plain_text(
     app: Sphinx,  # noqa: ARG001
     what: str,  # noqa: ARG001
     name: str,  # noqa: ARG001
@@ -101,8 +117,9 @@ def plain_stars(
 ) -> None:
     """Take the star of a shape ``(n, *shape)`` for what it is: docutils would begin emphasis."""
     for i, line in enumerate(lines):
+        lines[i] = line.replace(_COLON, ":")
         if "``" not in line:
-            lines[i] = re.sub(r"(?<=[ (])\*(?=\w)", r"\\*", line)
+            lines[i] = re.sub(r"(?<=[ (])\*(?=\w)", r"\\*", lines[i])
 
 
 def keep_spreads_whole(app: Sphinx, doctree: nodes.document) -> None:  # noqa: ARG001
@@ -125,4 +142,5 @@ def setup(app: Sphinx) -> None:
     app.connect("config-inited", bring_notebooks)
     app.connect("source-read", bring_page)
     app.connect("doctree-read", keep_spreads_whole)
-    app.connect("autodoc-process-docstring", plain_stars)
+    app.connect("autodoc-process-docstring", hide_colons, priority=400)
+    app.connect("autodoc-process-docstring", plain_text, priority=600)
