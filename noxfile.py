@@ -49,6 +49,13 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def links(session: nox.Session) -> None:
+    """Ask every host that the site links to; needs a network, so CI doesn't run it."""
+    install(session)
+    session.run("sphinx-build", "-b", "linkcheck", "-c", "docs/site", "docs", "build/links")
+
+
+@nox.session
 def notebooks(session: nox.Session) -> None:
     """Run the notebooks anew and keep their outputs."""
     install(session)

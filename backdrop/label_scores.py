@@ -50,10 +50,8 @@ def _by_label(scores: Tensor, target: Tensor) -> list[tuple[Tensor, Tensor]]:
         )
     if scores.numel() == 0:
         raise UsageError("the batch is empty", "leave empty batches out")
-    if not one_label_each and _has_other_than_classes(target):
-        raise UsageError(
-            "the target has negative entries or NaN", "give 0 for negatives and 1 for positives"
-        )
+    if not one_label_each:
+        _check_classes(target)
     if not several:
         return [(scores.reshape(-1), target.reshape(-1) != 0)]
     if one_label_each:
@@ -68,13 +66,16 @@ def _by_label(scores: Tensor, target: Tensor) -> list[tuple[Tensor, Tensor]]:
     return [(scores[:, k], target[:, k] != 0) for k in range(scores.shape[1])]
 
 
-def _has_other_than_classes(target: Tensor) -> bool:
-    """Tell whether there are entries below 0, as of labels -1 and 1, or NaN, as of missing ones."""
-    if torch.compiler.is_compiling():  # no value can be looked at
-        return False
-    if target.is_complex() or not (target.is_floating_point() or target.is_signed()):
-        return False
-    return known(~(target >= 0).all()) is True
+def _check_classes(target: Tensor) -> None:
+    """Refuse what is neither 0 nor 1: labels of -1 or of many classes, probabilities, NaN."""
+    if target.dtype == torch.bool or torch.compiler.is_compiling():  # no value can be looked at
+        return
+    wrong = (target != 0) & (target != 1)
+    if known(wrong.any()):
+        raise UsageError(
+            f"the target has an entry {target[wrong][0].item():g}",
+            "give 0 for negatives and 1 for positives",
+        )
 
 
 def refuse_nan(scores: Tensor) -> None:

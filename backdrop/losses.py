@@ -82,7 +82,7 @@ def roc_auc_loss(
     scores
         Shape ``(sample,)`` or ``(sample, label)``; any real numbers.
     target
-        Of the same shape, 0 for negatives, above 0 for positives; or ``(sample,)`` integers, each
+        Of the same shape, 0 for negatives, 1 for positives; or ``(sample,)`` integers, each
         sample's label.
     surrogate, scale
         As above.
@@ -97,8 +97,8 @@ def roc_auc_loss(
     Raises
     ------
     UsageError
-        If shapes differ, the batch is empty or has one class only, the target has negative
-        entries or NaN, `scale` is not positive and finite or `surrogate` unknown.
+        If shapes differ, the batch is empty or has one class only, the target has an entry
+        other than 0 and 1, `scale` is not positive and finite or `surrogate` unknown.
     """
     if isinstance(scores, Proxy):
         return _recorded(roc_auc_loss, scores, target, surrogate, scale)
@@ -168,8 +168,8 @@ def average_precision_loss(scores: Tensor, target: Tensor, scale: float = 0.01) 
     Raises
     ------
     UsageError
-        If shapes differ, the batch is empty or has no positives, or `scale` is not
-        positive and finite.
+        If shapes differ, the batch is empty or has no positives, the target has an entry other
+        than 0 and 1, or `scale` is not positive and finite.
     """
     if isinstance(scores, Proxy):
         return _recorded(average_precision_loss, scores, target, scale)
@@ -237,8 +237,8 @@ def fbeta_loss(logits: Tensor, target: Tensor, beta: float = 1.0) -> Tensor:
     Raises
     ------
     UsageError
-        If shapes differ, the batch is empty or has no positives, or `beta` is
-        not positive and finite.
+        If shapes differ, the batch is empty or has no positives, the target has an entry other
+        than 0 and 1, or `beta` is not positive and finite.
     """
     if isinstance(logits, Proxy):
         return _recorded(fbeta_loss, logits, target, beta)

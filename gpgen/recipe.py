@@ -21,6 +21,7 @@ import numpy.typing as npt
 from gpgen.errors import RecipeError
 from gpgen.exact.accuracy import Accuracy, accuracy
 from gpgen.exact.drawn_range import DrawnRange
+from gpgen.exact.field_types import convert_fields
 from gpgen.exact.texture import Component, LengthScale, Texture
 from gpgen.io.object_path import ObjectPath
 from gpgen.io.recognizing import recognize
@@ -89,6 +90,7 @@ class Recipe(
     transform: str | None = None
 
     def __post_init__(self) -> None:
+        convert_fields(self)
         check_names(self.name, self.seed, self.splits)
         check(self.texture)
         check_meaning(self.texture)

@@ -90,7 +90,8 @@ class Browser:
         message, _, self._left = self._left.partition(b"\0")
         return json.loads(message)
 
-    def open(self, path, *, width=1280, height=900, scheme="light", phone=False):
+    def open(self, page, *, width=1280, height=900, scheme="light", phone=False):
+        """Load a page: a file's path, or an address."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -102,7 +103,8 @@ class Browser:
             "Emulation.setEmulatedMedia",
             features=[{"name": "prefers-color-scheme", "value": scheme}],
         )
-        self.call("Page.navigate", url=Path(path).absolute().as_uri())
+        address = page if "://" in str(page) else Path(page).absolute().as_uri()
+        self.call("Page.navigate", url=address)
         deadline = time.monotonic() + 120
         while self.evaluate("document.readyState") != "complete":
             assert time.monotonic() < deadline

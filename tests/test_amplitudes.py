@@ -40,6 +40,7 @@ def test_the_integral_over_an_amplitude_is_that_on_a_fine_grid(reach, modes) -> 
     assert integrated(values(amplitude.nodes), [amplitude])[0] == pytest.approx(expected[0], abs=2)
 
 
+@pytest.mark.slow
 def test_a_rough_components_amplitude_counts_though_it_hardly_varies() -> None:
     modes, noise = 8000, 1e-3
     k = np.arange(1, modes + 1)

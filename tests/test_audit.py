@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from audit_support import SMALL, drawn, stored, with_scales, wrong
-from cli_support import run
+from cli_support import Caller
 
 import gpgen
 from gpgen import Recipe, UsageError
@@ -73,7 +73,15 @@ def test_p_values_of_right_datasets_are_seldom_small(number, tmp_path: Path) -> 
     assert small <= 2
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=pytest.mark.slow)
+        if kind in ("length-scale", "labels", "component")
+        else kind
+        for kind in KINDS
+    ],
+)
 def test_a_wrong_dataset_is_found_and_its_fault_named(kind, tmp_path: Path) -> None:
     dataset = stored(SMALL, wrong(kind, SMALL, 240), tmp_path / "d.zarr")
     found = gpgen.audit(dataset)
@@ -83,6 +91,7 @@ def test_a_wrong_dataset_is_found_and_its_fault_named(kind, tmp_path: Path) -> N
     assert any(re.search(NAMES[kind], each.text) for each in named), named
 
 
+@pytest.mark.slow
 def test_one_class_with_another_length_scale_is_named(tmp_path: Path) -> None:
     images = drawn(SMALL, 240)
     labels = np.arange(240) % 4
@@ -111,6 +120,7 @@ def test_the_labels_of_two_samples_are_named(tmp_path: Path) -> None:
     assert found.findings[0].text == "sample 40 is labelled 2-5 and looks like 2.5-5"
 
 
+@pytest.mark.slow
 def test_samples_that_depend_on_each_other_are_named(tmp_path: Path) -> None:
     images = drawn(SMALL, 240)
     images[1::2] = 0.6 * images[::2] + 0.8 * images[1::2]
@@ -118,6 +128,7 @@ def test_samples_that_depend_on_each_other_are_named(tmp_path: Path) -> None:
     assert any("samples 1 apart are correlated" in each.text for each in found.findings)
 
 
+@pytest.mark.slow
 def test_another_marginal_distribution_is_found(tmp_path: Path) -> None:
     images = drawn(SMALL, 240)
     bent = np.sign(images) * np.abs(images) ** 1.1
@@ -189,13 +200,14 @@ def test_imported_images_need_a_recipe(tmp_path: Path) -> None:
     assert gpgen.audit(dataset, recipe=SMALL).ok
 
 
-def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
+def test_the_command_says_what_is_wrong(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    command = Caller(capfd, tmp_path)
     path = tmp_path / "d.zarr"
     stored(SMALL, wrong("repeated", SMALL, 120), path).close()
-    result = run("audit", path, cwd=tmp_path)
+    result = command("audit", path)
     assert result.status == 1
     assert "samples 40 and 96 are equal" in result.out
-    result = run("audit", path, "--json", cwd=tmp_path)
+    result = command("audit", path, "--json")
     assert result.status == 1
     assert not json.loads(result.out)["ok"]
 

@@ -120,7 +120,7 @@ def test_every_method_and_several_length_scales(recipes, method):
     assert len(run.test.components) == 2
 
 
-def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(recipes, tmp_path):
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(recipes, tmp_path, capsys):
     long = settings("backdrop", epochs=12)
     source = training.Source(recipes["one"], "length_scale")
     whole = training.train(source, long, 0)
@@ -136,8 +136,10 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(recipes, tmp_path
     assert scores == whole.test
     with pytest.raises(UsageError, match=r"for 1 drawn length-scale in 1-D images, .* has 2 drawn"):
         training.evaluate_checkpoint(tmp_path / "run/checkpoint.pt", recipes["two"])
-    with pytest.raises(UsageError, match="draws no length-scale"):
-        training.evaluate_checkpoint(tmp_path / "run/checkpoint.pt", recipes["given"])
+    assert main(["evaluate", str(tmp_path / "run/checkpoint.pt"), recipes["given"]]) == 2
+    told = capsys.readouterr().err
+    assert "for 1 drawn length-scale in 1-D images, " in told
+    assert told.endswith("evaluate on data of the recipe that it was trained on\n")
 
 
 def test_the_command_line_trains_evaluates_and_resumes(recipes, tmp_path, capsys, monkeypatch):

@@ -160,13 +160,21 @@ def test_many_pairs_are_differentiated_by_torch_func_too(
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("wrong", [-1.0, math.nan])
+@pytest.mark.parametrize("wrong", [-1.0, math.nan, 0.3, 2.0])
 @pytest.mark.parametrize("loss", [roc_auc_loss, average_precision_loss, fbeta_loss, roc_auc])
-def test_labels_of_minus_one_or_nan_are_refused(
+def test_a_target_other_than_0_and_1_is_refused(
     loss: Callable[[Tensor, Tensor], Tensor], wrong: float
 ) -> None:
-    with pytest.raises(UsageError, match="negative entries or NaN"):
+    with pytest.raises(UsageError, match=f"an entry {wrong:g}; give 0 for negatives and 1"):
         loss(torch.randn(3), torch.tensor([1.0, 0.0, wrong]))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_a_column_of_classes_numbers_is_refused(dtype: torch.dtype) -> None:
+    target = torch.tensor([[0], [1], [2]], dtype=dtype)
+    for shape in ((3, 1), (3, 2)):
+        with pytest.raises(UsageError, match="an entry 2; give 0 for negatives and 1"):
+            roc_auc_loss(torch.randn(shape), target.expand(shape))
 
 
 def test_a_second_derivative_through_the_ranks_is_refused(tmp_path: Path) -> None:

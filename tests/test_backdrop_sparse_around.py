@@ -156,7 +156,8 @@ def test_rows_of_a_dataset(tmp_path):
     torch.manual_seed(0)
     stem = chain(conv(1, 4, 3, 2, 1), nn.ReLU(True), conv(4, 3, 3, 2, 1))
     layer = SparseBackward(stem, 0.9, tile=32)
-    with gpgen.make("two-scale-mini", 6, tmp_path / "mini.zarr") as dataset:
+    recipe = gpgen.Recipe.load("two-scale-mini").replace(shape=[128, 160])
+    with gpgen.make(recipe, 6, tmp_path / "mini.zarr") as dataset:
         images = torch.from_numpy(dataset.read([4, 1]))[:, None]
         for source in (dataset.image, dataset.to_zarr()["image"]):
             rows = ImageRows(source, [4, 1])

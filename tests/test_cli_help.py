@@ -83,7 +83,9 @@ def test_help_of_each_verb_ends_with_examples(gpgen, verb):
 @pytest.mark.parametrize(
     "verb",
     [
-        pytest.param(verb, marks=pytest.mark.slow) if verb == "difficulty" else verb
+        pytest.param(verb, marks=pytest.mark.slow)
+        if verb in ("difficulty", "make", "show")
+        else verb
         for verb in VERBS
         if verb not in ELSEWHERE
     ],

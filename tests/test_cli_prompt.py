@@ -184,7 +184,12 @@ sys.exit(main(sys.argv[1:]))
 NEED = [
     (["train", "two-scale-mini", "--out", "r"], "torch", "torch"),
     (["evaluate", "small.toml", "two-scale-mini"], "torch", "torch"),
-    (["train", "two-scale-mini", "--out", "r", "--plot", "q.png"], "matplotlib", "plot"),
+    pytest.param(
+        ["train", "two-scale-mini", "--out", "r", "--plot", "q.png"],
+        "matplotlib",
+        "plot",
+        marks=pytest.mark.slow,
+    ),
     (["show", "two-scale-mini", "-o", "s.png"], "matplotlib", "plot"),
     (["publish", "deposit"], "httpx", "publish"),
     (["fetch", "1234"], "httpx", "publish"),

@@ -48,7 +48,15 @@ def many_classes():
     return Recipe.from_dict(fields)
 
 
-@pytest.mark.parametrize("name", [*builtin_recipes(), "line", "cube", "many"])
+SHEETS = [
+    pytest.param(name, marks=pytest.mark.slow)
+    if name in ("two-scale", "three-scale", "golkar2018")
+    else name
+    for name in (*builtin_recipes(), "line", "cube", "many")
+]
+
+
+@pytest.mark.parametrize("name", SHEETS)
 def test_a_contact_sheet_is_a_png_with_a_row_for_each_class_shown(name):
     shapes = {"line": [512], "cube": [12, 16, 20]}
     if name in builtin_recipes():

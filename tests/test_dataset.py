@@ -10,7 +10,7 @@ from threading import Thread
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_tools import OUTS, drawn, tiny
 
@@ -65,6 +65,7 @@ def test_indexing_is_numpys(dataset: Dataset) -> None:
     assert len(dataset) == dataset.n == N
 
 
+@settings(max_examples=40)
 @given(indices=st.lists(st.integers(-N, N - 1), max_size=30))
 def test_read_keeps_the_order_and_repeats_asked_for(made, indices) -> None:
     for path in made.values():

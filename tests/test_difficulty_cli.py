@@ -102,6 +102,7 @@ def test_larger_images_more_images_and_less_noise_are_easier() -> None:
     assert gpgen.difficulty(FEW, samples=1000, noise=1.0).accuracy < found.accuracy - 0.1
 
 
+@pytest.mark.slow
 def test_a_component_without_a_choice_has_no_accuracy() -> None:
     found = gpgen.difficulty(recipe((32, 32), ((2, 2.5), 1), ((8,), 1)), **QUICK)
     assert found.components[1].estimate is None
@@ -120,6 +121,7 @@ def test_the_length_scale_for_a_target_gives_it() -> None:
     assert again.accuracy == pytest.approx(0.8, abs=0.05)
 
 
+@pytest.mark.slow
 def test_progress_is_told_to_its_end() -> None:
     told = []
     gpgen.difficulty(FEW, samples=200, progress=told.append)

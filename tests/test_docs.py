@@ -98,6 +98,7 @@ def test_what_the_page_on_python_shows_runs(
     assert (tmp_path / "small.zarr").is_dir()
 
 
+@pytest.mark.slow
 def test_what_the_page_on_no_storage_shows_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -306,6 +306,7 @@ def test_anisotropic_components_beside_drawn_ones() -> None:
     np.testing.assert_array_equal(target.numpy(), array[3].astype(np.float32))
 
 
+@pytest.mark.slow
 def test_reports_compare_with_the_mean_kernel(tmp_path: Path) -> None:
     from gpgen.report import write_report
 

@@ -18,7 +18,7 @@ import gpgen
 import gpgen.exporting
 from gpgen import Recipe
 from gpgen.errors import DatasetError, TargetError, UsageError
-from gpgen.exporting import in_files, parquet
+from gpgen.exporting import Exported, in_files, parquet
 
 N = 75
 PATTERN = "{split}-{shard:05d}.parquet"
@@ -47,14 +47,17 @@ def check_rows(columns: dict[str, list[Any]], source: Path, indices: list[int]) 
 
 
 def test_each_split_has_files_of_its_own(source: Path, tmp_path: Path) -> None:
-    with gpgen.convert(source, tmp_path / PATTERN, shard_size=30) as dataset:
-        assert dataset.path == source
-        assert sorted(hashes(tmp_path)) == [
-            "test-00000.parquet",
-            "train-00000.parquet",
-            "train-00001.parquet",
-            "validation-00000.parquet",
-        ]
+    exported = gpgen.convert(source, tmp_path / PATTERN, shard_size=30)
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert sorted(sizes) == [
+        "test-00000.parquet",
+        "train-00000.parquet",
+        "train-00001.parquet",
+        "validation-00000.parquet",
+    ]
+    assert isinstance(exported, Exported)
+    assert exported == Exported(exported.path, N, 4, sum(sizes.values()))
+    with gpgen.open_dataset(source) as dataset:
         train = dataset.split("train").indices.tolist()
     for k, mine in enumerate((train[:30], train[30:])):
         table = pq.read_table(tmp_path / f"train-0000{k}.parquet")
@@ -65,12 +68,12 @@ def test_each_split_has_files_of_its_own(source: Path, tmp_path: Path) -> None:
 def test_the_same_bytes_twice(source: Path, tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()
-        gpgen.convert(source, tmp_path / name / PATTERN).close()
+        gpgen.convert(source, tmp_path / name / PATTERN)
     assert hashes(tmp_path / "a") == hashes(tmp_path / "b")
 
 
 def test_without_fields_all_are_in_one_file_in_order(source: Path, tmp_path: Path) -> None:
-    gpgen.convert(source, tmp_path / "all.parquet").close()
+    gpgen.convert(source, tmp_path / "all.parquet")
     columns = pq.read_table(tmp_path / "all.parquet").to_pydict()
     check_rows(columns, source, list(range(N)))
     assert columns["split"] == gpgen.open_dataset(source).split_code[:].tolist()
@@ -82,12 +85,12 @@ def test_what_is_chosen(source: Path, tmp_path: Path) -> None:
     """A split, a class and a range, and in the order asked for."""
     gpgen.convert(
         source, tmp_path / "a.parquet", split="train", classes="4.2-24", samples=slice(10, 40)
-    ).close()
+    )
     with gpgen.open_dataset(source) as dataset:
         train = dataset.split("train").indices.tolist()
     expected = [k for k in range(10, 40) if k % 4 == 1 and k in train]
     check_rows(pq.read_table(tmp_path / "a.parquet").to_pydict(), source, expected)
-    gpgen.convert(source, tmp_path / "b-{shard}.parquet", samples=[7, 3, 3], shard_size=2).close()
+    gpgen.convert(source, tmp_path / "b-{shard}.parquet", samples=[7, 3, 3], shard_size=2)
     check_rows(pq.read_table(tmp_path / "b-0.parquet").to_pydict(), source, [7, 3])
     check_rows(pq.read_table(tmp_path / "b-1.parquet").to_pydict(), source, [3])
 
@@ -99,7 +102,7 @@ def test_row_groups_and_files_are_bounded(
     monkeypatch.setattr(in_files, "FILE_BYTES", 130_000)
     told: list[int] = []
     out = tmp_path / "{shard}.parquet"
-    gpgen.convert(source, out, progress=lambda p: told.append(p.done)).close()
+    gpgen.convert(source, out, progress=lambda p: told.append(p.done))
     files = [pq.ParquetFile(tmp_path / f"{k}.parquet") for k in range(2)]
     groups = [
         [f.metadata.row_group(k).total_byte_size for k in range(f.num_row_groups)] for f in files
@@ -135,7 +138,7 @@ def test_the_datasets_package_reads_every_value(
     source, data = tmp_path / "d.zarr", tmp_path / "hub" / "data"
     data.mkdir(parents=True)
     gpgen.make(recipe, 40, source, workers=1).close()
-    gpgen.convert(source, data / PATTERN, shard_size=20).close()
+    gpgen.convert(source, data / PATTERN, shard_size=20)
     loaded = datasets.load_dataset(str(tmp_path / "hub"), cache_dir=str(tmp_path / "cache"))
     assert set(loaded) == {"train", "validation", "test"}
     with gpgen.open_dataset(source) as dataset:
@@ -164,7 +167,7 @@ def test_the_datasets_package_reads_a_folder_of_pictures(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     import datasets
 
-    gpgen.convert(source, f"{tmp_path}/p/").close()
+    gpgen.convert(source, f"{tmp_path}/p/")
     loaded = datasets.load_dataset(
         "imagefolder", data_dir=f"{tmp_path}/p", cache_dir=f"{tmp_path}/cache", split="train"
     )
@@ -208,13 +211,13 @@ def test_what_is_refused(source: Path, tmp_path: Path) -> None:
 
 def test_existing_files_are_replaced_when_asked(source: Path, tmp_path: Path) -> None:
     out = tmp_path / PATTERN
-    gpgen.convert(source, out, shard_size=10).close()
+    gpgen.convert(source, out, shard_size=10)
     before = hashes(tmp_path)
     with pytest.raises(TargetError, match=r"test-00000.parquet exists; .*overwrite=True"):
         gpgen.convert(source, out)
     assert hashes(tmp_path) == before
     (tmp_path / "other-00000.parquet").write_bytes(b"PAR1")
-    gpgen.convert(source, out, overwrite=True).close()
+    gpgen.convert(source, out, overwrite=True)
     assert sorted(hashes(tmp_path)) == [
         "other-00000.parquet",
         "test-00000.parquet",
@@ -228,8 +231,8 @@ def test_existing_files_are_replaced_when_asked(source: Path, tmp_path: Path) ->
 
 
 def test_an_npz_holds_every_value(source: Path, tmp_path: Path) -> None:
-    gpgen.convert(source, tmp_path / "{split}.npz").close()
-    gpgen.convert(source, tmp_path / "all.npz", classes=[1, 2]).close()
+    gpgen.convert(source, tmp_path / "{split}.npz")
+    gpgen.convert(source, tmp_path / "all.npz", classes=[1, 2])
     with gpgen.open_dataset(source) as dataset:
         for name, view in (
             ("train", dataset.split("train")),
@@ -246,7 +249,7 @@ def test_an_npz_holds_every_value(source: Path, tmp_path: Path) -> None:
                 if name == "all":
                     assert np.array_equal(arrays["split_code"], view.split_code[:])
     before = hashes(tmp_path)
-    gpgen.convert(source, tmp_path / "{split}.npz", overwrite=True).close()
+    gpgen.convert(source, tmp_path / "{split}.npz", overwrite=True)
     assert hashes(tmp_path) == before
 
 
@@ -260,9 +263,9 @@ def test_drawn_weights_and_scales_of_each_axis_are_written(tmp_path: Path) -> No
     source = tmp_path / "d.zarr"
     with gpgen.make(fields, 3, source, workers=1) as dataset:
         weights, scales = dataset.weights[:].tolist(), dataset.length_scales[:].tolist()
-    gpgen.convert(source, tmp_path / "a.parquet").close()
-    gpgen.convert(source, tmp_path / "a.npz").close()
-    gpgen.convert(source, f"{tmp_path}/p/").close()
+    gpgen.convert(source, tmp_path / "a.parquet")
+    gpgen.convert(source, tmp_path / "a.npz")
+    gpgen.convert(source, f"{tmp_path}/p/")
     columns = pq.read_table(tmp_path / "a.parquet").to_pydict()
     assert (columns["weights"], columns["length_scales"]) == (weights, scales)
     with np.load(tmp_path / "a.npz") as arrays:
@@ -274,7 +277,7 @@ def test_drawn_weights_and_scales_of_each_axis_are_written(tmp_path: Path) -> No
 
 
 def test_the_first_n(source: Path, tmp_path: Path) -> None:
-    gpgen.convert(source, tmp_path / "a.npz", n=9, classes=2).close()
+    gpgen.convert(source, tmp_path / "a.npz", n=9, classes=2)
     with np.load(tmp_path / "a.npz") as arrays:
         assert arrays["index"].tolist() == [2, 6]
     with pytest.raises(UsageError, match=r"n is 76, and .* has 75 samples; leave out n"):
@@ -293,7 +296,7 @@ def test_pictures_are_on_one_scale_that_is_told(
     from PIL import Image
 
     folder = tmp_path / "p"
-    gpgen.convert(source, f"{folder}/", pictures=pictures, samples=slice(3, 33)).close()
+    gpgen.convert(source, f"{folder}/", pictures=pictures, samples=slice(3, 33))
     grey = json.loads((folder / "pictures.json").read_text())["grey"]
     rows = table(folder)
     assert len(list(folder.iterdir())) == len(rows) + 2 == 32
@@ -319,7 +322,7 @@ def test_pictures_are_on_one_scale_that_is_told(
 
 
 def test_pictures_as_numpys_files_hold_the_pixels(source: Path, tmp_path: Path) -> None:
-    gpgen.convert(source, f"{tmp_path}/p/", pictures="npy", samples=[9, 4]).close()
+    gpgen.convert(source, f"{tmp_path}/p/", pictures="npy", samples=[9, 4])
     assert [row["file_name"] for row in table(tmp_path / "p")] == ["00000009.npy", "00000004.npy"]
     with gpgen.open_dataset(source) as dataset:
         for index in (4, 9):
@@ -331,10 +334,10 @@ def test_pictures_as_numpys_files_hold_the_pixels(source: Path, tmp_path: Path) 
 def test_a_folder_is_replaced_only_if_it_holds_pictures(source: Path, tmp_path: Path) -> None:
     folder = tmp_path / "p"
     folder.mkdir()
-    gpgen.convert(source, f"{folder}/", samples=slice(3)).close()  # it was empty
+    gpgen.convert(source, f"{folder}/", samples=slice(3))  # it was empty
     with pytest.raises(TargetError, match="p exists"):
         gpgen.convert(source, f"{folder}/", samples=slice(2))
-    gpgen.convert(source, f"{folder}/", samples=slice(2), overwrite=True).close()
+    gpgen.convert(source, f"{folder}/", samples=slice(2), overwrite=True)
     assert len(table(folder)) == 2
     assert len(list(folder.iterdir())) == 4
     (folder / "letter.txt").write_text("dear")
@@ -356,7 +359,7 @@ def test_what_can_be_no_picture_is_refused(source: Path, tmp_path: Path) -> None
     gpgen.make({**Recipe.load("two-scale-mini").to_dict(), "shape": [64]}, 4, line).close()
     with pytest.raises(UsageError, match=r"an image has 1 axes.*; give pictures as npy"):
         gpgen.convert(line, f"{tmp_path}/p/")
-    gpgen.convert(line, f"{tmp_path}/p/", pictures="npy").close()
+    gpgen.convert(line, f"{tmp_path}/p/", pictures="npy")
     assert np.load(tmp_path / "p" / "00000003.npy").shape == (64,)
 
 

@@ -214,6 +214,7 @@ def test_numbers_beyond_32_bits_are_in_zip64_fields(tmp_path: Path) -> None:
     assert layout.members[0].offset == 30 + len("a/zeros") + 20
 
 
+@pytest.mark.slow
 def test_many_members_are_counted_in_zip64_fields(tmp_path: Path) -> None:
     path = tmp_path / "x.zip"
     write_zip(path, {f"{i}": b"" for i in range(70_000)})

@@ -89,7 +89,7 @@ def _same(lazy, array: np.ndarray, key: object) -> None:
     np.testing.assert_array_equal(found, expected)
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(key=_keys(SHAPE))
 def test_images_are_indexed_as_an_array_in_every_format(datasets, key) -> None:
     for dataset in datasets:

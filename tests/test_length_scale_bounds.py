@@ -57,6 +57,7 @@ def test_the_bound_is_that_of_dense_matrices(standardize) -> None:
     assert [b.length_scale for b in found.components[0].bounds] == [2.0, 2.8284, 4.0]
 
 
+@pytest.mark.slow
 def test_estimates_from_drawn_images_are_as_exact_as_the_bound() -> None:
     pixels, n, scale = 96, 400, 3.0
     images = recipe((pixels,), ((scale,), 1))

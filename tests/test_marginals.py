@@ -197,6 +197,7 @@ def test_each_value_of_a_sum_is_the_function_of_it(name: str, standardize: bool)
     np.testing.assert_allclose(Sampler(recipe).images(0, 5), expected, rtol=4e-6)
 
 
+@pytest.mark.slow
 def test_a_sum_made_uniform_has_the_moments_and_the_correlation_of_the_table() -> None:
     components = [{"kernel": "exponential", "length_scales": [4.0], "weight": 3.0}]
     components += [{"kernel": "rbf", "length_scales": [2.0], "weight": 2.0}]

@@ -197,6 +197,7 @@ def test_images_that_share_a_class_are_images_of_more_modes() -> None:
     assert abs(grouped.accuracy - single.accuracy) < 3 * error
 
 
+@pytest.mark.slow
 def test_more_modes_leave_the_modes_before_as_they_were() -> None:
     texture = recipe((100, 90), ((1.5, 2), 1), ((12,), 2)).texture
     noise = noise_variance(texture, 0.01)

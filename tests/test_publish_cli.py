@@ -46,6 +46,7 @@ def succeed(result):
     return result.out
 
 
+@pytest.mark.slow
 def test_from_a_dataset_to_a_record_and_back(gpgen, server):
     succeed(gpgen.make("--shard-size", "4"))
     succeed(gpgen("report", "data.zarr", "-o", "report.html"))

@@ -171,6 +171,7 @@ def test_damage_behind_a_right_md5_is_found(server, made, tmp_path):
     assert not target.exists()
 
 
+@pytest.mark.slow
 def test_a_fetch_that_breaks_off_while_drawing_goes_on(made, archive, tmp_path):
     deposit = package(made["data.zarr"], publication(), tmp_path / "small", recipe_only=True).path
     target = tmp_path / "back.zarr"

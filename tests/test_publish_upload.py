@@ -95,6 +95,7 @@ def test_the_same_command_again_sends_nothing(server, deposit):
     assert len(server.records) == 1
 
 
+@pytest.mark.slow
 def test_an_upload_interrupted_at_twenty_random_points_completes(server, deposit):
     total = Deposit.open(deposit).nbytes()
     rng = random.Random(0)

@@ -3,14 +3,16 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpgen import Recipe, builtin_recipes
+from gpgen import Component, Recipe, builtin_recipes
 from gpgen.errors import RecipeError, UsageError
+from gpgen.exact.drawn_range import DrawnRange
 
 MINIMAL = """
 name = "m"
@@ -245,3 +247,44 @@ def test_a_class_or_seed_that_there_is_not_has_no_length_scales_or_weights() -> 
             recipe.weights_of(seed)
         with pytest.raises(UsageError, match=said):
             recipe.length_scales_of(0, seed)
+
+
+def test_a_recipe_built_with_lists_is_the_one_read_from_them() -> None:
+    component = Component("matern", [[2, 3]], smoothness=[0.5, 1.5])
+    built = Recipe("a", [64, 48], [component], boundary=["open", "periodic"])
+    fields = {"kernel": "matern", "length_scales": [[2, 3]], "smoothness": [0.5, 1.5]}
+    read = Recipe.from_dict(
+        {"name": "a", "shape": [64, 48], "boundary": ["open", "periodic"], "components": [fields]}
+    )
+    assert built == read
+    assert hash(built) == hash(read)
+    assert built.shape == (64, 48)
+    assert built.components[0].length_scales == ((2.0, 3.0),)
+    assert Recipe("a", [64, 48], [fields], ["open", "periodic"]) == read
+    drawn = Component("rbf", {"low": 3, "high": 9})
+    assert drawn.length_scales == DrawnRange(3.0, 9.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"shape": 64}, "shape: expected `array`, got `int`"),
+        ({"shape": (64.0, 64)}, r"shape\[0\]: expected `int`, got `float`"),
+        ({"shape": np.array([64, 64])}, "shape: expected `array`, got `numpy.ndarray`"),
+        ({"components": [{"kernel": 3}]}, r"components\[0\].kernel: expected `str`, got `int`"),
+        ({"standardize": "no"}, "standardize: expected `bool`, got `str`"),
+        ({"seed": "7"}, "seed: expected `int`, got `str`"),
+    ],
+)
+def test_a_recipe_built_with_other_types_is_refused(changes: dict[str, Any], said: str) -> None:
+    fields = {"name": "a", "shape": (64, 64), "components": [Component("rbf", [3.0])]}
+    with pytest.raises(RecipeError, match=f"^{said}; ") as caught:
+        Recipe(**{**fields, **changes})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_component_built_with_other_types_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"^length_scales: expected `object \| array`, got"):
+        Component("rbf", 3.0)
+    with pytest.raises(RecipeError, match=r"^high: expected `float`, got `str`"):
+        DrawnRange(3.0, "x")

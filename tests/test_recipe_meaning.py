@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_support import run
+from cli_support import Caller
 from store_tools import ENVIRONMENT, tiny
 
 import gpgen
@@ -214,23 +214,25 @@ def test_workers_of_dask_and_of_a_loader_do_not_repeat_a_warning(tmp_path: Path)
     assert [line.split(":")[1] for line in lines] == ["5", "7", "10"]
 
 
-def test_the_command_line_shows_warnings_in_plan_and_recipe_and_nowhere_else(tmp_path) -> None:
-    (tmp_path / "one.toml").write_text(loaded(([2.0, 3.0], 1.0), ([20.0], 1.0)).to_toml())
+def test_the_command_line_shows_warnings_in_plan_and_recipe_and_nowhere_else(
+    capfd, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    gpgen = Caller(capfd, tmp_path)
+    (gpgen.folder / "one.toml").write_text(loaded(([2.0, 3.0], 1.0), ([20.0], 1.0)).to_toml())
     long = "component 2: length-scale 20 px is longer than the image of 16x16 px"
-    shown = run("recipes", "show", "one.toml", cwd=tmp_path)
+    shown = gpgen("recipes", "show", "one.toml")
     assert f"# warning    {long}\n" in shown.out
-    (tmp_path / "again.toml").write_text(shown.out)
+    (gpgen.folder / "again.toml").write_text(shown.out)
     make = ["make", "--recipe", "again.toml", "--n", "2", "--out", "d.zarr"]
-    made = run(*make, cwd=tmp_path)
+    made = gpgen(*make)
     assert (made.status, made.err) == (0, "")
     assert f"warning  {long}\n" in made.out
     empty = "split 'validation', 'test' gets none of the 2 samples"
     assert f"warning  {empty}\n" in made.out
-    told = json.loads(run(*make, "--dry-run", "--json", cwd=tmp_path).out)
+    told = json.loads(gpgen(*make, "--dry-run", "--json").out)
     assert told["warnings"] == [long, empty]
-    assert json.loads(run("recipes", "show", "one.toml", "--json", cwd=tmp_path).out)[
-        "warnings"
-    ] == [long]
+    assert json.loads(gpgen("recipes", "show", "one.toml", "--json").out)["warnings"] == [long]
 
 
 def test_a_dataset_whose_recipe_would_be_refused_today_is_read_and_made_again(tmp_path) -> None:

@@ -102,6 +102,7 @@ def test_every_format_has_the_same_pictures_and_curves(page, tmp_path, form):
     assert ours == theirs
 
 
+@pytest.mark.slow
 def test_odd_datasets_have_a_page_too(tmp_path):
     for number, changes in enumerate(
         [

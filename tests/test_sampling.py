@@ -34,7 +34,7 @@ RECIPES = [
     recipe_of([130, 70], [[[3.0, 5.0]], [20.0]]),
     recipe_of([12, 20, 17], [[2.0], [4.0, [3.0, 4.0, 5.0]]]),
     recipe_of([64, 96], [[2.0], [5.0]], boundary="periodic"),
-    recipe_of([40, 24, 36], [[1.0], [2.0]], boundary="periodic"),
+    recipe_of([20, 18, 25], [[1.0], [1.5]], boundary="periodic"),
     recipe_of([33, 20], [[2.0], [7.0]], standardize=False),
 ]
 
@@ -88,8 +88,8 @@ def test_moments_without_pixels_are_those_of_the_pixels(recipe: Recipe) -> None:
 def test_batches_and_single_samples_have_the_same_bits() -> None:
     for recipe in RECIPES:
         sampler = Sampler(recipe)
-        images = sampler.images(3, 24)
-        for i, seed in enumerate(seeds(recipe.seed, 3, 24)):
+        images = sampler.images(3, 12)
+        for i, seed in enumerate(seeds(recipe.seed, 3, 12)):
             assert (images[i] == sampler.image(int(seed), recipe.label_of(3 + i))).all()
 
 
@@ -112,7 +112,7 @@ def test_covariance_over_many_samples_is_the_kernels() -> None:
 def test_pixels_are_normal_and_components_independent() -> None:
     recipe = recipe_of([16, 16], [[1.0], [3.0]], standardize=False)
     sampler = Sampler(recipe)
-    corner = sampler.images(0, 20_000)[:, 0, 0].astype(float)
+    corner = sampler.images(0, 8_000)[:, 0, 0].astype(float)
     variance = 0.75**2 + 1.25**2
     assert stats.kstest(corner / math.sqrt(variance), "norm").pvalue > 1e-4
 

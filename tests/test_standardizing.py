@@ -80,6 +80,7 @@ def test_the_moments_errors_are_not_underestimated(shape, scale: float, boundary
     assert np.sqrt(np.mean(square_error**2)) < slack * of_square
 
 
+@pytest.mark.slow
 def test_ordinary_images_are_not_looked_at_again() -> None:
     """Else sampling would be slower: exact pixels cost several times as much."""
     for name in ("two-scale", "two-scale-mini", "three-scale"):

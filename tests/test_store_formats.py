@@ -173,7 +173,7 @@ def test_the_plan_knows_the_bytes_exactly(tmp_path: Path, out, n) -> None:
     assert list(tmp_path.glob("*.making")) == []
 
 
-@pytest.mark.parametrize("n", [10, 101, 1003])
+@pytest.mark.parametrize("n", [10, 101, pytest.param(1003, marks=pytest.mark.slow)])
 def test_the_plan_knows_the_bytes_of_any_number_of_blocks(tmp_path: Path, n, monkeypatch) -> None:
     for module in ("zarr_reader", "zarr_metadata"):
         monkeypatch.setattr(f"gpgen.format.{module}.BLOCK_ROWS", 1)

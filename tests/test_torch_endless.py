@@ -76,6 +76,7 @@ def test_each_iteration_has_samples_of_its_own(
         assert some(loader, 5) == drawn(iteration, 0, 15)
 
 
+@pytest.mark.slow
 def test_loaders_of_any_kind_over_one_dataset_share_no_sample() -> None:
     fresh, seen = EndlessTextures(SMALL, 2), []
     seen += some(fresh, 2)
@@ -166,8 +167,10 @@ def test_a_state_of_other_batches_is_refused() -> None:
 stateful = pytest.importorskip("torchdata.stateful_dataloader").StatefulDataLoader
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("steps", [1, 4, 7])
+@pytest.mark.parametrize(
+    ("steps", "workers"),
+    [(1, 0), (4, 0), (7, 0), (4, 2), *(pytest.param(k, 2, marks=pytest.mark.slow) for k in (1, 7))],
+)
 def test_a_stateful_loader_goes_on_exactly(workers: int, steps: int) -> None:
     def loader() -> Any:
         return stateful(EndlessTextures(SMALL, 2), batch_size=None, num_workers=workers)

@@ -78,6 +78,7 @@ def test_a_problem_that_is_no_damage_is_raised_without_the_advice_to_remake(made
         report.raise_for_problems()
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_anywhere_is_named_by_its_file(own: Path) -> None:
     generator = random.Random(3)
     for name, path in _files(own).items():
@@ -95,6 +96,7 @@ def test_a_flipped_bit_anywhere_is_named_by_its_file(own: Path) -> None:
     assert verify(own).ok
 
 
+@pytest.mark.slow
 def test_a_truncated_lengthened_or_deleted_file_is_named(own: Path) -> None:
     for name, path in _files(own).items():
         whole = path.read_bytes()

@@ -29,6 +29,7 @@ from gpgen.errors import GpgenError, UsageError
 from gpgen.format.stored_recipe import StoredRecipe
 from gpgen.formatting import count
 from gpgen.io.user_paths import AnyText
+from gpgen.opening import recipe_or_dataset
 from gpgen.recipe import Recipe
 
 __all__ = ["DivergedError", "Run", "evaluate_checkpoint", "train"]
@@ -290,13 +291,17 @@ def evaluate_checkpoint(
     checkpoint = load_checkpoint(path)
     recipe = StoredRecipe.from_dict(checkpoint["recipe"])
     settings = settings_from(checkpoint["settings"])
+    found = recipe_or_dataset(source)
+    described = found if isinstance(found, Recipe) else found.recipe
+    # `Source` would ask for another target, and it is the network's.
+    if isinstance(described, Recipe):
+        ours, theirs = (_learned(one, settings) for one in (recipe, described))
+        if ours != theirs:
+            raise UsageError(
+                f"{path!s} was trained for {ours}, {source} has {theirs}",
+                "evaluate on data of the recipe that it was trained on",
+            )
     data = Source(source, "label" if settings.target == "label" else "length_scales")
-    ours, theirs = (_learned(one, settings) for one in (recipe, data.recipe))
-    if ours != theirs:
-        raise UsageError(
-            f"{path!s} was trained for {ours}, {source} has {theirs}",
-            "evaluate on data of the recipe that it was trained on",
-        )
     model = network(recipe, settings, checkpoint["seed"])
     model.load_state_dict(checkpoint["model"])
     model.to(device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -100,37 +100,37 @@ def command(
     '{split}-{shard:05d}.parquet', which the datasets package loads, or such an
     .npz, with either field left out if you like; or the folder pictures/.
     """
-    from gpgen.exporting import export
+    from gpgen.exporting import Exported, ExportTarget
     from gpgen.making.converting import convert
 
-    choice: dict[str, Any] = {"split": split, "classes": classes or None, "samples": samples}
-    choice |= {"n": n, "pictures": pictures}
-    sizes: dict[str, Any] = {"chunk_size": chunk_size, "shard_size": shard_size}
-    again: dict[str, Any] = {"resume": resume, "overwrite": overwrite}
+    kept = ExportTarget.parse(out) is None
     started = time.perf_counter()
     try:
-        exported = export(source, out, **choice, **sizes, **again, progress=output.progress)
-    except KeyboardInterrupt:
-        hint = f"start again with: {shlex.join(['gpgen', *ctx.obj])}"
-        raise Interrupted("interrupted; nothing is kept", hint) from None
-    if exported is not None:
-        seconds = time.perf_counter() - started
-        _tell(output, source, out, exported, seconds)
-        return
-    try:
-        dataset = convert(
+        made = convert(
             source,
             out,
-            **choice,
-            **again,
-            **sizes,
+            n=n,
+            split=split,
+            classes=classes or None,
+            samples=samples,
+            pictures=pictures,
+            resume=resume,
+            overwrite=overwrite,
+            chunk_size=chunk_size,
+            shard_size=shard_size,
             progress=output.progress,
         )
     except KeyboardInterrupt:
-        raise Interrupted("interrupted", how_to_go_on(ctx.obj, out)) from None
+        if kept:
+            raise Interrupted("interrupted", how_to_go_on(ctx.obj, out)) from None
+        hint = f"start again with: {shlex.join(['gpgen', *ctx.obj])}"
+        raise Interrupted("interrupted; nothing is kept", hint) from None
     seconds = time.perf_counter() - started
-    with dataset:
-        copied, path = dataset.n, str(dataset.path)
+    if isinstance(made, Exported):
+        _tell(output, source, out, made, seconds)
+        return
+    with made:
+        copied, path = made.n, str(made.path)
     output.say(
         f"{source} is now also {out}: {count(copied, 'sample')}, "
         f"in {duration(seconds)} ({rate(copied / seconds)})"

@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
@@ -33,6 +34,7 @@ nitpicky = False
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
 nb_execution_mode = "off"
+nb_mime_priority_overrides = [("linkcheck", "image/png", 0)]  # a builder that it doesn't know
 
 # The reference: NumPy docstrings.
 napoleon_google_docstring = False
@@ -43,7 +45,10 @@ python_use_unqualified_type_names = True
 
 html_theme = "pydata_sphinx_theme"
 html_title = "gpgen"
+html_static_path = [str(Path(__file__).with_name("static"))]
+html_css_files = ["style.css"]
 html_show_sourcelink = False
+html_search_scorer = str(Path(__file__).with_name("scorer.js"))
 html_theme_options = {
     "show_toc_level": 2,
     "navigation_with_keys": False,
@@ -86,7 +91,23 @@ def _link_in_docs(match: re.Match[str]) -> str:
     return words
 
 
-def plain_stars(
+_COLON = "\x01"
+
+
+def hide_colons(
+    app: Sphinx,  # noqa: ARG001
+    what: str,
+    name: str,  # noqa: ARG001
+    obj: object,  # noqa: ARG001
+    options: object,  # noqa: ARG001
+    lines: list[str],
+) -> None:
+    """Hide colons of a property's docstring from napoleon, for which a type would end there."""
+    if what == "property":
+        lines[:] = [line.replace(":", _COLON) for line in lines]
+
+
+def plain_text(
     app: Sphinx,  # noqa: ARG001
     what: str,  # noqa: ARG001
     name: str,  # noqa: ARG001
@@ -96,8 +117,17 @@ def plain_stars(
 ) -> None:
     """Take the star of a shape ``(n, *shape)`` for what it is: docutils would begin emphasis."""
     for i, line in enumerate(lines):
+        lines[i] = line.replace(_COLON, ":")
         if "``" not in line:
-            lines[i] = re.sub(r"(?<=[ (])\*(?=\w)", r"\\*", line)
+            lines[i] = re.sub(r"(?<=[ (])\*(?=\w)", r"\\*", lines[i])
+
+
+def keep_spreads_whole(app: Sphinx, doctree: nodes.document) -> None:  # noqa: ARG001
+    """Let no line of a table break within "0.93 ± 0.01"."""
+    for table in doctree.findall(nodes.table):
+        for text in list(table.findall(nodes.Text)):
+            if " ± " in text:
+                text.parent.replace(text, nodes.Text(text.replace(" ± ", "\u00a0±\u00a0")))
 
 
 def bring_notebooks(app: Sphinx, config: Config) -> None:  # noqa: ARG001
@@ -111,4 +141,6 @@ def setup(app: Sphinx) -> None:
     """Register what happens while the site is built."""
     app.connect("config-inited", bring_notebooks)
     app.connect("source-read", bring_page)
-    app.connect("autodoc-process-docstring", plain_stars)
+    app.connect("doctree-read", keep_spreads_whole)
+    app.connect("autodoc-process-docstring", hide_colons, priority=400)
+    app.connect("autodoc-process-docstring", plain_text, priority=600)

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from gpgen.exact.field_types import convert_fields
 from gpgen.exact.fixed_point import exp, log
 from gpgen.exact.normal import random_words
 
@@ -46,6 +47,9 @@ class DrawnRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     high: float
     draw: str = "log-uniform"
     steps: int = 64
+
+    def __post_init__(self) -> None:
+        convert_fields(self)
 
     @property
     def values(self) -> tuple[float, ...]:

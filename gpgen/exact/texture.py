@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.exact.drawn_range import LENGTH_SCALES, WEIGHTS, DrawnRange, drawn_positions
+from gpgen.exact.field_types import convert_fields
 from gpgen.exact.marginals import MARGINALS
 
 __all__ = [
@@ -99,6 +100,9 @@ class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     inner_scale: Numbers = None
     angle: Numbers = None
     transform: str | None = None
+
+    def __post_init__(self) -> None:
+        convert_fields(self)
 
     @property
     def moments(self) -> tuple[float, float]:

@@ -13,15 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen.dataset import Dataset, open_dataset
+from gpgen.dataset.samples import Samples
 from gpgen.errors import Argument, UsageError
-from gpgen.exporting import Pictures, export
+from gpgen.exporting import Exported, ExportTarget, Pictures, check_options, export
 from gpgen.format import store_for
 from gpgen.format.image_writing import never_stop
 from gpgen.format.job import Job, ShardRecord
 from gpgen.io.paths import Given
 from gpgen.making.growing import check_sampling
 from gpgen.making.planning import job_of
-from gpgen.making.run import carry_out
+from gpgen.making.run import carry_out, check_again
 from gpgen.progress import Follow
 from gpgen.recipe import Recipe
 
@@ -42,7 +43,7 @@ def convert(
     chunk_size: int | None = None,
     shard_size: int | None = None,
     progress: Follow = None,
-) -> Dataset:
+) -> Dataset | Exported:
     """Copy a dataset into another format.
 
     Every image is checked against its checksum as it is read.
@@ -70,8 +71,9 @@ def convert(
 
     Returns
     -------
-    Dataset
-        The finished dataset, open; the source, if the target is for other programs alone.
+    Dataset or Exported
+        The finished dataset, open; or what was written for other programs alone: ``path``, ``n``,
+        ``files`` and ``nbytes``.
 
     Raises
     ------
@@ -86,22 +88,33 @@ def convert(
     TargetError
         If the target exists, is in use, does not fit, or differs from what is to be resumed.
     """
-    exported = export(
-        source,
-        out,
-        n=n,
-        split=split,
-        classes=classes,
-        samples=samples,
-        pictures=pictures,
-        resume=resume,
-        overwrite=overwrite,
-        chunk_size=chunk_size,
-        shard_size=shard_size,
-        progress=progress,
-    )
-    if exported is not None:
-        return open_dataset(source)
+    target = ExportTarget.parse(out)
+    choosing = split is not None or classes is not None or samples is not None
+    if target is not None:
+        check_again(resume=resume, overwrite=overwrite)
+        check_options(target, pictures, chunk_size, shard_size)
+        with open_dataset(source) as dataset:
+            chosen: Samples = dataset if n is None else _first(n, dataset)
+            if choosing:
+                chosen = chosen.subset(samples, classes=classes, split=split)
+            return export(
+                chosen,
+                target,
+                pictures=pictures or "png16",
+                shard_size=shard_size,
+                overwrite=overwrite,
+                progress=progress,
+            )
+    if pictures is not None:
+        raise UsageError(
+            f"pictures is {pictures!r}, but the target is no folder of pictures",
+            f"leave out {Argument.PICTURES}, or write to a folder: 'pictures/'",
+        )
+    if choosing:
+        raise UsageError(
+            f"{str(out)!r} would be a dataset, whose samples follow from their index",
+            "leave out split, classes and samples, or write Parquet, .npz or pictures",
+        )
     with open_dataset(source) as dataset:
         check_sampling(dataset, "convert it with that version")
         job = job_of(
@@ -118,6 +131,16 @@ def convert(
             raise UsageError(f"{dataset.path} is both source and target", "choose another target")
         _check_samples(job, dataset)
         return carry_out(job, one_by_one, resume=resume, progress=progress)
+
+
+def _first(n: int, dataset: Dataset) -> Samples:
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise UsageError(f"n is {n!r}", "ask for 1 sample or more")
+    if n > dataset.n:
+        raise UsageError(
+            f"n is {n}, and {dataset.path} has {dataset.n} samples", f"leave out {Argument.N}"
+        )
+    return dataset[:n] if n < dataset.n else dataset
 
 
 def _check_samples(job: Job, dataset: Dataset) -> None:

@@ -30,7 +30,7 @@ from gpgen.workspace import workspace_of
 from gpgen.workspace.journal import Journal
 from gpgen.workspace.record import resume_command
 
-__all__ = ["Plan", "carry_out", "make", "plan"]
+__all__ = ["Plan", "carry_out", "check_again", "make", "plan"]
 
 Finished = Callable[[list[ShardRecord]], None]
 Work = Callable[[Job, int, Iterator[int], Finished], None]
@@ -173,6 +173,21 @@ def make(
             reused.close()
 
 
+def check_again(*, resume: bool, overwrite: bool) -> None:
+    """Refuse to go on with a run and to start it again at once.
+
+    Raises
+    ------
+    UsageError
+        If both are asked for.
+    """
+    if resume and overwrite:
+        raise UsageError(
+            "resume and overwrite exclude each other",
+            f"give {Argument.RESUME} to continue, or {Argument.OVERWRITE} to start again",
+        )
+
+
 def carry_out(
     job: Job,
     work: Work,
@@ -197,11 +212,7 @@ def carry_out(
     Dataset
         The finished dataset, open.
     """
-    if resume and job.overwrite:
-        raise UsageError(
-            "resume and overwrite exclude each other",
-            f"give {Argument.RESUME} to continue, or {Argument.OVERWRITE} to start again",
-        )
+    check_again(resume=resume, overwrite=job.overwrite)
     store, workspace = store_for(job.target.form, job.target.path), workspace_of(job.target.path)
     with target_errors(f"{job.target.path} can't be written"), workspace.claim(job):
         there = look(job, store, workspace, resume=resume)

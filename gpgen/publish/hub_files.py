@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gpgen.errors import Argument, UsageError
-from gpgen.exporting import export
+from gpgen.making.converting import convert
 from gpgen.progress import Progress
 from gpgen.publish.deposit import hash_file
 from gpgen.publish.part_writer import Part
@@ -61,7 +61,7 @@ def write_parquet(
         written(progress.done - done)
         done = progress.done
 
-    export(dataset, folder / f"{{split}}-{{shard:05d}}{PARQUET}", progress=told)
+    convert(dataset, folder / f"{{split}}-{{shard:05d}}{PARQUET}", progress=told)
     found = []
     for name in splits:
         paths = sorted(folder.glob(f"{name}-*{PARQUET}"))
