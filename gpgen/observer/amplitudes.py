@@ -66,6 +66,19 @@ class Amplitude:
         nodes: Array = self.reach * np.cos((np.arange(count) + 0.5) * math.pi / count)
         return nodes
 
+    @property
+    def grid(self) -> Array:
+        """Logarithms over which a likelihood is summed, shape (steps + 1,)."""
+        width = 1 / math.sqrt(self.information)
+        steps = max(_FEWEST_STEPS, math.ceil(2 * self.reach / width * _STEPS_A_WIDTH))
+        return np.linspace(-self.reach, self.reach, steps + 1)
+
+    @property
+    def onto_grid(self) -> Array:
+        """Takes values at the nodes to those on the grid, shape (steps + 1, nodes)."""
+        matrix: Array = BarycentricInterpolator(self.nodes, np.eye(len(self.nodes)))(self.grid)
+        return matrix
+
     def integral(self, values: Array) -> Array:
         """Integrate over the amplitude.
 
@@ -79,16 +92,13 @@ class Amplitude:
         ndarray of float64
             The logarithms of the integrals of the likelihoods: one axis less.
         """
-        width = 1 / math.sqrt(self.information)
-        steps = max(_FEWEST_STEPS, math.ceil(2 * self.reach / width * _STEPS_A_WIDTH))
-        grid = np.linspace(-self.reach, self.reach, steps + 1)
-        between = BarycentricInterpolator(self.nodes, np.eye(len(self.nodes)))(grid)
+        grid = self.grid
         weights = np.zeros(len(grid))
         if self.deviation is not None:
             weights = -0.5 * (grid / self.deviation) ** 2
         weights[[0, -1]] -= math.log(2)
         weights -= logsumexp(weights)
-        found: Array = np.asarray(logsumexp(values @ between.T + weights, axis=-1))
+        found: Array = np.asarray(logsumexp(values @ self.onto_grid.T + weights, axis=-1))
         return found
 
 

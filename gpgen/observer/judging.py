@@ -17,6 +17,7 @@ from gpgen.observer.likelihood import log_likelihood
 from gpgen.observer.mode_set import ModeSet, levels
 from gpgen.observer.result import Accuracies, Estimate
 from gpgen.observer.simulation import SeenImages, draw, joined
+from gpgen.observer.standardized import log_density
 
 __all__ = ["IdealObserver", "converged_observer", "noise_variance", "together"]
 
@@ -28,6 +29,9 @@ _STILL: Final = 0.002
 
 _PILOT: Final = 1000
 """Images by which the number of modes is chosen."""
+
+_DOUBT: Final = 20.0
+"""Differences of log-likelihoods above which powers change nothing."""
 
 _MOSTLY_SEEN: Final = 0.9
 _ALWAYS_RIGHT: Final = 0.999
@@ -106,9 +110,26 @@ class IdealObserver:
             max(component.spread for component in choices)
             for choices in zip(*self.classes, strict=True)
         ]
-        return np.stack(
+        found = np.stack(
             [log_likelihood(each, self.noise, images, spreads) for each in self.classes]
         )
+        return self._knowing_powers(found, images) if self.texture.standardize else found
+
+    def _knowing_powers(self, log_likelihoods: Array, images: SeenImages) -> Array:
+        """Return the log-likelihoods, exact for those classes between which there is a doubt.
+
+        Others are as far behind the likeliest class as they were.
+        """
+        behind = log_likelihoods.max(axis=0) - log_likelihoods
+        doubtful = behind < _DOUBT
+        doubtful &= doubtful.sum(axis=0) > 1
+        found = np.full(log_likelihoods.shape, -np.inf)
+        for label, components in enumerate(self.classes):
+            which = np.flatnonzero(doubtful[label])
+            if len(which):
+                found[label, which] = log_density(components, self.noise, images.taken(which))
+        likeliest = np.where(doubtful.any(axis=0), found.max(axis=0), 0.0)
+        return np.where(doubtful, found, likeliest - behind)
 
     def accuracies(self, log_likelihoods: Array, labels: Labels) -> Accuracies:
         """Return how often the most probable class is right, and each component's choice."""

@@ -28,7 +28,7 @@ from gpgen.observer.amplitudes import Amplitude, integrated
 from gpgen.observer.class_modes import ClassModes, ComponentModes
 from gpgen.observer.simulation import SeenImages
 
-__all__ = ["log_likelihood"]
+__all__ = ["information", "log_likelihood"]
 
 Array = npt.NDArray[np.float64]
 
@@ -95,21 +95,21 @@ def _amplitude(
     The logarithm of the first is uniform: the modes know it better than its distribution does. Of
     the others it is normal, as a sum of squares of many modes is.
     """
-    information = _information(component, all_of, noise)
-    if spread**2 * information < _COUNTS:
+    told = information(component, all_of, noise)
+    if spread**2 * told < _COUNTS:
         return None
     reach = (_REACH_ALONE if len(all_of) == 1 else _REACH) * spread
-    return Amplitude(reach, max(information, 1.0), None if first else component.spread)
+    return Amplitude(reach, max(told, 1.0), None if first else component.spread)
 
 
-def _information(component: ComponentModes, all_of: ClassModes, noise: float) -> float:
+def information(component: ComponentModes, all_of: ClassModes, noise: float) -> float:
     """Return the Fisher information about a component's log amplitude, modes independent."""
     whole = sum(c.single for c in all_of) + noise
-    information = 2 * float(np.sum((component.single / whole) ** 2))
+    told = 2 * float(np.sum((component.single / whole) ** 2))
     for k, block in enumerate(component.blocks):
         diagonal = sum(c.blocks[k].diagonal() for c in all_of) + noise
-        information += 2 * float(np.sum((block.diagonal() / diagonal) ** 2))
-    return information
+        told += 2 * float(np.sum((block.diagonal() / diagonal) ** 2))
+    return told
 
 
 def _of_single(
