@@ -28,7 +28,7 @@ from gpgen.observer.amplitudes import Amplitude, integrated
 from gpgen.observer.class_modes import ClassModes, ComponentModes
 from gpgen.observer.simulation import SeenImages
 
-__all__ = ["information", "log_likelihood"]
+__all__ = ["against", "information", "log_likelihood"]
 
 Array = npt.NDArray[np.float64]
 
@@ -142,13 +142,13 @@ def _of_block(
 ) -> Array:
     """Return -2 log densities of a block, shape (images, amplitudes)."""
     base = sum((a * c.blocks[number] for a, c in others), noise * np.eye(block.shape[1]))
-    values, vectors, log_det = _against(main.blocks[number], base)
+    values, vectors, log_det = against(main.blocks[number], base)
     widened = 1 + np.outer(values, squared)
     found: Array = (block @ vectors) ** 2 @ (1 / widened) + np.log(widened).sum(axis=0) + log_det
     return found
 
 
-def _against(matrix: Array, base: Array) -> tuple[Array, Array, float]:
+def against(matrix: Array, base: Array) -> tuple[Array, Array, float]:
     """Return generalized eigenvalues and vectors, and the base's log determinant."""
     lower = scipy.linalg.cholesky(base, lower=True, check_finite=False)
     half = scipy.linalg.solve_triangular(lower, matrix, lower=True, check_finite=False)

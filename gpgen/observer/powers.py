@@ -18,15 +18,16 @@ far the image's own :math:`|m_c|\,|m_d|` is from theirs.
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 
 from gpgen.observer.class_modes import ClassModes
+from gpgen.observer.likelihood import against
 from gpgen.observer.simulation import SeenImages
 
 __all__ = ["log_density_of_powers", "modes_and_powers"]
@@ -42,7 +43,7 @@ def _pairs(count: int) -> list[tuple[int, int]]:
 def modes_and_powers(
     components: ClassModes,
     chosen: Sequence[int],
-    amplitudes: Array,
+    logarithms: Sequence[Array],
     noise: float,
     images: SeenImages,
 ) -> Array:
@@ -53,9 +54,9 @@ def modes_and_powers(
     components
         The class.
     chosen
-        Those components whose powers are asked for.
-    amplitudes
-        Of all components, shape (rows, components).
+        Those components whose powers are asked for, at least one.
+    logarithms
+        Of the amplitudes at which they are, for each of them. The first ones are the cheapest.
     noise
         The variance of white noise in a pixel.
     images
@@ -63,49 +64,59 @@ def modes_and_powers(
 
     Returns
     -------
-    ndarray of float64, shape (images, 1 + chosen + pairs, rows)
+    ndarray of float64, shape (images, 1 + chosen + pairs, amplitudes of the first, of the second...)
         -2 times the logarithm of the density, up to a constant; the powers' means; the lower half
         of their covariance matrix, row by row.
     """
+    order = [*chosen, *(k for k in range(len(components)) if k not in chosen)]
+    ordered = [components[k] for k in order]
+    known = [np.zeros(1)] * (len(order) - len(chosen))
+    squared = [np.exp(2 * each) for each in (*logarithms, *known)]
+    rests = list(itertools.product(*squared[1:]))
     pairs = _pairs(len(chosen))
-    found = _of_single(components, chosen, pairs, amplitudes, noise, images)
+    found = _of_single(ordered, pairs, squared[0], rests, noise, images)
     for k, block in enumerate(images.blocks):
-        for row, each in enumerate(amplitudes):
-            covariances = [a * a * c.blocks[k] for a, c in zip(each, components, strict=True)]
-            found[:, :, row] += _of_block(block, covariances, chosen, pairs, noise)
-    return found
+        for place, rest in enumerate(rests):
+            others = [a * c.blocks[k] for a, c in zip(rest, ordered[1:], strict=True)]
+            found[..., place] += _of_block(
+                block, ordered[0].blocks[k], squared[0], others, pairs, noise
+            )
+    return found.reshape(*found.shape[:2], *map(len, logarithms))
 
 
 def _of_single(
     components: ClassModes,
-    chosen: Sequence[int],
     pairs: Sequence[tuple[int, int]],
-    amplitudes: Array,
+    squared: Array,
+    rests: Sequence[Sequence[float]],
     noise: float,
     images: SeenImages,
 ) -> Array:
-    """Return what single modes tell, and expect of the modes that nobody looks at."""
+    """Return what single modes tell, and what is expected of modes that nobody looks at.
+
+    Shape (images, 1 + chosen + pairs, amplitudes, rests).
+    """
     single = np.stack([c.single for c in components])
-    first = 1 + len(chosen)
-    weights = np.empty((single.shape[1], first + len(pairs), len(amplitudes)), np.float32)
-    constant = np.empty((first + len(pairs), len(amplitudes)))
-    for row, each in enumerate(amplitudes):
-        own = (each**2)[:, None] * single
+    chosen = pairs[-1][0] + 1
+    shape = (1 + chosen + len(pairs), len(squared), len(rests))
+    weights = np.empty((single.shape[1], *shape), np.float32)
+    constant = np.empty(shape)
+    for place in itertools.product(range(len(squared)), range(len(rests))):
+        amplitudes = np.array([squared[place[0]], *rests[place[1]]])
+        own = amplitudes[:, None] * single
         total = own.sum(axis=0) + noise
-        weights[:, 0, row] = 1 / total
-        constant[0, row] = np.log(total).sum()
         share = own / total
-        for place, c in enumerate(chosen, start=1):
-            weights[:, place, row] = share[c] ** 2
-            constant[place, row] = (own[c] * (1 - share[c])).sum()
-            constant[place, row] += each[c] ** 2 * components[c].unseen
-        for place, (i, j) in enumerate(pairs, start=first):
-            c, d = chosen[i], chosen[j]
-            left = own[c] * ((i == j) - share[d])
-            weights[:, place, row] = 4 * share[c] * share[d] * left
-            constant[place, row] = 2 * (left @ left)
-            if i == j:
-                constant[place, row] += 2 * each[c] ** 4 * components[c].unseen_squares
+        weights[:, 0, *place] = 1 / total
+        constant[0, *place] = np.log(total).sum()
+        for c in range(chosen):
+            weights[:, 1 + c, *place] = share[c] ** 2
+            unseen = amplitudes[c] * components[c].unseen
+            constant[1 + c, *place] = own[c] @ (1 - share[c]) + unseen
+        for row, (c, d) in enumerate(pairs, start=1 + chosen):
+            left = own[c] * ((c == d) - share[d])
+            weights[:, row, *place] = 4 * share[c] * share[d] * left
+            unseen = amplitudes[c] ** 2 * components[c].unseen_squares if c == d else 0.0
+            constant[row, *place] = 2 * (left @ left + unseen)
     found: Array = np.tensordot(images.squares, weights, 1).astype(np.float64)
     found += constant
     return found
@@ -113,40 +124,62 @@ def _of_single(
 
 def _of_block(
     block: Array,
-    covariances: Sequence[Array],
-    chosen: Sequence[int],
+    main: Array,
+    squared: Array,
+    others: Sequence[Array],
     pairs: Sequence[tuple[int, int]],
     noise: float,
 ) -> Array:
-    """Return what a block's modes tell, shape (images, 1 + chosen + pairs)."""
-    total = np.sum(covariances, axis=0) + noise * np.eye(block.shape[1])
-    lower = scipy.linalg.cholesky(total, lower=True, check_finite=False)
-    white = scipy.linalg.solve_triangular(lower, block.T, lower=True, check_finite=False).T
-    found = np.empty((len(block), 1 + len(chosen) + len(pairs)))
-    found[:, 0] = _squares(white) + 2 * np.log(lower.diagonal()).sum()
-    halves = [
-        scipy.linalg.solve_triangular(lower, covariances[c], lower=True, check_finite=False)
-        for c in chosen
-    ]
-    lengths = []
-    for place, (c, half) in enumerate(zip(chosen, halves, strict=True), start=1):
-        squares, expected = _squares(white @ half), float(np.sum(half * half))
-        lengths.append(np.sqrt(squares / max(expected, sys.float_info.min)))
-        found[:, place] = squares + np.trace(covariances[c]) - expected
-    for place, (i, j) in enumerate(pairs, start=1 + len(chosen)):
-        left = -halves[i].T @ halves[j]
-        last = 0.0
-        if i == j:
-            left += covariances[chosen[i]]
-            last = float(np.sum(left * covariances[chosen[i]]))
-        squares = float(np.sum(left * left))
-        found[:, place] = 2 * squares + 4 * (last - squares) * lengths[i] * lengths[j]
+    r"""Return what a block's modes tell, shape (images, 1 + chosen + pairs, amplitudes).
+
+    With the generalized eigenvectors U of the first component, A, against the rest, B,
+    :math:`U^T B U = 1` and :math:`U^T A U = D`, all is diagonal but for the products of the
+    matrices :math:`W_1 = B U` and :math:`W_c = A_c U`: with :math:`z = U^T x` and
+    :math:`f = 1 / (1 + a^2 D)`
+
+    .. math:: m_1 = W_1 (1 - f) z, \quad m_c = W_c f z, \quad
+              V_{11} = W_1 (1 - f) W_1^T, \quad V_{1c} = -W_1 (1 - f) W_c^T, \quad
+              V_{cd} = \delta_{cd} A_c - W_c f W_d^T.
+    """
+    chosen = pairs[-1][0] + 1
+    base = np.sum(others, axis=0) + noise * np.eye(block.shape[1])
+    values, vectors, log_det = against(main, base)
+    ways = [base @ vectors, *(other @ vectors for other in others[: chosen - 1])]
+    products = [way.T @ way for way in ways]
+    of_way = [way.T.astype(np.float32) for way in ways]
+    thirds = [np.einsum("ij,ij->j", w, o @ w) for w, o in zip(ways[1:], others, strict=False)]
+    white = block @ vectors
+    found = np.empty((len(block), 1 + chosen + len(pairs), len(squared)))
+    for place, amplitude in enumerate(squared):
+        rest = 1 / (1 + amplitude * values)
+        shares = [1 - rest, *(rest for _ in ways[1:])]
+        found[:, 0, place] = white**2 @ rest + log_det - np.log(rest).sum()
+        lengths = []
+        for c, (share, product) in enumerate(zip(shares, products, strict=True)):
+            image = _squares((white * share).astype(np.float32) @ of_way[c])
+            if c:
+                expected, total = share @ product.diagonal(), np.trace(others[c - 1])
+            else:
+                total = amplitude * values @ product.diagonal()
+                expected = total - share @ product.diagonal()
+            lengths.append(np.sqrt(image / max(expected, sys.float_info.min)))
+            found[:, 1 + c, place] = image + total - expected
+        for row, (c, d) in enumerate(pairs, start=1 + chosen):
+            # Of the posterior covariance: its squares, and its product with the prior one.
+            squares = shares[d] @ (products[c] * products[d]) @ shares[d]
+            own = 0.0
+            if c == d == 0:
+                own = shares[0] @ products[0] ** 2 @ (amplitude * values)
+            elif c == d:
+                whole = float(np.sum(others[c - 1] ** 2))
+                own = whole - rest @ thirds[c - 1]
+                squares += whole - 2 * rest @ thirds[c - 1]
+            found[:, row, place] = 2 * squares + 4 * (own - squares) * lengths[c] * lengths[d]
     return found
 
 
-def _squares(rows: Array) -> Array:
-    found: Array = np.einsum("ij,ij->i", rows, rows)
-    return found
+def _squares(rows: npt.NDArray[np.float32]) -> Array:
+    return np.einsum("ij,ij->i", rows, rows).astype(np.float64)
 
 
 def log_density_of_powers(moments: Array, powers: Sequence[float]) -> Array:

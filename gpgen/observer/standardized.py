@@ -61,23 +61,20 @@ def log_density(components: ClassModes, noise: float, images: SeenImages) -> Arr
     -------
     ndarray of float64, shape (images,)
     """
-    chosen, unknown = [], []
-    for number, component in enumerate(components):
-        told, spread = information(component, components, noise), component.spread
+    unknown: dict[int, Amplitude] = {}
+    for number in sorted(range(len(components)), key=lambda k: -components[k].spread):
+        spread, told = components[number].spread, information(components[number], components, noise)
         if told * spread**2 >= _COUNTS:
-            chosen.append(number)
-            unknown.append(Amplitude(_REACH * spread, max(told, 1.0) + spread**-2, None))
-    nodes = list(itertools.product(*(each.nodes for each in unknown)))
-    amplitudes = np.ones((len(nodes), len(components)))
-    amplitudes[:, chosen] = np.exp(nodes)
-    moments = modes_and_powers(components, chosen, amplitudes, noise, images)
-    moments = moments.reshape(*moments.shape[:2], *(len(each.nodes) for each in unknown))
+            unknown[number] = Amplitude(_REACH * spread, max(told, 1.0) + spread**-2, None)
+    chosen, amplitudes = list(unknown), list(unknown.values())
+    nodes = [each.nodes for each in amplitudes]
+    moments = modes_and_powers(components, chosen, nodes, noise, images)
     powers = [components[number].power or 0.0 for number in chosen]
-    cells = math.prod(len(each.grid) for each in unknown)
+    cells = math.prod(len(each.grid) for each in amplitudes)
     step = max(1, _AT_ONCE // cells)
     return np.concatenate(
         [
-            _integrated(moments[start : start + step], unknown, powers)
+            _integrated(moments[start : start + step], amplitudes, powers)
             for start in range(0, len(moments), step)
         ]
     )
