@@ -24,9 +24,6 @@ __all__ = ["Amplitude", "integrated"]
 
 Array = npt.NDArray[np.float64]
 
-_ERROR: Final = 0.01
-"""Of a log-likelihood between the nodes, about."""
-
 _FEWEST_NODES: Final = 3
 
 _STEPS_A_WIDTH: Final = 2.0
@@ -50,11 +47,14 @@ class Amplitude:
         Fisher's, of an image about the logarithm, at least 1.
     deviation
         Of the logarithm, where it is normally distributed; None where it is uniform.
+    error
+        Of a log-likelihood between the nodes, about.
     """
 
     reach: float
     information: float
     deviation: float | None
+    error: float = 0.01
 
     @property
     def nodes(self) -> Array:
@@ -62,7 +62,7 @@ class Amplitude:
         # Polynomials converge like the ellipse's axes that reaches the singularity.
         away = math.pi / 2 / self.reach
         rate = math.log(away + math.hypot(away, 1.0))
-        count = max(_FEWEST_NODES, math.ceil(math.log(2 * self.information / _ERROR) / rate))
+        count = max(_FEWEST_NODES, math.ceil(math.log(2 * self.information / self.error) / rate))
         nodes: Array = self.reach * np.cos((np.arange(count) + 0.5) * math.pi / count)
         return nodes
 

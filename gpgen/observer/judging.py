@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,6 +96,11 @@ class IdealObserver:
         labels
             The images' classes, shape (images,).
         """
+        images, labels = self.draw(samples, seed)
+        return self.judge(images), labels
+
+    def draw(self, samples: int, seed: int) -> tuple[SeenImages, Labels]:
+        """Simulate images, as many of every class, and return their classes too."""
         count = math.ceil(samples / len(self.classes))
         images = joined(
             [
@@ -102,24 +108,29 @@ class IdealObserver:
                 for label, components in enumerate(self.classes)
             ]
         )
-        return self.judge(images), np.repeat(np.arange(len(self.classes)), count)
+        return images, np.repeat(np.arange(len(self.classes)), count)
 
     def judge(self, images: SeenImages) -> Array:
         """Return the log-likelihood of each class, shape (classes, images)."""
+        return self.knowing_powers(self.ignoring_powers(images), images)
+
+    def ignoring_powers(self, images: SeenImages) -> Array:
+        """Return the log-likelihoods of whoever doesn't know that powers are fixed."""
         spreads = [
             max(component.spread for component in choices)
             for choices in zip(*self.classes, strict=True)
         ]
-        found = np.stack(
+        return np.stack(
             [log_likelihood(each, self.noise, images, spreads) for each in self.classes]
         )
-        return self._knowing_powers(found, images) if self.texture.standardize else found
 
-    def _knowing_powers(self, log_likelihoods: Array, images: SeenImages) -> Array:
-        """Return the log-likelihoods, exact for those classes between which there is a doubt.
+    def knowing_powers(self, log_likelihoods: Array, images: SeenImages) -> Array:
+        """Return log-likelihoods that use the powers too, where there is a doubt without them.
 
-        Others are as far behind the likeliest class as they were.
+        Other classes are as far behind the likeliest one as they were.
         """
+        if not self.texture.standardize:
+            return log_likelihoods
         behind = log_likelihoods.max(axis=0) - log_likelihoods
         doubtful = behind < _DOUBT
         doubtful &= doubtful.sum(axis=0) > 1
@@ -184,18 +195,38 @@ def converged_observer(
     converged
         Whether it stood still, or sees all modes.
     """
-    before: Sequence[float] | None = None
+    last: _Pilot | None = None
     for level, counts in enumerate(levels(texture.shape)):
         observer = IdealObserver.of(texture, level, noise)
         if counts == texture.shape:
             return observer, True
-        found = observer.accuracies(*observer.simulate(pilot, seed)).of_components
-        last, before = before, found
-        if min(found) >= _ALWAYS_RIGHT:
+        now = _Pilot(observer, pilot, seed)
+        if min(now.floors) >= _ALWAYS_RIGHT:
             return observer, True
-        if last is not None and observer.sees_most and _stands_still(last, found):
+        if last is not None and observer.sees_most and _stands_still(last.found, now.found):
             return observer, True
+        last = now
     return observer, False
+
+
+class _Pilot:
+    """Some images, by which it is seen what one level of modes tells."""
+
+    def __init__(self, observer: IdealObserver, samples: int, seed: int) -> None:
+        self._observer = observer
+        self._images, self._labels = observer.draw(samples, seed)
+        self._ignoring_powers = observer.ignoring_powers(self._images)
+
+    @property
+    def floors(self) -> tuple[float, ...]:
+        """What the components' accuracies aren't below: powers aren't used."""
+        return self._observer.accuracies(self._ignoring_powers, self._labels).of_components
+
+    @functools.cached_property
+    def found(self) -> tuple[float, ...]:
+        """The components' accuracies."""
+        exact = self._observer.knowing_powers(self._ignoring_powers, self._images)
+        return self._observer.accuracies(exact, self._labels).of_components
 
 
 def _stands_still(before: Sequence[float], now: Sequence[float]) -> bool:

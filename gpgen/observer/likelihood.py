@@ -41,6 +41,9 @@ _REACH: Final = 3.0
 _REACH_ALONE: Final = 5.0
 """Of a lone component, for which the integral over all amplitudes is exact."""
 
+_ERROR: Final = 0.1
+"""Of the polynomials in the amplitudes, about."""
+
 _COUNTS: Final = 0.01
 """The product of an amplitude's variance and Fisher's information below which it is known."""
 
@@ -99,7 +102,7 @@ def _amplitude(
     if spread**2 * told < _COUNTS:
         return None
     reach = (_REACH_ALONE if len(all_of) == 1 else _REACH) * spread
-    return Amplitude(reach, max(told, 1.0), None if first else component.spread)
+    return Amplitude(reach, max(told, 1.0), None if first else component.spread, _ERROR)
 
 
 def information(component: ComponentModes, all_of: ClassModes, noise: float) -> float:

@@ -27,7 +27,7 @@ from scipy.special import logsumexp
 
 from gpgen.observer.amplitudes import Amplitude
 from gpgen.observer.class_modes import ClassModes
-from gpgen.observer.likelihood import information
+from gpgen.observer.likelihood import information, log_likelihood
 from gpgen.observer.powers import log_density_of_powers, modes_and_powers
 from gpgen.observer.simulation import SeenImages
 
@@ -40,6 +40,9 @@ _REACH: Final = 4.0
 
 _COUNTS: Final = 0.01
 """The product of an amplitude's variance and Fisher's information below which it is known."""
+
+_ERROR: Final = 0.1
+"""Of the polynomials in the amplitudes, about: differences of two classes are within 0.03."""
 
 _AT_ONCE: Final = 2**20
 """Numbers on the grids of all images that are integrated at once."""
@@ -65,7 +68,11 @@ def log_density(components: ClassModes, noise: float, images: SeenImages) -> Arr
     for number in sorted(range(len(components)), key=lambda k: -components[k].spread):
         spread, told = components[number].spread, information(components[number], components, noise)
         if told * spread**2 >= _COUNTS:
-            unknown[number] = Amplitude(_REACH * spread, max(told, 1.0) + spread**-2, None)
+            unknown[number] = Amplitude(
+                _REACH * spread, max(told, 1.0) + spread**-2, None, _ERROR
+            )
+    if not unknown:
+        return log_likelihood(components, noise, images, [0.0] * len(components))
     chosen, amplitudes = list(unknown), list(unknown.values())
     nodes = [each.nodes for each in amplitudes]
     moments = modes_and_powers(components, chosen, nodes, noise, images)
