@@ -22,6 +22,7 @@ import itertools
 import math
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,9 @@ from gpgen.observer.simulation import SeenImages
 __all__ = ["log_density_of_powers", "modes_and_powers"]
 
 Array = npt.NDArray[np.float64]
+
+_LEAST_REST: Final = 1e-9
+"""Of a power's variance that other powers leave: rounding alone makes it smaller."""
 
 
 def _pairs(count: int) -> list[tuple[int, int]]:
@@ -65,8 +69,10 @@ def modes_and_powers(
     Returns
     -------
     ndarray of float64, shape (images, 1 + chosen + pairs, amplitudes of the first, of the second...)
-        -2 times the logarithm of the density, up to a constant; the powers' means; the lower half
-        of their covariance matrix, row by row.
+        -2 times the logarithm of the density, up to a constant. The logarithms of the powers'
+        means. Of their relative covariance matrix the lower half, row by row: the logarithms of
+        variances, and correlations. All are smooth functions of the amplitudes' logarithms, in
+        which they may be interpolated.
     """
     order = [*chosen, *(k for k in range(len(components)) if k not in chosen)]
     ordered = [components[k] for k in order]
@@ -81,6 +87,14 @@ def modes_and_powers(
             found[..., place] += _of_block(
                 block, ordered[0].blocks[k], squared[0], others, pairs, noise
             )
+    means, covariances = found[:, 1 : 1 + len(chosen)], found[:, 1 + len(chosen) :]
+    deviations = [np.sqrt(covariances[:, k]) for k, (c, d) in enumerate(pairs) if c == d]
+    for k, (c, d) in enumerate(pairs):
+        if c == d:
+            covariances[:, k] = 2 * np.log(deviations[c] / means[:, c])
+        else:
+            covariances[:, k] /= deviations[c] * deviations[d]
+    np.log(means, out=means)
     return found.reshape(*found.shape[:2], *map(len, logarithms))
 
 
@@ -188,7 +202,8 @@ def log_density_of_powers(moments: Array, powers: Sequence[float]) -> Array:
     Parameters
     ----------
     moments
-        Means, and the lower half of the covariance matrix: shape (images, powers + pairs, ...).
+        Of the powers, as `modes_and_powers` returns them after the density: shape (images,
+        powers + pairs, ...).
     powers
         What they are.
 
@@ -198,21 +213,25 @@ def log_density_of_powers(moments: Array, powers: Sequence[float]) -> Array:
         Of the powers' logarithms.
     """
     count = len(powers)
-    means = [moments[:, i] for i in range(count)]
+    pairs = _pairs(count)
+    # Of cube roots, relative to that of the mean: Cholesky's factor, element by element.
+    scales = [
+        np.exp(moments[:, k] / 2) / 3 for k, (i, j) in enumerate(pairs, start=count) if i == j
+    ]
     lower: dict[tuple[int, int], Array] = {}
     apart: list[Array] = []
     total = np.zeros((len(moments), *moments.shape[2:]))
-    for place, (i, j) in enumerate(_pairs(count), start=count):
-        # Of cube roots, relative to that of the mean: Cholesky's factor, element by element.
-        covariance = moments[:, place] / (9 * means[i] * means[j])
-        rest = covariance - sum(lower[i, k] * lower[j, k] for k in range(j))
+    for k, (i, j) in enumerate(pairs, start=count):
+        correlation = 1.0 if i == j else moments[:, k]
+        rest = correlation - sum(lower[i, n] * lower[j, n] for n in range(j))
         if i != j:
             lower[i, j] = rest / lower[j, j]
             continue
-        lower[i, i] = np.sqrt(np.maximum(rest, 1e-12 * covariance))
-        root = np.cbrt(powers[i] / means[i])
-        deviation = root - 1 + covariance
-        deviation -= sum(lower[i, k] * apart[k] for k in range(i))
+        lower[i, i] = np.sqrt(np.maximum(rest, _LEAST_REST))
+        root = np.exp((math.log(powers[i]) - moments[:, i]) / 3)
+        deviation = (root - 1 + scales[i] ** 2) / scales[i]
+        deviation -= sum(lower[i, n] * apart[n] for n in range(i))
         apart.append(deviation / lower[i, i])
-        total += np.log(root / (3 * math.sqrt(2 * math.pi) * lower[i, i])) - 0.5 * apart[i] ** 2
+        width = 3 * math.sqrt(2 * math.pi) * scales[i] * lower[i, i]
+        total += np.log(root / width) - 0.5 * apart[i] ** 2
     return total
