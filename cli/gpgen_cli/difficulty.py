@@ -153,11 +153,6 @@ def _remarks(recipe: Recipe, result: Difficulty) -> list[str]:
     simulated = f"{count(result.samples, 'image')} simulated in {count(result.modes, 'mode')}"
     noise = f"noise {result.noise:g} of the images' deviation"
     lines = [f"ideal observer, {simulated} of the lowest {axes}, {noise}"]
-    if recipe.standardize and len(recipe.components) > 1:
-        lines.append(
-            "accuracies are at least these: that standardizing fixes each component's power "
-            "isn't used"
-        )
     if not result.converged:
         lines.append("more modes would tell more apart: accuracies are at least these")
     for number, each in enumerate(result.components, start=1):
