@@ -44,7 +44,7 @@ _COUNTS: Final = 0.01
 _ERROR: Final = 0.1
 """Of the polynomials in the amplitudes, about: differences of two classes are within 0.03."""
 
-_AT_ONCE: Final = 2**20
+_AT_ONCE: Final = 2**16
 """Numbers on the grids of all images that are integrated at once."""
 
 
@@ -89,11 +89,13 @@ def log_density(components: ClassModes, noise: float, images: SeenImages) -> Arr
 
 def _integrated(moments: Array, unknown: Sequence[Amplitude], powers: Sequence[float]) -> Array:
     """Return the logarithm of the integral over all amplitudes, shape (images,)."""
-    width = 0.0
     for axis, amplitude in enumerate(unknown, start=2):
         moved = np.tensordot(amplitude.onto_grid, moments, axes=(1, axis))
         moments = np.moveaxis(moved, 0, axis)
-        width += math.log(2 * (amplitude.grid[1] - amplitude.grid[0]))
     values = log_density_of_powers(moments[:, 1:], powers) - 0.5 * moments[:, 0]
-    found: Array = np.asarray(logsumexp(values.reshape(len(values), -1), axis=1)) + width
-    return found
+    for amplitude in reversed(unknown):
+        grid = amplitude.grid
+        widths = np.full(len(grid), math.log(2 * (grid[1] - grid[0])))
+        widths[[0, -1]] -= math.log(2)
+        values = np.asarray(logsumexp(values + widths, axis=-1))
+    return values
