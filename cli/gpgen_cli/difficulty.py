@@ -82,7 +82,7 @@ def command(
         found, target=target, noise=noise, samples=samples, seed=seed, progress=output.progress
     )
     if isinstance(result, gpgen.Difficulty):
-        output.say(_table(found, result), "", *_remarks(found, result))
+        output.say(_table(found, result), "", *_remarks(result))
     else:
         output.say(_bounds(result), "", _remark(result))
     output.result({"recipe": found.name, "sha256": found.sha256, **result.to_dict()})
@@ -148,7 +148,7 @@ def _figures(
     ]
 
 
-def _remarks(recipe: Recipe, result: Difficulty) -> list[str]:
+def _remarks(result: Difficulty) -> list[str]:
     axes = " x ".join(map(str, result.modes_by_axis))
     simulated = f"{count(result.samples, 'image')} simulated in {count(result.modes, 'mode')}"
     noise = f"noise {result.noise:g} of the images' deviation"

@@ -1,10 +1,8 @@
 r"""How likely each class is, given the modes of an image.
 
-Standardizing makes a component's amplitude unknown. Its direction in the space of images has the
-density that a normal vector of covariance K has when it is integrated over all amplitudes a,
-:math:`\int N(x; 0, a^2 K) \, da/a`, the angular central Gaussian distribution (Tyler, Biometrika
-74, 1987, 579). So each amplitude that varies noticeably is integrated over, uniformly in its
-logarithm, or normally (`gpgen.observer.amplitudes`).
+Standardizing makes a component's amplitude unknown: each that varies noticeably is integrated over,
+uniformly in its logarithm, or normally (`gpgen.observer.amplitudes`). That ignores that a
+component's power is fixed: where that matters, `gpgen.observer.standardized` has the density.
 
 For one component of covariance A against the rest, B, the generalized eigenvectors V, with
 :math:`V^T B V = 1` and :math:`V^T A V = D`, make every amplitude cheap:

@@ -68,7 +68,7 @@ def modes_and_powers(
 
     Returns
     -------
-    ndarray of float64, shape (images, 1 + chosen + pairs, amplitudes of the first, of the second...)
+    ndarray of float64, shape (images, 1 + chosen + pairs, amplitudes of the first, second, ...)
         -2 times the logarithm of the density, up to a constant. The logarithms of the powers'
         means. Of their relative covariance matrix the lower half, row by row: the logarithms of
         variances, and correlations. All are smooth functions of the amplitudes' logarithms, in
@@ -193,7 +193,8 @@ def _of_block(
 
 
 def _squares(rows: npt.NDArray[np.float32]) -> Array:
-    return np.einsum("ij,ij->i", rows, rows).astype(np.float64)
+    found: Array = np.einsum("ij,ij->i", rows, rows).astype(np.float64)
+    return found
 
 
 def log_density_of_powers(moments: Array, powers: Sequence[float]) -> Array:

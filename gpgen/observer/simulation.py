@@ -32,9 +32,7 @@ class SeenImages(NamedTuple):
 
     def taken(self, positions: npt.NDArray[np.int64]) -> SeenImages:
         """Return some of the images."""
-        return SeenImages(
-            tuple(block[positions] for block in self.blocks), self.squares[positions]
-        )
+        return SeenImages(tuple(block[positions] for block in self.blocks), self.squares[positions])
 
 
 def draw(

@@ -16,7 +16,6 @@ The second factor is that of `gpgen.observer.powers`.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Final
@@ -68,9 +67,7 @@ def log_density(components: ClassModes, noise: float, images: SeenImages) -> Arr
     for number in sorted(range(len(components)), key=lambda k: -components[k].spread):
         spread, told = components[number].spread, information(components[number], components, noise)
         if told * spread**2 >= _COUNTS:
-            unknown[number] = Amplitude(
-                _REACH * spread, max(told, 1.0) + spread**-2, None, _ERROR
-            )
+            unknown[number] = Amplitude(_REACH * spread, max(told, 1.0) + spread**-2, None, _ERROR)
     if not unknown:
         return log_likelihood(components, noise, images, [0.0] * len(components))
     chosen, amplitudes = list(unknown), list(unknown.values())
