@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 
-from gpgen import Recipe, UsageError
-from gpgen.observer.known import compute_summary, texture_sha256
+from gpgen import Recipe
+from gpgen.observer.known import compute_summary, reason_for_none, texture_sha256
 from gpgen.recipe import builtin_recipes
 
 
@@ -19,10 +19,9 @@ def main() -> None:
     found = {}
     for name in builtin_recipes():
         recipe = Recipe.load(name)
-        try:
-            summary = compute_summary(recipe)
-        except UsageError:
+        if reason_for_none(recipe):
             continue
+        summary = compute_summary(recipe)
         found[name] = {"texture_sha256": texture_sha256(recipe), **summary.to_dict()}
     print(json.dumps(found, indent=1))
 

@@ -95,6 +95,7 @@ ALLOWED = {
     ("gpgen/__init__.py", "getattr(importlib.import_module(f'gpgen.{_HOME[name]}'), name)"): _TABLE,
     ("gpgen/__init__.py", "globals"): _KEPT,
     ("gpgen/__init__.py", "loads f'gpgen.{_HOME[name]}'"): _TABLE,
+    ("gpgen/exact/field_types.py", "getattr(struct, name)"): _OWN,
     ("gpgen/exact/offered_kernels.py", "importlib.metadata.EntryPoint"): _KERNELS,
     ("gpgen/exact/offered_kernels.py", "importlib.metadata.entry_points"): _KERNELS,
     ("gpgen/exact/texture.py", "getattr(self, name)"): _OWN,

@@ -69,7 +69,7 @@ def test_a_built_in_recipe_is_looked_up(tmp_path):
     recipe = Recipe.load("two-scale-mini").replace(seed=3, name="another")
     with gpgen.make(recipe, 1, tmp_path / "d.zarr") as dataset:
         description = describe_dataset(dataset)
-    said = "is right in at least 0.987 ± 0.002 of the images"
+    said = "is right in 0.990 ± 0.002 of the images"
     assert said in abstract(publication(), description)
 
 

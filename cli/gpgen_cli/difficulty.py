@@ -82,7 +82,7 @@ def command(
         found, target=target, noise=noise, samples=samples, seed=seed, progress=output.progress
     )
     if isinstance(result, gpgen.Difficulty):
-        output.say(_table(found, result), "", *_remarks(found, result))
+        output.say(_table(found, result), "", *_remarks(result))
     else:
         output.say(_bounds(result), "", _remark(result))
     output.result({"recipe": found.name, "sha256": found.sha256, **result.to_dict()})
@@ -148,16 +148,11 @@ def _figures(
     ]
 
 
-def _remarks(recipe: Recipe, result: Difficulty) -> list[str]:
+def _remarks(result: Difficulty) -> list[str]:
     axes = " x ".join(map(str, result.modes_by_axis))
     simulated = f"{count(result.samples, 'image')} simulated in {count(result.modes, 'mode')}"
     noise = f"noise {result.noise:g} of the images' deviation"
     lines = [f"ideal observer, {simulated} of the lowest {axes}, {noise}"]
-    if recipe.standardize and len(recipe.components) > 1:
-        lines.append(
-            "accuracies are at least these: that standardizing fixes each component's power "
-            "isn't used"
-        )
     if not result.converged:
         lines.append("more modes would tell more apart: accuracies are at least these")
     for number, each in enumerate(result.components, start=1):

@@ -24,15 +24,12 @@ __all__ = ["Amplitude", "integrated"]
 
 Array = npt.NDArray[np.float64]
 
-_ERROR: Final = 0.01
-"""Of a log-likelihood between the nodes, about."""
-
 _FEWEST_NODES: Final = 3
 
-_STEPS_A_WIDTH: Final = 2.0
+_STEPS_A_WIDTH: Final = 1.6
 """Of the grid, in a standard deviation of a likelihood's peak: the sums are exact to 1e-8."""
 
-_FEWEST_STEPS: Final = 24
+_FEWEST_STEPS: Final = 16
 
 _IMAGES: Final = 256
 """Images that are integrated at once, to save memory."""
@@ -50,11 +47,14 @@ class Amplitude:
         Fisher's, of an image about the logarithm, at least 1.
     deviation
         Of the logarithm, where it is normally distributed; None where it is uniform.
+    error
+        Of a log-likelihood between the nodes, about.
     """
 
     reach: float
     information: float
     deviation: float | None
+    error: float = 0.01
 
     @property
     def nodes(self) -> Array:
@@ -62,9 +62,22 @@ class Amplitude:
         # Polynomials converge like the ellipse's axes that reaches the singularity.
         away = math.pi / 2 / self.reach
         rate = math.log(away + math.hypot(away, 1.0))
-        count = max(_FEWEST_NODES, math.ceil(math.log(2 * self.information / _ERROR) / rate))
+        count = max(_FEWEST_NODES, math.ceil(math.log(2 * self.information / self.error) / rate))
         nodes: Array = self.reach * np.cos((np.arange(count) + 0.5) * math.pi / count)
         return nodes
+
+    @property
+    def grid(self) -> Array:
+        """Logarithms over which a likelihood is summed, shape (steps + 1,)."""
+        width = 1 / math.sqrt(self.information)
+        steps = max(_FEWEST_STEPS, math.ceil(2 * self.reach / width * _STEPS_A_WIDTH))
+        return np.linspace(-self.reach, self.reach, steps + 1)
+
+    @property
+    def onto_grid(self) -> Array:
+        """Takes values at the nodes to those on the grid, shape (steps + 1, nodes)."""
+        matrix: Array = BarycentricInterpolator(self.nodes, np.eye(len(self.nodes)))(self.grid)
+        return matrix
 
     def integral(self, values: Array) -> Array:
         """Integrate over the amplitude.
@@ -79,16 +92,13 @@ class Amplitude:
         ndarray of float64
             The logarithms of the integrals of the likelihoods: one axis less.
         """
-        width = 1 / math.sqrt(self.information)
-        steps = max(_FEWEST_STEPS, math.ceil(2 * self.reach / width * _STEPS_A_WIDTH))
-        grid = np.linspace(-self.reach, self.reach, steps + 1)
-        between = BarycentricInterpolator(self.nodes, np.eye(len(self.nodes)))(grid)
+        grid = self.grid
         weights = np.zeros(len(grid))
         if self.deviation is not None:
             weights = -0.5 * (grid / self.deviation) ** 2
         weights[[0, -1]] -= math.log(2)
         weights -= logsumexp(weights)
-        found: Array = np.asarray(logsumexp(values @ between.T + weights, axis=-1))
+        found: Array = np.asarray(logsumexp(values @ self.onto_grid.T + weights, axis=-1))
         return found
 
 

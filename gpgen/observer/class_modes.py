@@ -36,11 +36,14 @@ class ComponentModes:
     power
         What the squares of a standardized image's modes sum to, all modes together; None if it
         isn't standardized.
+    unseen_squares
+        The squares of the variances of a standardized image's other modes, summed.
     """
 
     blocks: tuple[Array, ...]
     single: Array
     power: float | None
+    unseen_squares: float = 0.0
 
     @classmethod
     def of(
@@ -48,23 +51,29 @@ class ComponentModes:
     ) -> ComponentModes:
         """Project a field of variance 1."""
         variance = variance_of(field, weight, standardize)
-        blocks = []
-        for block in modes.blocks:
-            matrix = variance * field.matrix(block)
-            if standardize:
-                constant = _is_constant(block)
-                matrix[constant] = matrix[:, constant] = 0.0
-            blocks.append(matrix)
         single = variance * field.powers(modes.single)
-        if standardize:
-            single[_is_constant(modes.single)] = 0.0
+        blocks = [variance * field.matrix(block) for block in modes.blocks]
         pixels = math.prod(field.shape)
-        return cls(tuple(blocks), single, weight**2 * pixels if standardize else None)
+        if not standardize:
+            return cls(tuple(blocks), single, None)
+        single[_is_constant(modes.single)] = 0.0
+        for block, matrix in zip(modes.blocks, blocks, strict=True):
+            constant = _is_constant(block)
+            matrix[constant] = matrix[:, constant] = 0.0
+        squares = field.square_powers - (field.mean_covariance * pixels) ** 2
+        seen = [single, *(matrix.diagonal() for matrix in blocks)]
+        unseen = variance**2 * squares - sum(float(powers @ powers) for powers in seen)
+        return cls(tuple(blocks), single, weight**2 * pixels, max(0.0, unseen))
 
     @property
     def seen(self) -> float:
         """The expected sum of the squares of the modes that are looked at."""
         return sum(float(np.trace(block)) for block in self.blocks) + float(self.single.sum())
+
+    @property
+    def unseen(self) -> float:
+        """The expected sum of the squares of a standardized image's other modes."""
+        return 0.0 if self.power is None else max(0.0, self.power - self.seen)
 
     @cached_property
     def roots(self) -> tuple[Array, ...]:
@@ -85,7 +94,7 @@ class ComponentModes:
         if self.power is None:
             return 0.0
         squares = sum(float(np.sum(block * block)) for block in self.blocks)
-        squares += float(np.sum(self.single * self.single))
+        squares += float(np.sum(self.single * self.single)) + self.unseen_squares
         return math.sqrt(2 * squares) / (2 * self.power)
 
 

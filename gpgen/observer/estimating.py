@@ -53,10 +53,9 @@ def difficulty(
     """Compute how well the ideal observer tells a recipe's classes apart.
 
     It knows every class's distribution, and names the most probable class of an image. No other
-    rule is right more often. Of sums of standardized components, whose powers aren't made use of,
-    the accuracies are floors under that. Of a recipe that draws length-scales from ranges, with one
-    class, the answer is the Cramér-Rao bound of each length-scale. What is computed, and how it was
-    checked: docs/difficulty.md.
+    rule is right more often. Of a recipe that draws length-scales from ranges, with one class, the
+    answer is the Cramér-Rao bound of each length-scale. What is computed, and how it was checked:
+    docs/difficulty.md.
 
     Parameters
     ----------

@@ -46,6 +46,11 @@ class FieldModes(Protocol):
         """The mean covariance over all pairs of pixels."""
         ...
 
+    @property
+    def square_powers(self) -> float:
+        """The squares of all modes' variances, summed."""
+        ...
+
     def powers(self, modes: Modes) -> Array:
         """Return the modes' variances."""
         ...
@@ -104,6 +109,11 @@ class SeparableModes:
     def mean_covariance(self) -> float:
         """The mean covariance over all pairs of pixels."""
         return math.prod(float(powers[0]) for powers in self._powers) / math.prod(self.shape)
+
+    @property
+    def square_powers(self) -> float:
+        """The squares of all modes' variances, summed."""
+        return math.prod(float(powers @ powers) for powers in self._powers)
 
     def powers(self, modes: Modes) -> Array:
         """Return the modes' variances."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from gpgen.observer.likelihood import log_likelihood
 from gpgen.observer.mode_set import ModeSet, levels
 from gpgen.observer.result import Accuracies, Estimate
 from gpgen.observer.simulation import SeenImages, draw, joined
+from gpgen.observer.standardized import log_density
 
 __all__ = ["IdealObserver", "converged_observer", "noise_variance", "together"]
 
@@ -28,6 +30,9 @@ _STILL: Final = 0.002
 
 _PILOT: Final = 1000
 """Images by which the number of modes is chosen."""
+
+_DOUBT: Final = 20.0
+"""Differences of log-likelihoods above which powers change nothing."""
 
 _MOSTLY_SEEN: Final = 0.9
 _ALWAYS_RIGHT: Final = 0.999
@@ -91,6 +96,11 @@ class IdealObserver:
         labels
             The images' classes, shape (images,).
         """
+        images, labels = self.draw(samples, seed)
+        return self.judge(images), labels
+
+    def draw(self, samples: int, seed: int) -> tuple[SeenImages, Labels]:
+        """Simulate images, as many of every class, and return their classes too."""
         count = math.ceil(samples / len(self.classes))
         images = joined(
             [
@@ -98,10 +108,14 @@ class IdealObserver:
                 for label, components in enumerate(self.classes)
             ]
         )
-        return self.judge(images), np.repeat(np.arange(len(self.classes)), count)
+        return images, np.repeat(np.arange(len(self.classes)), count)
 
     def judge(self, images: SeenImages) -> Array:
         """Return the log-likelihood of each class, shape (classes, images)."""
+        return self.knowing_powers(self.ignoring_powers(images), images)
+
+    def ignoring_powers(self, images: SeenImages) -> Array:
+        """Return the log-likelihoods of whoever doesn't know that powers are fixed."""
         spreads = [
             max(component.spread for component in choices)
             for choices in zip(*self.classes, strict=True)
@@ -109,6 +123,24 @@ class IdealObserver:
         return np.stack(
             [log_likelihood(each, self.noise, images, spreads) for each in self.classes]
         )
+
+    def knowing_powers(self, log_likelihoods: Array, images: SeenImages) -> Array:
+        """Return log-likelihoods that use the powers too, where there is a doubt without them.
+
+        Other classes are as far behind the likeliest one as they were.
+        """
+        if not self.texture.standardize:
+            return log_likelihoods
+        behind = log_likelihoods.max(axis=0) - log_likelihoods
+        doubtful = behind < _DOUBT
+        doubtful &= doubtful.sum(axis=0) > 1
+        found = np.full(log_likelihoods.shape, -np.inf)
+        for label, components in enumerate(self.classes):
+            which = np.flatnonzero(doubtful[label])
+            if len(which):
+                found[label, which] = log_density(components, self.noise, images.taken(which))
+        likeliest = np.where(doubtful.any(axis=0), found.max(axis=0), 0.0)
+        return np.where(doubtful, found, likeliest - behind)
 
     def accuracies(self, log_likelihoods: Array, labels: Labels) -> Accuracies:
         """Return how often the most probable class is right, and each component's choice."""
@@ -163,18 +195,38 @@ def converged_observer(
     converged
         Whether it stood still, or sees all modes.
     """
-    before: Sequence[float] | None = None
+    last: _Pilot | None = None
     for level, counts in enumerate(levels(texture.shape)):
         observer = IdealObserver.of(texture, level, noise)
         if counts == texture.shape:
             return observer, True
-        found = observer.accuracies(*observer.simulate(pilot, seed)).of_components
-        last, before = before, found
-        if min(found) >= _ALWAYS_RIGHT:
+        now = _Pilot(observer, pilot, seed)
+        if min(now.floors) >= _ALWAYS_RIGHT:
             return observer, True
-        if last is not None and observer.sees_most and _stands_still(last, found):
+        if last is not None and observer.sees_most and _stands_still(last.found, now.found):
             return observer, True
+        last = now
     return observer, False
+
+
+class _Pilot:
+    """Some images, by which it is seen what one level of modes tells."""
+
+    def __init__(self, observer: IdealObserver, samples: int, seed: int) -> None:
+        self._observer = observer
+        self._images, self._labels = observer.draw(samples, seed)
+        self._ignoring_powers = observer.ignoring_powers(self._images)
+
+    @property
+    def floors(self) -> tuple[float, ...]:
+        """What the components' accuracies aren't below: powers aren't used."""
+        return self._observer.accuracies(self._ignoring_powers, self._labels).of_components
+
+    @functools.cached_property
+    def found(self) -> tuple[float, ...]:
+        """The components' accuracies."""
+        exact = self._observer.knowing_powers(self._ignoring_powers, self._images)
+        return self._observer.accuracies(exact, self._labels).of_components
 
 
 def _stands_still(before: Sequence[float], now: Sequence[float]) -> bool:

@@ -1,10 +1,8 @@
 r"""How likely each class is, given the modes of an image.
 
-Standardizing makes a component's amplitude unknown. Its direction in the space of images has the
-density that a normal vector of covariance K has when it is integrated over all amplitudes a,
-:math:`\int N(x; 0, a^2 K) \, da/a`, the angular central Gaussian distribution (Tyler, Biometrika
-74, 1987, 579). So each amplitude that varies noticeably is integrated over, uniformly in its
-logarithm, or normally (`gpgen.observer.amplitudes`).
+Standardizing makes a component's amplitude unknown: each that varies noticeably is integrated over,
+uniformly in its logarithm, or normally (`gpgen.observer.amplitudes`). That ignores that a
+component's power is fixed: where that matters, `gpgen.observer.standardized` has the density.
 
 For one component of covariance A against the rest, B, the generalized eigenvectors V, with
 :math:`V^T B V = 1` and :math:`V^T A V = D`, make every amplitude cheap:
@@ -28,7 +26,7 @@ from gpgen.observer.amplitudes import Amplitude, integrated
 from gpgen.observer.class_modes import ClassModes, ComponentModes
 from gpgen.observer.simulation import SeenImages
 
-__all__ = ["log_likelihood"]
+__all__ = ["against", "information", "log_likelihood"]
 
 Array = npt.NDArray[np.float64]
 
@@ -40,6 +38,9 @@ _REACH: Final = 3.0
 
 _REACH_ALONE: Final = 5.0
 """Of a lone component, for which the integral over all amplitudes is exact."""
+
+_ERROR: Final = 0.1
+"""Of the polynomials in the amplitudes, about."""
 
 _COUNTS: Final = 0.01
 """The product of an amplitude's variance and Fisher's information below which it is known."""
@@ -95,21 +96,21 @@ def _amplitude(
     The logarithm of the first is uniform: the modes know it better than its distribution does. Of
     the others it is normal, as a sum of squares of many modes is.
     """
-    information = _information(component, all_of, noise)
-    if spread**2 * information < _COUNTS:
+    told = information(component, all_of, noise)
+    if spread**2 * told < _COUNTS:
         return None
     reach = (_REACH_ALONE if len(all_of) == 1 else _REACH) * spread
-    return Amplitude(reach, max(information, 1.0), None if first else component.spread)
+    return Amplitude(reach, max(told, 1.0), None if first else component.spread, _ERROR)
 
 
-def _information(component: ComponentModes, all_of: ClassModes, noise: float) -> float:
+def information(component: ComponentModes, all_of: ClassModes, noise: float) -> float:
     """Return the Fisher information about a component's log amplitude, modes independent."""
     whole = sum(c.single for c in all_of) + noise
-    information = 2 * float(np.sum((component.single / whole) ** 2))
+    told = 2 * float(np.sum((component.single / whole) ** 2))
     for k, block in enumerate(component.blocks):
         diagonal = sum(c.blocks[k].diagonal() for c in all_of) + noise
-        information += 2 * float(np.sum((block.diagonal() / diagonal) ** 2))
-    return information
+        told += 2 * float(np.sum((block.diagonal() / diagonal) ** 2))
+    return told
 
 
 def _of_single(
@@ -142,13 +143,13 @@ def _of_block(
 ) -> Array:
     """Return -2 log densities of a block, shape (images, amplitudes)."""
     base = sum((a * c.blocks[number] for a, c in others), noise * np.eye(block.shape[1]))
-    values, vectors, log_det = _against(main.blocks[number], base)
+    values, vectors, log_det = against(main.blocks[number], base)
     widened = 1 + np.outer(values, squared)
     found: Array = (block @ vectors) ** 2 @ (1 / widened) + np.log(widened).sum(axis=0) + log_det
     return found
 
 
-def _against(matrix: Array, base: Array) -> tuple[Array, Array, float]:
+def against(matrix: Array, base: Array) -> tuple[Array, Array, float]:
     """Return generalized eigenvalues and vectors, and the base's log determinant."""
     lower = scipy.linalg.cholesky(base, lower=True, check_finite=False)
     half = scipy.linalg.solve_triangular(lower, matrix, lower=True, check_finite=False)

@@ -7,8 +7,8 @@ information is
 
 and no unbiased estimate has a smaller covariance than :math:`F^{-1}` (S. M. Kay, Fundamentals of
 Statistical Signal Processing, 1993, sections 3.7 and 3.9). Parameters are the logarithms of all
-length-scales that are drawn and, of standardized images, those of all components' variances: what
-is known of these is not used, as in `gpgen.observer.likelihood`.
+length-scales that are drawn and, of standardized images, those of all components' variances: that
+standardizing fixes powers is not used.
 """
 
 from __future__ import annotations

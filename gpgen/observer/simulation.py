@@ -30,6 +30,10 @@ class SeenImages(NamedTuple):
     blocks: tuple[Array, ...]
     squares: npt.NDArray[np.float32]
 
+    def taken(self, positions: npt.NDArray[np.int64]) -> SeenImages:
+        """Return some of the images."""
+        return SeenImages(tuple(block[positions] for block in self.blocks), self.squares[positions])
+
 
 def draw(
     components: ClassModes, modes: ModeSet, noise: float, count: int, seed: Sequence[int]
@@ -61,7 +65,7 @@ def draw(
             own_blocks.append(z @ root.T)
         own_single = _normal(modes, count, [*seed, number, 1])
         own_single *= np.sqrt(component.single).astype(np.float32)
-        scale = _scale(component, own_blocks, own_single)
+        scale = _scale(component, own_blocks, own_single, [*seed, number, 2])
         for block, own in zip(blocks, own_blocks, strict=True):
             block += own * scale
         single += own_single * scale.astype(np.float32)
@@ -95,16 +99,25 @@ def _normal(modes: ModeSet, count: int, seed: Sequence[int]) -> npt.NDArray[np.f
 
 
 def _scale(
-    component: ComponentModes, blocks: Sequence[Array], single: npt.NDArray[np.float32]
+    component: ComponentModes,
+    blocks: Sequence[Array],
+    single: npt.NDArray[np.float32],
+    seed: Sequence[int],
 ) -> Array:
-    """Return what standardizing multiplies each image by, shape (images, 1)."""
+    """Return what standardizing multiplies each image by, shape (images, 1).
+
+    Modes that nobody looks at have a power of their own: a sum of squares, drawn as a gamma
+    variate of its mean and variance.
+    """
     count = len(single)
     if component.power is None:
         return np.ones((count, 1))
     squares = np.einsum("ij,ij->i", single, single).astype(np.float64)
     for block in blocks:
         squares += np.einsum("ij,ij->i", block, block)
-    # Modes that nobody looks at hold their expected share.
-    unseen = max(0.0, component.power - component.seen)
-    scale: Array = np.sqrt(component.power / (squares + unseen))
+    variance = 2 * component.unseen_squares
+    if component.unseen and variance:
+        rng = np.random.default_rng([*seed])
+        squares += rng.gamma(component.unseen**2 / variance, variance / component.unseen, count)
+    scale: Array = np.sqrt(component.power / squares)
     return scale[:, None]

@@ -99,6 +99,11 @@ class StationaryModes:
         """The mean covariance over all pairs of pixels."""
         return float(self._powers.flat[0]) / math.prod(self.shape)
 
+    @property
+    def square_powers(self) -> float:
+        """The squares of all modes' variances, summed."""
+        return float(np.vdot(self._powers, self._powers))
+
     def powers(self, modes: Modes) -> Array:
         """Return the modes' variances."""
         powers: Array = self._powers[tuple(modes.T)]

@@ -111,7 +111,7 @@ def _alike(recipe: Recipe) -> Iterator[str]:
             )
             yield (
                 f"component {number + 1}: {names} px can hardly be told apart: the ideal observer "
-                f"is right in {accuracy:.2f} of such images, or little more"
+                f"is right in {accuracy:.2f} of such images"
             )
 
 

@@ -183,11 +183,12 @@ def _difficulty(verdict: Verdict) -> list[tuple[str, str]]:
     known = verdict.difficulty
     if known is None:
         return []
+    least = "" if known.converged else "at least "
     rows = [
-        (f"component {number}: {names}", found)
+        (f"component {number}: {names}", least + found)
         for number, names, found in components_in_words(known)
     ]
-    return [*rows, ("all classes", accuracy_in_words(known.accuracy, known.error))]
+    return [*rows, ("all classes", least + accuracy_in_words(known.accuracy, known.error))]
 
 
 def _charts(each: Measured, axes: int) -> list[tuple[Markup, str]]:

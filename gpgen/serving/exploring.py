@@ -188,6 +188,7 @@ def difficulty_of(recipe: Recipe) -> memoryview:
             for each in found.components
         ],
         noise=found.noise,
+        converged=found.converged,
     )
 
 

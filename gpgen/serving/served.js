@@ -57,11 +57,12 @@ const show = {
       return figure;
     }));
   },
-  difficulty({ whole, error, chance, components, noise }) {
+  difficulty({ whole, error, chance, components, noise, converged }) {
     const percent = (value) => `${(100 * value).toFixed(1)} %`;
     const parts = components.filter((part) => part.accuracy !== null)
       .map((part) => `${part.choices.join(' or ')}: ${percent(part.accuracy)}`);
-    get('difficulty').textContent = `${percent(whole)} ± ${percent(error)} of all classes ` +
+    const least = converged ? '' : 'at least ';
+    get('difficulty').textContent = `${least}${percent(whole)} ± ${percent(error)} of all classes ` +
       `(by chance ${percent(chance)}); each component by itself: ${parts.join(', ')}.`;
     get('noise').textContent = noise;
     get('observer').hidden = false;
