@@ -5,11 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import nullcontext
-from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from backdrop_support import (
     KEEP,
     SCALE,
@@ -213,30 +211,14 @@ def gradients(model, rank):
     return [p.grad.clone() for p in model.parameters()]
 
 
-def train_as_rank(rank, meet):
-    dist.init_process_group("gloo", init_method=f"file://{meet}", rank=rank, world_size=2)
-    try:
-        found = gradients(nn.parallel.DistributedDataParallel(small_network()), rank)
-        dist.barrier()  # neither leaves while the other still talks to it
-        return found
-    finally:
-        dist.destroy_process_group()
-
-
 @pytest.mark.train
 def test_distributed_training_averages_the_ranks_masked_gradients(tmp_path):
-    meet = str(tmp_path / "meet")
-    # gloo's threads sometimes abort the interpreter's own way out; _exit leaves it out.
-    code = f"import os, test_backdrop_torch as t; t.train_as_rank(1, {meet!r}); os._exit(0)"
-    other = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=Path(__file__).parent, stderr=subprocess.PIPE, text=True
-    )
-    together = train_as_rank(0, meet)
-    _, errors = other.communicate(timeout=300)
-    assert other.returncode == 0, errors
+    from torch_ranks import run_ranks
+
     alone = [gradients(small_network(), rank) for rank in (0, 1)]
-    for found, first, second in zip(together, *alone, strict=True):
-        torch.testing.assert_close(found, (first + second) / 2)
+    for together in run_ranks("masked_gradients", tmp_path):
+        for found, first, second in zip(together, *alone, strict=True):
+            torch.testing.assert_close(torch.tensor(found), (first + second).flatten() / 2)
     assert not torch.equal(alone[0][0], alone[1][0])
 
 

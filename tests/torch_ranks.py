@@ -21,6 +21,7 @@ from typing import Any
 from torch_support import numbered, numbers
 
 N, BATCH, WORLD_SIZE = 80, 8, 2
+_GROUPS: list[Any] = []
 _PATIENCE = 500  # seconds: on a machine with ten times as many processes as cores, 220 were seen
 
 
@@ -61,11 +62,13 @@ def meet(folder: Path) -> None:
         world_size=WORLD_SIZE,
         timeout=timedelta(seconds=_PATIENCE),
     )
+    # Kept until the process ends, which it does without tidying up: whoever drops the last
+    # reference to a group waits, holding Python's lock, for gloo's thread, which may want the lock.
+    _GROUPS.append(dist.group.WORLD)
 
 
 def distributed(folder: Path) -> Any:
     """PyTorch alone: made before the ranks know of each other, as in the head of a script."""
-    import torch.distributed as dist
     from torch.utils.data import DataLoader
 
     from gpgen.torch import EndlessTextures, ShardShuffle
@@ -84,7 +87,6 @@ def distributed(folder: Path) -> Any:
         for batch, _ in itertools.islice(DataLoader(fresh, None, **workers), 3):
             images += batch[:, 0, 0, 0].tolist()
     state = order.state_dict(seen=16), fresh.state_dict(seen=3)
-    dist.destroy_process_group()
     return {"alone": alone, "epochs": epochs, "images": images, "state": state}
 
 
@@ -115,7 +117,6 @@ def sparse_backward(folder: Path) -> Any:
         found.append(
             [float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None]
         )
-    dist.destroy_process_group()
     return found
 
 
@@ -220,8 +221,35 @@ def loss_of_all_ranks(folder: Path) -> Any:
     parallel = torch.nn.parallel.DistributedDataParallel(model)
     loss = roc_auc_loss(*gathered(parallel(features[mine])[:, 0], target[mine]))
     loss.backward()
-    dist.destroy_process_group()
     return whole, model.weight.grad.flatten().tolist()
+
+
+def masked_gradients(folder: Path) -> Any:
+    """Gradients of a network with `Backdrop` under DDP, one list a parameter."""
+    import torch
+    from test_backdrop_torch import gradients, small_network
+
+    torch.set_num_threads(1)
+    meet(folder)
+    parallel = torch.nn.parallel.DistributedDataParallel(small_network())
+    return [p.flatten().tolist() for p in gradients(parallel, int(os.environ["RANK"]))]
+
+
+def second_derivative(folder: Path) -> Any:
+    """What is said to who asks for a second derivative through `gathered`."""
+    import torch
+
+    from backdrop.losses import gathered
+
+    meet(folder)
+    scores = torch.randn(3, requires_grad=True)
+    everything, _ = gathered(scores, torch.ones(3))
+    (gradient,) = torch.autograd.grad((everything**2).sum(), scores, create_graph=True)
+    try:
+        gradient.sum().backward()
+    except RuntimeError as error:
+        return str(error)
+    return "nothing"
 
 
 def _rank(rank: int, scenario: str, folder: str) -> None:
@@ -232,6 +260,7 @@ def _rank(rank: int, scenario: str, folder: str) -> None:
     faulthandler.dump_traceback_later(_PATIENCE, exit=True)  # says where a rank that hangs stands
     left = globals()[scenario](Path(folder))
     (Path(folder) / f"{rank}.json").write_text(json.dumps(left))
+    os._exit(0)
 
 
 if __name__ == "__main__":
