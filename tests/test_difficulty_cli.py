@@ -17,7 +17,7 @@ import gpgen
 from gpgen import Recipe
 from gpgen.errors import RecipeError, UsageError
 
-FEW = recipe((32, 32), ((2, 2.5), 0.75), ((8, 12), 1.25))
+FEW = recipe((96,), ((2, 3), 0.75), ((8, 14), 1.25))
 QUICK = {"samples": 400}
 
 
@@ -77,7 +77,7 @@ def test_a_dataset_stands_for_its_recipe_and_an_imported_one_is_refused(
 ) -> None:
     assert prompt.make().status == 0
     of_data, of_recipe = (
-        prompt("difficulty", source, "--samples", "200", "--json")
+        prompt("difficulty", source, "--samples", "100", "--json")
         for source in ("data.zarr", "small.toml")
     )
     assert of_data.out == of_recipe.out
@@ -85,7 +85,7 @@ def test_a_dataset_stands_for_its_recipe_and_an_imported_one_is_refused(
 
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_and_another_one_nearly_so() -> None:
-    first, again, other = (gpgen.difficulty(FEW, samples=2000, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (gpgen.difficulty(FEW, **QUICK, seed=seed) for seed in (0, 0, 1))
     assert first == again
     assert first != other
     assert abs(first.accuracy - other.accuracy) < 4 * 2**0.5 * first.estimate.error
@@ -93,12 +93,12 @@ def test_the_same_seed_gives_the_same_and_another_one_nearly_so() -> None:
 
 @pytest.mark.slow
 def test_larger_images_more_images_and_less_noise_are_easier() -> None:
-    found = gpgen.difficulty(FEW, samples=1000, noise=0.1)
+    found = gpgen.difficulty(FEW, **QUICK, noise=0.1)
     by_side = [each.accuracy for each in found.by_side.values()]
     assert by_side == sorted(by_side)
     assert by_side[-1] > by_side[0] + 0.1
     assert found.by_images[8].accuracy > found.accuracy
-    assert gpgen.difficulty(FEW, samples=1000, noise=1.0).accuracy < found.accuracy - 0.1
+    assert gpgen.difficulty(FEW, **QUICK, noise=1.0).accuracy < found.accuracy - 0.1
 
 
 @pytest.mark.slow
@@ -123,7 +123,7 @@ def test_the_length_scale_for_a_target_gives_it() -> None:
 @pytest.mark.slow
 def test_progress_is_told_to_its_end() -> None:
     told = []
-    gpgen.difficulty(FEW, samples=200, progress=told.append)
+    gpgen.difficulty(FEW, samples=100, progress=told.append)
     assert [each.done for each in told] == list(range(told[-1].total + 1))
     assert {each.unit for each in told} == {"estimate"}
 
