@@ -211,7 +211,7 @@ def test_what_a_killed_run_left_half_done_does_not_count_as_taken(
     monkeypatch.setattr(
         "gpgen.workspace.local.Disk.free_bytes", lambda disk, target: needed - taken - 1
     )
-    with pytest.raises(TargetError, match="GB free"):
+    with pytest.raises(TargetError, match="MB free"):
         tiny_make(tmp_path / out, 16, **options)
     monkeypatch.setattr(
         "gpgen.workspace.local.Disk.free_bytes", lambda disk, target: needed - taken

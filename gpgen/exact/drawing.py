@@ -111,17 +111,20 @@ class TextureClass:
             for block in self.blocks:
                 # Not images in lines: that would be a copy if they aren't contiguous.
                 part = images[where][..., block.start : block.stop]
-                side_by_side = joined[:lines, : block.matrix.shape[0]]
+                within = (*where, ..., slice(block.start, block.stop))
                 if rows:
+                    side_by_side = joined[:lines, : block.matrix.shape[0]]
                     columns = [r[:, c] for r, c in zip(rows, block.columns, strict=True)]
                     arrays.concatenate(columns, axis=1, out=side_by_side)
-                pixels = values[:lines, : block.stop - block.start]
-                arrays.matmul(side_by_side, block.matrix, pixels)
-                pixels = pixels.reshape(part.shape)
-                if self.texture.standardize:
-                    pixels -= loaded_shift
-                for c in added:
-                    within = (*where, ..., slice(block.start, block.stop))
+                    pixels = values[:lines, : block.stop - block.start]
+                    arrays.matmul(side_by_side, block.matrix, pixels)
+                    pixels = pixels.reshape(part.shape)
+                    if self.texture.standardize:
+                        pixels -= loaded_shift
+                    rest = added
+                else:  # fields without rows have pixels of all samples, and no shift
+                    pixels, rest = added[0].scaled_pixels(arrays, within), added[1:]
+                for c in rest:
                     pixels[c.samples] += c.scaled_pixels(arrays, within)
                 if self.texture.transform is not None:
                     pixels = self._transformed(pixels, seeds)
