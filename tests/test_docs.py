@@ -36,7 +36,7 @@ def test_ci_runs_the_readmes_command_and_every_test_that_it_leaves_out() -> None
     assert command.replace("pip install", "pip install -q") in ci
     options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
     (left_out,) = re.findall(r"-m 'not \((.*)\)'", options["addopts"])
-    assert f"pytest -m '{left_out}'" in ci
+    assert f"pytest -m '{left_out}' --durations=20" in ci
     marks = {line.partition(":")[0] for line in options["markers"]}
     assert set(left_out.split(" or ")) == marks - {"long"}
 
