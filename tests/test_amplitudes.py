@@ -82,7 +82,13 @@ ROUGH = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ROUGH)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("matern 1/2", "rbf") else pytest.param(name, marks=pytest.mark.long)
+        for name in ROUGH
+    ],
+)  # a minute each
 def test_more_modes_tell_no_less_apart(name) -> None:
     texture = ROUGH[name].texture
     before = None

@@ -80,15 +80,17 @@ def test_help_of_each_verb_ends_with_examples(gpgen, verb):
     assert len(examples(verb)) >= 2
 
 
+# What `difficulty --target` looks for takes minutes.
+SLOW = {
+    "difficulty": (pytest.mark.slow, pytest.mark.long),
+    "make": pytest.mark.slow,
+    "show": pytest.mark.slow,
+}
+
+
 @pytest.mark.parametrize(
     "verb",
-    [
-        pytest.param(verb, marks=pytest.mark.slow)
-        if verb in ("difficulty", "make", "show")
-        else verb
-        for verb in VERBS
-        if verb not in ELSEWHERE
-    ],
+    [pytest.param(verb, marks=SLOW.get(verb, ())) for verb in VERBS if verb not in ELSEWHERE],
 )
 def test_examples_in_the_help_work(gpgen, verb):
     if verb != "make":
