@@ -25,6 +25,7 @@ from gpgen.errors import Argument, TargetError, UsageError
 from gpgen.io.output_files import check_outside
 from gpgen.io.user_paths import given
 from gpgen.progress import Follow, Progress, Tell, following
+from gpgen.torch.device import device_of
 from gpgen.workers import worker_count
 
 __all__ = ["choose_device", "run_all"]
@@ -44,11 +45,9 @@ def choose_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(
-            f"there is no device {name!r} that torch can use here", "use auto or cpu"
-        ) from error
+        device_of(name, torch.float32)
+    except UsageError as error:
+        raise UsageError(error.message, "use auto or cpu") from error
     return name
 
 

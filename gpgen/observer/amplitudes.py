@@ -20,9 +20,15 @@ import numpy.typing as npt
 from scipy.interpolate import BarycentricInterpolator
 from scipy.special import logsumexp
 
-__all__ = ["Amplitude", "integrated"]
+__all__ = ["COUNTS", "ERROR", "Amplitude", "integrated"]
 
 Array = npt.NDArray[np.float64]
+
+COUNTS: Final = 0.01
+"""The product of an amplitude's variance and Fisher's information below which it is known."""
+
+ERROR: Final = 0.1
+"""Of the polynomials in the amplitudes, about: differences of two classes are within 0.03."""
 
 _FEWEST_NODES: Final = 3
 

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
-from gpgen.observer.amplitudes import Amplitude, integrated
+from gpgen.observer.amplitudes import COUNTS, ERROR, Amplitude, integrated
 from gpgen.observer.class_modes import ClassModes, ComponentModes
 from gpgen.observer.simulation import SeenImages
 
@@ -38,12 +38,6 @@ _REACH: Final = 3.0
 
 _REACH_ALONE: Final = 5.0
 """Of a lone component, for which the integral over all amplitudes is exact."""
-
-_ERROR: Final = 0.1
-"""Of the polynomials in the amplitudes, about."""
-
-_COUNTS: Final = 0.01
-"""The product of an amplitude's variance and Fisher's information below which it is known."""
 
 
 def log_likelihood(
@@ -97,10 +91,10 @@ def _amplitude(
     the others it is normal, as a sum of squares of many modes is.
     """
     told = information(component, all_of, noise)
-    if spread**2 * told < _COUNTS:
+    if spread**2 * told < COUNTS:
         return None
     reach = (_REACH_ALONE if len(all_of) == 1 else _REACH) * spread
-    return Amplitude(reach, max(told, 1.0), None if first else component.spread, _ERROR)
+    return Amplitude(reach, max(told, 1.0), None if first else component.spread, ERROR)
 
 
 def information(component: ComponentModes, all_of: ClassModes, noise: float) -> float:

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp
 
-from gpgen.observer.amplitudes import Amplitude
+from gpgen.observer.amplitudes import COUNTS, ERROR, Amplitude
 from gpgen.observer.class_modes import ClassModes
 from gpgen.observer.likelihood import information, log_likelihood
 from gpgen.observer.powers import log_density_of_powers, modes_and_powers
@@ -36,12 +36,6 @@ Array = npt.NDArray[np.float64]
 
 _REACH: Final = 4.0
 """Standard deviations of an amplitude's logarithm to either side."""
-
-_COUNTS: Final = 0.01
-"""The product of an amplitude's variance and Fisher's information below which it is known."""
-
-_ERROR: Final = 0.1
-"""Of the polynomials in the amplitudes, about: differences of two classes are within 0.03."""
 
 _AT_ONCE: Final = 2**16
 """Numbers on the grids of all images that are integrated at once."""
@@ -63,17 +57,19 @@ def log_density(components: ClassModes, noise: float, images: SeenImages) -> Arr
     -------
     ndarray of float64, shape (images,)
     """
-    unknown: dict[int, Amplitude] = {}
+    unknown: dict[int, tuple[Amplitude, float]] = {}
     for number in sorted(range(len(components)), key=lambda k: -components[k].spread):
-        spread, told = components[number].spread, information(components[number], components, noise)
-        if told * spread**2 >= _COUNTS:
-            unknown[number] = Amplitude(_REACH * spread, max(told, 1.0) + spread**-2, None, _ERROR)
+        spread, power = components[number].spread, components[number].power
+        told = information(components[number], components, noise)
+        if power is not None and told * spread**2 >= COUNTS:
+            amplitude = Amplitude(_REACH * spread, max(told, 1.0) + spread**-2, None, ERROR)
+            unknown[number] = amplitude, power
     if not unknown:
         return log_likelihood(components, noise, images, [0.0] * len(components))
-    chosen, amplitudes = list(unknown), list(unknown.values())
+    chosen = list(unknown)
+    amplitudes, powers = zip(*unknown.values(), strict=True)
     nodes = [each.nodes for each in amplitudes]
     moments = modes_and_powers(components, chosen, nodes, noise, images)
-    powers = [components[number].power or 0.0 for number in chosen]
     cells = math.prod(len(each.grid) for each in amplitudes)
     step = max(1, _AT_ONCE // cells)
     return np.concatenate(

@@ -41,7 +41,7 @@ _LOWER: Final = 2**32 - 1
 
 _COUNTERS: Final = {"cpu": 2**12, "cuda": 2**22}
 """Counters at a time. On a CPU what they need stays in the cache; on a GPU they pay for starting
-400 kernels, with 1 GB of its memory. On an H100 2**19 were two thirds as fast."""
+300 kernels, with 1 GB of its memory. On an H100 2**19 were two thirds as fast."""
 
 
 def philox(seeds: Tensor, stream: int, first: int, last: int) -> Tensor:
