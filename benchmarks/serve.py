@@ -1,15 +1,17 @@
 """``python -m benchmarks.serve``: serving images against drawing them, and many connections.
 
 Rounds are interleaved. Serving shares the cores with its clients, which are a process of their own:
-what they and the network take is missing to the drawing. It is compared with drawing twice: with
-images that are kept, so that each needs memory of its own, as each that is served does; and with
-images each of which is drawn over the last, which is as fast as drawing gets.
+what they and the network take is missing to the drawing. It is compared with drawing in three ways:
+by threads of one process, as `gpgen make` draws, with images that are kept, so that each needs
+memory of its own, or each drawn over the last; and by processes, each of which draws over its last
+image, which is as fast as drawing gets.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import http.client
 import json
 import multiprocessing
@@ -80,6 +82,44 @@ class Drawing:
         return seconds
 
 
+def _over_in_a_process(name: str, start: int, count: int) -> float:
+    """Draw some images, each over the last; return the seconds of CPU time that it took here."""
+    sampler = sampler_for(Recipe.load(name))
+    with one_blas_thread():
+        begun = time.process_time()
+        image = sampler.images(start, start + 1)
+        for k in range(start + 1, start + count):
+            sampler.images(k, k + 1, out=image)
+        return time.process_time() - begun
+
+
+class DrawingProcesses:
+    """Draws by processes, one a core.
+
+    Parameters
+    ----------
+    name
+        The recipe.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name, self._count = name, worker_count(None)
+        self._pool = multiprocessing.get_context("spawn").Pool(self._count)
+        self.seconds(0, 8 * self._count)  # factors
+
+    def seconds(self, start: int, count: int) -> tuple[float, float]:
+        """Return the seconds of some images by the clock and of CPU time."""
+        each = count // self._count
+        words = [(self._name, start + k * each, each) for k in range(self._count)]
+        begun = time.perf_counter()
+        used = self._pool.starmap(_over_in_a_process, words, chunksize=1)
+        return (time.perf_counter() - begun) * count / (each * self._count), sum(used)
+
+    def close(self) -> None:
+        """End them."""
+        self._pool.terminate()
+
+
 def _fetch(address: str, ranges: list[tuple[str, int, int]]) -> None:
     connection = http.client.HTTPConnection(address)
     room = memoryview(bytearray(2**20))
@@ -139,16 +179,27 @@ def _many_in_a_process(arguments: tuple[str, int, list[bytes], int]) -> int:
     return asyncio.run(_many(*arguments))
 
 
-def _most_memory(pid: int) -> int:
-    """Return the most memory that a process has had, in MB."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) // 1024
+def _with_children(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}").glob("task/*/children")
+    return [pid, *(int(child) for found in children for child in found.read_text().split())]
+
+
+def _most_memory(pid: int) -> str:
+    """Return the most memory that a process and those that it started have had."""
+    parts = []
+    for one in _with_children(pid):
+        status = Path(f"/proc/{one}/status").read_text()
+        parts.append(str(int(status.partition("VmHWM:")[2].split()[0]) // 1024))
+    return f"server's memory at most {' + '.join(parts)} MB, what they share in each"
 
 
 def _cpu_seconds(pid: int) -> float:
-    """Return the CPU time that a process has taken."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Return the CPU time that a process and those that it started have taken."""
+    ticks = 0
+    for one in _with_children(pid):
+        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -170,11 +221,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     host, port = address.split(":")
     spawn = multiprocessing.get_context("spawn")
     try:
-        names = ("drawn, each kept", "drawn, each over the last", "served")
+        names = ("threads, each kept", "threads, each over the last", "processes", "served")
         rates: dict[str, list[float]] = {name: [] for name in names}
         cpu = dict.fromkeys((*names, "their clients"), 0.0)
         drawing = Drawing(recipe)
-        with spawn.Pool(1) as clients:
+        with spawn.Pool(1) as clients, contextlib.closing(DrawingProcesses(options.recipe)) as many:
             clients.apply(_client, (address, places(recipe, n, 0, 8), 4))  # factors
             for k in range(options.rounds):
                 start = 1000 * (k + 1)
@@ -182,6 +233,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     seconds, used = drawing.seconds(start, options.images, kept=kept)
                     rates[name].append(options.images / seconds)
                     cpu[name] += used
+                seconds, used = many.seconds(start, options.images)
+                rates["processes"].append(options.images / seconds)
+                cpu["processes"] += used
                 used, begun = _cpu_seconds(server.pid), time.perf_counter()
                 wanted = places(recipe, n, start, options.images)
                 cpu["their clients"] += clients.apply(_client, (address, wanted, 4))
@@ -189,7 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 cpu["served"] += _cpu_seconds(server.pid) - used
             megabytes = median(rates["served"]) * recipe.image_nbytes / 1e6
             console.print(f"served: {median(rates['served']):.0f} images/s, {megabytes:.0f} MB/s")
-            for name in names[:2]:
+            for name in names[:3]:
                 pairs = zip(rates["served"], rates[name], strict=True)
                 ratios = sorted(served / drawn for served, drawn in pairs)
                 console.print(
@@ -209,7 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rate = answered / (time.perf_counter() - begun)
             console.print(
                 f"{count} connections kept open: {answered} of {5 * count} requests answered, "
-                f"{rate:.0f}/s; server's memory {_most_memory(server.pid)} MB at most"
+                f"{rate:.0f}/s; {_most_memory(server.pid)}"
             )
             images = [
                 f"GET {key} HTTP/1.1\r\nRange: bytes={low}-{high}\r\n".encode() + first
@@ -218,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             answered = clients.apply(_many_in_a_process, ((host, int(port), images, 1),))
             console.print(
                 f"another image over each: {answered} of {count} answered; "
-                f"server's memory {_most_memory(server.pid)} MB at most"
+                f"{_most_memory(server.pid)}"
             )
     finally:
         server.terminate()

@@ -1,8 +1,10 @@
-"""How many work at once, and threads whose results come in order."""
+"""How many work at once; threads whose results come in order; what starts a Python process."""
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,7 +12,7 @@ from typing import TypeVar
 
 from gpgen.whole_numbers import whole_number
 
-__all__ = ["in_order", "worker_count"]
+__all__ = ["has_python", "in_order", "python_calling", "worker_count"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -43,3 +45,20 @@ def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Ge
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def has_python() -> bool:
+    """Return whether this program can start a Python: one that is frozen has none of its own."""
+    return bool(sys.executable) and not hasattr(sys, "frozen")
+
+
+def python_calling(module: str, function: str, *numbers: int) -> list[str]:
+    """Return the command line of a Python that finds what this one does and calls a function.
+
+    It is no child of multiprocessing, so that it doesn't import the caller's program, which needs
+    no main guard then, and may be started by a process that may not have children.
+    """
+    call = f"from {module} import {function}; {function}(*map(int, sys.argv[2:]))"
+    program = f"import json, sys; sys.path[:] = json.loads(sys.argv[1]); {call}"
+    path = json.dumps([str(place) for place in sys.path])
+    return [sys.executable, "-c", program, path, *map(str, numbers)]

@@ -14,6 +14,7 @@ import pytest
 from gpgen.serving.app import application
 from gpgen.serving.server import Server, listening
 from gpgen.virtual_store.drawing import DRAWING
+from gpgen.virtual_store.drawing_processes import drawn_by_processes
 from gpgen.virtual_store.opening import keys_of
 
 
@@ -48,9 +49,10 @@ class Serving:
 
 
 @contextlib.contextmanager
-def serving(source, n=None, *, design=None, **sizes):
-    """Serve a recipe or a deposit, or what a design now is."""
+def serving(source, n=None, *, design=None, processes=False, **sizes):
+    """Serve a recipe or a deposit, or what a design now is; drawn by threads, or by processes."""
     keys = design() if design else keys_of(source, n, **sizes)
+    drawing = drawn_by_processes(keys) if processes else contextlib.nullcontext()
     found = listening("127.0.0.1", 0)
     server = Server(application(design or (lambda: keys), changing=design is not None))
     thread = threading.Thread(target=server.run, args=([found],))
@@ -60,7 +62,8 @@ def serving(source, n=None, *, design=None, **sizes):
         while not server.started:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        yield Serving(keys, found.getsockname()[1])
+        with drawing:
+            yield Serving(keys, found.getsockname()[1])
     finally:
         server.should_exit = True
         thread.join(60)

@@ -116,6 +116,8 @@ ALLOWED = {
     ("gpgen/report/templates.py", "imports jinja2"): "fills in templates that lie beside the file",
     ("gpgen/publish/card.py", "imports jinja2"): "fills in a template that lies beside the file",
     ("gpgen/io/files.py", "imports ctypes"): "calls libc's sync_file_range",
+    ("gpgen/virtual_store/drawing_processes.py", "imports multiprocessing.connection"): _PROCESSES,
+    ("gpgen/virtual_store/drawing_processes.py", "imports subprocess"): "runs this Python itself",
     ("gpgen/torch/datasets.py", "vars"): "looks whether a subclass has a method of its own",
     ("gpgen/torch/iterations.py", "imports multiprocessing.context"): _PROCESSES,
     ("gpgen/torch/iterations.py", "imports multiprocessing.reduction"): _PROCESSES,

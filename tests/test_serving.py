@@ -32,7 +32,7 @@ from gpgen.serving.requests import asked_range, is_current
 @pytest.fixture(scope="module")
 def deposited(tmp_path_factory):
     stored, deposit = deposit_of(tmp_path_factory.mktemp("deposited"))
-    with serving(deposit) as server:
+    with serving(deposit, processes=True) as server:
         yield stored, server
 
 

@@ -147,7 +147,8 @@ def test_a_program_without_an_interpreter_is_told(tmp_path: Path, monkeypatch, w
 
 
 def test_what_ends_before_it_has_begun_is_told(monkeypatch) -> None:
-    monkeypatch.setattr("gpgen.making.worker_processes._PROGRAM", "raise SystemExit(3)")
+    ends = [sys.executable, "-c", "raise SystemExit(3)"]
+    monkeypatch.setattr("gpgen.making.worker_processes.python_calling", lambda *_: ends)
     with (
         pytest.raises(ClusterError, match="what should start them ended with status 3"),
         worker_processes(1),

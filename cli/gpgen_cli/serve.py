@@ -54,6 +54,7 @@ def command(
     from gpgen.serving import serve
     from gpgen.serving.app import application
     from gpgen.serving.server import address, listening
+    from gpgen.virtual_store.drawing_processes import drawn_by_processes
     from gpgen.virtual_store.opening import keys_of
 
     keys = keys_of(source, n, chunk_size=chunk_size, shard_size=shard_size)
@@ -70,4 +71,5 @@ def command(
         )
         output.result({"url": url, "n": keys.layout.n, "identity": keys.identity})
 
-    serve(application(lambda: keys), found, started=started)
+    with drawn_by_processes(keys):
+        serve(application(lambda: keys), found, started=started)

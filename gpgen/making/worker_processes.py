@@ -1,8 +1,7 @@
 """Worker processes on this machine: a small Dask cluster, held by a process of its own.
 
 That process sets what it likes of what a process has only once: Dask's configuration, logging,
-Ctrl-C. It is no child of multiprocessing, so that the workers don't import the caller's program
-(which needs no main guard then), and may be started by a process that may not have children.
+Ctrl-C.
 """
 
 from __future__ import annotations
@@ -16,20 +15,16 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
 from gpgen.errors import Argument, ClusterError, UsageError
 from gpgen.making.cluster import root_cause
+from gpgen.workers import has_python, python_calling
 
 __all__ = ["serve", "worker_processes"]
 
-_PROGRAM: Final = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from gpgen.making.worker_processes import serve; serve(int(sys.argv[2]))"
-)
 _LOOK_SECONDS: Final = 1.0
 
 _SETTINGS: Final = {
@@ -61,19 +56,13 @@ def worker_processes(count: int) -> Iterator[str]:
     ClusterError
         If they can't be started.
     """
-    if not sys.executable or hasattr(sys, "frozen"):
+    if not has_python():
         raise UsageError(
             "worker processes need a Python interpreter, and this program has none of its own",
             f"leave out {Argument.PROCESSES}",
         )
     _check_loopback()
-    words = [
-        sys.executable,
-        "-c",
-        _PROGRAM,
-        json.dumps([str(place) for place in sys.path]),
-        str(count),
-    ]
+    words = python_calling(__name__, "serve", count)
     nowhere, pipe = subprocess.DEVNULL, subprocess.PIPE
     process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=nowhere)  # noqa: S603 - ours
     assert process.stdin is not None  # noqa: S101 - narrows the type

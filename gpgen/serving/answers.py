@@ -21,7 +21,7 @@ from gpgen.virtual_store.keys import VirtualKeys
 
 __all__ = ["Drawn", "KeyAnswers", "refused"]
 
-_SENT_AT_ONCE: Final = 2**20
+_SENT_AT_ONCE: Final = 2**21
 _HELD_BYTES: Final = 2**27
 """Of chunks that are being sent, about: what more ask for waits."""
 

@@ -102,6 +102,11 @@ class VirtualKeys:
         What makes it the same as a stored dataset; without them it is virtual and unsealed.
     gpgen_version
         The version that made the stored dataset.
+
+    Attributes
+    ----------
+    draw_elsewhere : callable or None
+        What draws a chunk, given its first sample, in the place of this thread.
     """
 
     def __init__(
@@ -128,6 +133,7 @@ class VirtualKeys:
         self._arrays = {array.name: array for array in arrays}
         documents = array_documents(recipe, layout, arrays)
         self._files = {f"{name}/{ROOT}": render(document) for name, document in documents.items()}
+        self.draw_elsewhere: Callable[[int], memoryview] | None = None
         if checksums is None:
             attributes = virtual_attributes(recipe, layout, self._job.roots)
             self._files[ROOT] = render(root_document(attributes, documents))
@@ -213,7 +219,7 @@ class VirtualKeys:
             yield functools.partial(self._small, *found, start, stop)
 
     def _shard_pieces(self, shard: int, start: int, stop: int) -> Iterator[memoryview | Piece]:
-        size, chunk = chunk_nbytes(self.recipe, self.layout), self.layout.chunk_size or 1
+        size, chunk = self.chunk_nbytes, self.layout.chunk_size or 1
         first, last = self.layout.bounds(shard)
         count = -(-(last - first) // chunk)
         for k in range(min(start // size, count), min(-(-stop // size), count)):
@@ -226,15 +232,39 @@ class VirtualKeys:
 
     def _chunk(self, first: int, start: int, stop: int) -> memoryview:
         """Return a part of the chunk that begins with a sample."""
-        name = (self.identity, "image", first)
-        return DRAWING.kept(name, functools.partial(self._drawn_chunk, first))[start:stop]
+        draw = self.draw_elsewhere or self._drawn_chunk
+        return DRAWING.kept((self.identity, "image", first), lambda: draw(first))[start:stop]
+
+    @property
+    def chunk_nbytes(self) -> int:
+        """The length of a chunk of images."""
+        return chunk_nbytes(self.recipe, self.layout)
 
     def _drawn_chunk(self, first: int) -> memoryview:
+        chunk = np.empty(self.chunk_nbytes, "u1")
+        self.draw_chunk(first, chunk)
+        return memoryview(cast("Any", chunk)).toreadonly()
+
+    def draw_chunk(self, first: int, out: npt.NDArray[np.uint8]) -> None:
+        """Draw a chunk in this thread.
+
+        Parameters
+        ----------
+        first
+            Its first sample.
+        out
+            Where to: of `chunk_nbytes`.
+
+        Raises
+        ------
+        DatasetError
+            If it isn't the deposit's, or can't be drawn.
+        """
         last = min(first + (self.layout.chunk_size or 1), self.layout.n)
-        sink, crcs = _Chunk(chunk_nbytes(self.recipe, self.layout)), np.empty(last - first, "<u4")
+        sink, crcs = _Chunk(out), np.empty(last - first, "<u4")
         room = None
         if last - first <= batch_size(self.recipe):  # drawn where they shall stand
-            drawn = sink.data[: (last - first) * self.recipe.image_nbytes]
+            drawn = out[: (last - first) * self.recipe.image_nbytes]
             room = drawn.view(self.recipe.numpy_dtype).reshape(-1, *self.recipe.shape)
         write_chunks(sink, self._job, first, last, crcs, never_stop, room)
         if self.checksums is not None:
@@ -244,7 +274,6 @@ class VirtualKeys:
                     f"sample {first + int(wrong[0])} as it is drawn here is not the deposit's",
                     f"use gpgen {self._job.gpgen_version}, and report this as a bug",
                 )
-        return memoryview(cast("Any", sink.data)).toreadonly()
 
     def _small(self, array: SmallArray, block: int, start: int, stop: int) -> memoryview:
         name = (self.identity, array.name, block)
@@ -278,8 +307,8 @@ def _blocks(array: SmallArray) -> int:
 class _Chunk:
     """A chunk in memory, written like the part of a shard's file that it is."""
 
-    def __init__(self, nbytes: int) -> None:
-        self.data = np.empty(nbytes, "u1")
+    def __init__(self, data: npt.NDArray[np.uint8]) -> None:
+        self.data = data
         self.offset = 0
 
     def write(self, buffers: Sequence[Any]) -> None:
