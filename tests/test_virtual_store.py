@@ -21,7 +21,7 @@ from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteReques
 import gpgen
 from gpgen.errors import DatasetError, RecipeError, UsageError
 from gpgen.publish import deposit as deposits
-from gpgen.virtual_store.drawing import DRAWING
+from gpgen.virtual_store.drawing import DRAWING, drawn
 from gpgen.virtual_store.keys import VirtualKeys
 from gpgen.virtual_store.store import VirtualStore
 
@@ -115,6 +115,26 @@ def test_an_image_that_is_read_is_drawn_alone_and_once(monkeypatch) -> None:
     assert asyncio.run(store.exists("image/c.2.0.0")) is False
     assert store.to_zarr()["image"][70].shape == store.to_zarr()["image"][70].shape
     assert drawn == [(70, 71)]
+
+
+def test_an_answer_that_is_alone_has_all_threads_and_many_pile_nothing_up(monkeypatch) -> None:
+    DRAWING.renew()
+    monkeypatch.setattr("gpgen.virtual_store.drawing.worker_count", lambda _: 8)
+    submit, begun = DRAWING.submit, []
+    monkeypatch.setattr(DRAWING, "submit", lambda piece: (begun.append(0), submit(piece))[1])
+
+    async def begin(count):
+        answers = [drawn(iter([lambda: memoryview(b"1")] * 100)) for _ in range(count)]
+        firsts = [await anext(answer) for answer in answers]
+        for answer in answers:
+            await answer.aclose()
+        return firsts
+
+    assert asyncio.run(begin(1)) == [b"1"]
+    assert len(begun) == 8
+    begun.clear()
+    assert asyncio.run(begin(16)) == [b"1"] * 16
+    assert len(begun) == 8 + 4 + 14 * 2
 
 
 @pytest.mark.parametrize(

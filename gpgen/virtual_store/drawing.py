@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -41,7 +42,7 @@ class Drawing:
         self._pool: ThreadPoolExecutor | None = None
         self._kept: collections.OrderedDict[Name, memoryview] = collections.OrderedDict()
         self._begun: dict[Name, Future[memoryview]] = {}
-        self._nbytes = 0
+        self._nbytes = self._answers = 0
 
     @property
     def threads(self) -> int:
@@ -54,6 +55,24 @@ class Drawing:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="gpgen-drawing")
             return self._pool.submit(_draw, piece)
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[Callable[[], int]]:
+        """Share the threads with other answers.
+
+        Yields
+        ------
+        callable
+            Returns how many pieces of this answer may wait to be drawn, or to be taken, now: one
+            that is alone has all threads; of many none piles up what slow clients don't take.
+        """
+        with self._lock:
+            self._answers += 1
+        try:
+            yield lambda: max(2, self.threads // max(self._answers, 1))
+        finally:
+            with self._lock:
+                self._answers -= 1
 
     def kept(self, name: Name, draw: Piece) -> memoryview:
         """Return a chunk, drawn once for all who ask for it or for parts of it now.
@@ -104,26 +123,27 @@ DRAWING: Final = Drawing()
 
 
 async def drawn(pieces: Iterator[memoryview | Piece]) -> AsyncIterator[memoryview]:
-    """Yield pieces in their order, as many being drawn at once as there are threads.
+    """Yield pieces in their order, a few of them being drawn at once.
 
     Whoever stops taking them has no more drawn than those.
     """
     waiting: collections.deque[memoryview | Future[memoryview]] = collections.deque()
-    try:
-        while True:
-            while len(waiting) < DRAWING.threads:
-                piece = next(pieces, None)
-                if piece is None:
-                    break
-                ready = isinstance(piece, memoryview)
-                waiting.append(piece if ready else DRAWING.submit(piece))  # type: ignore[arg-type]
-            if not waiting:
-                return
-            first = waiting.popleft()
-            if isinstance(first, Future):
-                first = await asyncio.wrap_future(first)
-            yield first
-    finally:
-        for late in waiting:
-            if isinstance(late, Future):
-                late.cancel()
+    with DRAWING.answering() as most:
+        try:
+            while True:
+                while len(waiting) < most():
+                    piece = next(pieces, None)
+                    if piece is None:
+                        break
+                    ready = isinstance(piece, memoryview)
+                    waiting.append(piece if ready else DRAWING.submit(piece))  # type: ignore[arg-type]
+                if not waiting:
+                    return
+                first = waiting.popleft()
+                if isinstance(first, Future):
+                    first = await asyncio.wrap_future(first)
+                yield first
+        finally:
+            for late in waiting:
+                if isinstance(late, Future):
+                    late.cancel()
