@@ -182,6 +182,18 @@ def test_float16_comes_as_float32(tmp_path: Path) -> None:
         assert (images[:, 0].numpy() == expected).all()
 
 
+@EVERYWHERE
+def test_samples_are_on_the_cpu_whatever_the_default_device(
+    name: str, paths: dict[str, Path]
+) -> None:
+    with torch.device("meta"):  # a device that computes nothing stands for a GPU
+        dataset = kept(name, paths, target="both")
+        (image, (label, scales)), again = dataset[3], dataset.__getitems__([3, 4])[0]
+    np.testing.assert_array_equal(image[0].numpy(), IMAGES[3])
+    np.testing.assert_array_equal(again[0][0].numpy(), IMAGES[3])
+    assert (label, scales.device.type) == (RECIPE.label_of(3), "cpu")
+
+
 @pytest.mark.parametrize("shape", [[40], [6, 8, 10]])
 def test_lines_and_volumes(shape: list[int]) -> None:
     recipe = RECIPE.replace(shape=shape, standardize=False)

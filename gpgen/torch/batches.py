@@ -78,9 +78,10 @@ def empty_images(count: int, shape: tuple[int, ...], lent: bool) -> torch.Tensor
     Returns
     -------
     Tensor
-        float32, shape (count, 1, *shape), not initialized.
+        float32 on the CPU, whatever PyTorch's default device; shape (count, 1, *shape), not
+        initialized.
     """
     size = (count, 1, *shape)
     if lent and CAN_LEND and count and get_worker_info() is not None:
         return shared_images(size)
-    return torch.empty(size, dtype=torch.float32)
+    return torch.empty(size, dtype=torch.float32, device="cpu")

@@ -191,7 +191,9 @@ class Textures(Dataset[Sample]):
 
     def _targets_of(self, indices: npt.NDArray[np.int64]) -> Any:  # noqa: ANN401 - by `target`
         labels = torch.tensor(
-            [self.recipe.label_of(index) for index in indices.tolist()], dtype=torch.int64
+            [self.recipe.label_of(index) for index in indices.tolist()],
+            dtype=torch.int64,
+            device="cpu",
         )
         if self.target == "label":
             return labels
