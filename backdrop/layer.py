@@ -233,9 +233,11 @@ class Backdrop(nn.Module):
         UsageError
             If `mask` keeps no position.
         """
-        if mask is not None and not bool(torch.as_tensor(mask).any()):
-            raise UsageError("the fixed mask keeps no position", "keep at least one")
-        self.mask = None if mask is None else torch.as_tensor(mask) != 0
+        if mask is not None:
+            mask = mask if isinstance(mask, Tensor) else torch.as_tensor(mask)
+            if not bool(mask.any()):
+                raise UsageError("the fixed mask keeps no position", "keep at least one")
+        self.mask = None if mask is None else mask != 0
         return self
 
     def extra_repr(self) -> str:

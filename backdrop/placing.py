@@ -237,7 +237,7 @@ def _try(
     try:
         masked = gradient_map(trial, example)
         blocked = fraction_of(plain, masked) if bool(plain.any()) else math.nan
-        keep = torch.zeros(field.shape)
+        keep = torch.zeros(field.shape, device=example.device)
         middle = tuple(n // 2 for n in field.shape)
         keep[middle] = 1
         mask.fix(keep)
@@ -283,7 +283,7 @@ def _paths(trial: nn.Module, example: Tensor) -> Paths:
 
 def _example(model: nn.Module, shape: tuple[int, ...]) -> Tensor:
     like = next(iter(model.parameters()), torch.empty(0))
-    numbers = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    numbers = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0), device="cpu")
     return numbers.to(like)
 
 

@@ -56,6 +56,16 @@ def test_the_original_is_untouched_and_the_copy_computes_the_same():
     new.load_state_dict(before)
 
 
+def test_the_default_device_is_not_the_models():
+    expected = backdrop.insert(network(), {8.4: 0.5, 15: 0.9})[1]
+    torch.manual_seed(0)
+    model = network()
+    with torch.device("meta"):  # a device that computes nothing stands for a GPU
+        assert [str(place) for place in backdrop.insert(model, {8.4: 0.5, 15: 0.9})[1]] == [
+            str(place) for place in expected
+        ]
+
+
 def test_the_inserted_mask_blocks_the_gradient_there():
     new, (place,) = backdrop.insert(network(), {10: 0.5})
     assert place.layer == "5"
