@@ -39,7 +39,7 @@ def spread(
     what
         What they are called in an error.
     """
-    values = torch.as_tensor(values)
+    values = torch.as_tensor(values, device=input.device)
     sizes = [input.shape[axis] for axis in axes]
     shape = [size if axis in axes else 1 for axis, size in enumerate(input.shape)]
     led = per_sample and axes[0] != 0 and list(values.shape) == [input.shape[0], *sizes]
@@ -52,7 +52,7 @@ def spread(
             f"give {what} one entry a position of the masked dimensions"
             + _OF_LENGTHS * (what == "valid"),
         )
-    return values.to(input.device).reshape(shape)
+    return values.reshape(shape)
 
 
 def _boolean(valid: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ def factors_in_groups(
 ) -> Tensor:
     """Return the factors of `backdrop.functional.backdrop` where `valid` or `groups` are given."""
     if groups is not None:
-        groups = torch.as_tensor(groups)
+        groups = torch.as_tensor(groups, device=input.device)
         if groups.is_floating_point() or groups.is_complex():
             raise UsageError(f"groups are {groups.dtype}", "give integers, one for each position")
     by_sample = per_sample and axes[0] != 0
