@@ -1,6 +1,6 @@
 """Processes that draw chunks, into memory that they share with this one.
 
-Threads that draw wait for each other at Python's lock, hundreds of times an image, and a server's
+Threads that draw wait for each other at Python's lock, some 50 times an image, and a server's
 thread that sends waits with them. Each drawing thread (`gpgen.virtual_store.drawing`) takes a
 process, which is idle otherwise, and waits outside the lock until its chunk is drawn.
 """
