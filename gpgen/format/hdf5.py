@@ -11,10 +11,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from gpgen.format.base import Place, Problem, Reader, Region, Store
-from gpgen.format.copying import damaged, stored_parts, stored_record
+from gpgen.format.comparing import compare
+from gpgen.format.copying import stored_parts, stored_record
 from gpgen.format.hdf5_file import (
     USER_BLOCK,
     Hdf5Dataset,
@@ -98,23 +99,20 @@ class Hdf5Store(Store):
     ) -> ShardRecord:
         """Copy a shard's pixels from their place in one file to that in another."""
         region, record = source.region(shard), stored_record(source, shard)
-        parts = stored_parts(region, record.nbytes)
-        with self._stream(job, shard) as stream, contextlib.closing(parts):
-            for part in parts:
-                check()
-                stream.write([part])
-            if stream.finish() != record.sha256:
-                raise damaged(region, shard)
+        with self._stream(job, shard, hashed=False) as stream:
+            written = _written(stored_parts(region, record.nbytes), stream)
+            compare(written, source, record, b"", check)
+            stream.finish()
         return record
 
     @contextlib.contextmanager
-    def _stream(self, job: Job, shard: int) -> Iterator[Stream]:
+    def _stream(self, job: Job, shard: int, *, hashed: bool = True) -> Iterator[Stream]:
         """Write a shard at its place."""
         start, _ = job.layout.bounds(shard)
         offset = skeleton_of(job).offsets["image"] + start * job.recipe.image_nbytes
         descriptor = files.open_existing(self._path(job), write=True)
         try:
-            with Stream(descriptor, self._path(job), offset) as stream:
+            with Stream(descriptor, self._path(job), offset, hashed=hashed) as stream:
                 yield stream
         finally:
             os.close(descriptor)
@@ -150,6 +148,16 @@ class Hdf5Store(Store):
     def check_first(self, path: AnyPath) -> Iterator[Problem]:
         """Check what can be checked before HDF5 reads the file."""
         return check_user_block(path.on_disk())
+
+
+def _written(
+    parts: Generator[memoryview, None, None], stream: Stream
+) -> Generator[memoryview, None, None]:
+    """Yield what was written: it is compared before the next part takes its place."""
+    with contextlib.closing(parts):
+        for part in parts:
+            stream.write([part])
+            yield part
 
 
 def complete_file(

@@ -111,12 +111,16 @@ class Stream:
         Its path; ``None`` for a scratch file, which goes through the cache and isn't synced.
     offset
         Byte at which writing begins.
+    hashed
+        Whether the SHA-256 isn't known already.
     """
 
-    def __init__(self, descriptor: int, path: Path | None, offset: int = 0) -> None:
+    def __init__(
+        self, descriptor: int, path: Path | None, offset: int = 0, *, hashed: bool = True
+    ) -> None:
         self.nbytes = 0
         self._descriptor = descriptor
-        self._digest = hashlib.sha256()
+        self._digest = hashlib.sha256() if hashed else None
         # The first byte of a buffer belongs at ``_base``, a whole number of pages; ``_begin``
         # and ``_end`` are where its contents do.
         self._base = offset // _PAGE * _PAGE
@@ -146,12 +150,12 @@ class Stream:
                     self._hand_over()
 
     def finish(self) -> bytes:
-        """Wait until all bytes are on the disk; return their SHA-256."""
+        """Wait until all bytes are on the disk; return their SHA-256, empty if it isn't taken."""
         self._hand_over()
         self._wait()
         if not self._scratch:
             files.sync(self._descriptor)
-        return self._digest.digest()
+        return b"" if self._digest is None else self._digest.digest()
 
     def _hand_over(self) -> None:
         """Pass the buffer to the writing thread, and go on with the other."""
@@ -170,7 +174,8 @@ class Stream:
     def _put(self, buffer: memoryview, base: int, begin: int, end: int) -> None:
         """Hash and write ``buffer[begin:end]``, whole pages past the cache."""
         with buffer:
-            self._digest.update(buffer[begin:end])
+            if self._digest is not None:
+                self._digest.update(buffer[begin:end])
             first, last = -(-begin // _PAGE) * _PAGE, end // _PAGE * _PAGE
             if self._direct is None or first >= last:
                 first = last = end
