@@ -32,6 +32,7 @@ from gpgen.format.layout import Layout
 from gpgen.format.manifest import SmallArray, derived_arrays, image_array, root_attributes, seal
 from gpgen.io import files
 from gpgen.io.local_path import LocalPath
+from gpgen.io.page_writing import PageWriter
 from gpgen.io.paths import AnyPath
 from gpgen.io.renaming import naming
 from gpgen.labelled_images import LabelledImages
@@ -89,7 +90,10 @@ class Hdf5Store(Store):
         it writes the same bytes.
         """
         start, stop = job.layout.bounds(shard)
-        with self._stream(job, shard) as stream:
+        with (
+            self._opened(job, shard) as (descriptor, offset),
+            Stream(descriptor, self._path(job), offset) as stream,
+        ):
             crcs = write_images(stream, job, start, stop, check)
             sha256 = stream.finish()
         return ShardRecord(shard, sha256, stream.nbytes, crcs.tobytes())
@@ -98,22 +102,23 @@ class Hdf5Store(Store):
         self, job: Job, shard: int, source: Reader, check: Callable[[], None]
     ) -> ShardRecord:
         """Copy a shard's pixels from their place in one file to that in another."""
-        region, record = source.region(shard), stored_record(source, shard)
-        with self._stream(job, shard, hashed=False) as stream:
-            written = _written(stored_parts(region, record.nbytes), stream)
-            compare(written, source, record, b"", check)
-            stream.finish()
+        record = stored_record(source, shard)
+        parts = stored_parts(source.region(shard), record.nbytes)
+        with (
+            self._opened(job, shard) as (descriptor, offset),
+            PageWriter(descriptor, self._path(job)) as pages,
+        ):
+            compare(_written(parts, pages, offset), source, record, b"", check)
+            pages.finish()
         return record
 
     @contextlib.contextmanager
-    def _stream(self, job: Job, shard: int, *, hashed: bool = True) -> Iterator[Stream]:
-        """Write a shard at its place."""
+    def _opened(self, job: Job, shard: int) -> Iterator[tuple[int, int]]:
+        """Open the file for writing; yield its descriptor and where a shard begins."""
         start, _ = job.layout.bounds(shard)
-        offset = skeleton_of(job).offsets["image"] + start * job.recipe.image_nbytes
         descriptor = files.open_existing(self._path(job), write=True)
         try:
-            with Stream(descriptor, self._path(job), offset, hashed=hashed) as stream:
-                yield stream
+            yield descriptor, skeleton_of(job).offsets["image"] + start * job.recipe.image_nbytes
         finally:
             os.close(descriptor)
 
@@ -151,13 +156,14 @@ class Hdf5Store(Store):
 
 
 def _written(
-    parts: Generator[memoryview, None, None], stream: Stream
+    parts: Generator[memoryview, None, None], pages: PageWriter, offset: int
 ) -> Generator[memoryview, None, None]:
-    """Yield what was written: it is compared before the next part takes its place."""
+    """Write each part, then yield it: what is compared is what was written."""
     with contextlib.closing(parts):
         for part in parts:
-            stream.write([part])
+            pages.write(part, offset)
             yield part
+            offset += len(part)
 
 
 def complete_file(
