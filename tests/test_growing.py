@@ -257,14 +257,13 @@ def test_a_target_that_another_run_extends_meanwhile_keeps_what_that_made(
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EOPNOTSUPP])
-def test_what_the_system_will_not_copy_is_read_and_written(
+def test_what_the_system_will_not_link_is_read_and_written(
     whole, small, monkeypatch, number
 ) -> None:
     def refuse(*_):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(files, "link", refuse)
-    monkeypatch.setattr(files, "copy_range", refuse)
     path = small(OUTS[0])
     extend(path).close()
     assert hashes(path.parent) == hashes(whole[OUTS[0]][LARGE])

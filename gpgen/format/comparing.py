@@ -21,7 +21,7 @@ from gpgen.format.image_writing import Check, crc32c
 from gpgen.format.job import ShardRecord
 from gpgen.io.failures import VERIFY
 
-__all__ = ["compare", "damaged"]
+__all__ = ["Parts", "compare", "damaged"]
 
 Parts = Generator[memoryview, None, None]
 

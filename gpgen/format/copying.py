@@ -1,9 +1,9 @@
 """A stored shard's bytes taken over, compared with its checksums before they count.
 
-The system copies them where it can, for then a file system may let both files share the blocks.
-A hard link would be one file under two names, and its later damage that of both datasets. So a
-shard is linked only if its dataset is the one that is replaced: it loses its first name when the
-new dataset gets its own, and until then neither needs room for the other's bytes.
+Where the file system lets two files share blocks, they do. A hard link would be one file under two
+names, and its later damage that of both datasets. So a shard is linked only if its dataset is the
+one that is replaced: it loses its first name when the new dataset gets its own, and until then
+neither needs room for the other's bytes.
 
 What is compared is what is kept, whatever becomes of the source meanwhile.
 """
@@ -12,21 +12,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
 from gpgen.format.base import Reader, Region
-from gpgen.format.comparing import compare
+from gpgen.format.comparing import Parts, compare
 from gpgen.format.image_writing import Check, new_descriptor
 from gpgen.format.job import Job, ShardRecord
 from gpgen.io import files
 from gpgen.io.failures import reading
+from gpgen.io.page_buffer import page_buffer
+from gpgen.io.page_writing import PageWriter
 from gpgen.io.reading_ahead import parts_of
 
-__all__ = ["copy_shard_to", "stored_parts", "stored_record", "take_shard_file"]
+__all__ = ["copy_shard_to", "stored_record", "take_shard_file"]
 
-_COPIED_TOGETHER: Final = 2**26
 _READ_BYTES: Final = 2**22
 
 
@@ -70,10 +70,11 @@ def take_shard_file(
         record = _linked(temporary, final, source, shard, tail, check)
         if record is not None:
             return record
-    with new_descriptor(temporary, final) as (descriptor, _):
-        record = copy_shard_to(descriptor, source, shard, tail, check)
-        files.sync(descriptor)
-    return record
+    with (
+        new_descriptor(temporary, final) as (descriptor, name),
+        PageWriter(descriptor, name) as pages,
+    ):
+        return copy_shard_to(pages, 0, source, shard, tail, check)
 
 
 def _linked(
@@ -113,14 +114,17 @@ def _most(region: Region, record: ShardRecord) -> int:
 
 
 def copy_shard_to(
-    descriptor: int, source: Reader, shard: int, tail: bytes | None, check: Check
+    pages: PageWriter, offset: int, source: Reader, shard: int, tail: bytes | None, check: Check
 ) -> ShardRecord:
-    """Copy a stored shard into an empty file.
+    """Copy a stored shard to its place in a file, safely on the disk.
 
     Parameters
     ----------
-    descriptor
-        The file, open for reading and writing.
+    pages
+        Writes the file, which is open for reading, too, and holds nothing else if the shard is a
+        whole file.
+    offset
+        The place.
     source
         The dataset that has the shard.
     shard
@@ -143,14 +147,38 @@ def copy_shard_to(
         If the source can't be read.
     """
     region, record = source.region(shard), stored_record(source, shard)
-    _copy(region, _most(region, record), descriptor, check)
-    parts = parts_of(descriptor, 0, _most(region, record), cached=True)
+    if _shared(region, pages.descriptor):
+        parts = parts_of(pages.descriptor, 0, _most(region, record))
+    else:
+        parts = _written(_stored_parts(region, _most(region, record)), pages, offset)
     compare(parts, source, record, tail, check)
+    pages.finish()
     return record
 
 
-def stored_parts(region: Region, nbytes: int) -> Generator[memoryview, None, None]:
-    """Yield what a region of a file on this machine holds, each part overwritten by the next.
+def _shared(region: Region, descriptor: int) -> bool:
+    """Let an empty file share the blocks of one that is a shard; return whether it does."""
+    if region.path.is_remote or not region.whole_file:
+        return False
+    with reading(region.path):
+        source = files.open_existing(region.path.on_disk())
+    try:
+        return files.clone(source, descriptor)
+    finally:
+        os.close(source)
+
+
+def _written(parts: Parts, pages: PageWriter, offset: int) -> Parts:
+    """Write each part, then yield it: what is compared is what was written."""
+    with contextlib.closing(parts):
+        for part in parts:
+            pages.write(part, offset)
+            yield part
+            offset += len(part)
+
+
+def _stored_parts(region: Region, nbytes: int) -> Parts:
+    """Yield what a region holds, each part overwritten by the next.
 
     Raises
     ------
@@ -158,6 +186,9 @@ def stored_parts(region: Region, nbytes: int) -> Generator[memoryview, None, Non
         If it can't be read.
     """
     with reading(region.path):
+        if region.path.is_remote:
+            yield from _remote_parts(region, nbytes)
+            return
         descriptor = files.open_existing(region.path.on_disk())
         try:
             yield from parts_of(descriptor, region.offset, nbytes)
@@ -165,40 +196,13 @@ def stored_parts(region: Region, nbytes: int) -> Generator[memoryview, None, Non
             os.close(descriptor)
 
 
-def _copy(region: Region, nbytes: int, descriptor: int, check: Check) -> None:
-    """Copy a region to the front of a file, as far as there is anything."""
-    done = 0 if region.path.is_remote else _copied_by_the_system(region, nbytes, descriptor, check)
-    buffer = memoryview(bytearray(_READ_BYTES if done < nbytes else 0))
-    with reading(region.path):
-        opened = region.path.opened()
-    with contextlib.closing(opened):
+def _remote_parts(region: Region, nbytes: int) -> Parts:
+    buffer, done = memoryview(page_buffer(_READ_BYTES)), 0
+    with contextlib.closing(region.path.opened()) as opened:
         while done < nbytes:
-            check()
             part = buffer[: nbytes - done]
-            with reading(region.path):
-                got = opened.read_at(part, region.offset + done)
-            files.write_at(descriptor, part[:got], done)
+            got = opened.read_at(part, region.offset + done)
             done += got
+            yield part[:got]
             if got < len(part):
                 return
-
-
-def _copied_by_the_system(region: Region, nbytes: int, descriptor: int, check: Check) -> int:
-    """Let the system copy as much as it will; return how much that was."""
-    if not hasattr(os, "copy_file_range"):
-        return 0
-    done = 0
-    # Some file systems can't: what else may be wrong, reading and writing it will tell.
-    with contextlib.suppress(OSError):
-        source = files.open_existing(region.path.on_disk())
-        try:
-            while done < nbytes:
-                check()
-                most = min(_COPIED_TOGETHER, nbytes - done)
-                got = files.copy_range(source, region.offset + done, most, descriptor, done)
-                if got == 0:
-                    break
-                done += got
-        finally:
-            os.close(source)
-    return done

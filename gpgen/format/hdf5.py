@@ -11,11 +11,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 
 from gpgen.format.base import Place, Problem, Reader, Region, Store
-from gpgen.format.comparing import compare
-from gpgen.format.copying import stored_parts, stored_record
+from gpgen.format.copying import copy_shard_to
 from gpgen.format.hdf5_file import (
     USER_BLOCK,
     Hdf5Dataset,
@@ -102,15 +101,11 @@ class Hdf5Store(Store):
         self, job: Job, shard: int, source: Reader, check: Callable[[], None]
     ) -> ShardRecord:
         """Copy a shard's pixels from their place in one file to that in another."""
-        record = stored_record(source, shard)
-        parts = stored_parts(source.region(shard), record.nbytes)
         with (
             self._opened(job, shard) as (descriptor, offset),
             PageWriter(descriptor, self._path(job)) as pages,
         ):
-            compare(_written(parts, pages, offset), source, record, b"", check)
-            pages.finish()
-        return record
+            return copy_shard_to(pages, offset, source, shard, b"", check)
 
     @contextlib.contextmanager
     def _opened(self, job: Job, shard: int) -> Iterator[tuple[int, int]]:
@@ -153,17 +148,6 @@ class Hdf5Store(Store):
     def check_first(self, path: AnyPath) -> Iterator[Problem]:
         """Check what can be checked before HDF5 reads the file."""
         return check_user_block(path.on_disk())
-
-
-def _written(
-    parts: Generator[memoryview, None, None], pages: PageWriter, offset: int
-) -> Generator[memoryview, None, None]:
-    """Write each part, then yield it: what is compared is what was written."""
-    with contextlib.closing(parts):
-        for part in parts:
-            pages.write(part, offset)
-            yield part
-            offset += len(part)
 
 
 def complete_file(

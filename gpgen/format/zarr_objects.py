@@ -29,6 +29,7 @@ from gpgen.format.zarr_content import (
 from gpgen.format.zarr_reader import ZarrReader
 from gpgen.io.failures import reading
 from gpgen.io.object_path import ObjectPath
+from gpgen.io.page_writing import PageWriter
 from gpgen.io.paths import AnyPath
 
 __all__ = ["ZarrObjectsStore"]
@@ -82,7 +83,8 @@ class ZarrObjectsStore(Store):
         if record is None:
             with _scratch_file(job, shard) as scratch:
                 tail = whole_shard_index(job.recipe, job.layout)
-                record = copy_shard_to(scratch.fileno(), source, shard, tail, check)
+                with PageWriter(scratch.fileno(), None) as pages:
+                    record = copy_shard_to(pages, 0, source, shard, tail, check)
                 check()
                 path.upload(scratch.fileno(), record.sha256)
         return record

@@ -32,7 +32,7 @@ class PageWriter:
     """
 
     def __init__(self, descriptor: int, path: Path | None) -> None:
-        self._descriptor = descriptor
+        self.descriptor = descriptor
         self._scratch = path is None
         self._direct = None if path is None else files.open_direct(path)
 
@@ -42,7 +42,7 @@ class PageWriter:
         first, last = -(-offset // _PAGE) * _PAGE, end // _PAGE * _PAGE
         if self._direct is None or first >= last:
             first = last = end
-        files.write_at(self._descriptor, buffer[: first - offset], offset)
+        files.write_at(self.descriptor, buffer[: first - offset], offset)
         pages = buffer[first - offset : last - offset]
         if (
             pages
@@ -50,15 +50,15 @@ class PageWriter:
             and not files.write_direct(self._direct, pages, first)
         ):
             self.close()
-            files.write_at(self._descriptor, pages, first)
-        files.write_at(self._descriptor, buffer[last - offset :], last)
+            files.write_at(self.descriptor, pages, first)
+        files.write_at(self.descriptor, buffer[last - offset :], last)
         if self._direct is None and not self._scratch:
-            files.start_writeback(self._descriptor, offset, len(buffer))
+            files.start_writeback(self.descriptor, offset, len(buffer))
 
     def finish(self) -> None:
         """Wait until all bytes are on the disk."""
         if not self._scratch:
-            files.sync(self._descriptor)
+            files.sync(self.descriptor)
 
     def close(self) -> None:
         """Close what writes past the cache."""
