@@ -1,9 +1,9 @@
-"""A stored shard's bytes compared with what they must be, each once, as they come.
+"""A stored shard's bytes compared with what they must be, as they come.
 
-An image that is read is trusted if its CRC-32C is the manifest's, and so is one of a shard that is
-taken over. What a format puts between and behind a shard's images follows from them: it is
-compared byte by byte. A CRC-32C takes a tenth of the time that a SHA-256 takes, which is left to
-`verify`. A shard with more in its file has its SHA-256 compared.
+An image of a shard that is taken over is trusted like one that is read: its CRC-32C is the
+manifest's. What a format puts between and behind the images follows from these, and is compared
+byte by byte. A CRC-32C takes a tenth of the time of a SHA-256, which is left to `verify`. Where a
+file holds more than that, its SHA-256 is taken.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def compare(
     Parameters
     ----------
     parts
-        The bytes of its region; some of what follows them, if there is anything, is noticed.
+        The bytes of its region. Others that follow are damage, too.
     source
         The dataset, whose checksums were checked.
     record
