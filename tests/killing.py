@@ -69,9 +69,7 @@ class Steps:
         self._announced = threading.local()
         self._tear_any = False
         self._write, self._pwrite, self._writev = os.write, os.pwrite, os.writev
-        self._copy = os.copy_file_range
         os.pwrite, os.writev = self._observed_pwrite, self._observed_writev
-        os.copy_file_range = self._observed_copy
 
     def step(self, action: str, path: str) -> None:
         file = self._name(file_of(int(path)) if path.isdecimal() else path)
@@ -120,12 +118,6 @@ class Steps:
             self._die()
         return self._writev(descriptor, buffers)
 
-    def _observed_copy(self, source: int, descriptor: int, count: int, *offsets: int) -> int:
-        if self._seen(count):
-            self._copy(source, descriptor, count // 2, *offsets)
-            self._die()
-        return self._copy(source, descriptor, count, *offsets)
-
 
 def dask_setup(worker: distributed.Worker) -> None:
     """Watch the steps of a worker process, which Dask has preload this module."""
@@ -141,6 +133,7 @@ EVENTS = {
     "os.rmdir": "remove",
     "os.rename": "rename",
     "os.truncate": "truncate",
+    "fcntl.ioctl": "clone",
 }
 OTHER = ("os.chmod", "os.chown", "os.utime", "os.symlink", "os.setxattr")
 CALLS = {
@@ -149,7 +142,6 @@ CALLS = {
     "writev": "write",
     "pwritev": "write",
     "sendfile": "write",
-    "copy_file_range": "write",
     "posix_fallocate": "truncate",
     "fsync": "sync",
     "fdatasync": "sync",
@@ -185,10 +177,8 @@ class _Audit:
         self._step.action = None
 
     def _wrapped(self, name, real, action):
-        written = 1 if name == "copy_file_range" else 0
-
         def call(*arguments):
-            self._note(name, action, arguments[written])
+            self._note(name, action, arguments[0])
             return real(*arguments)
 
         return call

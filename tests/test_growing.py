@@ -257,14 +257,13 @@ def test_a_target_that_another_run_extends_meanwhile_keeps_what_that_made(
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EOPNOTSUPP])
-def test_what_the_system_will_not_copy_is_read_and_written(
+def test_what_the_system_will_not_link_is_read_and_written(
     whole, small, monkeypatch, number
 ) -> None:
     def refuse(*_):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(files, "link", refuse)
-    monkeypatch.setattr(files, "copy_range", refuse)
     path = small(OUTS[0])
     extend(path).close()
     assert hashes(path.parent) == hashes(whole[OUTS[0]][LARGE])
@@ -292,18 +291,47 @@ def test_a_link_to_a_dataset_is_followed(whole, small, tmp_path: Path) -> None:
     assert hashes(path.parent) == hashes(whole[OUTS[0]][LARGE])
 
 
-@pytest.mark.parametrize("kind", ["link", "longer"])
-def test_a_shard_that_is_no_file_of_its_length_is_copied(whole, small, tmp_path, kind) -> None:
+def test_a_shard_that_is_a_link_is_copied(whole, small, tmp_path: Path) -> None:
     path = small(OUTS[0])
     shard = path / "image" / "c.0.0.0"
-    if kind == "link":
-        shard.rename(tmp_path / "elsewhere")
-        shard.symlink_to(tmp_path / "elsewhere")
-    else:
-        shard.write_bytes(shard.read_bytes() + b"more")
+    shard.rename(tmp_path / "elsewhere")
+    shard.symlink_to(tmp_path / "elsewhere")
     extend(path).close()
     assert hashes(path.parent) == hashes(whole[OUTS[0]][LARGE])
     assert not shard.is_symlink()
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_is_reused_shares_blocks_where_files_can(
+    whole, tmp_path: Path, monkeypatch, damaged
+) -> None:
+    image, mount = tmp_path / "image", tmp_path / "mount"
+    mount.mkdir()
+    with image.open("wb") as file:
+        file.truncate(2**29)
+    commands = (["mkfs.xfs", "-q", str(image)], ["mount", "-o", "loop", str(image), str(mount)])
+    if not shutil.which("mkfs.xfs") or any(
+        subprocess.run(command, check=False, capture_output=True).returncode for command in commands
+    ):
+        pytest.skip("no XFS can be made and mounted here")
+    try:
+        path, shared, clone = mount / "old" / "d.zarr", [], files.clone
+        shutil.copytree(whole[OUTS[0]][SMALL], path.parent)
+        if damaged:
+            shard = path / "image" / "c.1.0.0"
+            shard.write_bytes(shard.read_bytes() + b"more")
+        (mount / "new").mkdir()
+        monkeypatch.setattr(
+            files, "clone", lambda *where: shared.append(clone(*where)) or shared[-1]
+        )
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            gpgen.make(tiny(), LARGE, mount / "new" / "d.zarr", reuse=path).close()
+        assert [each.category for each in warned] == [DatasetWarning] * damaged
+        assert shared == [True] * (SMALL // SHARD)
+        assert hashes(mount / "new") == hashes(whole[OUTS[0]][LARGE])
+    finally:
+        subprocess.run(["umount", str(mount)], check=True)
 
 
 def test_a_full_disk_is_one_line_and_the_old_dataset_stands(small, tmp_path: Path) -> None:

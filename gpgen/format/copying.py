@@ -1,33 +1,32 @@
-"""A stored shard's bytes taken over, their SHA-256 compared before they count.
+"""A stored shard's bytes taken over, compared with its checksums before they count.
 
-The system copies them where it can, for then a file system may let both files share the blocks.
-A hard link would be one file under two names, and its later damage that of both datasets. So a
-shard is linked only if its dataset is the one that is replaced: it loses its first name when the
-new dataset gets its own, and until then neither needs room for the other's bytes.
+Where the file system lets two files share blocks, they do. A hard link would be one file under two
+names, and its later damage that of both datasets. So a shard is linked only if its dataset is the
+one that is replaced: it loses its first name when the new dataset gets its own, and until then
+neither needs room for the other's bytes.
 
-What is hashed is what is kept, whatever becomes of the source meanwhile.
+What is compared is what is kept, whatever becomes of the source meanwhile.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
-from gpgen.errors import DatasetError
 from gpgen.format.base import Reader, Region
+from gpgen.format.comparing import Parts, compare
 from gpgen.format.image_writing import Check, new_descriptor
 from gpgen.format.job import Job, ShardRecord
 from gpgen.io import files
-from gpgen.io.failures import VERIFY, reading
+from gpgen.io.failures import reading
+from gpgen.io.page_buffer import page_buffer
+from gpgen.io.page_writing import PageWriter
 from gpgen.io.reading_ahead import parts_of
 
-__all__ = ["copy_shard_to", "damaged", "stored_parts", "stored_record", "take_shard_file"]
+__all__ = ["copy_shard_to", "stored_record", "take_shard_file"]
 
-_COPIED_TOGETHER: Final = 2**26
 _READ_BYTES: Final = 2**22
 
 
@@ -47,12 +46,9 @@ def stored_record(source: Reader, shard: int) -> ShardRecord:
     return ShardRecord(shard, sha256, nbytes, crcs.tobytes())
 
 
-def damaged(region: Region, shard: int) -> DatasetError:
-    """Return the error that says of a shard that its SHA-256 is another."""
-    return DatasetError(f"{region.path}: shard {shard} is damaged", VERIFY)
-
-
-def take_shard_file(job: Job, final: Path, source: Reader, shard: int, check: Check) -> ShardRecord:
+def take_shard_file(
+    job: Job, final: Path, source: Reader, shard: int, tail: bytes | None, check: Check
+) -> ShardRecord:
     """Take a stored shard over as a file that appears as `final`, whole and on the disk.
 
     Parameters
@@ -61,7 +57,7 @@ def take_shard_file(job: Job, final: Path, source: Reader, shard: int, check: Ch
         What is made; if it takes the source's place, the file is linked where that can be done.
     final
         The file.
-    source, shard, check
+    source, shard, tail, check
         As for `copy_shard_to`.
 
     Raises
@@ -71,35 +67,36 @@ def take_shard_file(job: Job, final: Path, source: Reader, shard: int, check: Ch
     """
     temporary = job.temporary.on_disk()
     if job.extends:
-        record = _linked(temporary, final, source, shard, check)
+        record = _linked(temporary, final, source, shard, tail, check)
         if record is not None:
             return record
-    with new_descriptor(temporary, final) as (descriptor, _):
-        record = copy_shard_to(descriptor, source, shard, check)
-        files.sync(descriptor)
-    return record
+    with (
+        new_descriptor(temporary, final) as (descriptor, name),
+        PageWriter(descriptor, name) as pages,
+    ):
+        return copy_shard_to(pages, 0, source, shard, tail, check)
 
 
 def _linked(
-    temporary: Path, final: Path, source: Reader, shard: int, check: Check
+    temporary: Path, final: Path, source: Reader, shard: int, tail: bytes | None, check: Check
 ) -> ShardRecord | None:
-    """Link a shard's file; ``None`` if it is none of its own, too long, or can't be linked."""
+    """Link a shard's file; ``None`` if it is none of its own, or can't be linked."""
     region, record = source.region(shard), stored_record(source, shard)
     path = region.path.on_disk()
-    with reading(path):
-        if not region.whole_file or path.is_symlink() or path.size() != record.nbytes:
-            return None
+    if not region.whole_file or path.is_symlink():
+        return None
     name = files.temporary_name(temporary, final.name)
     try:
         files.link(path, name)
     except OSError:  # not on this file system, or not another's file
         return None
     try:
-        descriptor = files.open_existing(name)
+        with reading(path):
+            descriptor = files.open_existing(name)
         try:
-            parts = parts_of(descriptor, 0, record.nbytes)
-            if _sha256(parts, check) != record.sha256:
-                raise damaged(region, shard)
+            with reading(path):
+                parts = parts_of(descriptor, 0, _most(region, record))
+                compare(parts, source, record, tail, check)
             files.sync(descriptor)
         finally:
             os.close(descriptor)
@@ -111,17 +108,29 @@ def _linked(
     return record
 
 
-def copy_shard_to(descriptor: int, source: Reader, shard: int, check: Check) -> ShardRecord:
-    """Copy a stored shard into an empty file.
+def _most(region: Region, record: ShardRecord) -> int:
+    """Return how much to read: of a file one byte more than it should have, which tells."""
+    return record.nbytes + region.whole_file
+
+
+def copy_shard_to(
+    pages: PageWriter, offset: int, source: Reader, shard: int, tail: bytes | None, check: Check
+) -> ShardRecord:
+    """Copy a stored shard to its place in a file, safely on the disk.
 
     Parameters
     ----------
-    descriptor
-        The file, open for reading and writing.
+    pages
+        Writes the file, which is open for reading, too, and holds nothing else if the shard is a
+        whole file.
+    offset
+        The place.
     source
         The dataset that has the shard.
     shard
         Its number.
+    tail
+        What stands behind its images; see `gpgen.format.comparing.compare`.
     check
         Called now and then; what it raises ends the copying.
 
@@ -133,29 +142,43 @@ def copy_shard_to(descriptor: int, source: Reader, shard: int, check: Check) -> 
     Raises
     ------
     DatasetError
-        If the shard is missing, or its SHA-256 isn't what the source says.
+        If the shard is missing, or its bytes aren't those that the source tells of.
     StorageError
         If the source can't be read.
     """
     region, record = source.region(shard), stored_record(source, shard)
-    _copy(region, record.nbytes, descriptor, check)
-    parts = parts_of(descriptor, 0, record.nbytes, cached=True)
-    if _sha256(parts, check) != record.sha256:
-        raise damaged(region, shard)
+    if _shared(region, pages.descriptor):
+        parts = parts_of(pages.descriptor, 0, _most(region, record))
+    else:
+        parts = _written(_stored_parts(region, _most(region, record)), pages, offset)
+    compare(parts, source, record, tail, check)
+    pages.finish()
     return record
 
 
-def _sha256(parts: Generator[memoryview, None, None], check: Check) -> bytes:
-    digest = hashlib.sha256()
+def _shared(region: Region, descriptor: int) -> bool:
+    """Let an empty file share the blocks of one that is a shard; return whether it does."""
+    if region.path.is_remote or not region.whole_file:
+        return False
+    with reading(region.path):
+        source = files.open_existing(region.path.on_disk())
+    try:
+        return files.clone(source, descriptor)
+    finally:
+        os.close(source)
+
+
+def _written(parts: Parts, pages: PageWriter, offset: int) -> Parts:
+    """Write each part, then yield it: what is compared is what was written."""
     with contextlib.closing(parts):
         for part in parts:
-            check()
-            digest.update(part)
-    return digest.digest()
+            pages.write(part, offset)
+            yield part
+            offset += len(part)
 
 
-def stored_parts(region: Region, nbytes: int) -> Generator[memoryview, None, None]:
-    """Yield what a region of a file on this machine holds, each part overwritten by the next.
+def _stored_parts(region: Region, nbytes: int) -> Parts:
+    """Yield what a region holds, each part overwritten by the next.
 
     Raises
     ------
@@ -163,6 +186,9 @@ def stored_parts(region: Region, nbytes: int) -> Generator[memoryview, None, Non
         If it can't be read.
     """
     with reading(region.path):
+        if region.path.is_remote:
+            yield from _remote_parts(region, nbytes)
+            return
         descriptor = files.open_existing(region.path.on_disk())
         try:
             yield from parts_of(descriptor, region.offset, nbytes)
@@ -170,40 +196,13 @@ def stored_parts(region: Region, nbytes: int) -> Generator[memoryview, None, Non
             os.close(descriptor)
 
 
-def _copy(region: Region, nbytes: int, descriptor: int, check: Check) -> None:
-    """Copy a region to the front of a file, as far as there is anything."""
-    done = 0 if region.path.is_remote else _copied_by_the_system(region, nbytes, descriptor, check)
-    buffer = memoryview(bytearray(_READ_BYTES if done < nbytes else 0))
-    with reading(region.path):
-        opened = region.path.opened()
-    with contextlib.closing(opened):
+def _remote_parts(region: Region, nbytes: int) -> Parts:
+    buffer, done = memoryview(page_buffer(_READ_BYTES)), 0
+    with contextlib.closing(region.path.opened()) as opened:
         while done < nbytes:
-            check()
             part = buffer[: nbytes - done]
-            with reading(region.path):
-                got = opened.read_at(part, region.offset + done)
-            files.write_at(descriptor, part[:got], done)
+            got = opened.read_at(part, region.offset + done)
             done += got
+            yield part[:got]
             if got < len(part):
                 return
-
-
-def _copied_by_the_system(region: Region, nbytes: int, descriptor: int, check: Check) -> int:
-    """Let the system copy as much as it will; return how much that was."""
-    if not hasattr(os, "copy_file_range"):
-        return 0
-    done = 0
-    # Some file systems can't: what else may be wrong, reading and writing it will tell.
-    with contextlib.suppress(OSError):
-        source = files.open_existing(region.path.on_disk())
-        try:
-            while done < nbytes:
-                check()
-                most = min(_COPIED_TOGETHER, nbytes - done)
-                got = files.copy_range(source, region.offset + done, most, descriptor, done)
-                if got == 0:
-                    break
-                done += got
-        finally:
-            os.close(source)
-    return done

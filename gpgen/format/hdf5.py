@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from gpgen.format.base import Place, Problem, Reader, Region, Store
-from gpgen.format.copying import damaged, stored_parts, stored_record
+from gpgen.format.copying import copy_shard_to
 from gpgen.format.hdf5_file import (
     USER_BLOCK,
     Hdf5Dataset,
@@ -31,6 +31,7 @@ from gpgen.format.layout import Layout
 from gpgen.format.manifest import SmallArray, derived_arrays, image_array, root_attributes, seal
 from gpgen.io import files
 from gpgen.io.local_path import LocalPath
+from gpgen.io.page_writing import PageWriter
 from gpgen.io.paths import AnyPath
 from gpgen.io.renaming import naming
 from gpgen.labelled_images import LabelledImages
@@ -88,7 +89,10 @@ class Hdf5Store(Store):
         it writes the same bytes.
         """
         start, stop = job.layout.bounds(shard)
-        with self._stream(job, shard) as stream:
+        with (
+            self._opened(job, shard) as (descriptor, offset),
+            Stream(descriptor, self._path(job), offset) as stream,
+        ):
             crcs = write_images(stream, job, start, stop, check)
             sha256 = stream.finish()
         return ShardRecord(shard, sha256, stream.nbytes, crcs.tobytes())
@@ -97,25 +101,19 @@ class Hdf5Store(Store):
         self, job: Job, shard: int, source: Reader, check: Callable[[], None]
     ) -> ShardRecord:
         """Copy a shard's pixels from their place in one file to that in another."""
-        region, record = source.region(shard), stored_record(source, shard)
-        parts = stored_parts(region, record.nbytes)
-        with self._stream(job, shard) as stream, contextlib.closing(parts):
-            for part in parts:
-                check()
-                stream.write([part])
-            if stream.finish() != record.sha256:
-                raise damaged(region, shard)
-        return record
+        with (
+            self._opened(job, shard) as (descriptor, offset),
+            PageWriter(descriptor, self._path(job)) as pages,
+        ):
+            return copy_shard_to(pages, offset, source, shard, b"", check)
 
     @contextlib.contextmanager
-    def _stream(self, job: Job, shard: int) -> Iterator[Stream]:
-        """Write a shard at its place."""
+    def _opened(self, job: Job, shard: int) -> Iterator[tuple[int, int]]:
+        """Open the file for writing; yield its descriptor and where a shard begins."""
         start, _ = job.layout.bounds(shard)
-        offset = skeleton_of(job).offsets["image"] + start * job.recipe.image_nbytes
         descriptor = files.open_existing(self._path(job), write=True)
         try:
-            with Stream(descriptor, self._path(job), offset) as stream:
-                yield stream
+            yield descriptor, skeleton_of(job).offsets["image"] + start * job.recipe.image_nbytes
         finally:
             os.close(descriptor)
 

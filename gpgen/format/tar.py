@@ -170,7 +170,7 @@ class WebDatasetStore(Hdf5ShardsStore):
         if not (isinstance(source, WebDatasetReader) and source.has_seeds_as_text(shard)):
             return None
         final = self._shard_path(job, shard)
-        return take_shard_file(job, final, source, shard, check)
+        return take_shard_file(job, final, source, shard, None, check)
 
     def reader(self, path: AnyPath) -> Reader:
         """Open a finished dataset by its manifest file."""

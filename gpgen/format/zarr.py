@@ -15,6 +15,7 @@ from gpgen.format.zarr_content import (
     members,
     shard_name,
     shard_number,
+    whole_shard_index,
     write_shard_to,
 )
 from gpgen.format.zarr_reader import ZarrReader
@@ -59,7 +60,8 @@ class ZarrStore(Store):
     ) -> ShardRecord:
         """Take a shard's file over."""
         final = job.data.on_disk() / shard_name(job.recipe, shard)
-        return take_shard_file(job, final, source, shard, check)
+        tail = whole_shard_index(job.recipe, job.layout)
+        return take_shard_file(job, final, source, shard, tail, check)
 
     def commit(self, job: Job, finished: FinishedShards) -> None:
         """Write the small arrays and the metadata, the root's last; then rename."""

@@ -52,6 +52,7 @@ __all__ = [
     "shard_nbytes",
     "shard_number",
     "small_block",
+    "whole_shard_index",
     "write_chunks",
     "write_shard_to",
 ]
@@ -163,6 +164,13 @@ def shard_index(layout: Layout, ends: Sequence[int]) -> bytes:
     index[: len(ends), 1] = np.diff([0, *ends])
     raw = index.tobytes()
     return raw + crc32c(raw).to_bytes(CRC_BYTES, "little")
+
+
+def whole_shard_index(recipe: LabelledImages, layout: Layout) -> bytes:
+    """Return what stands at the end of a shard that has all its chunks."""
+    nbytes = chunk_nbytes(recipe, layout)
+    chunks = layout.shard_size // (layout.chunk_size or 1)
+    return shard_index(layout, range(nbytes, chunks * nbytes + 1, nbytes))
 
 
 def members(job: Job, finished: FinishedShards) -> Iterator[tuple[str, bytes]]:

@@ -11,7 +11,8 @@ from typing import IO
 
 from gpgen.errors import Argument, StorageError, TargetError, UsageError
 from gpgen.format.base import Reader, Store
-from gpgen.format.copying import copy_shard_to, damaged, stored_record
+from gpgen.format.comparing import damaged
+from gpgen.format.copying import copy_shard_to, stored_record
 from gpgen.format.image_writing import Stream
 from gpgen.format.job import FinishedShards, Job, ShardRecord
 from gpgen.format.pixels import file_sha256
@@ -22,11 +23,13 @@ from gpgen.format.zarr_content import (
     shard_name,
     shard_nbytes,
     shard_number,
+    whole_shard_index,
     write_shard_to,
 )
 from gpgen.format.zarr_reader import ZarrReader
 from gpgen.io.failures import reading
 from gpgen.io.object_path import ObjectPath
+from gpgen.io.page_writing import PageWriter
 from gpgen.io.paths import AnyPath
 
 __all__ = ["ZarrObjectsStore"]
@@ -79,7 +82,9 @@ class ZarrObjectsStore(Store):
         record = _copied_by_the_store(source, shard, path)
         if record is None:
             with _scratch_file(job, shard) as scratch:
-                record = copy_shard_to(scratch.fileno(), source, shard, check)
+                tail = whole_shard_index(job.recipe, job.layout)
+                with PageWriter(scratch.fileno(), None) as pages:
+                    record = copy_shard_to(pages, 0, source, shard, tail, check)
                 check()
                 path.upload(scratch.fileno(), record.sha256)
         return record

@@ -16,6 +16,7 @@ import fcntl
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Callable, Sequence
 from io import BufferedReader
 from pathlib import Path
@@ -27,7 +28,7 @@ from gpgen.io.failures import NoFileError, reason
 
 __all__ = [
     "MOST_METADATA",
-    "copy_range",
+    "clone",
     "create",
     "link",
     "lock",
@@ -57,6 +58,7 @@ __all__ = [
 Buffer = bytes | bytearray | memoryview
 
 MOST_METADATA = 2**27
+_FICLONE = 0x40049409  # ioctl_ficlone(2)
 
 
 def _find_sync_file_range() -> Callable[[int, int, int, int], int] | None:
@@ -169,16 +171,16 @@ def write_at(descriptor: int, buffer: Buffer, offset: int) -> None:
         left, offset = left[done:], offset + done
 
 
-def copy_range(source: int, offset: int, nbytes: int, descriptor: int, at: int) -> int:
-    """Have the system copy bytes of one file to another, whose blocks they may then share.
-
-    Returns
-    -------
-    int
-        How many there were, perhaps fewer; 0 at the end of the file.
-    """
-    _step("write", descriptor)
-    return os.copy_file_range(source, descriptor, nbytes, offset, at)
+def clone(source: int, descriptor: int) -> bool:
+    """Let an empty file share another's blocks, if the file system can; return whether it does."""
+    if sys.platform != "linux":
+        return False
+    _step("clone", descriptor)
+    try:
+        fcntl.ioctl(descriptor, _FICLONE, source)
+    except OSError:  # what else may be wrong, reading and writing will tell
+        return False
+    return True
 
 
 def open_direct(path: Path) -> int | None:

@@ -25,9 +25,7 @@ _PART_BYTES: Final = 2**21
 _PAGE: Final = mmap.PAGESIZE
 
 
-def parts_of(
-    descriptor: int, offset: int, nbytes: int, *, cached: bool = False
-) -> Generator[memoryview, None, None]:
+def parts_of(descriptor: int, offset: int, nbytes: int) -> Generator[memoryview, None, None]:
     """Yield the bytes of a file from ``offset`` on, each part overwritten when the next is taken.
 
     Parameters
@@ -36,8 +34,6 @@ def parts_of(
         The file, open for reading. How it is read afterwards, by whoever, is left as it was.
     offset, nbytes
         The range; fewer bytes come only where the file ends.
-    cached
-        Whether it was just written through the page cache.
 
     Raises
     ------
@@ -45,8 +41,10 @@ def parts_of(
         If the system can't read it.
     """
     stop, buffers = offset + nbytes, [memoryview(page_buffer(_PART_BYTES)) for _ in range(2)]
-    direct = not cached and offset % _PAGE == 0
-    with _past_the_cache(descriptor, direct), ThreadPoolExecutor(1, "gpgen-reader") as reader:
+    with (
+        _past_the_cache(descriptor, offset % _PAGE == 0),
+        ThreadPoolExecutor(1, "gpgen-reader") as reader,
+    ):
         begun = reader.submit(_filled, descriptor, buffers[0], offset)
         while offset < stop:
             got = min(begun.result(), stop - offset)
