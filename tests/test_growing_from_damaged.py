@@ -12,9 +12,10 @@ import pytest
 from store_tools import hashes, tiny, tiny_make
 
 import gpgen
-from gpgen.errors import DatasetWarning
+from gpgen.errors import DatasetError, DatasetWarning
 from gpgen.format.base import Place
 from gpgen.io import files
+from gpgen.making import taking
 
 # Two whole shards of 4 and a part of the third; then five and a part of the sixth.
 SMALL, LARGE, SHARD = 10, 21, 4
@@ -108,3 +109,21 @@ def test_images_of_an_hdf5_file_that_are_damaged_are_drawn_again(
     with pytest.warns(DatasetWarning, match=r"is damaged in shard 1 \(.*drawn again"):
         folder = grow(small / "d.h5", how, monkeypatch)
     assert hashes(folder) == hashes(whole["d.h5", None, LARGE])
+
+
+def test_checksums_that_are_damaged_after_they_were_checked_are_not_passed_on(
+    whole, tmp_path: Path, monkeypatch
+) -> None:
+    small = tmp_path / "small"
+    shutil.copytree(whole["d.zarr", 1, SMALL], small)
+    rows, before = small / "d.zarr/shard_sha256/c.0.0", taking.make_in_threads
+
+    def damaging(*arguments: object) -> None:
+        rows.write_bytes(flipped(rows.read_bytes(), 0))
+        before(*arguments)
+
+    monkeypatch.setattr(taking, "make_in_threads", damaging)
+    with pytest.raises(DatasetError, match=r"d\.zarr: shard_sha256/c\.0\.0 damaged"):
+        grow(small / "d.zarr", "in place", monkeypatch)
+    with gpgen.open_dataset(small / "d.zarr") as dataset:
+        assert dataset.n == SMALL

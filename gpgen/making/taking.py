@@ -83,6 +83,7 @@ def take(
     finally:
         taking.warn()
     check_unchanged(dataset.reader)
+    _problems(dataset)  # the checksums that were taken over are those that were checked
     return others
 
 
@@ -96,11 +97,7 @@ def _check(dataset: Dataset, job: Job) -> None:
     """Refuse a dataset whose checksums can't be relied on, or that holds what would be lost."""
     reader = dataset.reader
     check_unchanged(reader)
-    problems: list[Problem] = [*store_for(dataset.format).check_first(dataset.path)]
-    problems += reader.problems()
-    for problem in problems:
-        if problem.kind == "damage":
-            raise DatasetError(f"{dataset.path}: {problem.file} {problem.what}", VERIFY)
+    for problem in _problems(dataset):
         if problem.kind == "unclear" and job.extends:
             raise TargetError(
                 f"{problem.file} in {dataset.path} {problem.what}, and would be lost",
@@ -113,6 +110,16 @@ def _check(dataset: Dataset, job: Job) -> None:
             f"{dataset.path} holds other pixels than this gpgen draws: sample {last} differs",
             "make it anew",
         )
+
+
+def _problems(dataset: Dataset) -> list[Problem]:
+    """Refuse damage beside the images; return what else is wrong."""
+    problems: list[Problem] = [*store_for(dataset.format).check_first(dataset.path)]
+    problems += dataset.reader.problems()
+    for problem in problems:
+        if problem.kind == "damage":
+            raise DatasetError(f"{dataset.path}: {problem.file} {problem.what}", VERIFY)
+    return problems
 
 
 class _Taking:
