@@ -7,11 +7,11 @@ import shutil
 import signal
 from pathlib import Path
 
-# Before NumPy and PyTorch are loaded, here and in the processes that tests start: OpenMP's threads
-# wait for each other by spinning, and with two test processes on two cores that took five times as
-# long. OpenBLAS would follow, but limiting its threads is what some tests are about.
+# Before NumPy and PyTorch are loaded, here and in the processes that tests start: threads of OpenMP
+# and OpenBLAS wait for each other by spinning, and with two test processes on two cores that took
+# five times as long. What is about several threads sets their number itself.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", str(os.cpu_count() or 1))
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import HealthCheck, settings

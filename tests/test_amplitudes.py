@@ -94,7 +94,7 @@ def test_more_modes_tell_no_less_apart(name) -> None:
     before = None
     for level in range(3):
         observer = IdealObserver.of(texture, level, noise_variance(texture, 0.01))
-        now = observer.accuracies(*observer.simulate(1600, seed=0)).components
+        now = observer.accuracies(*observer.simulate(800, seed=0)).components
         for few, many in zip(before or now, now, strict=True):
             assert few is not None
             assert many is not None

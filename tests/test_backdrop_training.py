@@ -288,13 +288,11 @@ def test_runs_in_processes_are_the_runs_in_this_one_and_are_kept(recipe, tmp_pat
     here = training.train(training.Source(recipe), both[1], 1)
     torch.set_num_threads(threads)
     assert runs[3] == here
-    # Any other device: one run after the other, or several at once if asked.
-    for count in (None, 2):
+    # Any other device: one run after the other, or in processes if asked for several at once.
+    for count, some in ((None, both), (2, both[1:])):
         elsewhere = tmp_path / f"elsewhere-{count}"
-        assert training.run_all(recipe, both, [1], elsewhere, device="cpu:0", workers=count) == [
-            runs[2],
-            runs[3],
-        ]
+        again = training.run_all(recipe, some, [1], elsewhere, device="cpu:0", workers=count)
+        assert again == runs[4 - len(some) :]
     kept = training.run_all(recipe, both, [0, 1], out, device="cpu", resume=True)
     assert kept == runs
     with pytest.raises(TargetError, match="holds runs already"):
@@ -346,6 +344,10 @@ def test_the_command_line_trains_and_evaluates(recipe, tmp_path, capsys, monkeyp
     assert main(command) == 1
     assert "--resume" in capsys.readouterr().err
 
+    checkpoint = str(out / "none" / "seed-0" / "checkpoint.pt")
+    assert main(["evaluate", checkpoint, recipe, "--n", "40", "--device", "cpu", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 40
+
     epilogs = "".join(verb.epilog or "" for verb in (train_verb.command, evaluate_verb.command))
     lines = [line.strip() for line in epilogs.splitlines() if line.startswith("  gpgen ")]
     assert len(lines) == 7
@@ -356,12 +358,18 @@ def test_the_command_line_trains_and_evaluates(recipe, tmp_path, capsys, monkeyp
         arguments = shlex.split(line)[1:]
         arguments = [recipe if a in ("two-scale-mini", "data.zarr") else a for a in arguments]
         arguments = [str(drawn) if a == "regression" else a for a in arguments]
-        small = [*sizes, "--seeds", "1", "--device", "cpu", "--workers", "2", "--no-ideal"]
+        # Another device than plain `cpu`: in this process, which saves starting others.
+        small = [*sizes, "--seeds", "1", "--device", "cpu:0", "--no-ideal"]
         assert main([*arguments, *(small if arguments[0] == "train" else ["--n", "40"])]) == 0
     capsys.readouterr()
 
+    # One component of few pixels: its ideal observer is there in a second.
+    alone = tmp_path / "alone.toml"
+    component = 'kernel = "rbf"\nlength_scales = [5.0, 5.5]'
+    alone.write_text(f'name = "alone"\nshape = [16, 16]\n[[components]]\n{component}\n')
+    recipe = str(alone)
     table = ["train", recipe, "--method", "power-spectrum", "--train-size", "16,32", "--seeds", "2"]
-    both = [*table, "--test-size", "40", "--device", "cpu", "--workers", "1", "--out", "sizes"]
+    both = [*table, "--test-size", "40", "--device", "cpu:0", "--out", "sizes"]
     assert main([*both, "--epochs", "2,3,4"]) == 2
     assert "--epochs has 3 numbers, --train-size 2" in capsys.readouterr().err
     assert main([*both, "--epochs", "2,3", "--plot", "sizes.png", "--json"]) == 0
@@ -376,9 +384,6 @@ def test_the_command_line_trains_and_evaluates(recipe, tmp_path, capsys, monkeyp
     rows = list(csv.DictReader((tmp_path / "sizes" / "runs.csv").read_text().splitlines()))
     assert json.loads(capsys.readouterr().out)["accuracy"] == float(rows[3]["accuracy"])
 
-    checkpoint = str(out / "none" / "seed-0" / "checkpoint.pt")
-    assert main(["evaluate", checkpoint, recipe, "--n", "40", "--device", "cpu", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["n"] == 40
     assert main(["train", recipe, "--out", "x", "--train-size", "8,"]) == 2
     assert "not a list of whole numbers like 20,60" in capsys.readouterr().err
     assert main(["train", recipe, "--out", str(tmp_path / "x"), "--masks", "a,b"]) == 2

@@ -25,11 +25,12 @@ QUICK = {"samples": 400}
 def prompt(capfd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small.toml").write_text(SMALL)
+    (tmp_path / "line.toml").write_text(SMALL.replace("[32, 32]", "[64]"))
     return Caller(capfd, tmp_path)
 
 
 def test_json_has_the_accuracy_of_all_and_of_each_component(prompt) -> None:
-    result = prompt("difficulty", "small.toml", "--samples", "400", "--json")
+    result = prompt("difficulty", "line.toml", "--samples", "400", "--json")
     assert (result.status, result.err) == (0, "")
     told = json.loads(result.out)
     assert 0.25 < told["accuracy"] <= 1
@@ -39,13 +40,13 @@ def test_json_has_the_accuracy_of_all_and_of_each_component(prompt) -> None:
         assert told["accuracy"] <= each["accuracy"] + 0.02 <= 1.02
         assert 0 < each["error"] < 0.05
         assert 0.5 <= each["bound"] <= 1
-        assert [side["shape"] for side in each["by_side"]] == [[16, 16], [32, 32], [64, 64]]
+        assert [side["shape"] for side in each["by_side"]] == [[32], [64], [128]]
         assert [group["images"] for group in each["by_images"]] == [1, 2, 4, 8]
     assert told["converged"] is True
 
 
 def test_people_read_a_table(prompt) -> None:
-    result = prompt("difficulty", "small.toml", "--samples", "400")
+    result = prompt("difficulty", "line.toml", "--samples", "400")
     assert (result.status, result.err) == (0, "")
     lines = result.out.splitlines()
     assert lines[0].split()[:5] == ["component", "accuracy", "at", "known", "amplitudes"]

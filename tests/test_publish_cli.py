@@ -24,7 +24,8 @@ from gpgen.publish import addresses
 @pytest.fixture
 def gpgen(capfd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "small.toml").write_text(SMALL)
+    # A report tells the difficulty: of these images that takes a second, of 32 x 32 pixels ten.
+    (tmp_path / "small.toml").write_text(SMALL.replace("[32, 32]", "[16, 16]"))
     (tmp_path / "publication.toml").write_text(PUBLICATION)
     return Caller(capfd, tmp_path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import itertools
 import json
 import pickle
@@ -186,7 +187,9 @@ def test_a_stateful_loader_goes_on_exactly(workers: int, steps: int) -> None:
     assert some(second, 3) == drawn(2, 0, 6)
 
 
-def test_a_stateful_loader_with_other_workers_is_refused() -> None:
+def test_a_stateful_loader_with_other_workers_is_refused(monkeypatch) -> None:
+    # So long torchdata waits for each worker that has failed, before it ends it.
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.1)
     first = stateful(EndlessTextures(SMALL, 2), batch_size=None, num_workers=2)
     some(first, 2)
     state = first.state_dict()
@@ -194,6 +197,8 @@ def test_a_stateful_loader_with_other_workers_is_refused() -> None:
     second.load_state_dict(state)
     with pytest.raises(UsageError, match="that of 2 workers, here are 3; use num_workers=2"):
         some(second, 2)
+    del first, second
+    gc.collect()
 
 
 @pytest.mark.slow
