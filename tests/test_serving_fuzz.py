@@ -82,7 +82,7 @@ def test_hostile_requests(tracebacks, drawn_pieces, long) -> None:  # noqa: F811
     found, loggers = tracebacks
     end = time.monotonic() + 1800 * long
     sent = 0
-    with serving(tiny(), 13, chunk_size=1, shard_size=4) as server:
+    with serving(tiny(), 13, chunk_size=1, shard_size=4, processes=True) as server:
         for logger in loggers:
             logger.setLevel(logging.ERROR)
         keys = server.keys
@@ -142,7 +142,9 @@ def test_slow_and_silent_clients_are_let_go(monkeypatch) -> None:
 def test_a_client_that_takes_nothing_is_let_go(monkeypatch) -> None:
     monkeypatch.setattr("gpgen.serving.connections._STUCK_SECONDS", 0.5)
     with (
-        serving(tiny(shape=[512, 512]), 400, chunk_size=1, shard_size=400) as server,
+        serving(
+            tiny(shape=[512, 512]), 400, chunk_size=1, shard_size=400, processes=True
+        ) as server,
         socket.create_connection(("127.0.0.1", server.port), timeout=60) as stuck,
     ):
         stuck.sendall(b"GET /data.zarr/image/c.0.0.0 HTTP/1.1\r\nHost: a\r\n\r\n")
