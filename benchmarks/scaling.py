@@ -109,7 +109,7 @@ def sending(
         if processes:
             dispatch.make_shards(client, job, iter(range(shards)), finished)
         else:
-            in_threads.make_in_threads(job, 2, iter(range(shards)), finished)
+            in_threads.make_in_threads(job, 2, [in_threads.Lane(iter(range(shards)))], finished)
         took, cpu = time.perf_counter() - begun, time.process_time() - cpu
     assert done == shards
     return {"s": took, "ms a shard": 1e3 * took / shards, "of CPU": 1e3 * cpu / shards}

@@ -17,7 +17,7 @@ from gpgen.io.paths import Given
 from gpgen.making.cluster import Scheduler, Security, connect
 from gpgen.making.dispatch import ClockSetBackError, make_shards
 from gpgen.making.growing import Reused
-from gpgen.making.in_threads import make_in_threads
+from gpgen.making.in_threads import Lane, make_in_threads
 from gpgen.making.planning import Plan, plan, plan_job
 from gpgen.making.taking import take
 from gpgen.making.targets import check_still_free, look
@@ -152,7 +152,7 @@ def make(
                 return
             missing = itertools.chain([first], missing)
         if scheduler is None and not processes:
-            make_in_threads(job, min(count, left), missing, finished)
+            make_in_threads(job, min(count, left), [Lane(missing)], finished)
             return
         while True:
             try:

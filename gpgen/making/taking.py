@@ -19,7 +19,7 @@ from gpgen.format.image_writing import Check, crc32c
 from gpgen.format.job import ImageSource, Job, ShardRecord
 from gpgen.format.replacing import check_unchanged
 from gpgen.io.failures import VERIFY
-from gpgen.making.in_threads import make_in_threads
+from gpgen.making.in_threads import Lane, make_in_threads
 
 __all__ = ["take"]
 
@@ -44,14 +44,14 @@ def take(
     job
         What to make; its images are those that are drawn.
     workers
-        How many at once.
+        How many at once, and as many of the others.
     shards
         Numbers of the shards to make, ascending.
     finished
         Told of each few finished shards.
     all_shards
-        Whether to make the others, too, in turn with those: while the disk takes what was drawn,
-        the processor compares checksums.
+        Whether to make the others, too, at the same time: while those wait for the disk, the
+        processor draws.
 
     Returns
     -------
@@ -78,19 +78,13 @@ def take(
     others = itertools.dropwhile(lambda shard: shard < begun, second)
     taking = _Taking(dataset, job)
     try:
-        chosen = _in_turn(stored, others) if all_shards else stored
-        make_in_threads(job, workers, chosen, finished, taking.write_shard)
+        lanes = [Lane(stored, taking.write_shard), *([Lane(others)] if all_shards else [])]
+        make_in_threads(job, workers, lanes, finished)
     finally:
         taking.warn()
     check_unchanged(dataset.reader)
     _problems(dataset)  # the checksums that were taken over are those that were checked
     return others
-
-
-def _in_turn(stored: Iterator[int], others: Iterator[int]) -> Iterator[int]:
-    """Yield from both, as long as there is something in either."""
-    for pair in itertools.zip_longest(stored, others):
-        yield from (shard for shard in pair if shard is not None)
 
 
 def _check(dataset: Dataset, job: Job) -> None:
