@@ -107,6 +107,26 @@ def test_nothing_global_changes_while_it_is_made_nor_after(tmp_path: Path, clust
     assert blas_threads() == blas
 
 
+def test_whichever_threads_come_first_and_leave_last_blas_has_one_thread_between() -> None:
+    before, ended = blas_threads(), threading.Event()
+
+    def draw() -> None:
+        with one_blas_thread():
+            ended.wait(60)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(draw)
+        while set(blas_threads().values()) != {1}:
+            assert not first.done()
+        with one_blas_thread():
+            ended.set()
+            first.result()
+            assert set(blas_threads().values()) == {1}
+        assert blas_threads() == before
+        pool.submit(draw).result()
+        assert blas_threads() == before
+
+
 @pytest.mark.cluster
 @pytest.mark.parametrize("stop", [RuntimeError, KeyboardInterrupt])
 @pytest.mark.parametrize("how", HOW)

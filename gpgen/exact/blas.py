@@ -31,7 +31,7 @@ def one_blas_thread() -> Iterator[None]:
             blas = threadpoolctl.ThreadpoolController().select(user_api="blas")
             for library in blas.lib_controllers:
                 _limited.append((library, library.num_threads))
-                library.set_num_threads(1)
+                _set_number(library, 1)
     try:
         yield
     finally:
@@ -44,8 +44,22 @@ def one_blas_thread() -> Iterator[None]:
 def _restore() -> None:
     for library, before in _limited:
         if library.num_threads == 1:
-            library.set_num_threads(before)
+            _set_number(library, before)
     _limited.clear()
+
+
+def _set_number(library: Any, number: int) -> None:  # noqa: ANN401 - threadpoolctl's
+    """Set it from whatever thread.
+
+    Since 3.8 threadpoolctl lets the thread that was first alone set OpenBLAS's number, and does
+    nothing, without a word, in others. The first to come here is seldom the last to leave.
+    """
+    release = getattr(library, "clear_controlling_thread", None)
+    if release is not None:
+        release(force=True)
+    library.set_num_threads(number)
+    if release is not None:
+        release(force=True)
 
 
 def _in_forked_child() -> None:
