@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -139,7 +140,12 @@ def test_nor_when_it_ends_by_an_exception(tmp_path: Path, cluster, how, stop) ->
 
     with pytest.raises(stop):
         tiny_make(tmp_path / "d.zarr", N, progress=progress, **options(how, cluster))
-    assert (settings(), blas_threads()) == (before, blas)
+    assert settings() == before
+    deadline = time.monotonic() + 60
+    # A shard that a thread of the cluster, here in this process, was at ends a little later.
+    while how == "cluster" and blas_threads() != blas and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert blas_threads() == blas
 
 
 def in_turns(first: Callable, second: Callable) -> None:
