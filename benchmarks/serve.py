@@ -193,13 +193,15 @@ def _most_memory(pid: int) -> str:
     return f"server's memory at most {' + '.join(parts)} MB, what they share in each"
 
 
-def _cpu_seconds(pid: int) -> float:
-    """Return the CPU time that a process and those that it started have taken."""
-    ticks = 0
-    for one in _with_children(pid):
-        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+def _cpu_seconds(pids: Sequence[int]) -> tuple[float, float]:
+    """Return the CPU time that processes have taken, the user's and the system's."""
+    ticks = [0, 0]
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks[0] += int(fields[11])
+        ticks[1] += int(fields[12])
+    user, system = (count / os.sysconf("SC_CLK_TCK") for count in ticks)
+    return user, system
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -223,7 +225,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         names = ("threads, each kept", "threads, each over the last", "processes", "served")
         rates: dict[str, list[float]] = {name: [] for name in names}
-        cpu = dict.fromkeys((*names, "their clients"), 0.0)
+        itself = ("of it the server's own process: the user's", "the system's")
+        cpu = dict.fromkeys((*names, *itself, "their clients"), 0.0)
         drawing = Drawing(recipe)
         with spawn.Pool(1) as clients, contextlib.closing(DrawingProcesses(options.recipe)) as many:
             clients.apply(_client, (address, places(recipe, n, 0, 8), 4))  # factors
@@ -236,11 +239,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 seconds, used = many.seconds(start, options.images)
                 rates["processes"].append(options.images / seconds)
                 cpu["processes"] += used
-                used, begun = _cpu_seconds(server.pid), time.perf_counter()
+                pids = _with_children(server.pid)
+                before = [_cpu_seconds(pids), _cpu_seconds(pids[:1])]
+                begun = time.perf_counter()
                 wanted = places(recipe, n, start, options.images)
                 cpu["their clients"] += clients.apply(_client, (address, wanted, 4))
                 rates["served"].append(options.images / (time.perf_counter() - begun))
-                cpu["served"] += _cpu_seconds(server.pid) - used
+                cpu["served"] += sum(_cpu_seconds(pids)) - sum(before[0])
+                for kind, now, then in zip(itself, _cpu_seconds(pids[:1]), before[1], strict=True):
+                    cpu[kind] += now - then
             megabytes = median(rates["served"]) * recipe.image_nbytes / 1e6
             console.print(f"served: {median(rates['served']):.0f} images/s, {megabytes:.0f} MB/s")
             for name in names[:3]:

@@ -61,4 +61,5 @@ def python_calling(module: str, function: str, *numbers: int) -> list[str]:
     call = f"from {module} import {function}; {function}(*map(int, sys.argv[2:]))"
     program = f"import json, sys; sys.path[:] = json.loads(sys.argv[1]); {call}"
     path = json.dumps([str(place) for place in sys.path])
-    return [sys.executable, "-c", program, path, *map(str, numbers)]
+    # Without -P a user's json.py in the current folder would be imported for Python's.
+    return [sys.executable, "-P", "-c", program, path, *map(str, numbers)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ from gpgen import Recipe
 from gpgen.errors import ClusterError, DatasetError, TargetError, UsageError
 from gpgen.exact.offered_roots import roots_sha256
 from gpgen.publish import package, regenerate
+from gpgen.virtual_store.drawing_processes import drawn_by_processes
+from gpgen.virtual_store.opening import keys_of
 
 KERNEL = '''
 from dataclasses import dataclass
@@ -120,6 +123,47 @@ def test_datasets_of_gpgens_own_kernels_say_nothing_of_it(tmp_path: Path) -> Non
     package(tmp_path / "d.zarr", publication(), tmp_path / "deposit")
     for text in ("d.zarr/zarr.json", "deposit/dataset.json"):
         assert "roots" not in (tmp_path / text).read_text()
+
+
+ANOTHER = "'dunes' would be another dataset in this process than in the one that sent it"
+SEND = (
+    "import gpgen, json, pickle, sys; store = gpgen.virtual(json.loads(sys.argv[1]), 6); "
+    "print(pickle.dumps(store).hex())"
+)
+
+
+@pytest.mark.slow
+def test_a_virtual_store_that_another_version_has_sent_is_refused(
+    recipe: Recipe, versions: dict[str, Path]
+) -> None:
+    sent = bytes.fromhex(run(versions["2"], SEND, json.dumps(RECIPE)))
+    same = pickle.loads(sent)  # noqa: S301
+    assert same == gpgen.virtual(recipe, 6)
+    sent = bytes.fromhex(run(versions["1"], SEND, json.dumps(RECIPE)))
+    with pytest.raises(ClusterError, match=ANOTHER):
+        pickle.loads(sent)  # noqa: S301
+
+
+@pytest.mark.kill
+def test_a_server_whose_kernel_is_updated_meanwhile_draws_no_other_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = KERNEL.replace('"dune"', '"wave"')  # one that this process has not loaded yet
+    offer(tmp_path, "waves", kernel.replace("STEEPNESS", "1.0"), {"wave": "Dune"})
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    component = {"kernel": "wave", "length_scales": [4.0, 8.0]}
+    keys = keys_of({**RECIPE, "components": [component]}, 6)
+    with drawn_by_processes(keys):
+        if keys.draw_elsewhere is None:
+            pytest.skip("needs memory to share, and two cores")
+        assert keys.draw_elsewhere(0) == keys._drawn_chunk(0)
+        (tmp_path / "waves.py").write_text(kernel.replace("STEEPNESS", "1.0001"))
+        for process in keys.draw_elsewhere.__self__._all:
+            process.kill()
+        for _ in range(2):
+            with pytest.raises(ClusterError, match=ANOTHER):
+                keys.draw_elsewhere(0)
 
 
 @pytest.mark.cluster

@@ -19,6 +19,7 @@ from store_tools import ENVIRONMENT, drawn, tiny, tiny_make
 
 from gpgen.errors import ClusterError, UsageError
 from gpgen.making.worker_processes import worker_processes
+from gpgen.workers import python_calling
 
 pytestmark = pytest.mark.cluster
 
@@ -144,6 +145,13 @@ def test_a_program_without_an_interpreter_is_told(tmp_path: Path, monkeypatch, w
     monkeypatch.setattr(sys, what, "", raising=False)
     with pytest.raises(UsageError, match=r"need a Python interpreter.*; leave out processes"):
         tiny_make(tmp_path / "d.zarr", N, processes=True)
+
+
+def test_modules_of_the_current_folder_are_not_taken_for_pythons(tmp_path: Path) -> None:
+    for name in ("json", "sys", "socket"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not this one')\n")
+    words = python_calling("operator", "index", 7)
+    subprocess.run(words, cwd=tmp_path, check=True)
 
 
 def test_what_ends_before_it_has_begun_is_told(monkeypatch) -> None:

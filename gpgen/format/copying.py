@@ -17,7 +17,7 @@ from typing import Final
 
 from gpgen.format.base import Reader, Region
 from gpgen.format.comparing import Parts, compare
-from gpgen.format.image_writing import Check, new_descriptor
+from gpgen.format.image_writing import Check, new_pages
 from gpgen.format.job import Job, ShardRecord
 from gpgen.io import files
 from gpgen.io.failures import reading
@@ -70,10 +70,7 @@ def take_shard_file(
         record = _linked(temporary, final, source, shard, tail, check)
         if record is not None:
             return record
-    with (
-        new_descriptor(temporary, final) as (descriptor, name),
-        PageWriter(descriptor, name) as pages,
-    ):
+    with new_pages(temporary, final) as pages:
         return copy_shard_to(pages, 0, source, shard, tail, check)
 
 

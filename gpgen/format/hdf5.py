@@ -90,8 +90,8 @@ class Hdf5Store(Store):
         """
         start, stop = job.layout.bounds(shard)
         with (
-            self._opened(job, shard) as (descriptor, offset),
-            Stream(descriptor, self._path(job), offset) as stream,
+            self._opened(job, shard) as (pages, offset),
+            Stream(pages, offset) as stream,
         ):
             crcs = write_images(stream, job, start, stop, check)
             sha256 = stream.finish()
@@ -101,19 +101,18 @@ class Hdf5Store(Store):
         self, job: Job, shard: int, source: Reader, check: Callable[[], None]
     ) -> ShardRecord:
         """Copy a shard's pixels from their place in one file to that in another."""
-        with (
-            self._opened(job, shard) as (descriptor, offset),
-            PageWriter(descriptor, self._path(job)) as pages,
-        ):
+        with self._opened(job, shard) as (pages, offset):
             return copy_shard_to(pages, offset, source, shard, b"", check)
 
     @contextlib.contextmanager
-    def _opened(self, job: Job, shard: int) -> Iterator[tuple[int, int]]:
-        """Open the file for writing; yield its descriptor and where a shard begins."""
+    def _opened(self, job: Job, shard: int) -> Iterator[tuple[PageWriter, int]]:
+        """Open the file for writing; yield what writes it, and where a shard begins."""
         start, _ = job.layout.bounds(shard)
+        offset = skeleton_of(job).offsets["image"] + start * job.recipe.image_nbytes
         descriptor = files.open_existing(self._path(job), write=True)
         try:
-            yield descriptor, skeleton_of(job).offsets["image"] + start * job.recipe.image_nbytes
+            with PageWriter(descriptor, self._path(job)) as pages:
+                yield pages, offset
         finally:
             os.close(descriptor)
 

@@ -34,8 +34,8 @@ __all__ = [
     "batches",
     "crc32c",
     "never_stop",
-    "new_descriptor",
     "new_file",
+    "new_pages",
     "write_images",
 ]
 
@@ -104,15 +104,13 @@ class Stream:
 
     Parameters
     ----------
-    descriptor
-        The file, open for writing.
-    path
-        Its path; ``None`` for a scratch file, which goes through the cache and isn't synced.
+    pages
+        Writes the file.
     offset
         Byte at which writing begins.
     """
 
-    def __init__(self, descriptor: int, path: Path | None, offset: int = 0) -> None:
+    def __init__(self, pages: PageWriter, offset: int = 0) -> None:
         self.nbytes = 0
         self._digest = hashlib.sha256()
         # The first byte of a buffer belongs at ``_base``, a whole number of pages; ``_begin``
@@ -120,7 +118,7 @@ class Stream:
         self._base = offset // _PAGE * _PAGE
         self._begin = self._end = offset - self._base
         self._buffer, self._other = (page_buffer(_BUFFER_BYTES) for _ in range(2))
-        self._pages = PageWriter(descriptor, path)
+        self._pages = pages
         self._writer = ThreadPoolExecutor(1, "gpgen-writer")
         self._pending: Future[None] | None = None
 
@@ -174,7 +172,6 @@ class Stream:
         with contextlib.suppress(Exception):
             self._wait()
         self._writer.shutdown()
-        self._pages.close()
         for buffer in (self._buffer, self._other):
             # The traceback of a failed write still looks at its buffer: that error is the one to
             # be seen, and the buffer goes when it does.
@@ -203,18 +200,19 @@ def write_images(
 @contextlib.contextmanager
 def new_file(temporary: Path, final: Path) -> Iterator[Stream]:
     """Write a file that appears as ``final``, whole, once its stream was finished."""
-    with new_descriptor(temporary, final) as (descriptor, name), Stream(descriptor, name) as stream:
+    with new_pages(temporary, final) as pages, Stream(pages) as stream:
         yield stream
 
 
 @contextlib.contextmanager
-def new_descriptor(temporary: Path, final: Path) -> Iterator[tuple[int, Path]]:
-    """Write a file that appears as ``final`` at the end; yield it, and its name until then."""
+def new_pages(temporary: Path, final: Path) -> Iterator[PageWriter]:
+    """Write a file that appears as ``final`` at the end; it is open for reading, too."""
     name = files.temporary_name(temporary, final.name)
     descriptor = files.create(name)
     try:
         try:
-            yield descriptor, name
+            with PageWriter(descriptor, name) as pages:
+                yield pages
         finally:
             os.close(descriptor)
     except BaseException:

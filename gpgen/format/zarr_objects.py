@@ -68,7 +68,7 @@ class ZarrObjectsStore(Store):
         """Draw a shard into a scratch file of this machine, and put it with its SHA-256."""
         path = job.target.path.on_store() / shard_name(job.recipe, shard)
         with _scratch_file(job, shard) as scratch:
-            with Stream(scratch.fileno(), None) as stream:
+            with PageWriter(scratch.fileno(), None) as pages, Stream(pages) as stream:
                 record = write_shard_to(stream, job, shard, check)
             check()
             path.upload(scratch.fileno(), record.sha256)

@@ -249,7 +249,12 @@ def main(connection: int, memory: int) -> None:
     """
     channel = Connection(connection)
     with contextlib.suppress(EOFError, OSError), one_blas_thread():
-        keys: VirtualKeys = channel.recv()
+        try:
+            keys: VirtualKeys = channel.recv()
+        except GpgenError as error:  # what draws was changed since the server was started
+            channel.recv()
+            channel.send(error)
+            return
 
         @functools.lru_cache(_MAPS_KEPT)
         def piece(number: int) -> npt.NDArray[Any]:

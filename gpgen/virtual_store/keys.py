@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpgen._version import __version__
-from gpgen.errors import DatasetError
+from gpgen.errors import ClusterError, DatasetError
 from gpgen.exact.offered_roots import roots_sha256
 from gpgen.format.image_writing import batch_size, never_stop
 from gpgen.format.job import Job
@@ -159,7 +159,7 @@ class VirtualKeys:
 
     def __reduce__(self) -> tuple[Callable[..., VirtualKeys], tuple[Any, ...]]:
         version = self._job.gpgen_version
-        return VirtualKeys, (self.recipe, self.layout, self.checksums, version)
+        return _sent, (self.identity, self.recipe, self.layout, self.checksums, version)
 
     @property
     def manifest_sha256(self) -> str | None:
@@ -298,6 +298,24 @@ class VirtualKeys:
         yield ROOT
         for name in (*self._arrays, "image"):
             yield from (f"{name}/{file}" for file in self.folder(name))
+
+
+def _sent(identity: str, recipe: Recipe, *others: Any) -> VirtualKeys:  # noqa: ANN401 - as above
+    """Return the keys that another process has sent.
+
+    Raises
+    ------
+    ClusterError
+        If what is drawn here is another dataset.
+    """
+    keys = VirtualKeys(recipe, *others)
+    if keys.identity != identity:
+        raise ClusterError(
+            f"{recipe.name!r} would be another dataset in this process than in the one that sent "
+            "it: gpgen, or the package of a kernel, has another version here",
+            "install the same versions everywhere, and start again what ran meanwhile",
+        )
+    return keys
 
 
 def _blocks(array: SmallArray) -> int:
